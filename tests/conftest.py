@@ -147,7 +147,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Switch the garbage collector off during collection; afterwards it runs as seldom as in a serving router."""
+    """Switch the garbage collector off during collection; afterwards, freeze all objects and use the thresholds of a serving router."""
     gc.disable()
     try:
         return (yield)
@@ -230,7 +230,7 @@ async def get_weather(location: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _closed_lanes(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnusedFunction]
-    """Close the process-wide connections after each asynchronous test."""
+    """Close the process-wide connections to providers after each asynchronous test."""
     if isinstance(request.node, pytest.Function) and inspect.iscoroutinefunction(request.node.obj):
         request.getfixturevalue("lanes")
 
@@ -255,12 +255,12 @@ def routes(targets: str, route: str = "targets: [a]", more: str = "") -> str:
 
 
 def litellm_target(base: str, name: str = "a", key: str = "sk-test") -> str:
-    """Return the YAML of a target that is asked through LiteLLM."""
+    """Return the YAML of a target that is asked through LiteLLM at this base URL."""
     return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}, via: litellm}}\n"
 
 
 def direct_target(base: str, name: str = "a", key: str = "sk-test") -> str:
-    """Return the YAML of a target that is asked without LiteLLM."""
+    """Return the YAML of a target that is asked without LiteLLM at this base URL."""
     return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}}}\n"
 
 
@@ -359,7 +359,7 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def _at_once(_: float) -> None:
-    """Return at once, in place of a wait."""
+    """Return immediately: replaces a sleep."""
 
 
 class Server(uvicorn.Server):

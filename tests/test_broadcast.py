@@ -106,7 +106,7 @@ async def test_broadcast_stops_when_its_last_follower_leaves() -> None:
 
 
 async def test_finished_answer_is_not_stopped_when_its_followers_leave() -> None:
-    """The task of an answer runs to its end although its followers leave with the last event."""
+    """The task of an answer is not cancelled when its followers leave after the last event, and runs to its end."""
     broadcast, done = Broadcast(1000), asyncio.Event()
 
     async def work() -> None:
@@ -159,7 +159,7 @@ async def test_slow_follower_beyond_the_buffer_is_overtaken() -> None:
 
 @pytest.mark.parametrize("readers", [1, 3])
 async def test_source_waits_while_all_followers_are_slow(readers: int) -> None:
-    """The source is read no faster than its followers read it, apart from what the buffer holds, and none of them is overtaken."""
+    """The source is read at most one buffer ahead of its followers, and none of them is overtaken."""
     size = 20 * weight(PIECE)
     async with running(size) as (source, broadcast):
         all_of_them = [Reader(broadcast) for _ in range(readers)]
@@ -211,8 +211,8 @@ async def test_cancelled_answer_raises_stopping_to_its_followers() -> None:
             await reader.rest()
 
 
-async def test_fast_answer_leaves_turns_of_the_event_loop_to_others() -> None:
-    """Other tasks get turns of the event loop while an answer takes 1,000 events that are all at hand."""
+async def test_broadcast_of_a_fast_answer_lets_other_tasks_run() -> None:
+    """Other tasks of the event loop run while a broadcast takes 1,000 events from an answer that never has to wait."""
     broadcast, turned = Broadcast(10_000_000), 0
 
     async def answer() -> Events:

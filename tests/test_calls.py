@@ -35,8 +35,8 @@ def test_every_unit_of_work_has_a_bound() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
 @pytest.mark.parametrize(("unit", "counted"), [("paced", {}), ("short", COUNTED)])
-def test_operators_page_that_is_not_open_costs_only_the_hourly_count(unit: str, counted: dict[str, int]) -> None:
-    """A chunk makes no call of the operators' page, and a request only those that count the last hour, with `server.page` on or off."""
+def test_unopened_operators_page_costs_only_the_count_of_the_last_hour(unit: str, counted: dict[str, int]) -> None:
+    """While no browser shows the operators' page, a chunk calls none of its code, and a request only the code that counts the last hour."""
     for server in ("", "  page: off\n"):
         made = calls_of(unit, server).python
         operators = {callee for _, callee in made if callee.startswith("admin/") and not callee.startswith("admin/routed.")}

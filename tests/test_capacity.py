@@ -94,7 +94,7 @@ def loaded(workspace: Workspace, text: str) -> int:
 
 @pytest.mark.parametrize(("warned", "most"), [(False, 1300), (True, 1550)], ids=["well", "warned"])
 def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warned: bool, most: int) -> None:
-    """A configuration of 100 routes takes at most 2.1 times the calls of one of 50, with or without a warning for each route."""
+    """A configuration of 100 routes loads with at most 2.1 times the function calls of one of 50, with or without a warning per route."""
     loaded(workspace, many(5))  # tables and records that are made once
     few, twice = loaded(workspace, many(50, warned=warned)), loaded(workspace, many(100, warned=warned))
     assert twice <= 2.1 * few

@@ -107,7 +107,7 @@ def _names(targets: list[Any]) -> list[str]:
 
 
 def composed(text: str) -> str:
-    """Return a fragment of a routes.yaml with the targets and the route that it lacks to be valid."""
+    """Return a fragment of a routes.yaml, completed with the targets and the route that it needs to be valid."""
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
@@ -259,7 +259,7 @@ def _commands() -> Iterator[str]:
 
 @pytest.mark.parametrize("line", sorted(set(_commands())))
 def test_router_command_line_in_the_docs_is_valid(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every `router …` line in the docs is accepted by the argument parser; a line with a command alone names an existing command."""
+    """The argument parser accepts every `router …` line in the docs; a line with a command alone names an existing command."""
     words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     if len(words) > 1:
         parser().parse_args(words)
@@ -437,7 +437,7 @@ def test_every_logger_is_documented() -> None:
 
 
 def test_every_outcome_of_an_abandoned_attempt_is_documented() -> None:
-    """The outcomes of attempts that were cut short or abandoned are all named in docs/operations.md."""
+    """Every outcome that an attempt gets when it is cut short or abandoned is named in docs/operations.md."""
     assert not [outcome for outcome in ("abandoned", *CUT_SHORT.values()) if f"`{outcome}`" not in page("docs/operations.md")]
 
 
@@ -465,6 +465,6 @@ def test_every_step_and_its_options_are_documented() -> None:
 
 
 def test_mistake_in_a_yaml_fragment_is_found(shipped: Workspace) -> None:
-    """A misspelt key in a composed fragment raises ConfigError: the check of yaml blocks really loads them."""
+    """A misspelt key in a fragment that was completed by `composed` raises ConfigError, so that the test of yaml blocks can fail."""
     with pytest.raises(ConfigError):
         shipped.write("routes.yaml", composed("defaults: {timeout: {totl: 5m}}\n")).build()

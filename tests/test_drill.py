@@ -42,7 +42,7 @@ def shipped(tmp_path: Path) -> Workspace:
 
 
 def ran(workspace: Workspace, drills: str, route: str = "targets: [a, b, c]") -> list[Drilled]:
-    """Run these drills on a configuration with the targets a, b and c, and return their results."""
+    """Return the results of these drills on a configuration with the targets a, b and c."""
     workspace.write("routes.yaml", routes(THREE, route, "drills:\n" + drills))
     return drilled(load(workspace.root / "routes.yaml"))
 
@@ -76,14 +76,14 @@ def drill(given: str, expect: str, ask: str = "{model: gpt-4}") -> str:
     ],
 )
 def test_drill_of_a_fault_shows_retry_fallback_and_rescue(workspace: Workspace, given: str, tried: str | None) -> None:
-    """Each simulated fault leads to the retries, fallbacks and outcomes listed here; an optional target without its key is simulated too."""
+    """Each simulated fault gives exactly the attempts and outcomes of its row, also for an optional target whose API key is not set."""
     expect = f"{{tried: {tried}}}" if tried else "{fails: no_answer}"
     (one,) = ran(workspace, drill(given, expect))
     assert one.faults == ()
 
 
 def test_drill_runs_in_virtual_time(workspace: Workspace) -> None:
-    """An hour of an open breaker passes at once, and `within` is measured in the drill's own virtual seconds."""
+    """A drill waits an hour for an open breaker in seconds of CPU time, and its expectation `within` counts the virtual seconds."""
     breaker = "targets: [a, b]\n    breaker: {failures: 2, within: 30m, open: 1h}"
     began = time.process_time()
     left_alone, tried = ran(
@@ -152,7 +152,7 @@ def test_simulated_target_does_not_wait_for_litellm(workspace: Workspace, monkey
     ],
 )
 def test_meaningless_drill_is_refused_at_load(workspace: Workspace, drills: str, complaint: str) -> None:
-    """A drill with an unknown target, route or fault, or a contradiction, is a ConfigError at its line and column."""
+    """A drill that contradicts itself or names an unknown target, route or fault raises ConfigError with its line and column."""
     workspace.write("routes.yaml", routes(THREE, "targets: [b]", "drills:\n" + drills))
     with pytest.raises(ConfigError, match=rf"routes\.yaml:\d+:\d+: .*{re.escape(complaint)}"):
         build(load(workspace.root / "routes.yaml"))
@@ -222,7 +222,7 @@ BESIDE = ("timeout.connect", "timeout.tool")
 
 
 def others(value: Any) -> Iterator[Any]:
-    """Yield other values for a policy: numbers plus and minus 1, times halved and doubled, lists with an entry removed or two swapped."""
+    """Yield other values for a policy: a number plus and minus 1, a time halved and doubled, a list with an entry cut or two swapped."""
     match value:
         case [*order]:
             for number, one in enumerate(order):

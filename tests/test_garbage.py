@@ -1,4 +1,4 @@
-"""The garbage collector is off while a configuration loads, and its next passes do not visit what was loaded."""
+"""The garbage collector is off while a configuration loads, and the loaded objects are not visited by its next frequent passes."""
 
 import gc
 from collections.abc import Generator
@@ -27,7 +27,7 @@ def young() -> int:
 
 
 def test_load_leaves_its_objects_in_the_oldest_generation() -> None:
-    """Objects made under `uncollected` are in the collector's oldest generation afterwards; none is frozen, and the collector is on."""
+    """Objects made under `uncollected` are in the collector's oldest generation afterwards, unfrozen, and the collector is on again."""
     with uncollected():
         made = [[number] for number in range(MADE)]
         assert young() >= MADE

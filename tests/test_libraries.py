@@ -383,7 +383,7 @@ def ours() -> dict[str, ast.Module]:
 
 
 def test_installed_library_has_every_undocumented_name_that_is_used() -> None:
-    """Every entry of NEEDS exists in the installed libraries."""
+    """Every use that NEEDS lists, such as a private name, exists in the installed library."""
     assert gone(NEEDS) == []
 
 

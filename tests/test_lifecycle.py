@@ -21,7 +21,7 @@ class Counted(SharedConnection):
 
 
 async def test_connection_is_closed_once_after_its_last_release() -> None:
-    """A call of `close` has no effect while a user holds the connection; after the last release it closes it, once."""
+    """Calls of `close` do nothing while a user holds the connection; after the last release, two calls close it once."""
     connection = Counted()
     connection.hold()
     connection.hold()
@@ -77,7 +77,7 @@ def test_backoff_starts_over_after_a_lasting_connection() -> None:
 
 
 async def test_backoff_waits_between_three_quarters_and_all_of_its_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A random wait of 75 % to 100 % of the pause keeps processes from reconnecting all at once."""
+    """The wait before a reconnection is random, from 75 % to 100 % of the pause, so that processes do not reconnect all at once."""
     rests: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -92,7 +92,7 @@ async def test_backoff_waits_between_three_quarters_and_all_of_its_pause(monkeyp
 
 
 def test_holdings_are_released_in_reverse_order_even_if_one_raises() -> None:
-    """Each held function is called once, the last first, even if one raises; a withdrawn one is not called."""
+    """Closing a `Holdings` calls each held function once, the last first, even if one raises, and does not call a withdrawn one."""
     called: list[str] = []
 
     def failing() -> None:

@@ -31,7 +31,7 @@ A: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}},
     ],
 )
 def test_json_is_extracted_from_surrounding_text(text: str, found: str) -> None:
-    """The JSON that fits the schema is extracted from code fences, words around it and drafts before it, with its own spelling."""
+    """The JSON value that fits the schema is extracted unchanged from an answer with code fences, other words or earlier drafts."""
     made = check(text, OutputFormat(A))
     assert (made.text, made.wrong) == (found, ())
 
@@ -61,7 +61,7 @@ def test_mistake_in_an_output_names_the_violated_keyword(text: str, rules: tuple
 
 @pytest.mark.parametrize("seed", range(200))
 def test_output_check_agrees_with_jsonschema(seed: int) -> None:
-    """Valid and spoiled values of 200 random schemas are judged as the jsonschema library judges them."""
+    """The check accepts and refuses valid and spoiled values of 200 random schemas exactly as the jsonschema library does."""
     chance = random.Random(seed)
     schema = schema_of(chance)
     for value in (instance(schema, chance), spoiled(instance(schema, chance), chance)):
@@ -85,7 +85,7 @@ def test_output_check_agrees_with_jsonschema(seed: int) -> None:
     ],
 )
 def test_reimplemented_json_schema_keywords_follow_the_standard(schema: dict[str, Any], values: dict[str, bool]) -> None:
-    """The keywords that the router implements itself (patterns, references, `uniqueItems`) judge as JSON Schema defines them."""
+    """The keywords that the router implements itself (patterns, references, `uniqueItems`) accept and refuse values as JSON Schema says."""
     assert {text: not check(text, OutputFormat(schema)).wrong for text in values} == values
 
 
@@ -139,14 +139,14 @@ def test_property_or_constant_named_ref_is_not_followed() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a|aa)+$", "(a*)*b", "^(([a-z])+.)+[A-Z]([a-z])+$"])
 async def test_catastrophic_regular_expression_is_stopped(pattern: str) -> None:
-    """A regular expression that takes exponential time is stopped after its time limit, and the answer counts as wrong."""
+    """A regular expression that takes exponential time is stopped after its time limit, and the answer is reported as invalid."""
     schema = OutputFormat({"type": "string", "pattern": pattern})
     made = await checked(json.dumps("a" * 5_000 + "!"), schema, CheckBounds(pattern_seconds=0.05))
     assert made.rules in (("bounds",), ("pattern",))
 
 
 async def test_output_check_is_stopped_after_its_bound_of_keywords() -> None:
-    """The check of a large answer under a multiplying schema is stopped after the bound of 10,000 keywords, and counts as wrong."""
+    """The check of a large answer under a multiplying schema is stopped after 10,000 evaluated keywords, and the answer is invalid."""
     schema = {"type": "array", "items": {"anyOf": [*[{"minLength": 9}] * 20, {"type": "string"}]}}
     made = await checked(json.dumps(["short"] * 5_000), OutputFormat(schema), CheckBounds(keywords=10_000))
     assert made.rules == ("bounds",)
@@ -159,7 +159,7 @@ async def test_output_format_without_a_schema_accepts_any_object() -> None:
 
 
 async def test_answer_beyond_the_character_bound_is_refused_unread() -> None:
-    """An answer with more characters than the bound counts as wrong by its length alone."""
+    """An answer with more characters than the bound is reported as invalid because of its length alone."""
     assert (await checked('{"a": 1234567}', OutputFormat(A), CheckBounds(characters=10))).rules == ("bounds",)
 
 

@@ -179,7 +179,7 @@ def test_class_name_is_used_once() -> None:
 
 
 def test_name_is_none_of_the_meaningless_ones() -> None:
-    """Functions, parameters and variables of `router/` are not named `told` or `whole`, and constants not `MOST`, `EVERY` or `LOOK`."""
+    """No function, parameter or variable of `router/` is named `told` or `whole`, and no constant `MOST`, `EVERY` or `LOOK`."""
     bad = [
         f"{path}:{line}: {name}"
         for path, tree in _modules()

@@ -24,7 +24,7 @@ async def read(*entries: Batch | LogEnd) -> list[Event]:
 
 
 async def test_relayed_events_arrive_once_and_in_order() -> None:
-    """Relayed events arrive once each and in order, also when a batch repeats earlier events; an entry after the last event is not read."""
+    """Relayed events arrive once each and in order, even if a batch repeats earlier ones; entries after the last event are not read."""
     assert await read(*relay.batches(0, WORDS)) == WORDS
     again = [*relay.batches(0, WORDS[:50]), *relay.batches(30, WORDS[30:]), LogEnd("stopping")]
     assert await read(*again) == WORDS

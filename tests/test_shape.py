@@ -160,7 +160,7 @@ def forbidden(name: str, imported: Iterable[tuple[str, int]]) -> Iterator[str]:
 
 
 def drawn(known: dict[str, ast.Module]) -> set[tuple[str, str]]:
-    """Return the arrows of a diagram of the rooms: (importing room, imported room), without arrows that follow from others."""
+    """Return (importing room, imported room) for each import between rooms that no chain of other such imports implies."""
     below: dict[str, set[str]] = {name: set() for name in FLOORS}
     for name, tree in known.items():
         below.get(room(name), set()).update(
@@ -213,7 +213,7 @@ def test_router_and_bench_do_not_import_tests() -> None:
 
 
 def test_modules_of_tests_do_not_import_litellm_at_the_top() -> None:
-    """Modules of tests, except a program of its own, do not import LiteLLM at their top, because the environment has to be set before."""
+    """Test modules do not import LiteLLM, or tests/migration/original.py which does, at their top: the environment has to be set before."""
     program = "tests/migration/original.py"
     for path, tree in naming("litellm", "tests"):
         top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
@@ -262,7 +262,7 @@ def test_patched_constant_is_found(line: str) -> None:
 
 
 def test_answering_reads_requests_through_intake_only() -> None:
-    """The room `answering` imports only the public names of `router.intake`, and calls its reader twice for chats and once for embeddings."""
+    """The room `answering` uses only public names of `router.intake`, and calls its chat reader twice and its embeddings reader once."""
     calls: Counter[str] = Counter()
     for name, tree in modules(ROOT).items():
         if room(name) == "answering":
@@ -299,7 +299,7 @@ def test_import_inside_a_function_and_circular_import_are_found() -> None:
 
 
 def test_architecture_diagram_matches_the_imports() -> None:
-    """The arrows in docs/architecture.md are the imports between rooms, without those that follow from other arrows."""
+    """The arrows in docs/architecture.md are the imports between rooms, without those that a chain of other arrows implies."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     arrows = {tuple(line.split(" --> ")) for line in map(str.strip, page.splitlines()) if " --> " in line}
     known = {name: tree for name, tree in modules(ROOT).items() if room(name)}
@@ -330,7 +330,7 @@ def test_every_name_in_all_exists() -> None:
 
 
 def test_broad_except_clauses_are_only_the_listed_ones() -> None:
-    """The clauses `except Exception` and broader occur exactly as often per file as BROAD lists."""
+    """Each file has exactly as many `except Exception` or broader clauses as BROAD lists for it."""
     found: dict[str, int] = {}
     for name, tree in modules(ROOT).items():
         path = Path(*name.split("."))

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from router.attempt import Attempt, Trail
 from router.callers import Caller
 from router.chat import Ask, Circumstances
-from router.errors import Attempt
 from router.events import Finish, LateResult, Start
 from router.usage import Meter, Usage
 from router.value import PartlyCompared, names, replace
@@ -17,7 +17,7 @@ ASK = Ask(model="chat-model", messages=())
 START = Start("a", "model-1")
 HEADING = Heading(request_id="1", message_id="2", model="chat-model", created=0)
 PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
-    (ASK, {"circumstances": Circumstances("ann"), "tried": [[]]}),
+    (ASK, {"circumstances": Circumstances("ann"), "trail": Trail([[]])}),
     (START, {"output": "native", "meter": Meter()}),
     (Attempt("a", "ok", 1.0), {"output": "native", "model": "model-1", "said": 3, "meter": Meter()}),
     (Finish("stop"), {"model": "model-1"}),

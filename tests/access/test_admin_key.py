@@ -22,7 +22,7 @@ from router.errors import ConfigError, Unauthorized
 from router.reload import Live
 from tests.conftest import AS_OPERATOR, KEYED, OPERATOR, ROOT, Workspace, routes, serving
 from tests.support.process import process
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 from tests.support.services import free_ports
 
 HI = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
@@ -34,7 +34,7 @@ async def drained(base: str, *authorizations: str, **headers: str) -> int:
     """Send one change with these Authorization headers, and return the status."""
     sent = request("POST /admin/targets/a", DRAIN, content_type="application/json", **headers)
     lines = "".join(f"authorization: {one}\r\n" for one in authorizations).encode("latin-1")
-    return (await said(base, sent.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n", 1))).status
+    return (await response_to(base, sent.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n", 1))).status
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -99,7 +99,7 @@ async def test_admin_pages_are_read_from_this_machine_without_a_key(workspace: W
         for page in ("/admin/config", "/admin/targets", "/admin/requests", "/metrics"):
             assert (await client.get(page)).status == 200
             for given in ({"x_forwarded_for": "127.0.0.1"}, {"origin": "http://localhost:3000"}, {"sec_fetch_site": "cross-site"}):
-                assert (await said(client.base, request(f"GET {page}", **given))).status == 403
+                assert (await response_to(client.base, request(f"GET {page}", **given))).status == 403
 
 
 async def test_refused_admin_request_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
@@ -222,14 +222,14 @@ async def at_a_terminal(workspace: Workspace, *arguments: str) -> AsyncGenerator
 
 async def _ready(base: str) -> bool:
     with suppress(OSError):
-        return (await said(base, request("GET /readyz"))).status == 200
+        return (await response_to(base, request("GET /readyz"))).status == 200
     return False
 
 
 async def workers(base: str) -> list[int]:
     """Return the process ids of the workers; an empty list while the worker that is asked is ending."""
     with suppress(OSError, asyncio.IncompleteReadError):
-        if page := (await said(base, request("GET /admin/config"))).rest:
+        if page := (await response_to(base, request("GET /admin/config"))).rest:
             return [one["pid"] for one in json.loads(page)["workers"]]
     return []
 
@@ -251,11 +251,11 @@ async def test_generated_admin_key_is_printed_once_at_a_terminal_and_valid_in_ev
         assert await drained(base) == 401
         for pid in {made.pid, *await workers(base)}:
             assert key.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
-        before = json.loads((await said(base, request("GET /admin/config"))).rest)["live"]["digest"]
+        before = json.loads((await response_to(base, request("GET /admin/config"))).rest)["live"]["digest"]
         file.write_text(routes(HI, BOTH, "server: {keep_alive: 9s}\n"), encoding="utf-8")
         made.send_signal(signal.SIGHUP)
         async with asyncio.timeout(240):
-            while json.loads((await said(base, request("GET /admin/config"))).rest)["live"]["digest"] == before:
+            while json.loads((await response_to(base, request("GET /admin/config"))).rest)["live"]["digest"] == before:
                 await asyncio.sleep(0.05)
         if count > 1:
             died = (await workers(base))[0]
@@ -275,7 +275,7 @@ async def test_admin_key_is_not_generated_without_a_terminal(workspace: Workspac
         status, body = await router.post("/admin/targets/a", {"state": "drain"})
         assert status == 403
         assert "server.admin.key" in body["error"]
-        assert "admin key of this run" not in router.said
+        assert "admin key of this run" not in router.printed
         before = (await router.get("/admin/config"))[1]["live"]["digest"]
         file.write_text(routes(HI, BOTH, "server: {reload: off, keep_alive: 9s}\n"), encoding="utf-8")
         router.process.send_signal(signal.SIGHUP)

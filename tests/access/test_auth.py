@@ -25,7 +25,7 @@ from router.reload import Live, Reload
 from tests.conftest import Answered, Client, Workspace, routes, serving
 from tests.support.process import process
 from tests.support.provider import Reply, provider, text
-from tests.support.raw import connected, parsed, request, said, until_closed
+from tests.support.raw import connected, parsed, request, response_to, until_closed
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened at
 HI = "a: {script: [{text: Hi}]}"
@@ -119,7 +119,7 @@ async def test_unauthorized_request_is_refused_before_its_body_is_read(workspace
     head = "POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n"
     async with guarded(workspace) as client:
         for key in ("", f"authorization: Bearer {STRANGER}\r\n"):
-            assert (await said(client.base, f"{head}{key}\r\n".encode())).status == 401
+            assert (await response_to(client.base, f"{head}{key}\r\n".encode())).status == 401
         async with connected(client.base) as (reader, writer):
             writer.write(f"{head}authorization: Bearer {ALICE}\r\n\r\n".encode())
             assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
@@ -227,7 +227,7 @@ BAD_HOSTS = [
 async def test_spelling_of_host_or_address_does_not_bypass_the_gate(workspace: Workspace, sent: bytes) -> None:
     """Unusual hosts, paths and proxy headers without a key are 400 or 401, show no page and no answer, and are not repeated."""
     async with guarded(workspace) as client:
-        answer = await said(client.base, sent)
+        answer = await response_to(client.base, sent)
     assert answer.status in (400, 401)
     assert "chat-model" not in answer.everything
     assert "Hi" not in answer.everything
@@ -254,9 +254,9 @@ async def test_api_key_is_read_from_one_authorization_header_only(workspace: Wor
     lines = "".join(f"authorization: {value}\r\n" for value in HEADERS[case])
     head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
     async with guarded(workspace) as client:
-        assert (await said(client.base, f"{head}{lines}\r\n".encode("latin-1"))).status == 401
-        assert (await said(client.base, f"{head}authorization: bEARER  {ALICE}\r\n\r\n".encode())).status == 200
-        assert (await said(client.base, f"{head}authorization: Bearer {ALICE}\t \r\n\r\n".encode())).status == 200
+        assert (await response_to(client.base, f"{head}{lines}\r\n".encode("latin-1"))).status == 401
+        assert (await response_to(client.base, f"{head}authorization: bEARER  {ALICE}\r\n\r\n".encode())).status == 200
+        assert (await response_to(client.base, f"{head}authorization: Bearer {ALICE}\t \r\n\r\n".encode())).status == 200
 
 
 async def test_key_and_its_rights_cannot_be_changed_by_any_request(workspace: Workspace) -> None:
@@ -501,11 +501,11 @@ async def test_workers_refuse_an_edit_that_removes_auth_at_a_public_address(work
                 await asyncio.sleep(0.05)
         workspace.write("routes.yaml", routes(HI, more=MORE))
         async with asyncio.timeout(240):
-            while router.said.count("not reloaded") < 2:
+            while router.printed.count("not reloaded") < 2:
                 await asyncio.sleep(0.05)
         assert (await router.ask())[0] == 401
         assert (await router.post("/api/chat", ASK, authorization=f"Bearer {ALICE}"))[0] == 200
-        assert "`auth: none`" in router.said
+        assert "`auth: none`" in router.printed
 
 
 def test_serve_exits_1_at_a_public_address_without_auth_and_names_the_remedy(

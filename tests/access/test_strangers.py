@@ -10,7 +10,7 @@ import pytest
 
 from router.server import application
 from tests.conftest import HERE, Workspace, routes, serving
-from tests.support.raw import Said, said
+from tests.support.raw import RawResponse, response_to
 
 HI = "a: {script: [{text: Hi}]}"
 BODY = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
@@ -21,12 +21,12 @@ ADDRESSES = (*QUESTIONS, *READS, *OPERATORS)
 DECLARED = "server: {cors: {origins: [https://chat.example.com]}}\n"
 
 
-async def asked(base: str, line: str, *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> Said:
+async def asked(base: str, line: str, *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> RawResponse:
     """Send one request with these header lines, and return the answer."""
     method = line.partition(" ")[0]
     body = BODY if method == "POST" else b""
     lines = [f"{line} {version}", *([host] if host else []), "Connection: close", f"Content-Length: {len(body)}", *headers]
-    return await said(base, "\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    return await response_to(base, "\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
 
 async def statuses(base: str, lines: Sequence[str], *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> set[int]:

@@ -36,7 +36,7 @@ PAGES = ["/metrics", "/admin/config", "/admin/targets", "/admin/requests", "/ope
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(workspace: Workspace, path: str) -> None:
-    """Without a declared key, admin pages are 200 for a loopback `Host`, and 400 or 403 for any other, for proxies and for web pages."""
+    """Without a declared key, an admin page is 200 for a loopback `Host`, and 400 or 403 for other hosts, proxies and other web pages."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await page(client, path) == 200
@@ -50,7 +50,7 @@ async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(works
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_pages_with_a_declared_key_require_it_from_everywhere(workspace: Workspace, path: str) -> None:
-    """With `server.admin.key`, each page needs it as a Bearer token, from loopback too, and is 401 for any other; /healthz needs none."""
+    """With `server.admin.key`, an admin page is 200 only with that key as a Bearer token and 401 otherwise, even from loopback."""
     workspace.write("routes.yaml", routes(HI, more="server: {admin: {key: adm-canary-of-the-operators}}\n"))
     async with serving(workspace.build()) as client:
         assert await page(client, path, {"authorization": "Bearer adm-canary-of-the-operators"}) == 200
@@ -87,7 +87,7 @@ async def test_spelling_of_the_path_does_not_bypass_the_gate(workspace: Workspac
 
 
 async def test_drained_target_gets_no_question_until_it_is_restored(workspace: Workspace) -> None:
-    """A drained target ends its running answer and gets no other until it is `auto` again, also after a reload; an unknown one is 404."""
+    """A drained target completes its running answer and gets no new request until it is set to `auto`, not even after a reload."""
     slow = "a: {script: [{text: slow}, {pause: 2s}, {text: ly}]}\nb: {script: [{text: other}]}"
     file = workspace.write("routes.yaml", routes(slow, BOTH)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
@@ -112,7 +112,7 @@ async def test_drained_target_gets_no_question_until_it_is_restored(workspace: W
 
 
 async def test_target_stays_drained_when_an_edit_removes_and_restores_it(workspace: Workspace) -> None:
-    """A target that an edit removes and another restores is drained, unless an operator undid that meanwhile; an unknown one is 404."""
+    """A target that one edit removes and a later edit restores is still drained, unless an operator set it to `auto` in between."""
     file = workspace.write("routes.yaml", routes(HI, BOTH)).root / "routes.yaml"
 
     async def edited(content: str) -> None:
@@ -138,7 +138,7 @@ async def test_target_stays_drained_when_an_edit_removes_and_restores_it(workspa
 
 
 async def test_drain_reaches_a_worker_that_does_not_know_the_target_yet(workspace: Workspace) -> None:
-    """A worker that gets a drain for a target it does not know keeps it, reports it to other workers, and applies it after the edit."""
+    """A worker remembers a drain of a target that it does not know yet, reports it to other workers, and applies it after the edit."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [b]")).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         assert await client.edge.admin.answer({"ask": "place", "target": "a", "state": "drain"}) == {}
@@ -150,7 +150,7 @@ async def test_drain_reaches_a_worker_that_does_not_know_the_target_yet(workspac
 
 
 async def test_breaker_opened_by_an_operator_is_half_open_when_restored(workspace: Workspace) -> None:
-    """After `open` and `auto`, the breaker is half-open, and the first answer closes it."""
+    """A breaker that an operator opened with `open` is half-open after `auto`, and the first answer closes it."""
     workspace.write("routes.yaml", routes(HI, BOTH))
     async with serving(workspace.build()) as client:
         await put(client, "a", "open")
@@ -163,7 +163,7 @@ async def test_breaker_opened_by_an_operator_is_half_open_when_restored(workspac
 
 
 async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace: Workspace) -> None:
-    """`x-router-attempts` lists the failed attempts before the answer, with outcome, seconds and wait; the record lists all of them."""
+    """The `x-router-attempts` header lists the failed attempts with outcome, seconds and wait; the record also has the successful one."""
     async with provider(error(429, **{"retry-after": "77"})) as limited, provider(Reply(text("fine"))) as good:
         targets = direct_target(limited.base) + litellm_target(good.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    breaker: {failures: 1, open: 1h}"))
@@ -186,7 +186,7 @@ async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace:
 
 
 async def test_answer_continued_by_another_target_is_counted_as_a_rescue(workspace: Workspace) -> None:
-    """An answer whose first target breaks off has `rescues: 1` and two attempts in its record, and is counted in the metrics."""
+    """An answer that a second target continues has `rescues: 1` and two attempts in its record, and the metrics count rescues."""
     targets = "a: {script: [{text: 'The end is '}, {fail: down}]}\nb: {script: [{text: near.}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]"))
     async with serving(workspace.build()) as client:
@@ -218,14 +218,14 @@ async def test_invalid_edit_is_shown_to_operators_with_its_mistake(workspace: Wo
 
 
 async def test_reload_is_refused_for_a_program_without_configuration_files(workspace: Workspace) -> None:
-    """A reload is 409 where a program serves a generation that it built itself."""
+    """A reload is a 409 if the serving generation was built by the program itself and follows no configuration file."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client, client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
         assert response.status == 409
 
 
 async def test_tool_name_that_a_model_made_up_is_recorded_as_other(workspace: Workspace) -> None:
-    """A call of a tool that the route does not grant is `other` in the request's record, in place of the model's name for it."""
+    """A model's call of a tool that the route does not have is recorded as `other` instead of the name that the model made up."""
     targets = "a: {script: [{call: get_weather, arguments: {location: x}}, {call: sk-canary-tool, arguments: {}}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a]\n    tools: [weather]\n    max_steps: 1"))
     async with serving(workspace.build()) as client:
@@ -235,7 +235,7 @@ async def test_tool_name_that_a_model_made_up_is_recorded_as_other(workspace: Wo
 
 
 async def test_drain_reload_and_record_reach_all_workers(workspace: Workspace) -> None:
-    """With four workers, a drain, a reload and the look-up of a record work for all of them, whichever worker is asked."""
+    """With four workers, one request to the admin API drains a target in all, reloads all, or finds a record that any of them holds."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, admin: {key: " + OPERATOR + "}}\n"))
     async with process(workspace.root, "--workers", "4") as router:
         async with asyncio.timeout(240):

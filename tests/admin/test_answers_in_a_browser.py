@@ -37,7 +37,7 @@ def results(request: dict[str, Any]) -> list[str]:
 
 
 async def test_tool_call_approved_by_keyboard_runs_and_the_answer_continues(workspace: Workspace) -> None:
-    """The card shows the tool's name and input and is announced; Enter on `Approve` runs the tool and focuses the field again."""
+    """The approval card shows and announces the tool call; Enter on `Approve` runs the tool and moves the focus to the question field."""
     async with (
         provider(ONE, Reply(text("It is gone.")), Reply(text("You are welcome."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -63,7 +63,7 @@ async def test_tool_call_approved_by_keyboard_runs_and_the_answer_continues(work
 
 
 async def test_denied_tool_call_does_not_run_and_the_model_gets_the_denial(workspace: Workspace) -> None:
-    """Of two calls, one denied and one approved after a reload of the page, the answer continues once both are decided."""
+    """After one of two calls is denied and, after a page reload, the other approved, the model gets one denial and one result."""
     async with (
         provider(TWO, Reply(text("Only one is gone."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -85,7 +85,7 @@ async def test_denied_tool_call_does_not_run_and_the_model_gets_the_denial(works
 
 
 async def test_undecided_tool_call_does_not_run_when_the_next_question_is_asked(workspace: Workspace) -> None:
-    """A question asked instead of a decision is answered, the tool does not run, and its card has no buttons any more."""
+    """A question asked while a tool call waits for approval is answered, the tool does not run, and the card loses its buttons."""
     async with (
         provider(ONE, Reply(text("As you like."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -148,12 +148,12 @@ REST: list[dict[str, Any] | None] = [
 
 
 def quiet(workspace: Workspace) -> Workspace:
-    """Return a workspace with one route, which these tests do not ask."""
+    """Return a workspace with one scripted route, for tests that replace the page's requests."""
     return workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}"))
 
 
 async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: Workspace) -> None:
-    """The panel shows a growing text, and code and sheets at their newest state, also after a reload; no question contains them."""
+    """The panel shows a text as it grows and the newest version of code and sheets; later requests contain no document."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [ESSAY, REST]) as tab:
         await ask(tab, "Write")
         await tab.until("document.querySelector('.document h1')?.textContent === 'Rivers'")
@@ -175,7 +175,7 @@ async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: 
 
 
 async def test_document_changed_by_a_later_answer_keeps_its_title(workspace: Workspace) -> None:
-    """A change whose parts have no title shows the document's title from the tool's result, and both versions have a card in the chat."""
+    """A later answer that changes a document without sending a title shows the title of the tool's result, and adds a second card."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [[one for one in ESSAY if one], CHANGE]) as tab:
         for count in (1, 2):
             await ask(tab, "Write")
@@ -186,11 +186,7 @@ async def test_document_changed_by_a_later_answer_keeps_its_title(workspace: Wor
 
 
 async def test_documents_are_changed_and_suggestions_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A document that an answer wrote is changed by the next answer, and the third lists suggestions for the changed text.
-
-    The page sends the document's current content with each question; without it the example's tools could not find the document.
-    The panel with the suggestions fits each of SCREENS.
-    """
+    """A document of one answer is changed by the next; a third lists suggestions for the new text, in a panel that fits all SCREENS."""
     async with setting(tmp_path, monkeypatch, Talker(()), Writer(())) as at, opened(at.client) as tab:
         await choose(tab, "#route", "chat-model")
         for count, question in enumerate(("text Rain in spring", "change Make it sunny.", "suggest"), 1):

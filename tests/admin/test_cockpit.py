@@ -52,7 +52,7 @@ async def test_injected_fault_counts_for_no_target_in_the_hour(workspace: Worksp
 
 
 def over(hour: Hour, outcome: str = "stop") -> None:
-    """Count one request, begun and ended with this outcome."""
+    """Count one request in this hour, begun and ended now with this outcome."""
     entry = Entry("r", "g")
     hour.begin(entry)
     entry.route, entry.outcome = "chat-model", outcome
@@ -60,7 +60,7 @@ def over(hour: Hour, outcome: str = "stop") -> None:
 
 
 def test_hour_drops_slots_older_than_an_hour() -> None:
-    """After three hours of requests the report has the slots of one hour at most; ten quiet hours later all of them are zero."""
+    """After three hours of requests, the report has one hour of slots at most; after ten hours without requests, all slots are zero."""
     now = [1_000_000.0]
     hour = Hour(lambda: now[0])
     for _ in range(3 * SLOTS):
@@ -98,7 +98,7 @@ def test_percentile_is_exact_to_eight_percent() -> None:
 
 
 async def test_pending_edit_is_described_and_not_served(workspace: Workspace) -> None:
-    """/admin/edit describes a valid edit in sentences and an invalid one by its mistakes, with a caret; the old configuration serves."""
+    """The page /admin/edit describes a valid edit in sentences and an invalid one by its mistakes; the old configuration still serves."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", "server: {reload: off}\n")).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
         assert (await client.get("/admin/edit")).json["changes"] == []
@@ -114,7 +114,7 @@ async def test_pending_edit_is_described_and_not_served(workspace: Workspace) ->
 
 
 async def test_rollback_serves_the_previous_configuration_until_the_next_reload(workspace: Workspace) -> None:
-    """A rollback serves the previous generation and leaves the files unchanged, for the next reload; without a previous one it is 409."""
+    """A rollback serves the previous generation without changing the files, so that the next reload serves the edit again."""
     off = "server: {reload: off}\n"
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", off)).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
@@ -149,7 +149,7 @@ async def test_drills_endpoint_returns_the_attempts_and_faults_of_each_drill(wor
 async def test_each_action_needs_the_key_and_is_logged_with_its_author(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    """Each operator action is 401 without the admin key; with it, a log line `operator acts` names the peer's address and the key."""
+    """Each operator action is 401 without the admin key; with it, the log line `operator acts` has the client's address and key name."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a]", "server: {reload: off}\n")).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
         async with client.session.post(client.base + path, json={"state": "drain"}) as response:
@@ -164,7 +164,7 @@ async def test_each_action_needs_the_key_and_is_logged_with_its_author(
 
 
 async def test_hour_records_and_rollback_cover_all_workers(workspace: Workspace) -> None:
-    """With two workers, the hour is the sum of both, each request's record is found, and a rollback applies to both, whichever is asked."""
+    """With two workers, either one returns the sum of both hours, finds every request's record, and rolls both back."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", f"server: {{reload: off, {KEYED}}}\n"))
     async with process(workspace.root, "--workers", "2") as router:
         async with asyncio.timeout(PATIENCE):

@@ -64,7 +64,7 @@ async def test_cockpit_names_its_replica_where_others_share_the_redis(workspace:
 
 
 async def test_operator_drains_a_target_and_restores_it(workspace: Workspace) -> None:
-    """The buttons for drain and restore appear with the admin key, take effect on the next question, and the key is stored nowhere."""
+    """The drain and restore buttons appear with the admin key and change which target answers next; the key is stored nowhere."""
     targets = "a: {script: [{text: From a}]}\nb: {script: [{text: From b}]}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client, opened(client) as tab:
         await open_cockpit(tab, client)
@@ -158,7 +158,7 @@ async def test_cockpit_is_worked_by_keyboard_alone(workspace: Workspace) -> None
 
 
 async def test_cockpit_does_not_leak_memory_over_200_refreshes(workspace: Workspace) -> None:
-    """After 150 more refreshes of a full list, the page has at most 10 % more DOM nodes and 2 MB more heap."""
+    """The cockpit has at most 10 % more DOM nodes and 2 MB more heap after 200 refreshes of a full list than after 50."""
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, opened(client) as tab:
         await open_cockpit(tab, client)
         await tab.until("document.querySelector('.way')")
@@ -182,7 +182,7 @@ async def test_cockpit_does_not_leak_memory_over_200_refreshes(workspace: Worksp
 
 
 async def test_docs_are_opened_with_the_admin_key(workspace: Workspace) -> None:
-    """With a declared admin key, /docs refuses a wrong one in words, shows the schema for the right one, and stores it nowhere."""
+    """With a declared admin key, /docs shows a sentence for a wrong key and the schema for the right one, and stores it nowhere."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{{KEYED}}}\n"))
     async with serving(workspace.build()) as client, browser() as tab:
         await tab.open(f"{client.base}/docs")

@@ -35,10 +35,7 @@ EACH_DOCUMENT = """(async () => {
 
 
 async def test_server_data_runs_no_script_in_the_playground(workspace: Workspace) -> None:
-    """Hostile strings in each field of the server's answers neither run nor load anything in the playground.
-
-    The fields: route ids, tool calls with input and output, approvals, documents, sources, files, errors, timeline and code to copy.
-    """
+    """Hostile strings in each field of the server's answers, such as route ids and tool inputs, run and load nothing in the playground."""
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
         await unharmed(tab, "greeting")
         await ask(tab, HOSTILE[0])

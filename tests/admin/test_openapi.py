@@ -75,7 +75,7 @@ def operations(base: str, **headers: str) -> list[Any]:
 
 
 def test_every_answer_fits_the_openapi_schema(tmp_path: Path) -> None:
-    """No answer has a status, a content type or a body that the schema lacks, and none is a 500."""
+    """Answers to generated requests have only statuses, content types and bodies that the schema describes, and none is a 500."""
     # Two targets: where the first is broken on purpose (X-Router-Fault), the second answers; a stall is waited for as long as `idle`.
     targets = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
     with served(tmp_path, routes(targets, "targets: [a, b]\n    cache: {ttl: 1h}\n    timeout: {idle: 250ms}")) as base:
@@ -116,7 +116,7 @@ ASKERS = [
 
 
 def test_every_refusal_fits_the_openapi_schema(tmp_path: Path) -> None:
-    """Refusals of callers without a key, with a limit, with other routes, and beyond the stream limit fit the schema."""
+    """Refusals fit the schema: of callers without a key, over a limit, without access to a route, or beyond the stream limit."""
     more = "  other: {pipeline: chat, targets: [a]}\n  held: {pipeline: chat, targets: [slow]}\n" + GUARDED
     targets = "a: {script: [{text: Hello}]}\nslow: {script: [{text: Hello}, {pause: 50s}, {text: there}]}"
     with served(tmp_path, routes(targets, more=more)) as base:
@@ -125,10 +125,10 @@ def test_every_refusal_fits_the_openapi_schema(tmp_path: Path) -> None:
             pass  # all it may ask in a day
         heard: set[int] = set()
         for operation in asked:
-            heard |= told(operation, ASKERS if "/chat" in operation.path else ASKERS[:4])
+            heard |= statuses(operation, ASKERS if "/chat" in operation.path else ASKERS[:4])
         assert {200, 204, 400, 401, 403, 404, 429} <= heard
         with begun(base, KEYS["free"], "held"), begun(base, KEYS["free"], "held"):
-            assert 503 in {status for operation in asked for status in told(operation, [(KEYS["free"], "chat-model")])}
+            assert 503 in {status for operation in asked for status in statuses(operation, [(KEYS["free"], "chat-model")])}
 
 
 PEERS = itertools.count(2)
@@ -154,7 +154,7 @@ class _From(HTTPAdapter):
         super().init_poolmanager(*arguments, **more, source_address=(self._address, 0))
 
 
-def told(operation: Any, askers: Sequence[tuple[str, str]]) -> set[int]:
+def statuses(operation: Any, askers: Sequence[tuple[str, str]]) -> set[int]:
     """Return the statuses of requests with each of these keys, to its route: generated ones, the same with each key, and one plain question."""
     heard: set[int] = set()
 
@@ -184,7 +184,7 @@ def told(operation: Any, askers: Sequence[tuple[str, str]]) -> set[int]:
 
 @contextmanager
 def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
-    """Keep one answer of this route open."""
+    """Start an answer of this route and keep its connection open until the end of the block."""
     body = json.dumps({"model": route, **QUESTION}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=240) as answer:

@@ -8,7 +8,7 @@ import pytest
 
 from router.callers.keys import hashed, new
 from tests.conftest import Client, Workspace, routes, serving
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 from tests.support.services import PATIENCE
 
 SAID = "One two three four 五六七 eight."
@@ -18,14 +18,14 @@ RESCUED = f"a: {{script: [{{text: One two three four 五}}, {{fail: down}}]}}\nb
 async def ask(client: Client, **headers: str) -> str:
     """Ask one question, and return the request's id."""
     body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "My secret words"}], "stream": False}).encode()
-    answer = await said(client.base, request("POST /api/chat", body, **headers))
+    answer = await response_to(client.base, request("POST /api/chat", body, **headers))
     assert answer.status == 200, answer.rest
     return answer.headers["x-request-id"]
 
 
 async def record(client: Client, request_id: str, **headers: str) -> dict[str, Any] | None:
     """Return the record of a request; None where the answer is 404."""
-    answer = await said(client.base, request(f"GET /api/requests/{request_id}", **headers))
+    answer = await response_to(client.base, request(f"GET /api/requests/{request_id}", **headers))
     assert answer.status in (200, 404), answer.rest
     return json.loads(answer.rest) if answer.status == 200 else None
 
@@ -40,7 +40,7 @@ async def known(client: Client, request_id: str, **headers: str) -> dict[str, An
 
 @pytest.mark.parametrize("cache", ["", "\n    cache: {ttl: 1h}"], ids=["without a cache", "with a cache"])
 async def test_record_has_the_position_at_which_another_target_continued(workspace: Workspace, cache: str) -> None:
-    """`seams` has the number of characters (code points) before the rescue and both targets; attempts have their start times."""
+    """The record's `seams` gives the number of characters before another target continued, and both targets; attempts have start times."""
     async with serving(workspace.write("routes.yaml", routes(RESCUED, f"targets: [a, b]{cache}")).build()) as client:
         found = await known(client, await ask(client))
     assert found["seams"] == [{"after_characters": len("One two three four 五"), "from": "a", "to": "b"}]
@@ -50,7 +50,7 @@ async def test_record_has_the_position_at_which_another_target_continued(workspa
 
 
 async def test_record_of_a_tool_loop_has_no_seam_and_each_tool_run(workspace: Workspace) -> None:
-    """Two model calls of one target give a record without `seams`, with both tool runs and their start times."""
+    """The record of two model calls of one target has an empty `seams`, and both tool runs with their start times."""
     lines = [{"text": "Let me look. "}, {"call": "get_weather", "arguments": {"location": "X"}}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 2"))
     async with serving(workspace.build()) as client:
@@ -72,12 +72,12 @@ async def test_record_of_a_request_is_shown_to_its_caller_and_end_user_alone(wor
         assert await record(client, hers, **ann) is None
         assert await record(client, anns, **own) is None
         assert await record(client, anns, authorization=f"Bearer {front}", x_user="bob") is None
-        assert (await said(client.base, request(f"GET /api/requests/{hers}"))).status == 401
+        assert (await response_to(client.base, request(f"GET /api/requests/{hers}"))).status == 401
 
 
 @pytest.mark.parametrize("fail", ["down", "filtered"])
 async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fail: str) -> None:
-    """The record of an answer whose first target failed or filtered it contains neither the question's words nor the answer's."""
+    """The record of an answer that one target failed or filtered contains neither the question's nor the answer's words."""
     targets = f"a: {{script: [{{text: Answered}}, {{fail: {fail}}}]}}\nb: {{script: [{{text: Answered too}}]}}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client:
         found = json.dumps(await known(client, await ask(client)))

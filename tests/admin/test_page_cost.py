@@ -39,7 +39,7 @@ OURS = (str(Path(router.__file__).parent), str(Path(prometheus_client.__file__).
 
 @contextmanager
 def steps() -> Generator[Counter[int], None, None]:
-    """Count the bytecodes that run in this package and in the Prometheus client: thread → number."""
+    """Count the executed bytecodes of this package and of the Prometheus client by thread: thread id → number."""
     found: Counter[int] = Counter()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -62,7 +62,7 @@ def steps() -> Generator[Counter[int], None, None]:
 
 
 def many(count: int) -> str:
-    """Return a configuration of so many targets, with a route for each and one route with all of them."""
+    """Return a configuration of `count` targets, with a route for each and one route with all of them."""
     targets = "".join(f"  t{index}: {{script: [{{text: Hello}}]}}\n" for index in range(count))
     routes = "".join(f"  r{index}: {{aliases: [a{index}], pipeline: chat, targets: [t{index}]}}\n" for index in range(count))
     whole = f"  all: {{pipeline: chat, breaker: {{failures: 9}}, targets: [{', '.join(f't{index}' for index in range(count))}]}}\n"
@@ -91,7 +91,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Counter[i
 
 @pytest.mark.parametrize("page", PAGES)
 def test_work_of_each_page_is_linear_in_the_targets(costs: tuple[dict[str, Counter[int]], dict[str, Counter[int]]], page: str) -> None:
-    """Each page takes 2.2 times as many bytecodes at most with 200 targets as with 100."""
+    """Each page takes at most 2.2 times as many bytecodes with 200 targets as with 100."""
     few, twice = (counted[page] for counted in costs)
     assert few.total() > 0
     assert twice.total() <= 2.2 * few.total()
@@ -123,7 +123,7 @@ async def test_report_yields_to_the_event_loop_after_every_turn_of_targets(works
 
 
 async def test_operators_pages_are_built_one_at_a_time() -> None:
-    """Of five pages asked for at once, one at a time is built in a thread."""
+    """Five pages that are requested at once are built in threads one after the other."""
     turns, go = Turns(), threading.Event()
     running, most = 0, 0
 
@@ -157,7 +157,7 @@ def test_growth_compares_the_last_third_to_the_first() -> None:
 
 
 async def test_probe_records_how_late_the_event_loop_is(tmp_path: Path) -> None:
-    """A loop that is blocked for 50 ms has a recorded lateness of 50 ms or more; samples outside of the time asked for are left out."""
+    """A block of the event loop for 50 ms is recorded as a lag of 50 ms or more, and only within the time span asked for."""
     began = time.monotonic()
     with FileIO(tmp_path / "lag", "w") as file:
         probe = Probe(file, pause=0.0, each=2)

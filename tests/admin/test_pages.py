@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.conftest import Workspace, routes, serving
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 
 HI = "a: {script: [{text: Hi}]}"
 KEY = "server: {admin: {key: an-admin-key-of-32-characters-xxx}}\n"
@@ -56,10 +56,10 @@ async def test_docs_content_security_policy_allows_own_files_alone(workspace: Wo
 async def test_docs_page_opens_without_the_admin_key_but_its_schema_does_not(workspace: Workspace, path: str) -> None:
     """With a declared admin key, /docs and its files are 200 without it and /openapi.json is 401; other hosts and proxies get 403."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
-        assert (await said(client.base, request(f"GET {path}"))).status == 200
-        assert (await said(client.base, request("GET /openapi.json"))).status == 401
-        assert (await said(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
-        assert (await said(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
+        assert (await response_to(client.base, request(f"GET {path}"))).status == 200
+        assert (await response_to(client.base, request("GET /openapi.json"))).status == 401
+        assert (await response_to(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
+        assert (await response_to(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
 
 
 @pytest.mark.parametrize("path", OTHERS)
@@ -76,15 +76,15 @@ async def test_operators_pages_are_not_opened_by_other_sites(workspace: Workspac
     bearer = {"authorization": "Bearer an-admin-key-of-32-characters-xxx"} if more else {}
     async with serving(workspace.write("routes.yaml", routes(HI, more=more)).build()) as client:
         for site, status in (("cross-site", 403), ("same-site", 403), ("", 403), ("same-origin", 200), ("none", 200)):
-            assert (await said(client.base, request(f"GET {path}", sec_fetch_site=site, **bearer))).status == status, site
-        assert (await said(client.base, request(f"GET {path}", **bearer))).status == 200
+            assert (await response_to(client.base, request(f"GET {path}", sec_fetch_site=site, **bearer))).status == status, site
+        assert (await response_to(client.base, request(f"GET {path}", **bearer))).status == 200
 
 
 async def test_change_sent_by_another_site_is_refused_before_its_key_is_read(workspace: Workspace) -> None:
     """A change with a wrong key is 403 from another site, so that a page cannot try keys, and 401 from this server's own page."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
         for site, status in (("cross-site", 403), ("same-origin", 401)):
-            answer = await said(
+            answer = await response_to(
                 client.base, request("POST /admin/targets/a", b'{"state": "drain"}', sec_fetch_site=site, authorization="Bearer no")
             )
             assert answer.status == status

@@ -33,8 +33,8 @@ async def test_question_is_answered_with_thoughts_a_tool_and_its_timeline(worksp
         await tab.sees("curl -N")
 
 
-async def test_answer_is_read_in_every_dialect(workspace: Workspace) -> None:
-    """In each of five protocols the page shows the same answer, and the panel names the protocol."""
+async def test_page_shows_the_same_answer_in_each_of_five_protocols(workspace: Workspace) -> None:
+    """The page shows the same answer in each of five stream protocols, and its panel names the protocol."""
     workspace.write("routes.yaml", routes("a: {script: [{text: One two three.}]}"))
     async with serving(workspace.build()) as client, opened(client) as tab:
         await tab.click("#panel")
@@ -64,7 +64,7 @@ async def test_answer_stopped_by_escape_keeps_its_text(workspace: Workspace) -> 
 
 
 async def test_edited_question_replaces_its_answer(workspace: Workspace) -> None:
-    """An edited question is sent without the old one and its answer; `Ask again` sends the same conversation once more."""
+    """An edited question is sent without the old question and answer; `Ask again` sends the same conversation once more."""
     async with provider(Reply(text("First")), Reply(text("Second")), Reply(text("Third"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, opened(client) as tab:
@@ -174,7 +174,7 @@ async def test_error_is_shown_as_a_sentence(workspace: Workspace) -> None:
 
 
 async def test_api_key_is_asked_for_and_kept_in_session_storage_alone(workspace: Workspace) -> None:
-    """With keys declared for callers, the page asks for one and lists no route; a valid key is kept in sessionStorage only."""
+    """With keys declared for callers, the page asks for a key before it lists routes, and keeps a valid one in sessionStorage only."""
     key = new()
     keys = KEYS % hashed(key)
     workspace.write("routes.yaml", routes("a: {script: [{text: For Alice}]}", more=keys))
@@ -239,9 +239,7 @@ async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
 
 
 async def test_demo_button_shows_a_rescue_without_any_key() -> None:
-    """With the shipped configuration, one click plays an answer whose first target breaks off after a tool and whose second goes on.
-    The text has a mark at that place and no repeated word, and the panel lists both attempts.
-    """
+    """One click plays an answer that breaks off and is continued by another target, marked at the break; the panel has both attempts."""
     async with serving(build(declare(read(ROOT / "routes.yaml"), {}))) as client, opened(client) as tab:
         await tab.click("#rescue")
         await tab.until(ANSWERED.format(1))
@@ -259,7 +257,7 @@ async def test_demo_button_shows_a_rescue_without_any_key() -> None:
 
 
 async def test_fault_switch_breaks_the_first_target_of_each_question(workspace: Workspace) -> None:
-    """On a route of scripts, each fault of the switch gives a complete answer, with a mark where text came before the break."""
+    """Each fault that the switch injects still gives a complete answer from the second target, marked at the break if text came before."""
     lines = json.dumps([{"text": "One two three four five six seven."}])
     workspace.write("routes.yaml", routes(f"a: {{script: {lines}}}\nb: {{script: {lines}}}", "targets: [a, b]\n    timeout: {idle: 2s}"))
     async with serving(workspace.build()) as client, opened(client) as tab:

@@ -25,7 +25,7 @@ async def nothing(_: SiblingJson) -> SiblingJson:
 
 
 async def test_worker_socket_is_removed_only_once_its_worker_is_gone(tmp_path: Path) -> None:
-    """The socket of a process that does not listen yet stays and has no answer; once the process is gone the socket is removed."""
+    """The socket of a live worker that does not listen yet is kept and gets no answer; after the worker has ended it is removed."""
     starting = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
     path = tmp_path / f"{starting.pid}.sock"
     with socket.socket(socket.AF_UNIX) as unheard:
@@ -41,7 +41,7 @@ async def test_worker_socket_is_removed_only_once_its_worker_is_gone(tmp_path: P
 
 
 async def test_worker_that_answers_late_is_left_out_unless_given_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that takes 0.3 s has no answer within 0.05 s, and has one where the question allows 10 s."""
+    """A worker that answers after 0.3 s is left out with a limit of 0.05 s, and included with a limit of 10 s."""
 
     async def slow(question: SiblingJson) -> SiblingJson:
         await asyncio.sleep(0.3)
@@ -90,7 +90,7 @@ async def test_shared_folder_is_locked_against_cleaners_of_tmp(workspace: Worksp
 
 
 async def test_reload_lists_the_workers_that_did_not_answer_as_silent(workspace: Workspace, tmp_path: Path) -> None:
-    """The answer of /admin/reload has the generation of each worker that answered, and the process ids of all others under `silent`."""
+    """The answer of /admin/reload maps each worker to its generation, and lists workers that did not answer under `silent`."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / f"{os.getppid()}.sock"))

@@ -14,17 +14,17 @@ LATE = 1.5
 """Seconds, longer than a busy test machine delays an event loop by itself."""
 
 
-def stand_still(secret: str, told: Callable[[], bool]) -> None:
-    """Block the event loop until `told` returns True, or for a minute."""
+def stand_still(secret: str, done: Callable[[], bool]) -> None:
+    """Block the event loop until `done` returns True, or for a minute."""
     for _ in range(6000):
-        if told():
+        if done():
             break
         time.sleep(0.01)
     del secret
 
 
 async def test_watchdog_logs_each_stall_of_the_event_loop_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
-    """Each of two stalls is one log line with files, lines, functions and seconds, and without the value of any variable."""
+    """Each of two stalls of the event loop is one log line with its place in the code and its seconds, without values of variables."""
     caplog.set_level(logging.WARNING, "router.server")
     with Watchdog(late=LATE) as watchdog:
         for number in range(2):
@@ -40,7 +40,7 @@ async def test_watchdog_logs_each_stall_of_the_event_loop_once_with_its_place(ca
 
 
 async def test_watchdog_reports_nothing_while_a_busy_event_loop_turns() -> None:
-    """A loop that is busy but still runs its callbacks is not counted as a stall."""
+    """An event loop that is busy but still runs its callbacks is not counted as stalled."""
     beats = 0
 
     class Counted(Watchdog):

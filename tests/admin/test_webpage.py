@@ -13,7 +13,7 @@ from router.admin.webpage import FOLDER, Site
 from router.callers.keys import hashed, new
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.support.process import process
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 from tests.support.services import run
 
 HI = "a: {script: [{text: Hi}]}"
@@ -46,7 +46,7 @@ async def test_page_names_only_files_of_its_own_server(workspace: Workspace) -> 
 
 
 async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspace) -> None:
-    """Page and files have a Content-Security-Policy that allows own files, trusted types of DOMPurify alone, and no frame around it."""
+    """The Content-Security-Policy of page and files allows only own files and DOMPurify's trusted types, and no frame around the page."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/", f"/web/{Site().digest}/main.js"):
             headers = (await client.get(path)).headers
@@ -65,7 +65,7 @@ async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspa
 
 
 async def test_page_files_are_immutable_and_the_page_itself_is_revalidated(workspace: Workspace) -> None:
-    """Files under the current digest may be cached for a year, and not under another one; page and files answer 304 to their ETag."""
+    """A page file is cacheable for a year at its current digest and `no-cache` at any other; the page is `no-cache`, with an ETag."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         page = await client.get("/")
         assert page.headers["cache-control"] == "no-cache"
@@ -76,9 +76,9 @@ async def test_page_files_are_immutable_and_the_page_itself_is_revalidated(works
         other = await client.get("/web/another-version/main.js")
         assert (other.status, other.headers["cache-control"], other.body) == (200, "no-cache", kept.body)
         for path, tag in (("/", page.headers["etag"]), (f"/web/{digest}/main.js", kept.headers["etag"])):
-            again = await said(client.base, request(f"GET {path}", if_none_match=tag))
+            again = await response_to(client.base, request(f"GET {path}", if_none_match=tag))
             assert (again.status, again.rest) == (304, b"")
-            changed = await said(client.base, request(f"GET {path}", if_none_match='"another"'))
+            changed = await response_to(client.base, request(f"GET {path}", if_none_match='"another"'))
             assert changed.status == 200
 
 
@@ -86,8 +86,8 @@ async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Wo
     """A page file is gzipped for a request that accepts gzip, and uncompressed for any other."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         path = f"/web/{Site().digest}/style.css"
-        packed = await said(client.base, request(f"GET {path}", accept_encoding="gzip, br"))
-        plain = await said(client.base, request(f"GET {path}"))
+        packed = await response_to(client.base, request(f"GET {path}", accept_encoding="gzip, br"))
+        plain = await response_to(client.base, request(f"GET {path}"))
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert gzip.decompress(packed.rest) == plain.rest == (FOLDER / "style.css").read_bytes()
@@ -99,28 +99,28 @@ async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Wo
 async def test_page_serves_only_its_own_files(workspace: Workspace, name: str) -> None:
     """Other files of the folder, and paths out of it, are 404, also percent-encoded."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
-        assert (await said(client.base, request(f"GET /web/x/{name}"))).status == 404
-        assert (await said(client.base, request(f"GET /web/x/{name.replace('.', '%2e')}"))).status == 404
+        assert (await response_to(client.base, request(f"GET /web/x/{name}"))).status == 404
+        assert (await response_to(client.base, request(f"GET /web/x/{name.replace('.', '%2e')}"))).status == 404
 
 
 async def test_page_answers_head_without_a_body_and_refuses_post(workspace: Workspace) -> None:
     """HEAD of the page is 200 without a body, and POST is 405."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
-        head = await said(client.base, request("HEAD /"))
+        head = await response_to(client.base, request("HEAD /"))
         assert (head.status, head.rest) == (200, b"")
-        assert (await said(client.base, request("POST /"))).status == 405
+        assert (await response_to(client.base, request("POST /"))).status == 405
 
 
 async def test_page_is_served_to_this_machine_alone_without_declared_auth(workspace: Workspace) -> None:
     """Without `server.auth`, page and files are 403 for forwarded requests and for a foreign host name."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/", f"/web/{Site().digest}/main.js"):
-            assert (await said(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
-            assert (await said(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
+            assert (await response_to(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
+            assert (await response_to(client.base, request(f"GET {path}", host="rebound.example"))).status == 403
 
 
 async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
-    """With `page: off`, page and files are 404 as any unknown path; where callers have keys, they are 401 without one."""
+    """With `page: off`, page and files are 404 like any unknown path, or 401 without a key if keys are declared for callers."""
     key = new()
     paths = ("/", f"/web/{Site().digest}/main.js")
     async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:
@@ -128,18 +128,18 @@ async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
     keys = (KEYS % hashed(key)).replace("{auth", "{page: off, auth")
     async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
         for path in (*paths, "/nothing"):
-            assert (await said(client.base, request(f"GET {path}"))).status == 401
-            assert (await said(client.base, request(f"GET {path}", authorization=f"Bearer {key}"))).status == 404
+            assert (await response_to(client.base, request(f"GET {path}"))).status == 401
+            assert (await response_to(client.base, request(f"GET {path}", authorization=f"Bearer {key}"))).status == 404
 
 
 async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Workspace) -> None:
     """With keys declared for callers, the page opens without one and names no route; /api/models is 401."""
     keys = KEYS % hashed(new())
     async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
-        page = await said(client.base, request("GET /", x_forwarded_for="203.0.113.7", host="router.example"))
+        page = await response_to(client.base, request("GET /", x_forwarded_for="203.0.113.7", host="router.example"))
         assert page.status == 200
         assert "chat-model" not in page.everything
-        assert (await said(client.base, request("GET /api/models"))).status == 401
+        assert (await response_to(client.base, request("GET /api/models"))).status == 401
 
 
 def test_page_stays_within_its_size_budget() -> None:
@@ -188,7 +188,7 @@ def test_scripts_write_no_html_and_evaluate_nothing() -> None:
 
 
 async def test_scripts_pass_the_typescript_type_check() -> None:
-    """`tsc` accepts the JSDoc types of the page's scripts. Skipped where the compiler is not installed."""
+    """The TypeScript compiler `tsc`, where installed, accepts the JSDoc types of the page's scripts."""
     compiler = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
     if not compiler.exists() or (node := shutil.which("node")) is None:
         pytest.skip("the TypeScript compiler is not installed here: `make web/node_modules/.done` installs it, with npm")
@@ -200,4 +200,4 @@ async def test_serve_prints_an_address_that_a_browser_can_open(workspace: Worksp
     """`router serve` prints the address of the page, or that of the chat API with `page: off`."""
     workspace.write("routes.yaml", routes(HI, more=f"server: {{page: {page}}}\n"))
     async with process(workspace.root) as router:
-        assert f"{router.base}{printed}" in router.said
+        assert f"{router.base}{printed}" in router.printed

@@ -18,7 +18,7 @@ from router.intake.cache_control import cache_control
 from router.wire import WIRES
 from tests.conftest import Answered, Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, calls, chunk, error, provider, text
-from tests.support.redis_cli import keys, said
+from tests.support.redis_cli import keys, redis_command
 from tests.support.services import RedisServer, redis_server
 from tests.wire.readers import READERS
 
@@ -434,7 +434,7 @@ async def test_replicas_share_cached_answers_through_redis(workspace: Workspace)
         assert len(fake.requests) == 3
         for name in await answers(server):
             assert re.fullmatch(r"pointsman:\{[0-9a-f]{64}\}:cache", name)
-            assert 3_500_000 < int(await said(server, "PTTL", name)) <= 3_600_000
+            assert 3_500_000 < int(await redis_command(server, "PTTL", name)) <= 3_600_000
 
 
 async def answers(server: RedisServer) -> list[str]:

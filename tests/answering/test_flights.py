@@ -20,7 +20,7 @@ from tests.conftest import Answered, Client, Workspace, direct_target, parsed_li
 from tests.support.process import process
 from tests.support.promises import timed, within
 from tests.support.provider import Reply, chunk, provider, text
-from tests.support.redis_cli import keys, said, until
+from tests.support.redis_cli import keys, redis_command, until
 from tests.support.services import RedisServer, redis_server
 from tests.wire.readers import READERS
 
@@ -86,8 +86,8 @@ async def test_100_identical_requests_at_two_replicas_make_one_upstream_call(wor
         await there(server, "flight", 0)
         await kept_in(server, 1)
         for name in await named(server, "log"):
-            assert 0 < int(await said(server, "PTTL", name)) <= 10_000
-        assert min([int(await said(server, "PTTL", name)) for name in await keys(server)]) > 0
+            assert 0 < int(await redis_command(server, "PTTL", name)) <= 10_000
+        assert min([int(await redis_command(server, "PTTL", name)) for name in await keys(server)]) > 0
         assert {how(await asked(client)) for client in clients} == {"hit"}
 
 
@@ -120,14 +120,14 @@ async def test_unshared_answer_is_not_logged_to_redis(workspace: Workspace) -> N
     ):
         response = await begun(one)
         (lease,) = await named(server, "flight")
-        assert 0 < int(await said(server, "PTTL", lease)) <= 600_000
+        assert 0 < int(await redis_command(server, "PTTL", lease)) <= 600_000
         assert await named(server, "log") == []
         gate.set()
         await response.read()
         await kept_in(server, 1)
         await there(server, "flight", 0)
         assert await named(server, "log") == []
-        stats = dict(line.split(":") for line in (await said(server, "INFO", "commandstats")).splitlines() if ":" in line)
+        stats = dict(line.split(":") for line in (await redis_command(server, "INFO", "commandstats")).splitlines() if ":" in line)
         assert "calls=2," in stats["cmdstat_eval"]
         assert "cmdstat_xadd" not in stats
 
@@ -359,12 +359,12 @@ async def test_stale_lease_is_taken_over_after_the_pickup_time(workspace: Worksp
         await kept_in(server, 1)
         (answer,) = await named(server, "cache")
         await there(server, "flight", 0)
-        await said(server, "DEL", answer)
-        await said(server, "SET", answer.replace(":cache", ":flight"), "nobody 0123", "PX", "60000")
+        await redis_command(server, "DEL", answer)
+        await redis_command(server, "SET", answer.replace(":cache", ":flight"), "nobody 0123", "PX", "60000")
         with within(1):
             first = await begun(other)
         assert first.headers["x-router-cache"] == "miss"
-        assert (await said(server, "GET", answer.replace(":cache", ":flight"))) != "nobody 0123"
+        assert (await redis_command(server, "GET", answer.replace(":cache", ":flight"))) != "nobody 0123"
         gate.set()
         await first.read()
         assert len(fake.requests) == 2
@@ -434,8 +434,8 @@ async def test_follower_gets_an_answer_that_is_too_long_to_cache(workspace: Work
         await there(server, "flight", 0)
         assert await named(server, "cache") == []
         (log,) = await named(server, "log")
-        assert int(await said(server, "XLEN", log)) < 400
-        assert 0 < int(await said(server, "PTTL", log)) <= 10_000
+        assert int(await redis_command(server, "XLEN", log)) < 400
+        assert 0 < int(await redis_command(server, "PTTL", log)) <= 10_000
 
 
 async def test_shared_call_survives_a_reload_of_its_replica(workspace: Workspace) -> None:

@@ -18,7 +18,7 @@ from tests.conftest import Client, Workspace, direct_target, parsed_lines, route
 from tests.support.process import process
 from tests.support.promises import hold, timed, within
 from tests.support.provider import DONE, Reply, chunk, provider, text
-from tests.support.redis_cli import keys, said
+from tests.support.redis_cli import keys, redis_command
 from tests.support.services import RedisServer, redis_server
 from tests.wire.readers import READERS
 
@@ -167,7 +167,7 @@ async def test_answer_above_the_size_limit_is_not_kept_in_redis(workspace: Works
         assert (await one.post(**body("chat-1"))).text == "x" * 400_000
         await ended(other, "chat-1")
         async with asyncio.timeout(240):
-            while int(await said(server, "DBSIZE")) > 4:  # signs of life and inboxes
+            while int(await redis_command(server, "DBSIZE")) > 4:  # signs of life and inboxes
                 await asyncio.sleep(0.1)
 
 
@@ -194,7 +194,7 @@ async def test_answer_in_redis_expires_after_keep(workspace: Workspace) -> None:
         assert await resumed_soon(other, "chat-1") == whole.body
         await ended(other, "chat-1")
         async with asyncio.timeout(240):
-            while int(await said(server, "DBSIZE")) > 4:
+            while int(await redis_command(server, "DBSIZE")) > 4:
                 await asyncio.sleep(0.02)
 
 
@@ -266,7 +266,7 @@ async def test_resume_on_another_replica_does_not_wait_for_a_failed_redis(worksp
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
         if how == "full":
-            await said(server, "CONFIG", "SET", "maxmemory", "1")
+            await redis_command(server, "CONFIG", "SET", "maxmemory", "1")
         else:
             await server.daemon.kill()
         with within(1):
@@ -310,13 +310,13 @@ async def test_unreadable_answer_in_redis_cannot_be_resumed(workspace: Workspace
         (stream,) = [
             name for name in await keys(server) if name.count(":") == 2 and "now" not in name and len(name.rpartition(":")[2]) == 28
         ]
-        await said(server, "XTRIM", stream, "MAXLEN", "0")
+        await redis_command(server, "XTRIM", stream, "MAXLEN", "0")
         assert await resumed(other, "chat-1") == (204, b"")
-        await said(server, "DEL", stream)
+        await redis_command(server, "DEL", stream)
         head = json.dumps([9, "line", "chat-model", "g", {}])
-        await said(server, "XADD", stream, "0-1", "h", head, "r", "somebody")
+        await redis_command(server, "XADD", stream, "0-1", "h", head, "r", "somebody")
         assert await resumed(other, "chat-1") == (204, b"")
-        await said(server, "SET", stream, "no stream")
+        await redis_command(server, "SET", stream, "no stream")
         assert await resumed(other, "chat-1") == (204, b"")
         assert (await resumed(one, "chat-1")) == (200, whole.body)
 

@@ -19,7 +19,7 @@ from tests.support.process import Process, process
 from tests.support.promises import timed, within
 from tests.support.provider import Reply, provider, text
 from tests.support.redis_cli import keys
-from tests.support.redis_cli import said as redis_said
+from tests.support.redis_cli import redis_command as redis_said
 from tests.support.services import RedisServer, redis_server
 
 HI = "a: {script: [{text: Hello}]}"
@@ -48,7 +48,7 @@ async def test_shared_limit_admits_exactly_its_number_over_all_processes(workspa
         folders = [workspace.root] if replicas == 1 else [copied(workspace, str(number)) for number in range(replicas)]
         running = [await stack.enter_async_context(process(folder, "--workers", str(workers))) for folder in folders]
         found = await statuses(running, 1000)
-        assert not [line for router in running for line in router.said.splitlines() if "redis is away" in line]
+        assert not [line for router in running for line in router.printed.splitlines() if "redis is away" in line]
         assert (found.count(200), found.count(429)) == (100, 900)
 
 
@@ -329,7 +329,7 @@ async def test_limit_per_user_counts_over_four_workers(workspace: Workspace) -> 
 
             users = [f"user-{number}" for number in range(2000)] + ["user-7"] * 9
             found = await asyncio.gather(*(asked(user) for user in users))
-            assert not [line for line in running.said.splitlines() if "redis is away" in line]
+            assert not [line for line in running.printed.splitlines() if "redis is away" in line]
             assert sorted(status for user, status in found if user == "user-7") == [200] * 3 + [429] * 7
             assert {status for user, status in found if user != "user-7"} == {200}
 

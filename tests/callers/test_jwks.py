@@ -17,7 +17,7 @@ TWO = {"keys": [{"kty": "RSA", "kid": "two"}]}
 
 @dataclass
 class Issuer:
-    """An issuer whose key set is `says`, or that raises it. It counts fetches; `hold` blocks them until it is set."""
+    """An issuer that returns the key set `says`, or raises it if it is an exception. It counts fetches; `hold` delays them until set."""
 
     says: object = field(default_factory=lambda: ONE)
     asked: int = 0
@@ -58,7 +58,7 @@ class Known:
 
 
 async def test_jwks_is_fetched_once_for_many_requests() -> None:
-    """A hundred concurrent requests and one within FRESH seconds need one fetch."""
+    """A hundred concurrent requests and a later one within FRESH seconds cause one fetch of the key set."""
     known = Known(Issuer(hold=asyncio.Event()))
     waiting = [asyncio.create_task(known.kids()) for _ in range(100)]
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_jwks_is_fetched_once_for_many_requests() -> None:
 
 
 async def test_old_jwks_is_refreshed_by_one_request_while_others_use_it() -> None:
-    """After FRESH seconds one request waits for the new fetch, and concurrent ones use the known keys."""
+    """After FRESH seconds, one request waits for a new fetch, while concurrent requests use the keys known so far."""
     known = Known()
     await known.kids()
     known.now += FRESH + 1
@@ -98,8 +98,8 @@ async def test_unknown_key_id_causes_a_fetch_at_most_every_half_minute() -> None
     assert known.issuer.asked == 2
 
 
-async def test_unknown_key_id_has_a_wait_until_the_issuer_was_asked_about_it() -> None:
-    """The wait is the time until the next fetch is allowed, and 0 once a fetch has succeeded since the token arrived."""
+async def test_jwks_newer_returns_the_wait_until_the_next_allowed_fetch() -> None:
+    """For an unknown key id, `newer` returns the seconds until the next allowed fetch, or 0 after a fetch since the token arrived."""
     known = Known()
     await known.kids()
     known.now += 10
@@ -148,7 +148,7 @@ async def test_issuer_unreachable_at_start_is_asked_every_two_seconds() -> None:
 
 
 async def test_cancelled_request_ends_its_jwks_fetch_and_a_later_one_succeeds() -> None:
-    """A fetch ends with the request that waits for it, and a request after SOON seconds makes another."""
+    """A cancelled request ends the fetch that it waits for, and a request after SOON seconds fetches the key set again."""
     known = Known(Issuer(hold=asyncio.Event()))
     first = asyncio.create_task(known.kids())
     await asyncio.sleep(0)
@@ -178,15 +178,15 @@ async def address(answer: bytes, *, hold: bool = False) -> AsyncGenerator[str, N
         gone.set()
 
 
-def whole(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
+def http_response(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
     """Return a complete HTTP response with this body."""
     return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
 
 
 UNFIT = {
-    "a redirect": whole(b"", "302 Found", "location: http://169.254.169.254/\r\n"),
-    "an error": whole(json.dumps(ONE).encode(), "500 Oops"),
-    "too much": whole(b" " * (MAX_KEY_SET_BYTES + 1)),
+    "a redirect": http_response(b"", "302 Found", "location: http://169.254.169.254/\r\n"),
+    "an error": http_response(json.dumps(ONE).encode(), "500 Oops"),
+    "too much": http_response(b" " * (MAX_KEY_SET_BYTES + 1)),
     "too much, without a length": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + b" " * (MAX_KEY_SET_BYTES + 1),
     "half of it": b'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"keys"',
     "no HTTP": b"hello\r\n\r\n",
@@ -205,7 +205,7 @@ async def test_jwks_fetch_gives_no_keys_for_a_redirect_an_error_or_an_invalid_bo
 async def test_jwks_is_fetched_over_http_with_a_timeout() -> None:
     """Keys are fetched over HTTP; a response that does not end within `within` seconds gives none."""
     connections = Connections()
-    async with address(whole(json.dumps(ONE).encode())) as url:
+    async with address(http_response(json.dumps(ONE).encode())) as url:
         assert [one["kid"] for one in await Jwks(url, connections.fetch).listed()] == ["one"]
     async with address(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", hold=True) as url:
         assert await Jwks(url, connections.fetch, within=0.1).listed() == ()

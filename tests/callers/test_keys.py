@@ -18,7 +18,7 @@ NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
 
 def test_api_key_has_256_random_bits_and_a_checksum() -> None:
-    """A thousand keys are all different, of one form long enough for 256 bits, and pass the check; 11 characters of each are shown."""
+    """A thousand new keys are all different, long enough for 256 random bits, and valid; `shown` returns 11 characters of each."""
     made = {new() for _ in range(1000)}
     assert len(made) == 1000
     assert all(re.fullmatch(r"pm_[0-9A-Za-z]{8}_[0-9A-Za-z]{49}", key) for key in made)
@@ -53,7 +53,7 @@ def test_key_is_kept_as_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_api_key_identifies_its_caller_and_allowed_routes() -> None:
-    """A key gives its caller, who may ask its routes alone; an unknown key is Unauthorized, and its beginning goes to the log only."""
+    """A known API key gives its caller and allowed routes; an unknown one raises Unauthorized with its first characters for the log."""
     key = new()
     keys = Keys({"alice": ApiKey(hash=hashed(key), routes=(Name("title-model"),))})
     alice = keys.caller(key)
@@ -72,7 +72,7 @@ def test_api_key_identifies_its_caller_and_allowed_routes() -> None:
 
 
 def test_api_key_is_refused_from_its_expiry_on() -> None:
-    """A key is valid until one second before its expiry; at that moment it is Unauthorized, with its owner's name for the log."""
+    """An API key is valid a second before its expiry, and raises Unauthorized with its owner's name for the log from then on."""
     key = new()
     clock = [NOON - timedelta(seconds=1)]
     keys = Keys({"alice": ApiKey(hash=hashed(key), expires=NOON)}, lambda: clock[0])

@@ -72,7 +72,7 @@ def segment(value: object) -> str:
 
 
 async def test_valid_token_identifies_its_caller_by_sub() -> None:
-    """The caller's name is the token's `sub`; its id differs for each `sub` and does not contain it."""
+    """A caller's name is the token's `sub`; the caller's id differs for each `sub` and does not contain it."""
     caller = await issuer(rsa()).caller(signed(GOOD))
     assert (caller.kind, caller.name, caller.routes) == ("jwt", "user-1", None)
     assert caller.id.startswith("jwt:")
@@ -196,7 +196,7 @@ async def test_token_over_the_length_limit_is_refused_without_decoding(monkeypat
 
 
 def test_weak_or_mismatched_signing_keys_are_refused_at_declaration() -> None:
-    """Refused are a secret shorter than its hash, RSA keys under 2,048 bits, unusable keys of a set, and HS256 with public keys."""
+    """A JWT declaration with a short secret, or HS256 beside public keys, raises Misfit; weak or malformed public keys are unusable."""
     for text, algorithm in (("short", "HS256"), ("x" * 31, "HS256"), ("x" * 47, "HS384"), ("x" * 63, "HS512")):
         with pytest.raises(Misfit, match="can be guessed"):
             secret(algorithm, text)
@@ -225,10 +225,7 @@ async def test_token_is_unverifiable_while_no_key_of_its_issuer_is_known() -> No
 
 
 async def test_token_of_an_unknown_key_is_unverifiable_while_keys_cannot_be_fetched() -> None:
-    """A token with an unknown key is Unauthorized if the issuer's keys, fetched for it, lack its key.
-
-    It is Unverifiable, with the wait, if they are not fetched: the last fetch was a moment ago, or the issuer is away.
-    """
+    """A token with an unknown key is Unauthorized if a new key set lacks it, and Unverifiable, with a wait, if none can be fetched."""
     now, says = [1000.0], [public(other_rsa())]
 
     async def fetch(_: str, most: int) -> bytes:

@@ -72,7 +72,7 @@ def test_user_header_of_any_bytes_is_a_valid_id_or_refused(data: bytes) -> None:
 
 @given(st.text(), st.text())
 def test_user_is_ignored_for_a_caller_that_declares_no_user_source(header: str, field: str) -> None:
-    """A caller without a `user` source stays the same object, whatever user header or field a request has."""
+    """A caller without a declared `user` source is returned unchanged, whatever user header or field a request has."""
     caller = Caller("key", "other", "key:other")
     assert from_headers(caller, [(HEADER.lower().encode(), header.encode("utf-8", "replace"))]) is caller
     assert from_body(caller, {"user": field, "safety_identifier": field}) is caller
@@ -80,7 +80,7 @@ def test_user_is_ignored_for_a_caller_that_declares_no_user_source(header: str, 
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_owner_is_equal_only_for_the_same_caller_and_user(one: str, his: str, other: str, hers: str) -> None:
-    """The owner of two pairs of caller and user is equal only if the pairs are, also where the texts contain the separator."""
+    """Two pairs of caller and user have the same owner only if the pairs are equal, even if their texts contain the separator."""
     for caller, user in ((other, hers), (f"{one} {his}", ""), (f"{one} {his}", hers), (one, f"{his} {hers}")):
         assert (owner(one, his) == owner(caller, user)) == ((one, his) == (caller, user))
 

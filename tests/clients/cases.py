@@ -92,8 +92,8 @@ STEPLESS = frozenset({"ai4.2.0"})
 """Clients that do not mark steps in a message."""
 
 
-def said(*parts: Part, finish: str = "stop", hears: Sequence[str] = ("finish",), **more: Any) -> dict[Wire, Seen]:
-    """Return, by wire, the user's `Hi` and this answer: with steps in the AI SDK's chats, as one text for an OpenAI client."""
+def shown(*parts: Part, finish: str = "stop", hears: Sequence[str] = ("finish",), **more: Any) -> dict[Wire, Seen]:
+    """Return, for each wire, what a client shows after the user's `Hi` and this answer: parts in a chat, one text in an OpenAI client."""
     chat = Seen([user(), answer(*parts)], finish=finish, hears=frozenset(hears), **more)
     bare = answer(*_flat(parts))
     return {"data-stream": chat, "ui-message-stream": chat, "openai": Seen([user(), bare], finish=finish, **more)}
@@ -111,9 +111,9 @@ def _flat(parts: Sequence[Part]) -> list[Part]:
 
 
 TOOL = (["step"], ["text", "Let me check."], BEIJING, ["step"], ["text", "It is sunny."])
-FAILED = said(["step"], ["text", "Partial"], finish="", hears=("error",), status="error", error=BROKE_OFF)
+FAILED = shown(["step"], ["text", "Partial"], finish="", hears=("error",), status="error", error=BROKE_OFF)
 FILE: Deed = {"do": "send", "text": "What is this?", "files": [{"name": "dot.png", "type": "image/png", "url": DOT}]}
-THREE = said(["step"], BEIJING, SHANGHAI, ["step"], PARIS, ["step"], ["text", "All are sunny."])
+THREE = shown(["step"], BEIJING, SHANGHAI, ["step"], PARIS, ["step"], ["text", "All are sunny."])
 LOST = ["call", "lost_orders", {"number": "A-1"}]
 CANNOT = (["step"], ["text", "I cannot find it."])
 
@@ -121,24 +121,24 @@ UNDER_WAY: Part = ["call", "slow_weather", {"location": "Beijing"}, "open"]
 
 
 def _and_then(*parts: Part) -> dict[Wire, Seen]:
-    """Return, by wire, an interrupted answer with these parts and a normal turn after it."""
+    """Return, for each wire, what a client shows after an interrupted answer with these parts and a normal turn."""
     seen = Seen([user(), answer(*parts), user(["text", "Thanks"]), answer(["step"], ["text", "You are welcome."])], unfinished=True)
     told = [[*part[:3], "result", part[4]] if part[-2:] == ["error", NO_ORDER] else part for part in parts]
     return {"ui-message-stream": seen, "data-stream": replace(seen, messages=[seen.messages[0], answer(*told), *seen.messages[2:]])}
 
 
 CASES = (
-    Case("text", said(["step"], ["text", "Hello, world!"])),
-    Case("unicode", said(["step"], ["text", UNICODE])),
-    Case("thought", said(["step"], ["thought", "The user greets me. I greet back."], ["text", "Hi there."])),
-    Case("tool", said(*TOOL)),
+    Case("text", shown(["step"], ["text", "Hello, world!"])),
+    Case("unicode", shown(["step"], ["text", UNICODE])),
+    Case("thought", shown(["step"], ["thought", "The user greets me. I greet back."], ["text", "Hi there."])),
+    Case("tool", shown(*TOOL)),
     Case("tools", THREE),
     Case(
         "tool-error",
         {
-            **said(["step"], [*LOST, "error", NO_ORDER], *CANNOT),
+            **shown(["step"], [*LOST, "error", NO_ORDER], *CANNOT),
             # AI SDK 4 has no state for a tool that failed: what it says stands where its result would.
-            "data-stream": said(["step"], [*LOST, "result", NO_ORDER], *CANNOT)["data-stream"],
+            "data-stream": shown(["step"], [*LOST, "result", NO_ORDER], *CANNOT)["data-stream"],
         },
     ),
     Case(
@@ -150,10 +150,10 @@ CASES = (
         },
     ),
     Case("error-after", FAILED),
-    Case("stop", said(["step"], ["text", "Before"], finish="", hears=()), [{**HI, "stop": "Before"}]),
+    Case("stop", shown(["step"], ["text", "Before"], finish="", hears=()), [{**HI, "stop": "Before"}]),
     Case(
         "resume",
-        {wire: seen for wire, seen in said(["step"], ["text", "Before and after"]).items() if wire != "openai"},
+        {wire: seen for wire, seen in shown(["step"], ["text", "Before and after"]).items() if wire != "openai"},
         [{**HI, "leave": "Before"}, {"do": "resume"}],
     ),
     Case(
@@ -163,14 +163,14 @@ CASES = (
     ),
     Case(
         "regenerate",
-        {wire: seen for wire, seen in said(["step"], ["text", "Two"]).items() if wire != "openai"},
+        {wire: seen for wire, seen in shown(["step"], ["text", "Two"]).items() if wire != "openai"},
         [HI, {"do": "regenerate"}],
     ),
     Case(
         "two-turns",
         {
             wire: Seen([*seen.messages, user(["text", "Thanks"]), more], hears=seen.hears)
-            for wire, seen in said(*TOOL).items()
+            for wire, seen in shown(*TOOL).items()
             for more in [answer(*([["step"]] if wire != "openai" else []), ["text", "You are welcome."])]
         },
         [HI, THANKS],
@@ -192,17 +192,17 @@ CASES = (
         },
         [FILE],
     ),
-    Case("slow", said(["step"], ["text", "slowly"])),
+    Case("slow", shown(["step"], ["text", "slowly"])),
     Case(
         "continue",
-        {"ui-message-stream": said(["step"], ["text", "One"], ["step"], ["text", "One"])["ui-message-stream"]},
+        {"ui-message-stream": shown(["step"], ["text", "One"], ["step"], ["text", "One"])["ui-message-stream"]},
         [HI, {"do": "continue"}],
     ),
-    Case("length", said(["step"], ["text", "cut o"], finish="length")),
+    Case("length", shown(["step"], ["text", "cut o"], finish="length")),
     Case(
         "client-tool",
         {
-            **said(
+            **shown(
                 ["step"],
                 ["call", "ask_user", {"question": "OK?"}, "result", "yes"],
                 ["step"],
@@ -269,7 +269,7 @@ def _kept(client: Client, part: Part) -> bool:
 
 
 def _closed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages without the mark of parts that were unfinished when the answer broke off."""
+    """Return the messages without the `open` marks of parts that were unfinished when the answer broke off."""
     return [{**one, "parts": [part[:2] if part[0] in {"text", "thought"} else part for part in one["parts"]]} for one in messages]
 
 

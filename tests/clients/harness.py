@@ -207,7 +207,7 @@ class Workers:
         return self._running[client.family].ask({**case, "client": client.name, "base": base})
 
     def saw(self, client: Client | Sdk, base: str, case: Mapping[str, Any]) -> Saw:
-        """Run a case and return the client's report."""
+        """Run a case with a client against the server at `base`, and return the client's report."""
         return self.ask(client, base, case).result(PATIENCE)
 
     def all(self, asked: Sequence[Future[Saw]]) -> list[Saw]:

@@ -24,7 +24,7 @@ Saw = dict[str, Any]
 
 
 def _send(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """Ask with stream=True and read the chunks by hand."""
+    """Ask with stream=True, read the chunks one by one, and put the result into the report."""
     usage = {"stream_options": {"include_usage": True}} if deed.get("usage") else {}
     stream = client.chat.completions.create(**asked, **usage, stream=True)
     message: dict[str, Any] = {"role": "assistant", "content": "", "thought": "", "tool_calls": []}
@@ -52,7 +52,7 @@ def _send(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[s
 
 
 def _stream(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """Ask with the package's `.stream()` helper."""
+    """Ask with the package's `.stream()` helper, and put the result into the report."""
     usage = {"stream_options": {"include_usage": True}} if deed.get("usage") else {}
     with client.chat.completions.stream(**asked, **usage) as stream:
         completion = stream.get_final_completion()
@@ -63,7 +63,7 @@ def _stream(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict
 
 
 def _complete(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """Ask with stream=False."""
+    """Ask with stream=False, and put the result into the report."""
     completion = client.chat.completions.create(**asked)
     asked["messages"].append(completion.choices[0].message.model_dump())
     saw["finish"] = completion.choices[0].finish_reason

@@ -151,11 +151,11 @@ class Replay:
         self._server = server
 
     def stage(self, *replies: Reply, cut: Cut = "whole") -> Stage:
-        """Stage these replies in order for one client; the last one is repeated."""
+        """Stage these replies, in order, for one client and return the stage; the last reply is repeated."""
         return self._stage(lambda _, number: replies[min(number, len(replies)) - 1], cut)
 
     def answering(self, reply: Callable[[Request], Reply]) -> Stage:
-        """Stage a function that computes the reply to each request."""
+        """Stage a function that computes the reply to each request of a client; return the stage."""
         return self._stage(lambda request, _: reply(request), "whole")
 
     def through(self, base: str, cut: Cut = "whole") -> Stage:

@@ -200,7 +200,7 @@ async def lost_orders(number: str) -> str:
 
 
 def plays(client: Client, case: Case) -> bool:
-    """Return whether the case works with the router: chat clients declare no tools, so `client-tool` is for OpenAI clients only."""
+    """Return whether the client supports the case with the router: `client-tool` works with OpenAI clients only."""
     return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
 
 

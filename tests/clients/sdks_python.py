@@ -42,7 +42,7 @@ def _package(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _heard(case: dict[str, Any], saw: Saw) -> bool:
+def _stop_text_arrived(case: dict[str, Any], saw: Saw) -> bool:
     """Return whether the case's stop text has arrived; the report then gets the event `aborted`."""
     if not case.get("stop") or case["stop"] not in saw["text"]:
         return False
@@ -68,7 +68,7 @@ def _responded(client: Any, asked: dict[str, Any], case: dict[str, Any], saw: Sa
                 saw["text"] += event.delta
             elif event.type == "response.reasoning_summary_text.delta":
                 saw["thoughts"] += event.delta
-            if _heard(case, saw):
+            if _stop_text_arrived(case, saw):
                 return None
         response = stream.get_final_response()
     saw["usage"] = _counted(response.usage)
@@ -125,7 +125,7 @@ def _completions_stream(base: str, case: dict[str, Any], saw: Saw) -> None:
                 saw["text"] += "".join(choice.text for choice in chunk.choices)
                 if chunk.usage:
                     saw["usage"] = {"input": chunk.usage.prompt_tokens, "output": chunk.usage.completion_tokens}
-                if _heard(case, saw):
+                if _stop_text_arrived(case, saw):
                     return
 
 
@@ -150,7 +150,7 @@ def _messaged(client: Any, asked: dict[str, Any], case: dict[str, Any], saw: Saw
                 saw["text"] += event.text
             elif event.type == "thinking":
                 saw["thoughts"] += event.thinking
-            if _heard(case, saw):
+            if _stop_text_arrived(case, saw):
                 return None
         message = stream.get_final_message()
     saw["usage"] = _counted(message.usage)
@@ -211,7 +211,7 @@ def _agents_parse(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 async def _ran(base: str, case: dict[str, Any], saw: Saw, more: dict[str, Any]) -> None:
-    """Run an agent until its final output."""
+    """Run an agent of openai-agents until its final output, and put the result into the report."""
     agents = _package("agents")
     async with _package("openai").AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=240) as client:
         model = agents.OpenAIResponsesModel(case["model"], client)
@@ -223,7 +223,7 @@ async def _ran(base: str, case: dict[str, Any], saw: Saw, more: dict[str, Any]) 
                 saw["text"] += event.data.delta
             elif event.data.type == "response.reasoning_summary_text.delta":
                 saw["thoughts"] += event.data.delta
-            if _heard(case, saw):
+            if _stop_text_arrived(case, saw):
                 result.cancel()
                 return
         saw["usage"] = _counted(result.context_wrapper.usage)
@@ -247,7 +247,7 @@ def _langchain_responses(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 def _chained(model: Any, asked: Any, case: dict[str, Any], saw: Saw) -> Any:
-    """Read a LangChain stream and return the message that its chunks add up to."""
+    """Read a LangChain stream into the report; return the message that its chunks add up to, or None if it was stopped."""
     total = None
     with closing(model.stream(asked)) as stream:
         for chunk in stream:
@@ -257,7 +257,7 @@ def _chained(model: Any, asked: Any, case: dict[str, Any], saw: Saw) -> Any:
                     saw["text"] += block["text"]
                 elif block["type"] == "reasoning":
                     saw["thoughts"] += block.get("reasoning", "")
-            if _heard(case, saw):
+            if _stop_text_arrived(case, saw):
                 return None
     if total is not None and total.usage_metadata:
         saw["usage"] = {"input": total.usage_metadata["input_tokens"], "output": total.usage_metadata["output_tokens"]}
@@ -315,7 +315,7 @@ def _langchain_completions(base: str, case: dict[str, Any], saw: Saw) -> None:
     with closing(model.stream(case["ask"])) as stream:
         for text in stream:
             saw["text"] += text
-            if _heard(case, saw):
+            if _stop_text_arrived(case, saw):
                 break
     gc.collect()
 
@@ -358,7 +358,7 @@ CLIENTS: dict[str, dict[str, Deed]] = {
 
 
 def run(case: dict[str, Any]) -> Saw:
-    """Run one case and return what a program that uses the library would have."""
+    """Run one case and return the report: what a program that uses the library would have got."""
     saw: Saw = {"text": "", "thoughts": "", "calls": [], "error": None, "object": None, "usage": None, "events": []}
     try:
         CLIENTS[case["client"]][case["deed"]](case["base"], {"ask": "Hi", **case}, saw)

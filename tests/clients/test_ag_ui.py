@@ -127,7 +127,7 @@ def test_ag_ui_request_may_name_its_route_in_the_path(workers: Workers, router: 
 
 
 def test_ag_ui_error_before_the_stream_is_an_http_status_with_a_json_body(workers: Workers, router: Running) -> None:
-    """An error before the first event reaches the AG-UI client as HTTP 502 or 404 with the router's JSON error code; it has no events."""
+    """An error before the first event reaches the AG-UI client as HTTP 502 or 404 with the router's JSON code, without any event."""
     for model, status, code in (("error-before", 502, "no_answer"), ("no-such", 404, "unknown_model")):
         saw = workers.saw(AG_UI, router.base, asks(model))
         assert (saw["error"]["status"], saw["error"]["payload"]["code"]) == (status, code)
@@ -159,7 +159,7 @@ def test_ag_ui_run_stopped_by_request_ends_as_cancelled(workers: Workers, patien
 
 
 def test_ag_ui_client_resumes_a_run_from_its_first_event(workers: Workers, patient_router: Running) -> None:
-    """An AG-UI client that disconnected resumes its thread's run and receives all events from RUN_STARTED on."""
+    """An AG-UI client that disconnected during a run resumes it by its thread, and gets the complete message."""
     saw = workers.saw(AG_UI, patient_router.base, asks("resume", {**HI, "stop": "Before"}, {"do": "resume"}))
     assert saw["messages"] == [USER, ["assistant", "Before and after"]]
     assert (saw["events"][-1], saw["warnings"]) == ("RUN_FINISHED", [])
@@ -188,7 +188,7 @@ WRONG = {
 
 @pytest.mark.parametrize("complaint", WRONG)
 def test_ag_ui_client_rejects_a_malformed_stream(complaint: str, workers: Workers, replay: Replay) -> None:
-    """The AG-UI client reports the expected error for each malformed stream, so this test suite can fail."""
+    """The AG-UI client reports the expected error for each malformed stream."""
     saw = workers.saw(AG_UI, replay.stage(Reply(WRONG[complaint])).base, asks("text"))
     assert complaint in saw["error"]["message"]
 

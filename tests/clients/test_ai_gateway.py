@@ -38,7 +38,7 @@ SAID = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("model", SAID)
 def test_gateway_client_reads_the_same_answer_streamed_or_whole(model: str, way: str, workers: Workers, router: Running) -> None:
-    """The gateway client receives the same text, reasoning and finish reason streamed and not streamed."""
+    """The gateway client receives the same text, reasoning and finish reason whether the answer is streamed or not."""
     made = saw(workers, router, model, way)
     assert made["error"] is None
     assert (made["text"], made["thoughts"], made["finish"]) == SAID[model]
@@ -46,7 +46,7 @@ def test_gateway_client_reads_the_same_answer_streamed_or_whole(model: str, way:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_gateway_client_shows_tool_calls_that_the_router_ran(way: str, workers: Workers, router: Running) -> None:
-    """Tool calls that the router ran reach the gateway client with their results; the SDK runs none of them and counts one step."""
+    """Tool calls that the router ran reach the gateway client with their results, and the SDK runs none of them itself."""
     made = saw(workers, router, "tools", way)
     calls = [["call", "get_weather", {"location": city}, True] for city in ("Beijing", "Shanghai", "Paris")]
     results = [["result", "get_weather", f"{city}: 25°C"] for city in ("Beijing", "Shanghai", "Paris")]
@@ -119,7 +119,7 @@ def test_gateway_client_raises_its_error_class_by_status_and_type(way: str, work
 
 
 def test_gateway_client_with_an_unknown_key_gets_an_authentication_error(workers: Workers, keyed_router: Running) -> None:
-    """An unknown API key gets the gateway client's authentication error (401) for models, embeddings and text."""
+    """The gateway client raises an authentication error for an unknown API key: for the model list, embeddings and text."""
     for deed in ({"do": "models"}, {"do": "embed", "model": "embed", "values": ["Hi"]}):
         made = workers.saw(AI_GATEWAY, keyed_router.base, asks("text", deed))["error"]
         assert (made["name"], made["status"]) == ("GatewayAuthenticationError", 401)
@@ -128,7 +128,7 @@ def test_gateway_client_with_an_unknown_key_gets_an_authentication_error(workers
 
 
 def test_gateway_client_reads_an_error_in_the_middle_of_an_answer(workers: Workers, router: Running) -> None:
-    """An error in a stream follows the partial text with code `no_answer`; not streamed, the request fails with 502."""
+    """An answer that fails midway reaches the gateway client as an error with code `no_answer` after the text, or as a 502 unstreamed."""
     made = saw(workers, router, "error-after")
     assert (made["text"], made["error"]["code"]) == ("Partial", "no_answer")
     assert saw(workers, router, "error-after", "generate")["error"]["status"] == 502
@@ -203,7 +203,7 @@ def test_older_ai_sdk_release_reads_answers_and_errors(release: str, way: str, w
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("release", OLDER)
 def test_older_ai_sdk_release_runs_the_applications_tool(release: str, way: str, workers: Workers, router: Running) -> None:
-    """Each older AI SDK release runs the application's tool; calls that the router ran are shown only in releases with a form for them."""
+    """Each older AI SDK release runs the application's tool, and shows calls that the router ran if it has a form for them."""
     made = saw(workers, router, "client-tool", way, tools={"get_weather": "25°C"}, release=release)
     assert (made["error"], made["text"]) == (None, "Then it is done.")
     assert ["ran", "get_weather", BEIJING] in made["parts"]

@@ -21,7 +21,7 @@ MODEL = "claude-4-gpt-5"
 @pytest.mark.skipif(bool(missing("sdks-python")), reason=missing("sdks-python"))
 @pytest.mark.parametrize("form", CHECKS)
 async def test_router_passes_every_check_of_the_compliance_suite(form: str, workspace: Workspace) -> None:
-    """A router before an obedient provider passes every check of the suite's format, and none is skipped."""
+    """A router with a fake provider passes every check of the suite for each API, and none is skipped."""
     async with running(Obedient([])) as provider:
         served = routes(direct_target(provider.base), "targets: [a]\n    reasoning: show")
         workspace.write("routes.yaml", served.replace("gpt-4", MODEL))

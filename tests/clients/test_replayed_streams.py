@@ -54,7 +54,7 @@ FOUND_OUT = [
 
 @pytest.mark.parametrize(("client", "wrong"), FOUND_OUT)
 def test_client_differs_from_the_case_table_for_a_malformed_stream(client: Client, wrong: Wrong, workers: Workers, replay: Replay) -> None:
-    """Each malformed stream makes the client differ from the case table in the expected field, so these tests can fail."""
+    """Each malformed stream makes a client's report differ from the case table in the expected field."""
     case = NAMED[wrong.of]
     stage = replay.stage(*wrong.before, wrong.reply)
     assert wrong.by in differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name)))
@@ -62,7 +62,7 @@ def test_client_differs_from_the_case_table_for_a_malformed_stream(client: Clien
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_stop_in_a_client_closes_its_connection(client: Client, workers: Workers, replay: Replay) -> None:
-    """A client whose user stops an answer closes its connection to the server."""
+    """A client whose user stops an answer closes its connection to the replay server."""
     case = NAMED["stop"]
     stage = replay.stage(*RIGHT[client.wire][case.name])
     workers.saw(client, stage.base, case.asks(client, case.name))
@@ -81,7 +81,7 @@ def test_chat_client_shows_a_handwritten_text_stream(client: Client, workers: Wo
 
 
 def as_text(client: Client, case: Case) -> Seen:
-    """Return what a case shows in raw text: without the server's finish reason, and in AI SDK 4 without steps."""
+    """Return what a client must show of a case in text mode: without a finish reason, and in AI SDK 4 without steps."""
     seen = case.sees[client.wire]
     if client in AI4:
         messages = [{**message, "parts": [part for part in message["parts"] if part != ["step"]]} for message in seen.messages]
@@ -137,7 +137,7 @@ def test_openai_client_asks_for_usage_and_reads_it_from_the_last_frame(client: C
 def test_stream_helper_of_the_openai_library_builds_a_handwritten_answer(
     client: Client, name: str, workers: Workers, replay: Replay
 ) -> None:
-    """The OpenAI library's `.stream()` helper builds the expected message; Python's raises an error for a truncated answer."""
+    """The OpenAI library's `.stream()` helper builds the expected message; in Python it raises an error for an answer cut by length."""
     case = NAMED[name]
     saw = workers.saw(client, replay.stage(*RIGHT["openai"][name]).base, {"model": "m", "deeds": [{"do": "stream", "text": "Hi"}]})
     if name == "length" and client.family != "openai":
@@ -181,7 +181,7 @@ def test_chat_client_sends_the_first_turns_tool_call_with_its_second_request(cli
 
 @pytest.mark.parametrize("client", UI, ids=str)
 def test_ui_client_sends_its_trigger_and_resumes_at_the_stream_address(client: Client, workers: Workers, replay: Replay) -> None:
-    """A UI client sends `regenerate-message` as trigger for a regenerated answer and resumes with GET `/api/chat/{id}/stream`."""
+    """A UI client sends the trigger `regenerate-message` when it regenerates an answer, and resumes with GET `/api/chat/{id}/stream`."""
     stage = replay.stage(*RIGHT[client.wire]["regenerate"])
     workers.saw(client, stage.base, NAMED["regenerate"].asks(client, "m"))
     assert [request.json["trigger"] for request in stage.requests] == ["submit-message", "regenerate-message"]
@@ -211,7 +211,7 @@ WITH_ERRORS = re.compile("error|throws|invalid|abort")
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_golden_streams_are_read_without_an_error(client: Client, workers: Workers, replay: Replay) -> None:
-    """Each client reads the recorded streams of the SDKs' own servers without an error, to equal messages whole and byte by byte."""
+    """Each client reads recorded streams of the SDKs' own servers without an error, with equal messages whole and byte by byte."""
     for folder in FOLDERS[client.wire]:
         for path in sorted((GOLDEN / folder).glob("*.txt")):
             if path.name.startswith("_") or WITH_ERRORS.search(path.stem):

@@ -39,10 +39,7 @@ def test_client_reads_the_routers_stream_byte_by_byte(client: Client, workers: W
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_client_reads_the_routers_stream_split_at_any_byte(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
-    """Each client shows the expected answer when the router's stream arrives in two pieces, even if split within a character.
-
-    One client of each wire gets a split at every byte; every other client gets one at each fourth byte.
-    """
+    """Each client shows the expected answer when the router's stream arrives in two pieces, even if it is split within a character."""
     case = NAMED["unicode"]
     through = replay.through(router.base)
     workers.saw(client, through.base, case.asks(client, case.name))
@@ -57,7 +54,7 @@ def test_client_reads_the_routers_stream_split_at_any_byte(client: Client, worke
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_message_id_of_each_answer_is_a_new_uuid(client: Client, workers: Workers, router: Running) -> None:
-    """Two answers have different message ids that are valid UUIDs, since front ends store messages under them."""
+    """Two answers have different message ids, each a valid UUID."""
     ids = [workers.saw(client, router.base, NAMED["text"].asks(client, "text"))["ids"][1] for _ in range(2)]
     assert len({uuid.UUID(one) for one in ids}) == 2
 
@@ -81,7 +78,7 @@ def test_stop_in_a_client_closes_the_stream_to_the_provider(client: Client, work
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_stop_request_ends_the_provider_call_and_finishes_the_stream(client: Client, workers: Workers, patient_router: Running) -> None:
-    """`POST …/stop` closes the provider's stream despite `resume.grace`; the client keeps the partial text and gets a proper finish."""
+    """`POST …/stop` closes the provider's stream despite `resume.grace`, and the client keeps the partial text with a proper finish."""
     patient_router.provider.left.clear()
     saw = workers.saw(client, patient_router.base, {"chat": "chat-ended", "model": "stop", "deeds": [{**HI, "end": "Before"}]})
     assert patient_router.provider.left.wait(PATIENCE)
@@ -89,16 +86,16 @@ def test_stop_request_ends_the_provider_call_and_finishes_the_stream(client: Cli
     assert differences(client, wanted, saw) == {}
 
 
-def told(router: Running) -> list[dict[str, Any]]:
+def provider_messages(router: Running) -> list[dict[str, Any]]:
     """Return the messages of the last request to the provider."""
     return router.provider.requests[-1].json["messages"]
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_tool_call_and_result_of_the_last_turn_reach_the_provider(client: Client, workers: Workers, router: Running) -> None:
-    """A chat client's second turn sends the tool call and result of the first; the provider receives them in its own form."""
+    """A chat client's second turn brings the provider the tool call and result of the first, in the form of the provider's API."""
     workers.saw(client, router.base, NAMED["two-turns"].asks(client, "two-turns"))
-    messages = told(router)
+    messages = provider_messages(router)
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
     (call,) = messages[1]["tool_calls"]
     assert (call["function"]["name"], messages[1]["content"]) == ("get_weather", "Let me check.")
@@ -111,9 +108,9 @@ def test_tool_call_and_result_of_the_last_turn_reach_the_provider(client: Client
 def test_conversation_after_an_interrupted_answer_is_valid_for_the_provider(
     client: Client, name: str, workers: Workers, router: Running
 ) -> None:
-    """After an error, a stop, or an unfinished or failed tool call, the next request has a result for each call and no empty message."""
+    """The request after an interrupted answer or a failed tool has a result for each tool call and no empty message."""
     workers.saw(client, router.base, NAMED[name].asks(client, name))
-    messages = told(router)
+    messages = provider_messages(router)
     # A thought alone is not repeated: what the user said before and after it is then one message.
     assert "\n\n".join(message["content"] for message in messages if message["role"] == "user") == "Hi\n\nThanks"
     asked = [call["id"] for message in messages for call in message.get("tool_calls", ())]
@@ -127,7 +124,7 @@ def test_conversation_after_an_interrupted_answer_is_valid_for_the_provider(
 def test_image_attached_in_a_client_reaches_the_provider(client: Client, workers: Workers, router: Running) -> None:
     """An image that the user attaches reaches the provider as an image part beside the text."""
     workers.saw(client, router.base, NAMED["file"].asks(client, "file"))
-    (message,) = told(router)
+    (message,) = provider_messages(router)
     pictures = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
     texts = [part["text"] for part in message["content"] if part["type"] == "text"]
     assert (pictures, texts) == ([DOT], ["What is this?"])
@@ -171,7 +168,7 @@ def test_openai_client_reads_embeddings(client: Client, encoding: dict[str, str]
 def test_openai_client_raises_bad_request_error_for_a_model_of_another_kind(
     client: Client, deed: str, workers: Workers, router: Running
 ) -> None:
-    """A chat request to an embeddings model, or the reverse, raises BadRequestError (400) that names the right endpoint."""
+    """An OpenAI client's chat with an embeddings model, or the reverse, raises BadRequestError (400) with the right endpoint's name."""
     model, where = ("embed", "/v1/embeddings") if deed == "send" else ("text", "/v1/chat/completions")
     error = workers.saw(client, router.base, {"model": model, "deeds": [{"do": deed, "text": "Hi", "texts": ["Hi"]}]})["error"]
     assert (error["kind"], error["status"]) == ("BadRequestError", 400)
@@ -192,7 +189,7 @@ def test_openai_client_over_its_limit_raises_rate_limit_error(client: Client, de
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
 def test_openai_client_raises_internal_server_error_for_a_router_bug(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """An unexpected exception in the router raises InternalServerError (500, code `internal`) whose message has the request id."""
+    """An unexpected exception in the router reaches an OpenAI client as InternalServerError with status 500 and the request id."""
     error = workers.saw(client, router.base, {"model": "faulty", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"], error["code"]) == ("InternalServerError", 500, "internal")
     assert error["request"] in error["message"]
@@ -203,7 +200,7 @@ def test_openai_client_raises_internal_server_error_for_a_router_bug(client: Cli
 def test_openai_client_raises_internal_server_error_if_no_answer_starts(
     client: Client, deed: str, workers: Workers, router: Running
 ) -> None:
-    """An answer that fails before its first word raises InternalServerError with a 5xx status, streamed or not."""
+    """An answer that fails before its first word reaches an OpenAI client as InternalServerError (5xx), streamed or not."""
     error = workers.saw(client, router.base, {"model": "error-before", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"] >= 500) == ("InternalServerError", True)
     assert error["request"] in error["message"]
@@ -220,7 +217,7 @@ def test_openai_client_raises_api_error_if_an_answer_breaks_off(client: Client, 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
 def test_openai_client_reports_usage_that_adds_up(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """The reported input and output tokens are above zero and add up to the total, streamed and not streamed."""
+    """The input and output tokens that an OpenAI client reports are above zero and add up to its total, streamed or not."""
     saw = workers.saw(client, router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi", "usage": True}]})
     usage = saw["usage"]
     assert saw["error"] is None
@@ -238,8 +235,10 @@ def test_chat_client_gets_the_usage_in_its_on_finish_callback(client: Client, wo
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("name", ["text", "unicode", "thought", "tool", "tools"])
-def test_the_library_puts_the_stream_together_itself(client: Client, name: str, workers: Workers, router: Running) -> None:
-    """The OpenAI library's `.stream()` helper builds the expected message from the router's chunks; thoughts are not compared."""
+def test_stream_helper_of_the_openai_library_builds_the_routers_answer(
+    client: Client, name: str, workers: Workers, router: Running
+) -> None:
+    """The OpenAI library's `.stream()` helper builds the expected message from the router's chunks; reasoning is not compared."""
     saw = workers.saw(client, router.base, {"model": name, "deeds": [{"do": "stream", "text": "Hi"}]})
     texts = [[part for part in message["parts"] if part[0] != "thought"] for message in saw["messages"]]
     wanted = [[part for part in message["parts"] if part[0] != "thought"] for message in NAMED[name].sees["openai"].messages]
@@ -258,7 +257,7 @@ SCHEMA = {
 def test_use_object_reads_structured_output_and_reports_an_answer_that_is_not_json(
     client: Client, workers: Workers, router: Running
 ) -> None:
-    """`useObject` gets the object of its schema; an answer that is not such JSON is an error with the request id."""
+    """`useObject` returns the object of its schema, and an error with the request id if the answer is not such JSON."""
     made = workers.saw(client, router.base, {"model": "person", "schema": SCHEMA})
     failed = workers.saw(client, router.base, {"model": "tool", "schema": SCHEMA})
     assert made == {"object": PERSON, "final": PERSON, "error": None}

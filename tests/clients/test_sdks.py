@@ -40,7 +40,7 @@ def test_sdk_returns_the_expected_answer_for_each_case(client: Sdk, case: SdkCas
 
 @pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "text" in cases])
 def test_sdk_reports_the_token_usage_of_a_stream(name: str, workers: Workers, router: Running) -> None:
-    """Each library with a place for it reports input and output tokens above zero for a stream."""
+    """Each library that can report usage reports input and output tokens above zero for a stream."""
     saw = workers.saw(NAMED[name], router.base, {"model": "text", "deed": "stream"})
     if name != "langchain-completions":  # its stream has none
         assert saw["usage"]["input"] > 0
@@ -65,14 +65,14 @@ def test_sdk_reads_embeddings(name: str, workers: Workers, router: Running) -> N
 
 @pytest.mark.parametrize("name", ["ai-sdk-openai", "ai-sdk-openai-chat"])
 def test_sdk_gets_a_partial_object_before_the_answer_is_complete(name: str, workers: Workers, router: Running) -> None:
-    """With a provider that enforces the schema, the AI SDK gets the object's first field before the second was sent."""
+    """The AI SDK gets the first field of an object before the second was sent, if the provider enforces the schema."""
     saw = workers.saw(NAMED[name], router.base, {"model": "half-person", "deed": "grow"})
     assert (saw["object"], saw["error"]) == ({"name": "Ada"}, None)
 
 
 @pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "three-tools" in cases])
 def test_results_of_three_parallel_tools_reach_the_provider_beside_their_calls(name: str, workers: Workers, router: Running) -> None:
-    """The provider receives the results of three parallel tool calls, each with the id of its call, from every API."""
+    """The results of three parallel tool calls reach the provider with the ids of their calls, whichever API the library uses."""
     workers.saw(NAMED[name], router.base, {"model": "three", "deed": "tools"})
     messages = router.provider.requests[-1].json["messages"]
     results = [(message["tool_call_id"], message["content"]) for message in messages if message["role"] == "tool"]

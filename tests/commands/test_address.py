@@ -47,10 +47,9 @@ def settled(folder: Path, *options: str) -> tuple[str, int]:
 def test_listen_port_comes_from_option_then_router_port_then_port_then_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, variables: tuple[dict[str, str], str], address: tuple[str, int]
 ) -> None:
-    """Host and port come from the option, else ROUTER_HOST or ROUTER_PORT (the port also from PORT), else the default 127.0.0.1:8000.
+    """Host and port come from an option, else from ROUTER_HOST, ROUTER_PORT or PORT (the environment before `.env`), else the default.
 
-    Variables of `.env` are used only where the environment does not set them; empty variables count as not set.
-    `variables`: those of the environment, and the text of `.env`.
+    variables: those of the environment, and the text of `.env`; empty ones count as not set
     """
     environment, env_file = variables
     for name, value in environment.items():
@@ -61,7 +60,7 @@ def test_listen_port_comes_from_option_then_router_port_then_port_then_default(
 
 @pytest.mark.parametrize("wrong", ["http", "70000", "-1", "8000 ", "tcp://10.0.0.1:8000"])
 def test_invalid_port_variable_is_reported_by_name_without_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
-    """An invalid PORT raises an error that names the variable but not its value, unless `--port` is given: then PORT is not read."""
+    """An invalid PORT raises an error with the variable's name but not its value; it is not read if `--port` is given."""
     monkeypatch.setenv("PORT", wrong)
     with pytest.raises(WrongVariable, match="the variable PORT is no port: it must be from 0 to 65535") as error:
         settled(tmp_path)
@@ -87,7 +86,7 @@ def test_serve_refuses_a_public_listen_address_from_a_variable_without_auth(work
 def test_commands_read_the_routes_file_named_by_router_routes(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Four commands read the file that ROUTER_ROUTES names, unless `--routes` names another; an empty variable is ignored."""
+    """The commands check, show, drill and diff read the file that ROUTER_ROUTES names, unless it is empty or `--routes` names another."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     monkeypatch.setenv("ROUTER_ROUTES", str(file))

@@ -79,11 +79,7 @@ dark: {model: openai/ours, api_key: sk-x}
 
 
 def test_check_in_production_warns_of_a_script_that_is_a_fallback_for_models(workspace: Workspace) -> None:
-    """`router check` with ROUTER_ENV=production warns of each route in which a script is a fallback for models, and names those models.
-
-    A skipped model is named, too. A script that comes first, or shares a pool with a model, causes no warning.
-    Outside production there are no such warnings.
-    """
+    """In production, `router check` warns of each route in which a script is a later fallback for models, and names these models."""
     models = "a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
     more = "  second: {pipeline: chat, targets: [a]}\n  third: {pipeline: chat, targets: [c, a]}\n  fourth: {pipeline: chat, targets: [[a, c]]}\n"
     more += "server: {auth: none}\n"
@@ -100,10 +96,7 @@ def test_check_in_production_warns_of_a_script_that_is_a_fallback_for_models(wor
 
 @pytest.mark.parametrize(("server", "line"), [("", 1), ("server: {keep_alive: 9s}\n", 8)])
 def test_check_in_production_requires_server_auth(workspace: Workspace, server: str, line: int) -> None:
-    """`router check` with ROUTER_ENV=production exits with 1 if `server.auth` is missing, and prints the place and what to write.
-
-    The mistake is listed beside all others. `auth: none` is accepted; outside production `server.auth` is optional.
-    """
+    """In production, `router check` exits with 1 and says what to write if `server.auth` is missing; `auth: none` is accepted."""
     workspace.write("routes.yaml", routes(HI, more=server))
     done = router("check", cwd=workspace.root, ROUTER_ENV="production")
     assert done.returncode == 1
@@ -129,7 +122,7 @@ def test_check_prints_every_mistake_with_its_place_and_exits_1(workspace: Worksp
 
 
 def test_check_json_lists_complaints_routes_and_skipped_targets(workspace: Workspace) -> None:
-    """`router check --json` prints each complaint with file, line, column and message, or the number of routes and the skipped targets."""
+    """`router check --json` prints each complaint with its place and message; without any, the number of routes and skipped targets."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, aa]"))
     done = router("check", "--json", cwd=workspace.root)
@@ -156,7 +149,7 @@ def test_check_imports_no_provider_library_and_no_web_server(workspace: Workspac
 
 
 def test_show_prints_the_targets_of_a_route_and_why_each_is_asked_or_skipped(workspace: Workspace) -> None:
-    """`router show` prints the tools and the targets of a route, found by id or alias, and exits with 1 for an unknown route."""
+    """`router show` prints a route's tools and, for each target, whether it is asked first or why it is skipped; it prints no API key."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, a]\n    tools: [weather]"))
     shown = router("show", "gpt-4", cwd=workspace.root).stdout
@@ -244,7 +237,7 @@ def test_check_without_env_lists_missing_variables_without_failing(workspace: Wo
 
 
 def test_check_without_env_lists_a_variable_of_an_mcp_server_once(workspace: Workspace) -> None:
-    """A missing variable of an MCP server, which `tools` may name in several forms, is listed once."""
+    """A missing variable of an MCP server is listed once, although an entry of `tools` is read in several possible forms."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    tools: [{mcp: [x], env: {A: '${A_KEY}'}}]"))
     found = json.loads(router("check", "--without-env", "--json", cwd=workspace.root).stdout)
     assert [one["message"].partition(":")[0] for one in found["missing"]] == ["the environment variable A_KEY is not set"]
@@ -275,7 +268,7 @@ def test_router_without_a_command_prints_the_first_commands_and_exits_2(capsys: 
 
 
 def test_check_prints_warnings_with_their_place_and_exits_0(workspace: Workspace) -> None:
-    """`router check` warns of a valid setting that is rarely intended (`per: ip`), with its place, also with `--json`."""
+    """`router check`, also with `--json`, warns of a valid but rarely intended setting (`per: ip`) with its place, and exits with 0."""
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    limit: {requests: 10/minute, per: ip}"))
     done = router("check", cwd=workspace.root)
     assert (done.returncode, done.stderr) == (0, "")
@@ -303,7 +296,7 @@ SIGNED = f"server: {{approval_key: {'k' * 20}, redis: redis://127.0.0.1:1}}\n"
 
 @pytest.mark.parametrize("case", ASKING)
 def test_check_warns_of_tool_approvals_without_a_shared_key_for_several_processes(workspace: Workspace, case: str) -> None:
-    """`router check` warns of tools that need approval if Redis or several workers are used without `server.approval_key`."""
+    """`router check` warns of tools that need approval if Redis or two workers are used without `server.approval_key`."""
     tools, place = ASKING[case]
     workspace.write("tools/paying.py", PAYING).write("tools/orders.py", PAYING.replace("pay(", "delete("))
 

@@ -47,7 +47,7 @@ def test_bash_completes_commands_options_arguments_and_file_names(
 
 
 def test_completion_of_file_names_equals_that_of_the_library_shtab() -> None:
-    """The constants of paths.py with which shells complete files and folders equal those of the library shtab."""
+    """The shell functions by which paths.py completes files and folders equal those of the library shtab."""
     for ours, theirs in ((paths.FILE, shtab.FILE), (paths.FOLDER, shtab.DIRECTORY)):
         assert ours == {shell: theirs[shell] for shell in ours}
         assert set(ours) == set(SHELLS)

@@ -41,7 +41,7 @@ def described(text: str, **beside: str) -> Description:
     return describe(declaration)
 
 
-def said(before: str, after: str) -> list[str]:
+def diff_sentences(before: str, after: str) -> list[str]:
     """Return the sentences that `router diff` prints for the change from one routes.yaml text to the other."""
     return sentences(changes(described(before), described(after)))
 
@@ -90,7 +90,7 @@ def test_secret_is_in_no_diff_output_and_no_description(capsys: pytest.CaptureFi
 
 
 def test_configuration_is_described_without_the_values_of_its_variables(workspace: Workspace) -> None:
-    """A configuration that was read with its variables set is described with `${VAR}` in the place of their values."""
+    """The description of a configuration has `${VAR}` instead of the value of a variable, even if the variable was set when read."""
     targets = "a: {model: 'openai/${NAME}', api_key: 'x${KEY}', api_base: '${BASE:-https://u:canary@h/v1}'}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    max_steps: ${STEPS}"))
     snapshot = read(workspace.root / "routes.yaml")
@@ -104,7 +104,7 @@ def test_configuration_is_described_without_the_values_of_its_variables(workspac
 
 
 def test_every_kind_of_secret_is_masked() -> None:
-    """The type `Secret` alone keeps a value out of descriptions and out of its repr: api_key, admin key and otel token are all masked."""
+    """Every value of the type `Secret` is left out of descriptions and of its repr: the API key, the admin key and the OTel token."""
     text = "targets: {a: {model: openai/x, api_key: canary-1}}\nroutes: {r: {pipeline: chat, targets: [a]}}\n"
     text += "server: {admin: {key: canary-2-of-the-operators}, otel: {endpoint: 'http://h:1', token: canary-3}}\n"
     description = described(text)
@@ -123,7 +123,7 @@ def test_every_kind_of_secret_is_masked() -> None:
 def test_diff_treats_two_spellings_of_a_value_as_equal(before: str, after: str) -> None:
     """`router diff` reports no change for another spelling of a duration (300s, 5m), or for a default that is written down."""
     old, new = (routes(HI, f"targets: [a]\n    timeout: {{{one}}}") for one in (before, after))
-    assert said(old, new) == []
+    assert diff_sentences(old, new) == []
 
 
 MANY = "\n".join(f"  r{count}: {{pipeline: chat, targets: [a]}}" for count in range(100))
@@ -133,7 +133,7 @@ def test_diff_reports_a_changed_target_in_one_line_for_all_its_routes() -> None:
     """`router diff` prints one sentence for a changed target, with four of its 100 routes by name and the number of the others."""
     old, new = (f"targets: {{a: {{script: [{{text: {word}}}]}}}}\nroutes:\n{MANY}\n" for word in ("x", "y"))
     told = "target a: script changed (asked by r0, r1, r2, r3 and 96 more); its breaker and its load start anew"
-    assert said(old, new) == [told]
+    assert diff_sentences(old, new) == [told]
 
 
 def test_diff_reports_a_changed_default_in_one_line_for_all_routes() -> None:
@@ -161,7 +161,7 @@ def test_diff_says_start_anew_exactly_if_a_reload_resets_the_health_of_a_target(
         after = build(declare(read(workspace.write("routes.yaml", new).root / "routes.yaml"), {}), before.kept)
         kept = any(one is health for _, one in after.kept.health.values())
         assert kept is not anew
-        assert any("start anew" in line for line in said(old, new)) is anew
+        assert any("start anew" in line for line in diff_sentences(old, new)) is anew
 
 
 weights = some.sampled_from([None, 1.0, 3.0])
@@ -171,7 +171,7 @@ pools: some.SearchStrategy[Pools] = some.lists(
 
 
 def _cut(drawn: list[tuple[str, bool, float | None]]) -> Pools:
-    """Return pools in the form of a description: in a pool either each target has a weight or none has, and a target alone has none."""
+    """Return pools of a route's targets: in a pool all targets have weights or none has, and a pool of one target has none."""
     found: list[list[tuple[str, float | None]]] = [[]]
     for name, cut, weight in drawn:
         if cut and found[-1]:
@@ -188,7 +188,7 @@ def _shared(weight: float | None, pool: list[tuple[str, float | None]]) -> float
 @settings(max_examples=200, deadline=None)
 @given(pools, pools, pools)
 def test_diff_sentence_for_reordered_targets_is_unambiguous(before: Pools, one: Pools, other: Pools) -> None:
-    """Every change of the target order has a sentence, an equal order has none, and two different new orders have different sentences."""
+    """The sentence for a changed target order differs for each new order, and is missing exactly if the order is equal."""
     assert bool(reordered(before, one)) == (before != one)
     if one != other:
         assert reordered(before, one) != reordered(before, other)
@@ -196,12 +196,12 @@ def test_diff_sentence_for_reordered_targets_is_unambiguous(before: Pools, one: 
 
 def test_diff_ignores_the_order_of_targets_within_a_pool() -> None:
     """`router diff` reports no change if the targets within one pool are written in another order."""
-    assert said(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
+    assert diff_sentences(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
 
 
 @given(some.integers(1, 10**7).map(lambda count: count / 1000))
 def test_printed_duration_parses_back_to_the_same_seconds(seconds: float) -> None:
-    """A duration of whole milliseconds, from 1 ms to 10,000 s, parses back to the same number of seconds after it was written."""
+    """A duration from 1 ms to 10,000 s, in whole milliseconds, is the same number of seconds after it is written and parsed again."""
     shape = shape_of(Seconds)
     assert isinstance(shape, Spelled)
     assert shape.read(written_duration(seconds)) == pytest.approx(seconds, rel=1e-9)
@@ -245,10 +245,7 @@ def test_diff_reports_no_change_when_drills_move_into_their_own_file(
 def test_diff_reports_changed_and_new_drills_of_drills_yaml(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`router diff` reports a changed drill in the drills.yaml of two folders.
-
-    A lone routes.yaml is compared with the drills of the other side. A folder with pipelines but without a drills.yaml has no drills.
-    """
+    """`router diff` reports changed and new drills; a folder with only a routes.yaml is taken to have the other side's drills."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
     other = Workspace(tmp_path_factory.mktemp("other")).write("routes.yaml", routes(HI, "targets: [a, b]"))
     assert main(["diff", str(other.root), str(workspace.root)]) == 0
@@ -297,10 +294,7 @@ async def live(base: str, *words: str) -> int:
 async def test_diff_compares_a_running_server_with_the_local_file(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`router diff --live` compares the configuration of a server with ./routes.yaml.
-
-    The admin key comes from `--key-file` or ROUTER_ADMIN_KEY, is required if the server has one, and is never printed.
-    """
+    """`router diff --live` compares a server with ./routes.yaml; the admin key is read from `--key-file` or ROUTER_ADMIN_KEY."""
     admin = "server: {admin: {key: adm-canary-of-the-operators}}\n"
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", admin))
     monkeypatch.chdir(workspace.root)
@@ -322,7 +316,7 @@ async def test_diff_compares_a_running_server_with_the_local_file(
 async def test_diff_mentions_an_edit_that_the_running_server_refused(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`router diff --live` compares with the configuration in use, and notes on stderr that the server refused a newer edit, and why."""
+    """`router diff --live` compares with the configuration in use, and notes on stderr that the server refused a newer edit and why."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).root / "routes.yaml"
     workspace.write("here.yaml", routes(HI, "targets: [b]"))
     monkeypatch.chdir(workspace.root)
@@ -424,7 +418,7 @@ def test_diff_live_fails_after_a_time_limit_or_on_a_refused_connection(workspace
 def test_live_option_refuses_plain_http_to_other_machines_and_invalid_addresses(
     address: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`router show --live` exits with 1 for an http address that is not loopback, or an invalid address, whose secrets are not printed."""
+    """`router show --live` exits with 1 for an invalid address or plain http to another machine, and prints no secret of the address."""
     assert main(["show", "--live", address]) == 1
     told = capsys.readouterr().err
     assert sentence in told
@@ -432,7 +426,7 @@ def test_live_option_refuses_plain_http_to_other_machines_and_invalid_addresses(
 
 
 def test_key_file_must_hold_exactly_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The key in the `--key-file` is sent as bearer token; a missing file, one with two lines or non-ASCII text sends no request."""
+    """The one key in the `--key-file` is sent as bearer token; a missing file, two lines or non-ASCII text make no request."""
     workspace.write("admin.key", "adm-1\n").write("two.key", "adm-canary-of-the-operators\nadm-2\n").write("ü.key", "ü")
     with odd(status=404) as (base, asked):
         main(["show", "--live", base, "--key-file", str(workspace.root / "admin.key")])

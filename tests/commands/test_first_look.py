@@ -15,7 +15,7 @@ from router.server import application
 from tests.access.test_strangers import status_of
 from tests.conftest import HERE, ROOT, Workspace, routes
 from tests.support.process import process
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 
 HI = "a: {script: [{text: Hi}]}"
 ASK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
@@ -25,15 +25,12 @@ BRIDGE = {"client": ("172.17.0.1", 50_000), "server": ("172.17.0.2", 8000)}
 
 @pytest.mark.parametrize("server", ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"])
 async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, server: str) -> None:
-    """`router try` serves only requests with the key that it prints, whatever `server.auth` declares: any other key gets 401.
-
-    The printed curl command has an existing route. The key is not logged; the caller's name is `guest`; /admin stays closed.
-    """
+    """`router try` without a target serves only the key that it prints, for any `server.auth`; the key is not logged, /admin is closed."""
     workspace.write("routes.yaml", routes(HI, more=server))
     async with process(workspace.root, command="try") as router:
-        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
-        assert f"curl -N {router.base}/api/chat" in router.said
-        assert '"model": "chat-model"' in router.said
+        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.printed))
+        assert f"curl -N {router.base}/api/chat" in router.printed
+        assert '"model": "chat-model"' in router.printed
         for authorization in ("", "Bearer x", f"Bearer {new()}"):
             for page, body in (("/api/chat", ASK), ("/v1/chat/completions", ASK)):
                 assert (await router.post(page, body, **({"authorization": authorization} if authorization else {})))[0] == 401
@@ -42,14 +39,14 @@ async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, ser
         assert (await router.post("/api/chat", ASK, **given))[1]["content"] == "Hi"
         assert (await router.get("/api/models", **given))[0] == 200
         assert (await router.post("/admin/reload", None, **given))[0] in (401, 403)
-        lines = [json.loads(line) for line in router.said.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in router.printed.splitlines() if line.startswith("{")]
         assert not any(key in json.dumps(line) for line in lines)
         assert {line["caller"] for line in lines if line["logger"] == "router.access" and line["status"] == 200} == {"guest"}
         assert not [line for line in lines if line["event"] == "server.auth is not declared"]
 
 
 async def test_try_server_accepts_the_key_from_a_container_bridge_but_closes_admin(workspace: Workspace) -> None:
-    """A request from the bridge address of a container gets 200 with the key and 401 without; /admin/config gets 403, and /healthz 200."""
+    """A request from a container's bridge address is 200 with the key and 401 without; /admin/config is 403 and /healthz 200."""
     workspace.write("routes.yaml", routes(HI))
     key = new()
     edge = application(workspace.build(), only=Known(Keys({"guest": ApiKey(hash=hashed(key))}), None))
@@ -68,9 +65,9 @@ async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: P
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     async with process(tmp_path, command="try") as router:
-        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
-        assert (await said(router.base, request("GET /api/models"))).status == 401
-        assert (await said(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
+        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.printed))
+        assert (await response_to(router.base, request("GET /api/models"))).status == 401
+        assert (await response_to(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
 
 
 def test_try_without_a_target_prints_the_mistake_of_an_invalid_configuration(

@@ -38,7 +38,7 @@ async def test_workspace_of_init_passes_check_and_answers_offline(tmp_path: Path
 
 @pytest.mark.parametrize("path", ["", str(Path(sys.executable).parent)])
 def test_next_commands_that_init_prints_run_in_a_shell(path: str, tmp_path: Path) -> None:
-    """`router init` prints a `router check` command that runs in a shell, with the full path of the program if it is not on PATH."""
+    """The last lines of `router init` are a `check` and a `serve` command; the check runs in a shell, also if `router` is not on PATH."""
     environment = {"PATH": path or "/nowhere", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "router", "init", "my gateway"]
     said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=True).stdout
@@ -69,7 +69,7 @@ async def test_init_with_a_provider_adds_a_target_that_is_used_once_its_variable
 
 
 def test_models_of_the_init_templates_are_known_chat_models() -> None:
-    """LiteLLM's table lists the model of each `--provider` template except that of Ollama as a chat model."""
+    """The model of each `--provider` template, except Ollama's, is a chat model in LiteLLM's table."""
     known = {name: about(provider.model).mode for name, provider in PROVIDERS.items() if name != "ollama"}
     assert set(known.values()) == {"chat"}
 

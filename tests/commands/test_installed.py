@@ -89,7 +89,7 @@ async def served(installed: Path, folder: Path, **variables: str) -> AsyncGenera
                 await running.ended()
 
 
-async def said(running: Process, question: str) -> str:
+async def answer_to(running: Process, question: str) -> str:
     """Ask one question without streaming and return the body of the answer."""
     status, _, body = await running.ask(question, stream=False)
     assert status == 200, body
@@ -97,7 +97,7 @@ async def said(running: Process, question: str) -> str:
 
 
 def test_installed_package_is_imported_from_the_wheel_and_has_py_typed(installed: Path, tmp_path: Path) -> None:
-    """The fresh environment imports `router` from its own folder, not from this repository, with the marker py.typed (PEP 561)."""
+    """A fresh environment imports `router` from the installed wheel, not from this repository, and the wheel has py.typed (PEP 561)."""
     script = "import pathlib, router; print(pathlib.Path(router.__file__).parent)"
     found = subprocess.run([installed / "python", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
     package = Path(found.stdout.strip())
@@ -114,14 +114,14 @@ async def test_installed_commands_work_in_an_empty_folder_and_the_demo_runs_its_
     assert "none failed" in await asyncio.to_thread(ran, installed, folder, "drill")
     assert "complete" in await asyncio.to_thread(ran, installed, folder, "completion", "bash")
     async with served(installed, folder) as running:
-        hello = await said(running, "Hello")
+        hello = await answer_to(running, "Hello")
         assert "Ask for the **time** somewhere, and a real tool runs." in hello
         assert "In `routes.yaml` this route asks no model before the demo." in hello
-        assert "(Asia/Tokyo)" in await said(running, "What time is it in Tokyo?")
+        assert "(Asia/Tokyo)" in await answer_to(running, "What time is it in Tokyo?")
 
 
 async def test_target_of_init_answers_once_its_key_is_in_the_env_file(installed: Path, tmp_path: Path) -> None:
-    """`router check` names the missing key variable; once `.env` sets it, the model answers, and no log contains the value."""
+    """A target of `router init` is skipped until `.env` sets its key; then its model answers, and no log contains the key."""
     folder = tmp_path / "empty"
     folder.mkdir()
     await asyncio.to_thread(ran, installed, folder, "init", "--provider", "openai")
@@ -134,7 +134,7 @@ async def test_target_of_init_answers_once_its_key_is_in_the_env_file(installed:
             ran, installed, folder, "check"
         )
         async with served(installed, folder) as running:
-            hello = await said(running, "Hello")
+            hello = await answer_to(running, "Hello")
             assert "A key or an address is not set for `gpt`: `router check` says which variable that is." in hello
         example = (folder / ".env.example").read_text(encoding="utf-8")
         (folder / ".env").write_text(example.replace("OPENAI_API_KEY=", "OPENAI_API_KEY=sk-do-not-show"), encoding="utf-8")
@@ -143,7 +143,7 @@ async def test_target_of_init_answers_once_its_key_is_in_the_env_file(installed:
         assert "from .env: OPENAI_API_KEY\n" in checked
         assert "skipped" not in checked
         async with served(installed, folder) as running:
-            assert "I am a model." in await said(running, "Hello")
-            assert '"names":["OPENAI_API_KEY"]' in running.said.replace(": ", ":")
-        assert "do-not-show" not in running.said
+            assert "I am a model." in await answer_to(running, "Hello")
+            assert '"names":["OPENAI_API_KEY"]' in running.printed.replace(": ", ":")
+        assert "do-not-show" not in running.printed
         assert (folder / ".env").stat().st_mode & 0o777 == 0o600

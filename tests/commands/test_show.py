@@ -38,7 +38,7 @@ def accepts(model: str, window: int | None = None) -> str:
 
 
 def test_show_prints_all_settings_of_a_route_and_no_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router show ROUTE` prints the steps, the settings and each target with its state, model, wire and facts, and no API key."""
+    """`router show ROUTE` prints steps, settings and each target with its state, model, wire and facts, but no API key."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - history: {keep: 40}\n  - params: {temperature: 0}\n")
     workspace.write("routes.yaml", routes(TARGETS, WHOLE))
     assert main(["show", "gpt-4", "--routes", str(workspace.root / "routes.yaml")]) == 0
@@ -186,7 +186,7 @@ def test_show_live_describes_each_state_of_a_target_that_a_server_reports(
 
 
 def test_show_live_prints_a_route_setting_as_the_server_reports_it(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router show --live` prints a route's `cache` as the server reports it, and `router diff --live` that the files lack it."""
+    """`router show --live` prints the route's `cache` that the server reports; `router diff --live` reports that the files lack it."""
     generation = workspace.write("routes.yaml", routes("a: {script: demo}")).build()
     declared: Any = describe(generation.declaration).as_json()
     declared["routes"]["chat-model"]["cache"] = {"ttl": "1h", "size": "64MiB"}

@@ -79,7 +79,7 @@ class Model(Provider):
 
 
 def none(_: Model, __: Body) -> None:
-    """Have no quirk."""
+    """Return None always: the quirk of a model without a deviation."""
 
 
 def refuses(name: str, message: str = "Unsupported parameter: '{name}' is not supported with this model.") -> Quirk:
@@ -93,18 +93,18 @@ def refuses_without_a_word(name: str) -> Quirk:
 
 
 def calls_it_otherwise(_: Model, body: Body) -> Reply | None:
-    """Refuse max_tokens, and accept max_completion_tokens."""
+    """Return a refusal of max_tokens that hints at max_completion_tokens; None for a request without max_tokens."""
     message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     return refusal(message, param="max_tokens") if "max_tokens" in body else None
 
 
 def refuses_tools_with_effort(_: Model, body: Body) -> Reply | None:
-    """Refuse tools together with reasoning_effort; accept each alone."""
+    """Return a refusal of a request with both tools and reasoning_effort; None for any other."""
     return refusal("The request is wrong.") if body.get("tools") and "reasoning_effort" in body else None
 
 
 def tools_with_effort_on_responses(model: Model, body: Body) -> Reply | None:
-    """Refuse tools together with reasoning_effort in chat completions, with a hint at the Responses API, which accepts them."""
+    """Return a Responses API answer, or in chat completions a refusal of tools with reasoning_effort that names that API; else None."""
     if model.headers[-1][":path"].endswith("/responses"):
         return Reply(responding(body))
     message = "Function tools with reasoning_effort are not supported in /v1/chat/completions. Please use /v1/responses instead."
@@ -132,7 +132,7 @@ def responses_events(*events: Body) -> tuple[bytes, ...]:
 
 
 def wants_reasoning(_: Model, body: Body) -> Reply | None:
-    """Reason before a tool call, and refuse a later request that has the call without its reasoning_content."""
+    """Return a tool call that is preceded by reasoning, or a refusal if an earlier call lacks its reasoning_content; else None."""
     said = [one for one in body["messages"] if one.get("tool_calls")]
     if not all(one.get("reasoning_content") for one in said):
         return refusal("The reasoning of the assistant message must be passed back.")
@@ -142,37 +142,37 @@ def wants_reasoning(_: Model, body: Body) -> Reply | None:
 
 
 def blind(_: Model, body: Body) -> Reply | None:
-    """Refuse images, as servers of text models do."""
+    """Return a refusal if the last message has an image, as servers of text models do; else None."""
     return refusal("This model has no eyes.") if last_of(body)[2] else None
 
 
 def sees_nothing(_: Model, body: Body) -> Reply | None:
-    """Accept an image, but answer without looking at it."""
+    """Return an answer that ignores the image of the last message; None if it has none."""
     return Reply(text("I cannot tell.")) if last_of(body)[2] else None
 
 
 def denies(_: Model, __: Body) -> Reply:
-    """Refuse the API key with 401."""
+    """Return a 401 refusal of the API key, for every request."""
     return refusal("Incorrect API key provided.", 401)
 
 
 def slow(model: Model, _: Body) -> None:
-    """Take twenty seconds to start."""
+    """Advance the model's clock by 20 s, so that its answer seems to start that late; the answer itself is the honest one."""
     model.now += 20
 
 
 def one_at_a_time(_: Model, body: Body) -> Reply | None:
-    """Make one tool call where two at once are asked for."""
+    """Return one tool call where the question asks for two at once; else None."""
     return Reply(calls(OSLO)) if "both at once" in last_of(body)[1] else None
 
 
 def empty(_: Model, __: Body) -> Reply:
-    """Send an answer without text."""
+    """Return an answer without text, for every request."""
     return Reply((chunk({"role": "assistant", "content": ""}), chunk({}, "stop"), usage(11, 0), DONE))
 
 
 def cuts(_: Model, body: Body) -> Reply | None:
-    """End a text after 100 tokens, with the finish reason `length`."""
+    """Return a text that ends at 100 tokens with the finish reason `length`; None for questions with tools, `stop` or a token limit."""
     if body.get("tools") or last_of(body)[1].startswith("Write"):
         return None
     words = " eight" if last_of(body)[0] == "assistant" else "pong"
@@ -180,27 +180,27 @@ def cuts(_: Model, body: Body) -> Reply | None:
 
 
 def goes_on_after_stop(_: Model, body: Body) -> Reply | None:
-    """Accept `stop`, but do not stop there."""
+    """Return a text that goes on after the `stop` string; None for a request without `stop`."""
     return Reply(text("1 2 3 4 5 6 7 8 9")) if body.get("stop") else None
 
 
 def writes_on(_: Model, body: Body) -> Reply | None:
-    """Accept a token limit, but exceed it."""
+    """Return a text longer than the token limit to the question about it; else None."""
     return Reply(text("one two three " * 40)) if "two hundred" in last_of(body)[1] else None
 
 
 def no_prefill(_: Model, body: Body) -> Reply | None:
-    """Refuse a conversation whose last message is the assistant's."""
+    """Return a refusal if the last message is the assistant's; else None."""
     return refusal("The conversation must end with a user message.") if last_of(body)[0] == "assistant" else None
 
 
 def no_tools(_: Model, body: Body) -> Reply | None:
-    """Refuse tools, as a chat template without them does."""
+    """Return a refusal of a request with tools, as a server does whose chat template has none; else None."""
     return refusal("The request is wrong.") if body.get("tools") else None
 
 
 def chats(_: Model, body: Body) -> Reply | None:
-    """Answer in prose where JSON is asked for."""
+    """Return prose where the question asks for JSON; else None."""
     return Reply(text("Certainly! Here it is.")) if "JSON" in last_of(body)[1] else None
 
 
@@ -235,7 +235,7 @@ QUIRKS: dict[str, tuple[Quirk, str, list[str]]] = {
 
 @dataclass
 class Gone:
-    """The result of a rehearsal, and the model that was rehearsed."""
+    """The result of a rehearsal (`done`), and the fake model that was rehearsed."""
 
     done: Rehearsed
     model: Model
@@ -266,10 +266,7 @@ async def rehearsed(workspace: Workspace, quirk: Quirk, more: str = "") -> Gone:
 
 @pytest.mark.parametrize("name", QUIRKS)
 async def test_rehearsal_finds_each_planted_quirk_and_nothing_else(workspace: Workspace, name: str) -> None:
-    """A rehearsal of a model with one quirk finds it, suggests the configuration line for it, and makes fewer than 20 calls.
-
-    All other questions work. No text of the provider is repeated in the result.
-    """
+    """A rehearsal finds exactly the one quirk of a model in fewer than 20 calls, and suggests the configuration line for it."""
     quirk, question, lines = QUIRKS[name]
     gone = await rehearsed(workspace, quirk)
     assert [one.line for one in gone.done.findings] == lines
@@ -340,7 +337,7 @@ async def test_rehearsal_ends_at_its_deadline_if_the_target_is_silent(workspace:
 
 @pytest.mark.parametrize("flagship", FLAGSHIPS, ids=lambda one: one.name)
 async def test_rehearsal_of_a_known_model_gets_no_refusal(workspace: Workspace, flagship: Flagship) -> None:
-    """A rehearsal of a model that is in the table of known models gets no refusal: no parameter or returned reasoning is wrong."""
+    """A rehearsal of a model in the table of known models sends no parameter and no reasoning that the model refuses."""
     async with fakes(flagship) as server:
         workspace.write("routes.yaml", routes(f"new: {flagship.target(server.address)}", "targets: [new]"))
         declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
@@ -355,7 +352,7 @@ async def test_rehearsal_of_a_known_model_gets_no_refusal(workspace: Workspace, 
 
 
 def test_rehearsal_estimate_counts_all_calls_and_their_cost(workspace: Workspace) -> None:
-    """The estimate before a rehearsal is 19 calls, and their cost in dollars if the price of the model is known."""
+    """The estimate before a rehearsal has 19 calls, and their cost in dollars if the model's price is known, else None."""
     workspace.write(
         "routes.yaml", routes("new: {model: openai/gpt-4o, api_key: sk-x}\nown: {model: openai/x, api_key: sk-x}", "targets: [new]")
     )
@@ -369,7 +366,7 @@ def test_rehearsal_estimate_counts_all_calls_and_their_cost(workspace: Workspace
 
 @pytest.mark.parametrize(("model", "budget"), [("gemini/gemini-2.5-flash", 24_576), ("anthropic/claude-haiku-4-5", 16_384)])
 def test_rehearsal_estimate_includes_reasoning_tokens(workspace: Workspace, model: str, budget: int) -> None:
-    """The estimated output tokens include the thinking budget that the reasoning effort requests of the model, 16 times."""
+    """The estimated output tokens of a rehearsal include 16 times the thinking budget of the requested reasoning effort."""
     workspace.write("routes.yaml", routes(f"new: {{model: {model}, api_key: sk-x}}", "targets: [new]"))
     declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
     thinking = estimate(facts_of(declared), Params(reasoning_effort="high")).written

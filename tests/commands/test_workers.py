@@ -115,7 +115,7 @@ def test_supervisor_replaces_a_worker_that_has_not_answered_for_the_silence_limi
 
 @pytest.mark.parametrize(("exitcode", "goes_on"), [(-signal.SIGKILL, True), (1, False)], ids=["killed", "by itself"])
 def test_worker_that_ends_before_any_has_served_is_replaced_only_if_killed(workers: Workers, exitcode: int, goes_on: bool) -> None:
-    """Before any worker has served, one killed by a signal is replaced, but one that exits by itself ends the server."""
+    """Before any worker has served, a worker killed by a signal is replaced, and one that exits by itself stops the supervisor."""
     workers.served = False
     for worker in Worker.made:
         worker.answers = False

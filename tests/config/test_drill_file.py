@@ -43,7 +43,7 @@ def test_drills_of_the_routes_file_run_before_those_of_drills_yaml(workspace: Wo
 
 
 def test_drill_file_beside_a_routes_file_of_any_name_is_read(workspace: Workspace) -> None:
-    """The drills.yaml beside a routes file named new.yaml is read, too."""
+    """The drills.yaml in the folder of a routes file is read even if that file is named new.yaml."""
     written(workspace, BESIDE).rename(workspace.root / "new.yaml")
     assert [str(drill.name) for drill in load(workspace.root / "new.yaml").routes.drills] == ["beside"]
 
@@ -105,7 +105,7 @@ def test_check_prints_the_line_of_a_mistake_in_drills_yaml_with_a_caret(workspac
     ],
 )
 def test_drill_name_used_twice_with_drills_yaml_is_a_mistake(workspace: Workspace, beside: str, inline: str, complaint: str) -> None:
-    """Two drills of one name, both in drills.yaml or one in each file, are a mistake at the second, which names the first's line."""
+    """A drill name used twice is a mistake if drills.yaml has one of the two; the complaint is at the second and names the first's line."""
     (one,) = mistakes(workspace, beside, inline)
     assert one.startswith(complaint)
 

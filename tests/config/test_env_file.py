@@ -47,7 +47,7 @@ def env_file(workspace: Workspace, text: str, mode: int = 0o600) -> Path:
     ],
 )
 def test_env_file_is_parsed_as_python_dotenv_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, value: str | None) -> None:
-    """`.env` may have quotes, `export`, comments and references; a variable that the environment has, even empty, is not taken from it."""
+    """`.env` may have quotes, `export`, comments and references; variables that the environment has, even empty ones, are ignored."""
     monkeypatch.setenv("SET_HERE", "by the environment")
     monkeypatch.setenv("EMPTY_HERE", "")
     env_file(Workspace(tmp_path), text)
@@ -88,10 +88,7 @@ def test_digest_changes_with_env_file_variables_that_the_configuration_uses(keye
 
 
 def test_world_readable_env_file_is_a_warning(keyed: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router check` warns of a `.env` that all users can read, and prints the names of its variables but not their values.
-
-    Mode 0640 causes no warning.
-    """
+    """`router check` warns of a `.env` with mode 0644 but not 0640, and prints the names of its variables without their values."""
     file = env_file(keyed, "A_KEY_OF_THE_TESTS=sk-do-not-show\n", 0o644)
     assert main(["check", "--routes", str(file)]) == 0
     said = capsys.readouterr().out
@@ -133,7 +130,7 @@ def test_unreadable_env_file_is_a_warning(keyed: Workspace, what: str) -> None:
 
 
 def test_env_file_may_set_router_env_and_router_host(keyed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ROUTER_ENV and ROUTER_HOST are read from `.env`, too (production then requires `server.auth`); the environment takes precedence."""
+    """ROUTER_ENV and ROUTER_HOST are read from `.env` too, where the environment does not set them."""
     monkeypatch.delenv("ROUTER_ENV", raising=False)
     file = env_file(keyed, "ROUTER_ENV=production\nROUTER_HOST=192.0.2.1\n")
     assert production(load(file))

@@ -11,7 +11,7 @@ from router.errors import Place
 
 
 def plain(said: Located) -> object:
-    """Return the value without the places."""
+    """Return a located value as plain dicts, lists and scalars, without the places."""
     if isinstance(said.value, Mapping):
         return {key: plain(one) for key, one in said.value.items()}
     return [plain(one) for one in said.value] if isinstance(said.value, tuple) else said.value

@@ -19,17 +19,17 @@ ROUTES = "routes:\n  m: {pipeline: chat, targets: [a]}\n"
 
 
 def target(declared: str) -> str:
-    """Return a routes.yaml with this as target `a`, in line 2 from column 6."""
+    """Return a routes.yaml in which this is the value of target `a`, in line 2 from column 6."""
     return f"targets:\n  a: {declared}\n{ROUTES}"
 
 
 def route(declared: str) -> str:
-    """Return a routes.yaml with this as route `m`, in line 4 from column 6."""
+    """Return a routes.yaml in which this is the value of route `m`, in line 4 from column 6."""
     return f"{TARGETS}routes:\n  m: {declared}\n"
 
 
 def below(declared: str) -> str:
-    """Return a routes.yaml with this from line 5 on."""
+    """Return a valid routes.yaml followed by this text, which begins in line 5."""
     return f"{TARGETS}{ROUTES}{declared}\n"
 
 
@@ -535,7 +535,7 @@ def test_typical_mistake_in_a_pipeline_gives_a_complaint_with_its_remedy(workspa
 
 
 def test_key_of_the_remedy_tables_is_not_a_valid_key() -> None:
-    """No key for which remedies.py has an explanation is a valid key of the mapping for which it is explained."""
+    """A key for which remedies.py explains what to write instead is not a valid key of the mapping in question."""
     fields: dict[str, set[str]] = {}
 
     def walk(shape: Shape) -> None:

@@ -34,9 +34,9 @@ routes:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a routes.yaml and its CA bundle, and returns the declaration with these variables.
+    """A function that writes a routes.yaml and the CA bundle corp.pem, and returns the declaration with these variables.
 
-    The bundle is corp.pem: None writes no such file, and an empty text a valid one.
+    bundle: the text of corp.pem; empty for a valid bundle, None for no file
     """
 
     def declared(text: str, bundle: str | None = "", **variables: str) -> Declaration:
@@ -50,18 +50,15 @@ def write(tmp_path: Path) -> Write:
     return declared
 
 
-def said(declaration: Declaration) -> list[str]:
+def complaints(declaration: Declaration) -> list[str]:
     """Return the complaints of a declaration."""
     return [str(one) for one in declaration.complaints.in_order()]
 
 
 def test_network_settings_are_inherited_except_by_local_addresses_and_commands(write: Write) -> None:
-    """Targets, MCP servers, the JWT issuer and the OTel collector inherit proxy and CA of `network`, unless they declare their own.
-
-    A local address and a command get no proxy.
-    """
+    """Targets, MCP servers, JWT issuer and OTel collector inherit proxy and CA of `network`; local addresses and commands get no proxy."""
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
-    assert said(declared) == []
+    assert complaints(declared) == []
     routes = declared.routes
     proxies = {str(name): one.egress.proxy and one.egress.proxy.label for name, one in routes.targets.items()}
     there = "proxy.corp.example:3128"
@@ -80,7 +77,7 @@ def test_proxy_password_is_in_no_repr_description_or_diff(write: Write) -> None:
     """The password in a proxy address appears neither in a repr of the declaration, nor in descriptions or their changes."""
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
     after = write(ROUTES.replace("${HTTPS_PROXY}", "http://svc:${WORD}@proxy.corp.example:8080"), WORD="second-canary")
-    assert said(after) == []
+    assert complaints(after) == []
     shown = f"{declared!r} {declared.routes!r} {after.routes!r} {[one.egress for one in declared.routes.targets.values()]}"
     told = f"{describe(declared).as_json()} {describe(after).as_json()} {changes(describe(declared), describe(after))}"
     for secret in (CANARY, "p@ss", "second-canary"):
@@ -105,7 +102,7 @@ REFUSED = {
 def test_invalid_proxy_address_is_refused_without_its_password(write: Write, case: str) -> None:
     """A proxy address with a wrong scheme, port, path or password gives one complaint with its place, which does not quote it."""
     value, words = REFUSED[case]
-    (complaint,) = said(write(ROUTES, HTTPS_PROXY=value))
+    (complaint,) = complaints(write(ROUTES, HTTPS_PROXY=value))
     assert complaint.startswith("routes.yaml:2:18: ")
     assert words in complaint
     assert "canary" not in complaint
@@ -126,12 +123,10 @@ def test_invalid_proxy_address_is_refused_without_its_password(write: Write, cas
     ],
 )
 def test_literal_proxy_password_in_routes_yaml_is_refused(write: Write, source: str, literal: bool) -> None:
-    """A proxy address whose password is written in routes.yaml, even partly or as a default, is refused; one from a variable is not."""
+    """A proxy password that is written in routes.yaml, even partly or as a default, gives one complaint; a variable is accepted."""
     assert has_literal_password(source) is literal
-    complaints = said(write(ROUTES.replace("${HTTPS_PROXY}", source), P="http://h:1", U="u", W="w"))
-    assert [("a password does not belong in the file" in one, "canary" in one) for one in complaints] == (
-        [(True, False)] if literal else []
-    )
+    found = complaints(write(ROUTES.replace("${HTTPS_PROXY}", source), P="http://h:1", U="u", W="w"))
+    assert [("a password does not belong in the file" in one, "canary" in one) for one in found] == ([(True, False)] if literal else [])
 
 
 MISTAKES = {
@@ -149,9 +144,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_network_setting_without_effect_is_a_mistake(write: Write, case: str) -> None:
-    """A `proxy` of a script, a local target or a command, a `ca` without a fetch, or `verify: false` gives one complaint."""
+    """A `proxy` or `ca` that has no effect, such as the proxy of a script, gives one complaint, and so does `verify: false`."""
     was, now, words = MISTAKES[case]
-    (complaint,) = said(write(ROUTES.replace(was, now), HTTPS_PROXY=PROXY))
+    (complaint,) = complaints(write(ROUTES.replace(was, now), HTTPS_PROXY=PROXY))
     assert words in complaint
 
 
@@ -167,14 +162,14 @@ BUNDLES = {
 def test_ca_bundle_without_a_readable_certificate_is_refused_at_load(write: Write, case: str) -> None:
     """A CA bundle that is missing, or has no readable certificate, gives one complaint with its place when the file is loaded."""
     bundle, words = BUNDLES[case]
-    (complaint,) = said(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
+    (complaint,) = complaints(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
     assert complaint.startswith("routes.yaml:2:40: ")
     assert words in complaint
 
 
 def test_bare_path_as_ca_is_refused_with_the_right_syntax(write: Write) -> None:
     """A `ca` that is a bare path gives a complaint that says to write `${file:NAME.pem}`."""
-    (complaint,) = said(write(ROUTES.replace("${file:corp.pem}", "corp.pem"), HTTPS_PROXY=PROXY))
+    (complaint,) = complaints(write(ROUTES.replace("${file:corp.pem}", "corp.pem"), HTTPS_PROXY=PROXY))
     assert "write ${file:NAME.pem}" in complaint
 
 
@@ -182,14 +177,14 @@ def test_ca_bundle_may_have_comments_and_several_certificates(write: Write, tmp_
     """A CA bundle with non-ASCII comments, CRLF line ends and two certificates is read as two certificates."""
     bundle = f"# AC Raíz Ñ\r\n{Authority(tmp_path).pem}\n# Second\n{Authority(tmp_path, 'Second').pem}".replace("\n", "\r\n")
     declared = write(ROUTES, bundle, HTTPS_PROXY=PROXY)
-    assert said(declared) == []
+    assert complaints(declared) == []
     assert next(iter(declared.routes.targets.values())).egress.ca.count("BEGIN CERTIFICATE") == 2
 
 
 def test_ca_bundle_of_400_certificates_is_read(write: Write, tmp_path: Path) -> None:
     """A CA bundle of 400 certificates, as large as that of an operating system, gives no complaint."""
     declared = write(ROUTES, Authority(tmp_path).pem * 400, HTTPS_PROXY=PROXY)
-    assert said(declared) == []
+    assert complaints(declared) == []
 
 
 def test_edit_of_the_ca_bundle_changes_the_digest(write: Write, tmp_path: Path) -> None:
@@ -215,7 +210,7 @@ def test_edit_of_the_ca_bundle_changes_the_digest(write: Write, tmp_path: Path) 
     ],
 )
 def test_loopback_host_is_recognised_by_its_name_and_gets_no_proxy(host: str, here: bool) -> None:
-    """localhost, names below it, and loopback addresses count as this machine and get no proxy; other hosts get it."""
+    """localhost, names below it and loopback addresses are reached without the proxy, other hosts through it."""
     assert is_this_machine(host) is here
     proxy = proxy_of("http://proxy.corp.example:3128")
     assert Egress(proxy).proxy_to(host) == (None if here else proxy)

@@ -17,7 +17,7 @@ from router.signature import Either, Field, ListOf, MapOf, Plain, Record, Shape,
 
 
 def records(shape: Shape, seen: dict[str, Record]) -> dict[str, Record]:
-    """Return every mapping with known keys within a shape, by its name in the schema."""
+    """Return name in the schema → each mapping with fixed keys that a shape contains, itself included."""
     match shape:
         case Record():
             if shape.name not in seen:
@@ -40,7 +40,7 @@ INHERITED = {f"{record_of(Route).name}.{item.name}" for item in record_of(Defaul
 
 
 def bound(shape: Shape, text: str) -> tuple[object, list[str]]:
-    """Return the value to which a plain scalar is bound, and the complaints about it."""
+    """Return the value that a plain YAML scalar has for a shape, and the complaints about it."""
     complaints = Complaints({})
     value = bind(Written(Place("f", 1, 1), text, plain=True, source=text), shape, complaints, "`key`")
     return value, [one.message for one in complaints.found]
@@ -55,10 +55,7 @@ def scalars(shape: Shape) -> Iterator[Plain]:
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_schema_default_of_a_key_equals_that_of_the_declaration(key: str) -> None:
-    """A default in the schema, written into the file, gives the declaration's default; a default that fits on a line is in the schema.
-
-    Required keys, and keys that routes inherit from `defaults`, have no default in the schema.
-    """
+    """The schema has the declaration's default of each key whose default fits on a line, unless routes inherit it from `defaults`."""
     name, item = FIELDS[key]
     shown = DEFINITIONS[name]["properties"][item.name]
     if key in INHERITED or item.required:
@@ -86,7 +83,7 @@ BOUNDED = {key: scalar for key, (_, item) in FIELDS.items() for scalar in scalar
 
 @pytest.mark.parametrize("key", BOUNDED)
 def test_schema_range_of_a_number_equals_that_of_the_declaration(key: str) -> None:
-    """Both ends of a number's range in the schema are accepted; a number beyond an end gives a complaint that names that end."""
+    """Both ends of a number's range in the schema are accepted, and a number beyond an end gives a complaint that names this end."""
     name, item = FIELDS[key]
     shown = DEFINITIONS[name]["properties"][item.name]
     step = 1 if shown["type"] == "integer" else 0.5
@@ -106,7 +103,7 @@ def test_schema_range_of_a_number_equals_that_of_the_declaration(key: str) -> No
 
 
 def test_declaration_keeps_the_documented_number_ranges() -> None:
-    """The documented numeric keys all have a range in their declaration."""
+    """The numeric keys with a documented range, such as `retry.attempts`, have a range in their declaration."""
     assert set(BOUNDED) >= {
         *("Retry.attempts", "BreakerConfig.failures", "Member.weight", "Route.max_steps", "Route.max_output", "Limit.concurrent"),
         *(

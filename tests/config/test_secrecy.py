@@ -52,7 +52,7 @@ def test_address_with_a_secret_query_parameter_is_refused_without_its_value(name
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_harmless_query_parameter_is_not_taken_for_a_secret(name: str) -> None:
-    """A query parameter such as `region` or `max_tokens` is not recognised as a secret."""
+    """A query parameter such as `region` or `max_tokens` is not taken for a secret."""
     assert secret_in_query(f"{name}=1&x=key") is None
 
 

@@ -31,10 +31,7 @@ def test_shipped_routes_include_every_model_id_that_front_ends_send(keyed: Gener
 
 
 def test_shipped_models_have_a_known_price_and_context_window(keyed: Generation) -> None:
-    """Each shipped target except the local one has facts, price and window under its own name, and belongs to a route.
-
-    The target `big`, for long conversations, has the largest window.
-    """
+    """Each shipped target belongs to a route and, except the local one, has a known price and context window; `big` has the largest."""
     asked = {target.name: target.facts for route in keyed.routes.values() for target in route.targets if target.lane != "script"}
     assert set(asked) == set(keyed.declaration.routes.targets) - {"demo", "understudy"}
     unknown = [name for name, facts in asked.items() if facts.source != "itself" or facts.price is None or facts.window is None]
@@ -58,7 +55,7 @@ def test_pipeline_temperature_is_omitted_only_for_a_target_that_reasons(workspac
 
 
 def test_check_lists_parameters_of_a_target_that_its_model_does_not_take(workspace: Workspace) -> None:
-    """A target's parameter that its model does not take is listed as left out, or, if it is essential, as a reason to skip the target."""
+    """A target's parameter that its model does not take is listed as left out or, if essential, as the reason to skip the target."""
     targets = (
         "first: {model: deepseek/deepseek-chat, api_key: sk-x, params: {logit_bias: {'5': 1}, verbosity: low, parallel_tool_calls: true}}"
     )
@@ -75,7 +72,7 @@ TOOL: dict[str, Any] = {"type": "function", "function": {"name": "mine", "parame
 
 
 async def test_plain_route_sends_only_the_messages_and_tools_of_the_client(workspace: Workspace) -> None:
-    """The shipped route `plain` sends the client's messages and tools unchanged; `chat-model` adds a prompt and tools."""
+    """The shipped route `plain` sends the provider only the client's messages and tools; `chat-model` adds a prompt and tools."""
     shutil.copytree(ROOT / "pipelines", workspace.root / "pipelines", dirs_exist_ok=True)
     shutil.copytree(ROOT / "tools", workspace.root / "tools", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     shipped, asked = (ROOT / "routes.yaml").read_text(encoding="utf-8"), [{"role": "user", "content": "Hello"}]

@@ -11,7 +11,7 @@ from tests.conftest import CHAT, WEATHER, Workspace
 
 
 def test_digest_changes_with_every_file_of_the_configuration(workspace: Workspace) -> None:
-    """The digest of 12 characters changes with routes.yaml, pipelines, tools and secret files, but not with unrelated files."""
+    """The digest changes with routes.yaml, pipelines, tools and secret files, but not with unrelated files."""
     workspace.write("routes.yaml", target("{model: openai/x, api_key: '${file:secrets/key}'}")).write("secrets/key", "one")
 
     def digest() -> str:
@@ -99,7 +99,7 @@ def test_link_to_a_folder_below_pipelines_is_not_followed(workspace: Workspace) 
 
 
 def test_kubernetes_mounted_configuration_is_read(workspace: Workspace) -> None:
-    """A configuration loads whose files are links into `..data`, itself a link to a folder beside it, as Kubernetes mounts them."""
+    """A configuration mounted by Kubernetes, with links into `..data` that is itself a link, is read."""
     mounted = workspace.root / "mounted"
     Workspace(mounted / "..2026").write("routes.yaml", TARGETS + ROUTES).write("pipelines/chat.yaml", CHAT)
     (mounted / "..data").symlink_to("..2026")

@@ -19,7 +19,7 @@ def declared(workspace: Workspace, tools: str, **variables: str) -> Declaration:
 
 
 def test_mcp_servers_by_address_and_by_command_are_declared_among_tools(workspace: Workspace) -> None:
-    """A route may list tool sets, MCP addresses and MCP commands; references are resolved, and labels show them as written."""
+    """A route's `tools` may list tool sets, MCP addresses and MCP commands; references are resolved, but shown as written in labels."""
     tools = (
         '[weather, {mcp: "https://${HOST}/mcp", token: "${TOKEN}"}, {mcp: [npx, -y, "${PACKAGE}"], env: {ROOT: "/srv/a b"}, only: [read]}]'
     )

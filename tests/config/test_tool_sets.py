@@ -25,7 +25,7 @@ def built(workspace: Workspace, entry: str) -> Workspace:
     ],
 )
 async def test_tool_call_needs_approval_only_if_the_set_has_approve_always(workspace: Workspace, entry: str, asks: bool) -> None:
-    """A call of a tool needs the user's approval only with `approve: always`, also for `isolate: process`; unknown tools need none."""
+    """A tool call needs the user's approval only if its tool set has `approve: always`, isolated or not."""
     generation = built(workspace, entry).build()
     toolbox = generation.route("chat-model").toolbox
     assert [spec.name for spec in toolbox.specs] == ["get_weather"]

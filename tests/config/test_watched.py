@@ -7,10 +7,7 @@ from router.config.watched import MAX_LINKS
 
 
 def test_watch_covers_link_targets_and_missing_files_and_ignores_others(tmp_path: Path) -> None:
-    """The watched folders include those of link targets; events of links, of files that may be read, and of missing ones count.
-
-    Events of unrelated files in these folders do not count.
-    """
+    """The watch covers folders of linked and of missing files, and counts only events of files that the configuration may read."""
     root, elsewhere = tmp_path / "etc", tmp_path / "elsewhere"
     (root / "..1/pipelines/deep").mkdir(parents=True)
     (root / "..1/routes.yaml").touch()

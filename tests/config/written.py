@@ -13,17 +13,17 @@ PROMPT = "steps:\n  - prompt: chat.j2\n"
 
 
 def target(declared: str) -> str:
-    """Return a routes.yaml with this as target `a`, in line 2 from column 6."""
+    """Return a routes.yaml in which this is the value of target `a`, in line 2 from column 6."""
     return f"targets:\n  a: {declared}\n{ROUTES}"
 
 
 def route(declared: str) -> str:
-    """Return a routes.yaml with this as route `m`, in line 4 from column 6."""
+    """Return a routes.yaml in which this is the value of route `m`, in line 4 from column 6."""
     return f"{TARGETS}routes:\n  m: {declared}\n"
 
 
 def more(declared: str) -> str:
-    """Return a routes.yaml with this in line 5."""
+    """Return a valid routes.yaml followed by this text, which begins in line 5."""
     return f"{TARGETS}{ROUTES}{declared}\n"
 
 

@@ -35,7 +35,7 @@ def loopback() -> None:
 
 
 def mounted(root: str, configuration: str) -> None:
-    """Mount the file systems of a container over the image's, and make all but /tmp read-only."""
+    """Mount /tmp, /proc, /dev and the configuration into the image's file system, and make the rest read-only."""
     mount("--bind", root, root)
     mount("-t", "tmpfs", "-o", "nosuid,nodev,mode=1777", "tmpfs", f"{root}/tmp")  # noqa: S108 - in the image
     mount("-t", "proc", "proc", f"{root}/proc")

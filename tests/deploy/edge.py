@@ -1,4 +1,4 @@
-"""The shipped nginx configuration, run by a real nginx: on free loopback ports, with a certificate of its own, before any upstreams."""
+"""The shipped nginx configuration, run by a real nginx: on free loopback ports, with a certificate of its own, in front of any upstreams."""
 
 import asyncio
 import ssl
@@ -39,7 +39,7 @@ class Edge:
 
     @property
     def base(self) -> str:
-        """Return its HTTPS address."""
+        """Return the HTTPS address of this nginx."""
         return f"https://localhost:{self.https}"
 
     def route_to(self, *ports: int) -> None:
@@ -63,7 +63,7 @@ class Edge:
 
 @asynccontextmanager
 async def edge(*ports: int, changes: Mapping[str, str] | None = None) -> AsyncGenerator[Edge, None]:
-    """Yield an nginx before the routers at these ports. `changes`: text that occurs once in nginx.conf → its replacement."""
+    """Yield an nginx that forwards to the routers at these ports. `changes`: text that occurs once in nginx.conf → its replacement."""
     http, https = free_ports(2)
     openssl = program("openssl")
 

@@ -47,7 +47,7 @@ def linter(name: str) -> str:
     return str(found) if found.exists() else pytest.skip(f"{name} is not installed here: `make linters-if-any` does")
 
 
-def said(*command: str, given: str = "") -> str:
+def output_of(*command: str, given: str = "") -> str:
     """Return the output of a command that has to exit with 0."""
     done = subprocess.run(command, input=given, capture_output=True, text=True, env=EMPTY, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,10 +61,10 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 @cache
 def kustomized() -> str:
-    """Return the manifests of deploy/kubernetes as `kubectl apply -k` would send them."""
+    """Return the manifests of deploy/kubernetes as kustomize or kubectl builds them; skips the test if both are missing."""
     for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
         if shutil.which(command[0]):
-            return said(*command, str(DEPLOY / "kubernetes"))
+            return output_of(*command, str(DEPLOY / "kubernetes"))
     pytest.skip("neither kustomize nor kubectl is installed here")
 
 
@@ -104,7 +104,7 @@ def misfits(text: str, version: str) -> list[str]:
 def helm(do: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the result of rendering or linting the chart with these values; render.py describes it."""
     wish = {"do": do, "chart": str(CHART), "values": values}
-    return cast("dict[str, Any]", json.loads(said(linter("python"), str(HERE / "render.py"), given=json.dumps(wish))))
+    return cast("dict[str, Any]", json.loads(output_of(linter("python"), str(HERE / "render.py"), given=json.dumps(wish))))
 
 
 def rendered(**values: Any) -> str:

@@ -70,7 +70,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """Build the image and yield it. A lock lets one test run build at a time; images are removed before and after."""
+    """Build the image and yield it; images are removed before and after. A lock lets only one test run build at a time."""
     if not (FOLDER / "done").exists():
         pytest.skip("there is no base for the image here: `make image-base-if-any` makes one, as root and with Debian's packages")
     with (FOLDER / "lock").open("w") as lock:
@@ -111,21 +111,18 @@ def _bud(name: str, recipe: str, context: Path) -> None:
 
 
 def _images() -> dict[str, str]:
-    """Return the upmost layer of each image that the storage holds, by its name and tag."""
+    """Return name and tag of each stored image → its topmost layer."""
     known: list[dict[str, Any]] = json.loads((FOLDER / "store/vfs-images/images.json").read_text(encoding="utf-8"))
     return {name: one["layer"] for one in known for name in one.get("names", ())}
 
 
 def _file_system() -> Path:
-    """Return the folder of the image's upmost layer: this storage keeps each whole, and a container for it would copy half a gigabyte.
-
-    Nothing is written there: contained.py mounts it read-only.
-    """
+    """Return the folder of the image's file system: its topmost layer, which this storage keeps complete. Nothing may be written there."""
     return FOLDER / "store/vfs/dir" / _images()[f"{NAME}:latest"]
 
 
 def _planted(context: Path) -> str:
-    """Fill a folder as a checkout is, with a secret wherever an operator may have one. Return the Dockerfile's text, over the base that is here."""
+    """Copy a checkout into a folder and plant secrets where operators have some; return the Dockerfile's text with the local base."""
     for name in ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "routes.yaml", "drills.yaml"):
         shutil.copy(ROOT / name, context / name)
     for name in ("requirements", "router", "pipelines", "tools", "deploy"):
@@ -147,7 +144,7 @@ def _buildah(*words: str) -> str:
 
 
 def _clean() -> None:
-    """Remove what an earlier run has left, and then this one: the base and the packages stay."""
+    """Remove all containers and the built image; the base image and the packages are kept."""
     _buildah("rm", "--all")
     with suppress(AssertionError):  # there is none
         _buildah("rmi", "--force", NAME)
@@ -233,7 +230,7 @@ def test_files_of_the_image_are_writable_by_root_alone(image: Image) -> None:
 
 
 def test_image_holds_nothing_of_the_build_stage(image: Image) -> None:
-    """The image has neither sources, nor build tools, nor caches; LiteLLM is there with its compiled bytecode."""
+    """The image has no sources, build tools or caches, and LiteLLM's compiled bytecode."""
     assert {path.name for path in (image.root / "opt").iterdir()} == {"router"}
     assert not (image.root / "src").exists()
     assert not (image.root / "dist").exists()
@@ -288,7 +285,7 @@ async def test_health_check_fails_in_a_container_that_does_not_serve(image: Imag
 
 
 async def test_image_runs_router_commands(image: Image) -> None:
-    """The command `docker run pointsman check` exits with 0: arguments are router commands, and the image's own configuration is valid."""
+    """The image runs its arguments as a `router` command: `check` of its own configuration exits with 0."""
     done = await asyncio.create_subprocess_exec(
         *image.command(None, *image.config["Entrypoint"], "check"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -297,7 +294,7 @@ async def test_image_runs_router_commands(image: Image) -> None:
 
 
 async def test_image_tests_are_skipped_where_the_base_cannot_be_built(tmp_path: Path) -> None:
-    """The script image_base.sh exits with 0 and prints the reason when the user is not root or has no buildah."""
+    """The script image_base.sh exits with 0 and prints why the image tests are skipped if the user is not root or has no buildah."""
     (tmp_path / "dirname").symlink_to(program("dirname"))
     for user, why in (("1000", "not root"), ("0", "no buildah")):
         (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")

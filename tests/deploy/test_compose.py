@@ -15,7 +15,7 @@ from router.config import declare, read
 from router.config.server import Auth
 from router.generation import build
 from tests.deploy.edge import upstreams
-from tests.deploy.linters import DEPLOY, SECRETS, linter, said, secrets_in
+from tests.deploy.linters import DEPLOY, SECRETS, linter, output_of, secrets_in
 from tests.support.services import program, run
 
 ENDING = 15
@@ -23,12 +23,12 @@ ENDING = 15
 
 
 def compose() -> dict[str, Any]:
-    """Return the contents of the file, with its anchors resolved."""
+    """Return the contents of deploy/compose.yaml, with its anchors resolved."""
     return cast("dict[str, Any]", yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
 
 
 def routers() -> dict[str, dict[str, Any]]:
-    """Return the services of the file that are routers."""
+    """Return the services of deploy/compose.yaml that are routers."""
     return {name: service for name, service in compose()["services"].items() if name.startswith("router-")}
 
 
@@ -38,16 +38,16 @@ def seconds(written: str) -> int:
 
 
 def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
-    """The file fits the schema of the Compose specification, which reports a misspelt key."""
+    """The file compose.yaml is valid by the schema of the Compose specification; a misspelt key in it is not."""
     schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
-    said(*schema, str(DEPLOY / "compose.yaml"))
+    output_of(*schema, str(DEPLOY / "compose.yaml"))
     (tmp_path / "compose.yaml").write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period:", "stop_grace:"))
     with pytest.raises(AssertionError, match="stop_grace"):
-        said(*schema, str(tmp_path / "compose.yaml"))
+        output_of(*schema, str(tmp_path / "compose.yaml"))
 
 
 def test_compose_services_have_no_unneeded_rights() -> None:
-    """All services are read-only, drop all capabilities and are pinned; only nginx adds capabilities and publishes ports."""
+    """Each service has a pinned image, a read-only file system and no capabilities; only nginx adds some and publishes ports."""
     for name, service in compose()["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -81,7 +81,7 @@ def test_compose_starts_routers_of_this_version_with_a_valid_command_line() -> N
 
 
 async def test_compose_configuration_declares_auth_and_its_grace_period_covers_the_drain(tmp_path: Path) -> None:
-    """The configuration is valid without provider keys and declares `server.auth`; the stop grace period exceeds `drain` by 15 s."""
+    """The configuration declares `server.auth` and is valid without provider keys; the stop grace period exceeds `drain` by 15 s."""
     shutil.copytree(DEPLOY / "config", tmp_path / "etc")
     routes = tmp_path / "etc" / "routes.yaml"
     routes.write_text(secrets_in(tmp_path / "secrets")(routes.read_text()))
@@ -100,7 +100,7 @@ async def test_compose_configuration_declares_auth_and_its_grace_period_covers_t
 
 
 def test_compose_lets_nginx_finish_its_last_stream() -> None:
-    """The read timeout of nginx is shorter than its worker shutdown timeout, which is shorter than its stop grace period."""
+    """The stop grace period of nginx is longer than its worker shutdown timeout, which is longer than its read timeout."""
     conf = (DEPLOY / "nginx.conf").read_text()
     [ends] = re.findall(r"worker_shutdown_timeout (\d+)s;", conf)
     [reads] = re.findall(r"proxy_read_timeout (\d+)s;", conf)
@@ -108,7 +108,7 @@ def test_compose_lets_nginx_finish_its_last_stream() -> None:
 
 
 def test_upstream_of_compose_lists_the_routers_addresses() -> None:
-    """The upstream list inside of compose.yaml equals the shipped one with the routers' addresses, which lie in their network."""
+    """The upstream list in compose.yaml is the shipped one with the addresses of its router services, which lie in its network."""
 
     def bare(text: str) -> list[str]:
         return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]

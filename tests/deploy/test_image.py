@@ -13,7 +13,7 @@ import pytest
 
 from router.commands import parser
 from tests.conftest import ROOT, Workspace, routes, serving
-from tests.deploy.linters import linter, said
+from tests.deploy.linters import linter, output_of
 from tests.support.services import run
 
 
@@ -27,7 +27,7 @@ def test_every_copied_path_exists_and_is_sent_to_the_builder() -> None:
 
 
 def test_image_runs_as_a_user_without_root_rights() -> None:
-    """The last stage ends as user 65532:65532, set after its last COPY."""
+    """The Dockerfile's last stage sets USER 65532:65532 after its last COPY."""
     final: list[tuple[str, str]] = []
     for instruction, rest in _instructions():
         final = [] if instruction == "FROM" else [*final, (instruction, rest)]
@@ -39,7 +39,7 @@ def test_image_runs_as_a_user_without_root_rights() -> None:
 
 
 def test_base_images_are_pinned_by_digest() -> None:
-    """Every stage that does not begin from another begins from the same image, by its digest."""
+    """All stages that begin from an outside image begin from the same one, pinned by digest."""
     stages = [rest.split() for instruction, rest in _instructions() if instruction == "FROM"]
     bases = {base for base, *_ in stages} - {name for _, *alias in stages for name in alias[1:]}
     assert len(bases) == 1
@@ -69,16 +69,16 @@ async def test_make_pins_renews_the_digests_of_base_images(tmp_path: Path) -> No
 
 
 def test_hadolint_reports_nothing_about_the_dockerfile(tmp_path: Path) -> None:
-    """The linter hadolint reports nothing about the Dockerfile; it does report an unpinned base image."""
+    """The linter hadolint finds nothing in the Dockerfile, but finds an unpinned base image in another one."""
     hadolint = linter("hadolint")
-    said(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
+    output_of(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
     (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN apt-get install curl\n")
     with pytest.raises(AssertionError, match="DL3007"):
-        said(hadolint, "--failure-threshold", "style", str(tmp_path / "Dockerfile"))
+        output_of(hadolint, "--failure-threshold", "style", str(tmp_path / "Dockerfile"))
 
 
 def test_build_tools_stay_out_of_the_last_stage() -> None:
-    """The last stage runs no installer, and takes the router's environment alone from the others."""
+    """The last stage runs no installer, and copies only /opt/router from the other stages."""
     last = _stages()[-1]
     assert last[0][1].startswith("python:")
     assert [rest for instruction, rest in last if instruction == "RUN" and re.search(r"\b(pip|uv|apt-get|apk|curl|wget)\b", rest)] == []
@@ -103,7 +103,7 @@ def test_dockerfile_puts_no_secret_into_a_layer() -> None:
 
 
 def test_image_is_stopped_by_sigterm_to_the_router_itself() -> None:
-    """The stop signal is SIGTERM, and the entry point is `router` without a shell in between, which would keep the signal from it."""
+    """The stop signal is SIGTERM and the entry point is `router` without a shell, so that the signal reaches the router."""
     last = dict(_stages()[-1])
     assert last["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(last["ENTRYPOINT"]) == ["router"]
@@ -130,7 +130,7 @@ async def test_health_check_succeeds_only_while_the_router_is_ready(workspace: W
 
 
 def _stages() -> list[list[tuple[str, str]]]:
-    """Return the instructions of each stage."""
+    """Return the instructions of each build stage of the Dockerfile."""
     made: list[list[tuple[str, str]]] = []
     for instruction, rest in _instructions():
         if instruction == "FROM":

@@ -41,7 +41,7 @@ ENDING = 15
 
 @pytest.fixture(params=WAYS)
 def manifests(request: pytest.FixtureRequest) -> str:
-    """Return the manifests of each way: kustomize, the Helm chart with its defaults, and the chart with every option."""
+    """Return the manifests made in one of three ways: by kustomize, by the Helm chart with its defaults, or with every option."""
     return WAYS[request.param]()
 
 
@@ -66,7 +66,7 @@ def test_kubernetes_schema_finds_a_mistake() -> None:
 
 
 def test_kubernetes_selectors_match_the_routers_pods_only(manifests: str) -> None:
-    """All selectors equal the labels of the router's pods, and all objects share one name."""
+    """All selectors equal the labels of the router's pods, and all objects except ConfigMaps have the same name."""
     deployment = one("Deployment", manifests)
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     selectors = [
@@ -130,7 +130,7 @@ def test_termination_grace_period_covers_the_drain(manifests: str, tmp_path: Pat
 
 
 def test_container_is_started_by_a_valid_command_line(manifests: str) -> None:
-    """The arguments of the container are accepted as `serve` with the mounted routes.yaml, and its port is the one served."""
+    """The parser accepts the container's arguments as `serve` with the mounted routes.yaml, on the port that the container declares."""
     [container] = pod(manifests)["containers"]
     given = parser().parse_args(container["args"])
     assert (given.command, str(given.routes), given.host) == ("serve", "/etc/router/routes.yaml", "0.0.0.0")  # noqa: S104
@@ -139,7 +139,7 @@ def test_container_is_started_by_a_valid_command_line(manifests: str) -> None:
 
 
 def test_keys_are_mounted_where_the_configuration_reads_them() -> None:
-    """Keys are read from files of a mounted Secret, whose edits go live, and not from environment variables."""
+    """All references in the configuration name files of the mounted Secret, and the container has no environment variables."""
     manifests = kustomized()
     [container] = pod(manifests)["containers"]
     assert not {"env", "envFrom"} & container.keys()
@@ -158,7 +158,7 @@ def test_kubernetes_manifests_name_the_image_of_this_version(manifests: str) -> 
 
 
 async def test_mounted_config_map_is_served_and_its_edit_goes_live(manifests: str, tmp_path: Path) -> None:
-    """A router over the ConfigMap as the kubelet mounts it passes its probes, and serves the new routes after the ConfigMap was edited."""
+    """A router over the ConfigMap, mounted as the kubelet does it, answers its probes, and an edit of the ConfigMap goes live."""
     [container] = pod(manifests)["containers"]
     here = secrets_in(tmp_path / "secrets")
     laid_out(manifests, tmp_path / "etc", {"routes.yaml": here})
@@ -189,7 +189,7 @@ def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mou
 
 
 def test_drills_in_the_config_map_are_mounted_and_pass(tmp_path: Path) -> None:
-    """The mounted drills pass: those of deploy/config with kustomize, those of the value `config.drills` with Helm, none by default."""
+    """The mounted drills pass: those of deploy/config with kustomize, those of `config.drills` with Helm, whose default is none."""
     found: dict[str, list[str]] = {}
     for way, make in WAYS.items():
         laid_out(make(), tmp_path / way, {"routes.yaml": secrets_in(tmp_path / "secrets")})
@@ -202,7 +202,7 @@ def test_drills_in_the_config_map_are_mounted_and_pass(tmp_path: Path) -> None:
 
 
 def test_helm_and_kustomize_create_the_same_pod() -> None:
-    """Pod, update strategy, autoscaler and network policy of chart and kustomize are equal, apart from names and images."""
+    """The Helm chart and kustomize create equal pods, update strategies, autoscalers and network policies, apart from names and images."""
     chart = rendered(secrets={"existingSecret": "router-secrets"}, autoscaling={"enabled": True})
 
     def shape(manifests: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import Workspace, routes, serving
-from tests.deploy.linters import DEPLOY, HERE, kustomized, one, said
+from tests.deploy.linters import DEPLOY, HERE, kustomized, one, output_of
 from tests.support.services import program
 
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
@@ -56,21 +56,21 @@ async def test_each_metric_named_by_monitoring_files_is_published(workspace: Wor
 async def test_promtool_accepts_the_metrics_page(workspace: Workspace, tmp_path: Path) -> None:
     """The command `promtool check metrics` has no complaint about the metrics page."""
     promtool = program("promtool")
-    assert said(promtool, "check", "metrics", given=await metrics(workspace)) == ""
+    assert output_of(promtool, "check", "metrics", given=await metrics(workspace)) == ""
 
 
 def test_promtool_accepts_the_alert_rules() -> None:
     """The command `promtool check rules` accepts the alert rules."""
-    assert "SUCCESS" in said(program("promtool"), "check", "rules", str(ALERTS))
+    assert "SUCCESS" in output_of(program("promtool"), "check", "rules", str(ALERTS))
 
 
 def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Path) -> None:
-    """The rule tests of alerts_test.yaml pass; every alert is tested there and has a severity and a summary."""
+    """The alert rules pass promtool's tests, which contain every alert; every alert has a severity and a summary."""
     promtool = program("promtool")
     text = (HERE / "alerts_test.yaml").read_text()
     tested = tmp_path / "alerts_test.yaml"
     tested.write_text(text.replace("[RULES]", f"[{ALERTS}]"))
-    said(promtool, "test", "rules", str(tested))
+    output_of(promtool, "test", "rules", str(tested))
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
             assert rule["alert"] in text, "an alert without a test"
@@ -79,18 +79,18 @@ def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Pat
 
 
 def test_alert_rule_tests_fail_with_another_threshold(tmp_path: Path) -> None:
-    """The rule tests fail when one alert has a ten times higher threshold: they can fail."""
+    """The tests of the alert rules fail in promtool if the threshold of one alert is ten times higher."""
     promtool = program("promtool")
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text().replace("> 0.05\n        for: 5m", "> 0.5\n        for: 5m"))
     (tmp_path / "test.yaml").write_text((HERE / "alerts_test.yaml").read_text().replace("[RULES]", f"[{tmp_path / 'alerts.yaml'}]"))
     with pytest.raises(AssertionError, match="RouterAnswersFail"):
-        said(promtool, "test", "rules", str(tmp_path / "test.yaml"))
+        output_of(promtool, "test", "rules", str(tmp_path / "test.yaml"))
 
 
 def test_prometheus_accepts_the_scrape_configuration() -> None:
     """The scrape configuration is valid, names the job that an alert expects, and scrapes the routers of compose.yaml."""
     promtool = program("promtool")
-    said(promtool, "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
+    output_of(promtool, "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
     scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"][0]
     assert f'up{{job="{scrape["job_name"]}"}}' in ALERTS.read_text()
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -107,15 +107,15 @@ def test_autoscaler_uses_a_metric_that_the_adapter_provides() -> None:
 
 
 def test_each_dashboard_query_is_valid_promql(tmp_path: Path) -> None:
-    """The command `promtool check rules` accepts every query of the dashboard as an expression."""
+    """Every query of the dashboard is accepted by promtool as an expression."""
     promtool = program("promtool")
     rules = [{"record": f"panel:{number}", "expr": expression} for number, (_, expression) in enumerate(expressions())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in said(promtool, "check", "rules", str(tmp_path / "rules.yaml"))
+    assert f"{len(rules)} rules found" in output_of(promtool, "check", "rules", str(tmp_path / "rules.yaml"))
 
 
 def test_dashboard_can_be_imported_into_any_grafana() -> None:
-    """The data source is a variable, ids are unique, panels do not overlap, and each panel has a description and a unit."""
+    """The dashboard has a variable as data source, unique ids, and panels with description and unit that do not overlap."""
     found = dashboard()
     panels = found["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -138,7 +138,7 @@ def test_dashboard_can_be_imported_into_any_grafana() -> None:
 
 
 def test_each_label_in_a_dashboard_legend_is_kept_by_its_query() -> None:
-    """Each label in a legend of the dashboard is in a `by (…)` of its query."""
+    """Each label in a legend of the dashboard is one that its query keeps in `by (…)`."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
             kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}

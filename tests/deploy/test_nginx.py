@@ -1,4 +1,4 @@
-"""The shipped nginx configuration, run by a real nginx before one small upstream: what it passes on, and with which headers."""
+"""The shipped nginx configuration, run by a real nginx in front of one small upstream: what it passes on, and with which headers."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    """Yield an nginx before one small upstream."""
+    """Yield an nginx that forwards to one small upstream."""
     upstream = Upstream()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     try:
@@ -93,14 +93,14 @@ async def test_nginx_does_not_compress_a_stream(site: Site) -> None:
 
 @pytest.mark.parametrize("path", HIDDEN)
 async def test_pages_of_operators_are_not_served_by_nginx(site: Site, path: str) -> None:
-    """Operators' pages, also in other spellings of their paths, are 404 at nginx and do not reach the router."""
+    """Operators' pages are 404 at nginx for any spelling of their paths, and the router gets no request."""
     answer = await site.edge.answer(f"GET {path}")
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert site.upstream.heads == []
 
 
 async def test_nginx_passes_the_client_address_to_the_router(site: Site) -> None:
-    """The router gets the connection's address in X-Forwarded-For, not the client's own value, and the client's X-Request-Id."""
+    """The router gets the address of the connection in X-Forwarded-For, not the client's value, and the client's X-Request-Id."""
     site.upstream.confirmed.set()
     await site.edge.answer("POST /api/chat", b"{}")
     [head] = site.upstream.heads
@@ -110,7 +110,7 @@ async def test_nginx_passes_the_client_address_to_the_router(site: Site) -> None
 
 
 async def test_forwarding_header_of_a_client_is_not_passed_on(site: Site) -> None:
-    """A client's Forwarded, X-Real-IP and X-Router-Handover headers do not reach the router."""
+    """A client's Forwarded and X-Real-IP headers do not reach the router, and nginx replaces its X-Router-Handover."""
     site.upstream.confirmed.set()
     await site.edge.answer("POST /api/chat", b"{}", "Forwarded: for=192.0.2.1", "X-Real-IP: 192.0.2.1", "X-Router-Handover: no")
     [head] = site.upstream.heads
@@ -143,7 +143,7 @@ FRAMINGS = {"its length said": "Content-Length: 8454144", "in chunks": "Transfer
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("path", FORMS)
 async def test_nginx_refuses_a_body_over_8_mib_in_the_error_form_of_its_dialect(site: Site, path: str, framing: str) -> None:
-    """A body over 8 MiB gets a 413 in the error form of its address, also read only after sending; the router gets nothing."""
+    """A body over 8 MiB gets a 413 in the error form of its API and does not reach the router."""
     piece = b"x" * 65536
     async with connected(site.edge.https, site.edge.trust) as (reader, writer):
         writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{FRAMINGS[framing]}\r\n\r\n".encode())
@@ -173,7 +173,7 @@ async def test_body_of_8_mib_reaches_the_router(site: Site) -> None:
     ],
 )
 async def test_nginx_drops_a_client_that_sends_its_request_too_slowly(limit: str, begun: bytes) -> None:
-    """A client whose headers or body are late (10 s as shipped) is disconnected or gets a 408; the router gets nothing."""
+    """A client whose headers or body exceed their time limit is disconnected or gets a 408, and the router gets nothing."""
     upstream = Upstream()
     async with await asyncio.start_server(upstream.serve, "127.0.0.1", 0) as server:
         port: int = server.sockets[0].getsockname()[1]

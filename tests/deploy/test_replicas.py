@@ -1,4 +1,4 @@
-"""nginx before two real routers: streams during a reload of nginx, a shutdown and a crash, with and without a shared Redis.
+"""nginx in front of two real routers: streams during a reload of nginx, a shutdown and a crash, with and without a shared Redis.
 
 The routers are processes of their own, whose configurations differ in a comment: `x-router-generation` shows which one answered.
 """
@@ -87,7 +87,7 @@ class Site:
                 await asyncio.sleep(0.05)
 
     async def begun(self, model: str, count: int) -> list["Begun"]:
-        """Return this many streams that have sent their first line; fails unless both routers give some of them."""
+        """Return this many streams whose first line has arrived; fails unless each router has some of them."""
         made = await asyncio.gather(*(Begun.of(self, model) for _ in range(count)))
         assert {one.router for one in made} == {0, 1}
         return list(made)
@@ -125,7 +125,7 @@ class Begun:
 
         return cls(site.generations.index(response.headers["x-router-generation"]), first, asyncio.create_task(rest()))
 
-    async def whole(self) -> str:
+    async def complete_text(self) -> str:
         """Return the text of the stream after its end; fails unless it finished with `stop`."""
         lines = parsed_lines(self.first + await self.rest)
         assert lines[-1][1]["finishReason"] == "stop"
@@ -134,7 +134,7 @@ class Begun:
 
 @asynccontextmanager
 async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisServer | None = None) -> AsyncGenerator[Site, None]:
-    """Yield nginx before two routers, which share a Redis if one is given."""
+    """Yield an nginx that forwards to two routers, which share a Redis if one is given."""
     more = f", redis: '{redis.url}', resume: {{grace: 30s}}" if redis else ""
     async with AsyncExitStack() as stack:
         program("nginx")
@@ -154,7 +154,7 @@ async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisSer
 
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Site]:
-    """Yield nginx before two routers, whose model answers at once."""
+    """Yield an nginx that forwards to two routers, whose model answers at once."""
     async with site(tmp_path) as made:
         yield made
 
@@ -180,7 +180,7 @@ async def test_nginx_spreads_requests_over_both_routers(running: Site) -> None:
 
 
 async def test_rate_limit_by_ip_uses_the_address_from_nginx_not_a_forged_header(running: Site) -> None:
-    """A client with twelve forged addresses gets three answers from each router and then 429 (security.md 31)."""
+    """A client that forges twelve addresses gets three answers from each of two routers, then 429 (security.md 31)."""
     statuses: list[int] = []
     for number in range(12):
         forged = {"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}", "x-real-ip": f"192.0.2.{number}"}
@@ -198,7 +198,7 @@ async def test_nginx_reload_that_removes_a_router_breaks_no_stream(running: Site
         while {running.who(answer) for answer in await asyncio.gather(*(running.ask() for _ in range(4)))} != {1}:
             await asyncio.sleep(0.01)
     assert not any(one.rest.done() for one in streams)
-    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {await one.complete_text() for one in streams} == {"onetwo"}
     assert {running.who(await running.ask()) for _ in range(10)} == {1}
     assert "[emerg]" not in running.edge.nginx.errors()
 
@@ -213,14 +213,14 @@ async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
     assert {(answer.status, running.who(answer)) for answer in answers} == {(200, 1)}
     assert not any("x-accel-redirect" in answer.headers for answer in answers)
     assert len(running.model.requests) - asked == 40
-    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {await one.complete_text() for one in streams} == {"onetwo"}
     assert await running.routers[0].process.wait() == 0
     after = [await running.ask() for _ in range(10)]
     assert {(answer.status, running.who(answer)) for answer in after} == {(200, 1)}
 
 
 async def test_answer_beyond_the_drain_ends_with_a_readable_error(tmp_path: Path) -> None:
-    """A stream that runs longer than `drain` at a stopping router ends with an error line and a finish; the other router's go on."""
+    """A stream that outlasts `drain` at a stopping router ends with an error line and a finish; the other router's streams go on."""
     async with site(tmp_path, drain="300ms") as made:
         streams = await made.begun("endless", 10)
         made.routers[0].process.send_signal(signal.SIGTERM)
@@ -243,12 +243,12 @@ async def test_request_is_503_stopping_when_all_routers_are_draining(running: Si
     answer = await running.ask()
     assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "stopping", "1")
     assert "x-accel-redirect" not in answer.headers
-    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {await one.complete_text() for one in streams} == {"onetwo"}
 
 
 @timed
 async def test_streams_of_a_killed_router_break_visibly_and_others_continue(running: Site) -> None:
-    """Streams of a killed router break with a connection error, not a finish; the other router's go on, and it answers new requests."""
+    """Streams of a killed router break with a connection error; the other router's streams finish, and it answers all new requests."""
     streams = await running.begun("paused", 20)
     await running.routers[0].ended(signal.SIGKILL)
     with within(1):
@@ -260,14 +260,11 @@ async def test_streams_of_a_killed_router_break_visibly_and_others_continue(runn
             with pytest.raises(aiohttp.ClientPayloadError):
                 await one.rest
         else:
-            assert await one.whole() == "onetwo"
+            assert await one.complete_text() == "onetwo"
 
 
 async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp_path: Path) -> None:
-    """Behind nginx, streams of a killed router break; resumed at the other, each repeats its text so far and ends with an error.
-
-    The streams of the other router go on to their end.
-    """
+    """Streams of a killed router break; resumed at the other one, each repeats its text so far and ends with an error."""
     async with redis_server() as server, site(tmp_path, redis=server) as made:
         chats = [f"chat-{number}" for number in range(100)]
         streams = await asyncio.gather(*(Begun.of(made, "talks", chat) for chat in chats))
@@ -291,11 +288,11 @@ async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp
 
         async with asyncio.timeout(2 * PATIENCE):
             await asyncio.gather(*(found(chat, one) for chat, one in zip(chats, streams, strict=True) if one.router == 0))
-            assert {await one.whole() for one in streams if one.router == 1} == {"".join(WORDS)}
+            assert {await one.complete_text() for one in streams if one.router == 1} == {"".join(WORDS)}
 
 
 async def test_request_that_a_killed_router_had_begun_is_not_retried(tmp_path: Path) -> None:
-    """A request whose router was killed after it asked the model is a 503: nginx does not send it to the other router."""
+    """A request whose router is killed after it asked the model gets a 503 and is not sent to the other router."""
     async with site(tmp_path, MUTE) as made:
         asked = [asyncio.create_task(made.ask()) for _ in range(8)]
         await made.model.until(lambda: made.model.open == 8)
@@ -323,10 +320,7 @@ async def test_nginx_uses_a_restarted_router_again(running: Site, tmp_path: Path
 
 @timed
 async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: Site) -> None:
-    """Routers out of file descriptors cause 503 within 5 s, not a wait, and answer again when clients have disconnected (faults.md 45).
-
-    Both failed many requests: the lines in upstream.conf that end in `backup` keep nginx from skipping both for it.
-    """
+    """Routers out of file descriptors give 503 within 5 s, and answer again when clients have disconnected (faults.md 45)."""
     for router in running.routers:
         resource.prlimit(router.process.pid, resource.RLIMIT_NOFILE, (48, 48))
     body = json.dumps({"model": "endless", "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -346,7 +340,7 @@ async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: S
 
 
 async def test_stream_of_a_killed_router_is_reset_over_http_2(running: Site) -> None:
-    """A completed stream over HTTP/2 makes curl exit with 0; a stream whose router is killed makes it fail, without a finish."""
+    """Over HTTP/2, curl exits with 0 for a completed stream and fails for a stream whose router is killed."""
     curl = program("curl")
     if "HTTP2" not in (await _output(curl, "--version"))[1]:
         pytest.skip("this curl does not speak HTTP/2")

@@ -1,4 +1,4 @@
-"""nginx before a real router: requests from elsewhere are refused while `server.auth` is undeclared, and changes need the admin key."""
+"""nginx in front of a real router: requests from elsewhere are refused while `server.auth` is undeclared, and changes need the admin key."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import KEYED, OPERATOR, Workspace, routes
 from tests.deploy.edge import Edge, connected, edge
 from tests.support.process import Process, process
-from tests.support.raw import Said, parsed, request, said
+from tests.support.raw import RawResponse, parsed, request, response_to
 from tests.support.services import free_ports, nginx
 
 HI = "a: {script: [{text: Hi}]}"
@@ -46,17 +46,17 @@ async def statuses(base: str, lines: tuple[str, ...], **headers: str) -> dict[st
     """Return the response status of each request, sent at once under the site's name as a remote browser does."""
     sent = {"host": "chat.example", "content_type": "application/json", **headers}
     bodies = [CHANGES.get(line, ASK) if line.startswith("POST") else b"" for line in lines]
-    answers = await asyncio.gather(*(said(base, request(line, body, **sent)) for line, body in zip(lines, bodies, strict=True)))
+    answers = await asyncio.gather(*(response_to(base, request(line, body, **sent)) for line, body in zip(lines, bodies, strict=True)))
     return {line: answer.status for line, answer in zip(lines, answers, strict=True)}
 
 
 def every(*lines: str, status: int) -> dict[str, int]:
-    """Return this status for each of these requests."""
+    """Return request → status, with this status for each of these requests."""
     return dict.fromkeys(lines, status)
 
 
 async def test_server_without_auth_refuses_requests_from_a_plain_proxy(workspace: Workspace) -> None:
-    """Chat, models and operators' pages behind a bare `proxy_pass` are 403 without `server.auth`; with it, chat and models are 200."""
+    """Behind a bare `proxy_pass`, chat, models and operators' pages are 403 without `server.auth`; with it, chat and models are 200."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router) as base:
         lines = (*CHAT, *READS, *OPERATORS, *CHANGES)
         assert await statuses(base, lines) == every(*lines, status=403)
@@ -75,7 +75,7 @@ USUAL: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("header", USUAL)
 async def test_server_without_auth_refuses_a_proxy_that_forwards_a_name_or_an_address(workspace: Workspace, header: str) -> None:
-    """A proxy that sends HTTP/1.1 with the site's Host, X-Forwarded-For or X-Real-IP gets 403 for every request without `server.auth`."""
+    """Without `server.auth`, every request of a proxy that sends the site's Host, X-Forwarded-For or X-Real-IP is a 403."""
     elsewhere = {} if header != "X-Forwarded-For" else {"x_forwarded_for": "203.0.113.9"}
     directives = tuple(one.replace("$remote_addr", "203.0.113.9") for one in USUAL[header])
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, *directives) as base:
@@ -84,7 +84,7 @@ async def test_server_without_auth_refuses_a_proxy_that_forwards_a_name_or_an_ad
 
 
 async def test_proxy_that_looks_like_a_local_program_changes_nothing_without_the_admin_key(workspace: Workspace) -> None:
-    """A proxy with HTTP/1.1 and no added header is answered like a local program, but changes are 403, or 401 with a declared admin key."""
+    """A proxy that looks like a local program may chat, but its changes without the admin key are 403, or 401 if one is declared."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, "proxy_http_version 1.1;") as base:
         assert await statuses(base, (*CHAT, *READS[:2])) == every(*CHAT, *READS[:2], status=200)
         assert await statuses(base, tuple(CHANGES)) == every(*CHANGES, status=403)
@@ -107,7 +107,7 @@ async def test_shipped_nginx_serves_chats_only_with_declared_auth(
 ) -> None:
     """Chat and models behind the shipped nginx are 403 without `server.auth` and 200 with `auth: none`; operators' pages are 404."""
 
-    async def answered(site: Edge, line: str) -> Said:
+    async def answered(site: Edge, line: str) -> RawResponse:
         async with connected(site.https, site.trust) as (reader, writer):
             writer.write(request(line, ASK if line.startswith("POST") else b"", host=host))
             return parsed(await reader.read())

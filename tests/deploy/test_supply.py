@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.conftest import ROOT
-from tests.deploy.linters import linter, said
+from tests.deploy.linters import linter, output_of
 
 LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(ROOT / "tests").glob("*/requirements.txt")])
 ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;\\]+)")
@@ -122,7 +122,7 @@ def test_sbom_lists_the_packages_of_the_run_lock(tmp_path: Path) -> None:
     """The SBOM of the program in `make sbom` lists each package of the run lock file, with its version and as many hashes."""
     made = tmp_path / "sbom.json"
     command = [linter("cyclonedx-py"), "requirements", "--output-reproducible", "--of", "JSON", "-o", str(made)]
-    said(*command, str(ROOT / "requirements" / "run.txt"))
+    output_of(*command, str(ROOT / "requirements" / "run.txt"))
     sbom = json.loads(made.read_text(encoding="utf-8"))
     listed = {
         f"{one['name']}=={one['version']}": sum(len(reference["hashes"]) for reference in one["externalReferences"])

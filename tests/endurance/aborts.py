@@ -58,7 +58,7 @@ routes:
 
 @dataclass
 class Seen:
-    """When each client disconnected, and when its provider connections opened and closed."""
+    """The times at which each client disconnected and its provider connections were opened and closed."""
 
     left: dict[int, float] = field(default_factory=dict[int, float])
     open: dict[int, float] = field(default_factory=dict[int, float])
@@ -127,7 +127,7 @@ class Provider(asyncio.Protocol):
 
 
 async def client(number: int, port: int, seen: Seen) -> None:
-    """Ask one question, read the answer and disconnect in the middle of it."""
+    """Ask one question as this client, and disconnect at a random moment before the answer is complete."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps({"messages": [{"role": "user", "content": f"client-{number} "}]}).encode()
     writer.write(b"POST /api/chat/one HTTP/1.1\r\nhost: endurance\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
@@ -189,7 +189,7 @@ async def settled(pid: int, told: Path, before: Held | None) -> Held:
 
 
 async def lane(via: str, count: int, at_once: int, pulse: Pulse) -> bool:
-    """Run all clients against one lane; return whether every promise was kept."""
+    """Run `count` clients against a router whose target is reached `via` this lane; return whether every promise was kept."""
     seen = Seen()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(seen), "127.0.0.1", 0, backlog=4096)
     port = machine.free_port()
@@ -277,7 +277,7 @@ PARTS = {"median": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 async def both(clients: int, at_once: int, litellm: int) -> list[bool]:
-    """Run the direct lane and the litellm lane; return whether each kept its promises."""
+    """Run the direct lane and the LiteLLM lane; return for each whether it kept its promises."""
     pulse = Pulse()
     made = [await lane("direct", clients, at_once, pulse)] if clients else []
     # Through LiteLLM a stream costs ten times as much: fewer clients, and fewer at once, or they would only wait for the core.

@@ -64,7 +64,7 @@ class Seen:
     faults: Counter[str] = field(default_factory=Counter[str])
     live: list[float] = field(default_factory=list[float])
     """Seconds from each write to the first answer of that edit."""
-    told: list[float] = field(default_factory=list[float])
+    complaint_delays: list[float] = field(default_factory=list[float])
     """Seconds from each invalid write to its complaint."""
     ways: Counter[str] = field(default_factory=Counter[str])
 
@@ -162,7 +162,7 @@ async def edit(rig: Rig, edits: int, seconds: float, seen: Seen) -> None:
             since = time.monotonic()
             await write(folder, broken, chance, seen)
             await complained(output, told, seen)
-            seen.told.append(time.monotonic() - since)
+            seen.complaint_delays.append(time.monotonic() - since)
         else:
             since = time.monotonic()
             await write(folder, routes, chance, seen)
@@ -188,7 +188,7 @@ async def complained(output: Path, told: int, seen: Seen) -> None:
 
 
 async def live(rig: Rig, number: int) -> None:
-    """Wait until an answer begins with the number of this edit."""
+    """Wait until a new answer begins with the number of this edit."""
     async with asyncio.timeout(6):
         while True:
             async with rig.session.post(f"{rig.base}/api/chat?protocol=text", data=QUESTION) as response:
@@ -263,7 +263,7 @@ async def ready(rig: Rig) -> None:
 
 
 async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
-    """Run load and edits, print the results, and return whether every promise was kept."""
+    """Make the edits under load, print the results, and return whether every promise was kept."""
     await ready(rig)
     over, seen = asyncio.Event(), Seen()
     clients = [asyncio.create_task(ask(rig, over, seen)) for _ in range(arguments.streams)]
@@ -282,7 +282,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
             await asyncio.sleep(0.05)
     print(f"{arguments.edits} edits in {took:.0f} s ({dict(seen.ways)}), {streams:.0f} streams at once, {seen.answers} answers")
     print(f"faults: {dict(seen.faults) or 'none'}")
-    print(f"broken edits: {len(seen.told)}, each complained of with its place; {ms(seen.told)} after the write")
+    print(f"broken edits: {len(seen.complaint_delays)}, each complained of with its place; {ms(seen.complaint_delays)} after the write")
     print(f"from write to live: {ms(seen.live)}")
     print(f"memory: {before:.1f} MB before, {after:.1f} MB after ({after / before - 1:+.1%}); generations alive at the end: {alive:.0f}")
     return not seen.faults and after / before - 1 <= GROWTH and alive == 1

@@ -40,7 +40,7 @@ async def status(base: str) -> int:
 
 
 async def run(folder: Path, arguments: argparse.Namespace) -> tuple[int, int, int]:
-    """Return how many requests were admitted, how many refused, and how often Redis was considered unavailable."""
+    """Run one test and return how many requests were admitted, how many refused, and how often Redis counted as away."""
     server = Server(folder)
     shutil.copytree(ROOT / "pipelines", folder / "pipelines")
     (folder / "routes.yaml").write_text(ROUTES.format(limit=arguments.limit, port=server.port), encoding="utf-8")

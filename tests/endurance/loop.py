@@ -215,7 +215,7 @@ async def until_ready(base: str) -> None:
 
 
 async def posted(base: str, path: str, body: bytes) -> str:
-    """POST a body; return the status, or the name of the connection error."""
+    """POST a body; return the status, marked as failed if a 200 contains an error, or the name of the connection error."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(120):
         try:
             async with session.post(base + path, data=in_pieces(body), headers={"content-type": "application/json"}) as response:
@@ -284,7 +284,7 @@ def deeds(*, pages: bool) -> list[Deed]:
 
 
 async def measured(folder: Path, text: str, doing: list[Deed]) -> bool:
-    """Run each action and print its longest wait; return whether all were short and no name was looked up."""
+    """Run each action beside the health checks and print its longest wait; return whether all were short and no name was looked up."""
     kept = True
     async with router(folder, text) as (base, found, looked):
         for name, do in [("nothing", nothing), *doing]:
@@ -301,7 +301,7 @@ async def measured(folder: Path, text: str, doing: list[Deed]) -> bool:
 
 
 async def nothing(_: str) -> str:
-    """Wait two seconds, for comparison."""
+    """Wait two seconds: the action with which the others are compared."""
     await asyncio.sleep(2)
     return ""
 

@@ -101,7 +101,7 @@ class Difference:
 
 
 def difference(rounds: Sequence[Round], of: Callable[[Round], float]) -> Difference:
-    """Compare the rounds with pages to the rounds without."""
+    """Return the medians of a quantity over the rounds with and without pages, and its range over those without."""
     without, watched = ([of(one) for one in rounds if one.watched is pages] for pages in (False, True))
     return Difference(statistics.median(without), statistics.median(watched), max(without) - min(without))
 

@@ -81,31 +81,31 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         async with asyncio.timeout(10):
             while True:
                 with contextlib.suppress(OSError):
-                    return await self.say("PING")
+                    return await self.command("PING")
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
-        """Kill it at once."""
+        """Kill the server at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     async def again(self) -> None:
-        """Kill it and start it again."""
+        """Kill the server and start it again."""
         await self.kill()
         await self.start()
 
     async def pause(self) -> None:
-        """Stop it with SIGSTOP: it accepts data and answers nothing."""
+        """Stop the server with SIGSTOP: it accepts data and answers nothing."""
         self._send(signal.SIGSTOP)
 
     async def resume(self) -> None:
-        """Continue it with SIGCONT."""
+        """Continue the server with SIGCONT."""
         self._send(signal.SIGCONT)
 
     def _send(self, number: signal.Signals) -> None:
@@ -114,14 +114,14 @@ class Server:
 
     async def fill(self) -> None:
         """Set `maxmemory` to 1 byte, so that every write is refused."""
-        await self.say("CONFIG SET maxmemory 1")
+        await self.command("CONFIG SET maxmemory 1")
 
     async def empty(self) -> None:
         """Remove the memory limit."""
-        await self.say("CONFIG SET maxmemory 0")
+        await self.command("CONFIG SET maxmemory 0")
 
-    async def say(self, command: str) -> None:
-        """Send it a command."""
+    async def command(self, command: str) -> None:
+        """Send the server a command."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(command.encode() + b"\r\n")
         await writer.drain()
@@ -192,7 +192,7 @@ async def client(rig: Rig) -> None:
 
 
 async def timed(rig: Rig, phase: Phase, into: list[float], url: str, body: dict[str, object] | None = None) -> bool:
-    """Send one request, record its time to the first byte and any fault; return whether there was an answer."""
+    """Send one request and record its time to the first byte and any fault; return False if the response is a 204, else True."""
     began = time.monotonic()
     try:
         async with rig.session.request("GET" if body is None else "POST", url, json=body) as response:
@@ -205,18 +205,18 @@ async def timed(rig: Rig, phase: Phase, into: list[float], url: str, body: dict[
         return False
     if response.status != 200:
         phase.faults.append(f"status {response.status}")
-    elif said(data) != WORDS:
+    elif words_of(data) != WORDS:
         phase.faults.append("an answer that is not whole")
     return True
 
 
-def said(data: bytes) -> list[str]:
+def words_of(data: bytes) -> list[str]:
     """Return the words of an answer in the line protocol."""
     return [json.loads(line[2:])["textDelta"] for line in data.split(b"\n") if line.startswith(b"0:")]
 
 
 async def shared(rig: Rig) -> float:
-    """Return the seconds until one router can resume an answer that the other gives."""
+    """Return the seconds until one router can resume an answer that the other has begun."""
     began = time.monotonic()
     one, other = rig.bases
     async with asyncio.timeout(30):
@@ -231,7 +231,7 @@ async def shared(rig: Rig) -> float:
 
 
 async def faults(rig: Rig, clients: int, seconds: float) -> list[Phase]:
-    """Put Redis through its faults, each with its recovery, `seconds` in each state, under load; return what was noticed in each."""
+    """Put Redis through its faults under load, for `seconds` in each state; return the measurements of each state."""
     server = rig.server
     steps: list[tuple[str, Callable[[], Awaitable[None]] | None, bool]] = [
         ("healthy", None, False),
@@ -270,13 +270,13 @@ async def killed(rig: Rig, victim: subprocess.Popen[bytes], streams: int) -> tup
     await asyncio.sleep(2)
     victim.kill()
     cut = time.monotonic()
-    seen = [len(said(await rest(one))) for one in asked]
+    seen = [len(words_of(await rest(one))) for one in asked]
     ends: list[float] = []
 
     async def to_the_end(viewer: aiohttp.ClientResponse) -> list[str]:
         data = await rest(viewer)
         ends.append(time.monotonic() - cut)
-        return said(data) if b'\n3:{"type":"error"' in data and b'"finishReason":"error"' in data else []
+        return words_of(data) if b'\n3:{"type":"error"' in data and b'"finishReason":"error"' in data else []
 
     read = await asyncio.gather(*(to_the_end(viewer) for viewer in viewers))
     right = all(words == LONG[: len(words)] and words for words in read)

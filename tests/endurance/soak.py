@@ -87,7 +87,7 @@ TOOLS = 'async def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 
 class Provider(asyncio.Protocol):
-    """A fake provider that answers by the model's name: `fails` with 503, `cuts` half of it, `calls` a tool first, `hangs` nothing."""
+    """A fake provider whose behaviour is the model's name: `fails` (503), `cuts` (half an answer), `calls` (a tool first), `hangs`."""
 
     transport: asyncio.Transport
 
@@ -192,7 +192,7 @@ class Seen:
     faults: Counter[str] = field(default_factory=Counter[str])
     edits: int = 0
     broken: int = 0
-    told: int = 0
+    complaints: int = 0
     """The number of complaints of invalid edits."""
     away: int = 0
     """Times that the router considered Redis unavailable, since it shares its cores with the load."""
@@ -337,7 +337,7 @@ async def edit(rig: Rig, seen: Seen) -> None:
 
 
 def listen(said: IO[bytes], seen: Seen) -> None:
-    """Read the router's log to its end; record every entry above `info` as a fault, except complaints of edits and an unavailable Redis."""
+    """Read the router's log to its end, and record each entry above `info` as a fault, except complaints of edits and an absent Redis."""
     speaks = False
     for line in said:
         if line.startswith(b'{"time"'):
@@ -346,7 +346,7 @@ def listen(said: IO[bytes], seen: Seen) -> None:
                 continue
             event = str(json.loads(line)["event"])
             if event == "not reloaded":
-                seen.told += 1
+                seen.complaints += 1
             elif event == AWAY:
                 seen.away += 1
             else:
@@ -383,7 +383,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     listening = asyncio.create_task(asyncio.to_thread(listen, rig.process.stderr, seen))
     await load(rig, 20, 3, seen)
     await settled(seen)
-    before = await let_go(rig, None)
+    before = await released(rig, None)
     most = await capacity(rig, seen)
     rate = most * arguments.share
     print(f"a core would do {most:.0f} visits in a second; {rate:.0f} come", flush=True)
@@ -400,14 +400,14 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     editing.cancel()
     await loading
     await settled(seen)
-    after = await let_go(rig, before)
+    after = await released(rig, before)
     rig.process.terminate()
     await listening
     print(f"the router used {busy:.0%} of a core")
     return judged(seen, [one for one in samples if one[0] >= arguments.warm / 60], before, after)
 
 
-async def let_go(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
+async def released(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
     """Return the descriptors and tasks once they are no more than `before`, or after 20 s; without `before` at once."""
     until = time.monotonic() + 20
     while True:
@@ -427,7 +427,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
     line = fitted(kept)
     minutes = (kept[-1][0] - kept[0][0]) * 60
     print(f"{sum(seen.visits.values()):,} visits: {', '.join(f'{count:,} {name}' for name, count in seen.visits.items())}")
-    print(f"{seen.edits} edits, {seen.broken} of them broken, {seen.told} complained of; Redis was away {seen.away} times")
+    print(f"{seen.edits} edits, {seen.broken} of them broken, {seen.complaints} complained of; Redis was away {seen.away} times")
     print(f"faults: {dict(seen.faults) or 'none'}")
     print(f"memory: {kept[0][1]:.1f} MiB after warming up, {kept[-1][1]:.1f} MiB {minutes:.0f} minutes later")
     print(f"  {line.slope:+.2f} ± {2 * line.error:.2f} MiB in an hour")
@@ -435,7 +435,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
     promises = {
         f"memory does not grow by more than {GROWTH:g} MiB in an hour, beyond the error": line.slope - 2 * line.error <= GROWTH,
         "every answer is what it should be": not seen.faults,
-        "every broken edit is complained of": seen.told >= seen.broken - 1,  # the last may be overtaken by the end
+        "every broken edit is complained of": seen.complaints >= seen.broken - 1,  # the last may be overtaken by the end
         "no descriptor left": after[0] <= before[0],
         "no task left": after[1] <= before[1],
     }

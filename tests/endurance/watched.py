@@ -11,7 +11,7 @@ from types import FrameType
 from router.commands import main
 
 
-def tell(_signal: int, _frame: FrameType | None) -> None:
+def write_tasks(_signal: int, _frame: FrameType | None) -> None:
     """Write the number of tasks atomically, as a signal handler."""
     try:
         count = len(asyncio.all_tasks())
@@ -23,5 +23,5 @@ def tell(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, write_tasks)
     sys.exit(main(sys.argv[2:]))

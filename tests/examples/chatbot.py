@@ -54,7 +54,7 @@ class Setting:
 
 
 def wish(name: str, /, **arguments: object) -> Reply:
-    """Return a model's answer that calls one tool."""
+    """Return a fake model's answer that calls this tool with these arguments."""
     return Reply(calls(("call_1", name, json.dumps(arguments))))
 
 
@@ -188,7 +188,7 @@ def body(question: str, documents: Sequence[Mapping[str, str]] = (), chat: str =
 
 
 async def parts(client: Client, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Ask and return the parts of the UI message stream."""
+    """Send this request body, and return the parts of the UI message stream that answers it."""
     came = await client.post("/api/chat?protocol=ui-message-stream", **asked)
     assert came.status == 200
     return [json.loads(line[6:]) for line in came.body.decode().split("\n\n") if line.startswith("data: {")]

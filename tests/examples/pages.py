@@ -57,7 +57,7 @@ async def _files(built: Path, port: int, router: Address) -> AsyncGenerator[Addr
 
 
 def _environment(router: Address, key: str) -> dict[str, str]:
-    """Return the environment variables of the server of the `nextjs` page."""
+    """Return the environment variables for the server of the `nextjs` page."""
     variables = {"ROUTER_URL": router, "NO_PROXY": "*", "PATH": os.environ.get("PATH", os.defpath), "NEXT_TELEMETRY_DISABLED": "1"}
     return {**variables, **({"ROUTER_KEY": key} if key else {})}
 

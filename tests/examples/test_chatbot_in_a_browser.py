@@ -101,7 +101,7 @@ async def test_chatbot_page_draws_weather_documents_suggestions_and_errors(
 async def test_chatbot_page_resumes_the_writing_of_a_document_after_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    """A chatbot page that is reloaded while a document is written shows it from its start, and the document is saved once."""
+    """A page that is reloaded while a document is written shows the whole document, which is saved once."""
     async with page(tmp_path, monkeypatch, version) as (tab, at, base):
         assert isinstance(at.writer, Writer)
         at.writer.gate = asyncio.Event()
@@ -149,7 +149,7 @@ async def test_stop_in_the_chatbot_page_ends_the_writer_and_saves_no_document(tm
 
 
 async def test_chatbot_tool_call_waits_for_the_users_approval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool call with `approve: always` runs only after the user allows it, and its card appears in the same message."""
+    """A tool call with `approve: always` runs only after the user allows it, and its result appears in the same message."""
     edits = {
         "tools: [weather_card, documents]": "tools: [{use: weather_card, approve: always}, documents]",
         "server:\n": 'server:\n  ui: {min_client: "6.0"}\n',

@@ -96,7 +96,7 @@ async def conversation(base: str, version: str, *questions: str) -> dict[str, An
 
 
 def parts_of(seen: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the parts of this type in all messages."""
+    """Return the message parts of this type in the state of a chat."""
     return [part for message in seen["messages"] for part in message["parts"] if part["type"] == name]
 
 
@@ -104,7 +104,7 @@ def parts_of(seen: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 async def test_chatbot_documents_suggestions_and_messages_are_saved_as_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    """The database holds the documents, suggestions, messages and title that the AI SDK's chat shows after six questions."""
+    """After six questions, the database holds the documents, suggestions, messages and title that the AI SDK's chat has."""
     async with (
         setting(tmp_path / "router", monkeypatch, Talker(()), Writer(())) as at,
         front_end_before(at.client.base, tmp_path / "page", version) as base,
@@ -137,7 +137,7 @@ async def test_chatbot_documents_suggestions_and_messages_are_saved_as_shown(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_error_before_the_stream_is_shown_by_the_chatbot_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """An error before the stream, and an unreachable router, become errors of the chat with a code and a sentence."""
+    """An error before the stream, or an unreachable router, becomes an error of the AI SDK's chat with a code and a sentence."""
     async with (
         setting(tmp_path / "router", monkeypatch, Talker(()), Writer(())) as at,
         front_end_before(at.client.base, tmp_path / "page", version) as base,
@@ -154,7 +154,7 @@ async def test_error_before_the_stream_is_shown_by_the_chatbot_page(tmp_path: Pa
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_chatbot_document_whose_writer_breaks_off_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """A document whose writing breaks off becomes an error card, and the database holds no document."""
+    """A document whose writing model breaks off becomes an error card and is not saved in the database."""
     broken = Reply((chunk({"content": "Half a document. " * 4}),), drop=True)
     async with (
         setting(tmp_path / "router", monkeypatch, Talker(()), [broken]) as at,

@@ -50,7 +50,7 @@ async def test_create_document_streams_the_parts_that_the_page_draws(tmp_path: P
 
 
 async def test_update_document_sends_the_current_content_to_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`updateDocument` gives the writer the content from the request body; the page gets a clear and the new text."""
+    """`updateDocument` sends the writing model the content from the request body; the page gets a clear and the new text."""
     wanted = wish("updateDocument", id=DOCUMENT["id"], description="Make it sunny.")
     async with setting(tmp_path, monkeypatch, [wanted, DONE], [Reply(text("The sun shines."))]) as at:
         seen = await parts(at.client, body("Make it sunny.", [DOCUMENT]))
@@ -69,7 +69,7 @@ async def test_update_document_sends_the_current_content_to_the_writer(tmp_path:
 async def test_edit_document_replaces_a_passage_without_asking_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, every: bool, content: str | None
 ) -> None:
-    """`editDocument` replaces the first or every occurrence without a model call; a missing passage is an error that the page draws."""
+    """`editDocument` replaces one or all occurrences of a passage without a model call; a missing passage is an error object."""
     wanted = wish("editDocument", id=DOCUMENT["id"], old_string=old, new_string="snows", replace_all=every)
     async with setting(tmp_path, monkeypatch, [wanted, DONE], NOBODY) as at:
         seen = await parts(at.client, body("Change it.", [DOCUMENT]))
@@ -82,7 +82,7 @@ async def test_edit_document_replaces_a_passage_without_asking_a_model(
 
 
 async def test_request_suggestions_streams_at_most_five_suggestions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`requestSuggestions` streams at most five of the writer's seven suggestions, each as a data part in the page's form."""
+    """`requestSuggestions` streams five of the seven suggestions of the writing model, each as a data part."""
     listed = [{"original": f"It rains {one}.", "suggested": f"It pours {one}.", "description": "Stronger."} for one in range(7)]
     said = json.dumps({"suggestions": listed})
     wanted = wish("requestSuggestions", documentId=DOCUMENT["id"])
@@ -124,7 +124,7 @@ async def test_tool_call_with_an_unknown_document_returns_an_error(tmp_path: Pat
 async def test_tool_whose_writer_fails_returns_an_error_that_the_page_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A tool whose writer fails returns an error object, and `createDocument` still sends the finish part."""
+    """A tool whose writing model fails returns an error object; `createDocument` still sends its finish part."""
     arguments = {"createDocument": {"title": "Rain", "kind": "text"}, "requestSuggestions": {"documentId": DOCUMENT["id"]}}[name]
     async with setting(tmp_path, monkeypatch, [wish(name, **arguments), DONE], NOBODY) as at:
         seen = await parts(at.client, body("Write.", [DOCUMENT]))
@@ -137,7 +137,7 @@ async def test_tool_whose_writer_fails_returns_an_error_that_the_page_draws(
 async def test_get_weather_returns_the_weather_services_object(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]
 ) -> None:
-    """`getWeather` returns the fields of the weather service's object that the card draws, and the city's name if a city was given."""
+    """`getWeather` returns the fields of the forecast that the card draws, and the city's name if it was called with a city."""
     async with setting(tmp_path, monkeypatch, [wish("getWeather", **asked), DONE], NOBODY) as at:
         seen = await parts(at.client, body("Weather?"))
     assert output(seen) == {**FORECAST, **({"cityName": "Berlin"} if "city" in asked else {})}
@@ -148,7 +148,7 @@ async def test_get_weather_returns_the_weather_services_object(
 
 
 async def test_get_weather_of_an_unknown_city_is_a_tool_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`getWeather` for an unknown city fails with a sentence for the model."""
+    """`getWeather` of an unknown city gives a tool error with a sentence for the model."""
     async with setting(tmp_path, monkeypatch, [wish("getWeather", city="Atlantis"), DONE], NOBODY) as at:
         seen = await parts(at.client, body("Weather?"))
     assert [part["errorText"] for part in seen if part["type"] == "tool-output-error"] == ["No city named Atlantis was found."]

@@ -36,7 +36,7 @@ def stream(*events: Event) -> bytes:
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Case → what the reader and the AI SDK behind it made of the stream; one Node process reads all cases."""
+    """Case → the lines that the example's reader returned and the message that the AI SDK built, all from one Node process."""
     good, broken = stream(*ANSWER), stream(*BROKEN)
     younger = b'y:{"type":"later","value":1}\n' + stream(Text("Hi"), Finish("stop"))
     cases = {

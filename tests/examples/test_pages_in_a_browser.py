@@ -150,7 +150,7 @@ async def opened(
 
 
 def loud(tab: Tab) -> list[str]:
-    """Return the page's console messages, except the browser's own lines for responses with an error status."""
+    """Return the page's console messages, except the browser's own about responses with an error status."""
     return [one for one in tab.complaints if not one.startswith("Failed to load resource")]
 
 
@@ -217,7 +217,7 @@ async def test_example_page_shows_thoughts_tools_approvals_and_safe_markdown(
 async def test_page_that_is_reloaded_continues_its_answer_and_keeps_the_chat(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """A reloaded page continues its running answer without repetition or loss, also after an approval, and keeps the chat."""
+    """A reloaded page continues a running answer without repetition or loss, even after an approval, and keeps the chat."""
     first, second = asyncio.Event(), asyncio.Event()
     wish = Reply(calls(("c1", "delete_order", '{"number":"A-1"}')))
     one, two = text("The first half, ", "and the second."), text("It is ", "gone.")
@@ -320,7 +320,7 @@ async def test_stop_in_an_example_page_closes_the_stream_to_the_provider(
 async def test_example_page_shows_a_sentence_and_a_retry_button_for_each_error(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """An example page shows a sentence for a failed answer, a broken-off answer and a request that is too large; its button retries."""
+    """An example page shows a sentence for a failed, a broken-off and a too large request, and a button that sends it again."""
     script = (error(500), Reply(text("Half of ")[:2], drop=True), Reply(text("Fine.")))
     async with opened(example, built, workspace, *script, server="  request: {body: 20KiB}\n") as page:
         tab = page.tab
@@ -343,7 +343,7 @@ async def test_example_page_shows_a_sentence_and_a_retry_button_for_each_error(
 
 @pytest.mark.parametrize("example", PAGES)
 async def test_example_page_counts_down_the_seconds_of_retry_after(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """The retry button is disabled and counts down after a provider's 429 and after a limit of the router."""
+    """The retry button stays disabled and counts down after a provider's 429 and after the router's own limit."""
     limit = "    limit: {requests: 1/hour}\n"
     async with opened(example, built, workspace, error(429, retry_after="80"), route=limit) as page:
         tab = page.tab
@@ -367,10 +367,7 @@ async def test_example_page_counts_down_the_seconds_of_retry_after(example: str,
 async def test_example_page_shows_a_sentence_for_a_missing_or_restricted_key(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """The `usechat` page, which sends no key, says that the user is not signed in.
-
-    The `nextjs` page, whose key is for another route, says that the model may not be used, and the provider is not asked.
-    """
+    """The `usechat` page says that a user without a key is not signed in; the `nextjs` page, that a model is not allowed for its key."""
     key = new()
     keys = f"  auth: {{keys: {{web: {{hash: '{hashed(key)}', routes: [other]}}}}}}\n"
     other = "  other: {pipeline: chat, targets: [a]}\n"

@@ -64,7 +64,7 @@ def written() -> list[tuple[str, dict[str, Any]]]:
 
 
 def samples() -> Iterator[str]:
-    """Yield TypeScript that compiles only if the types have exactly the keys, codes and reasons that the router writes."""
+    """Yield TypeScript that compiles only if the declared types have exactly the keys, codes and reasons that the router writes."""
     keys: dict[str, set[str]] = {}
     reasons: set[str] = set()
     objects = [(f'Lines["{code}"]', value) for code, value in written()]
@@ -82,7 +82,7 @@ def samples() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+def compiler_output(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The compiler's output for all examples and the samples: one line per error, empty without errors."""
     folder = tmp_path_factory.mktemp("types")
     for example in TYPED:
@@ -98,14 +98,14 @@ def test_type_samples_include_every_event_class() -> None:
     assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
-def test_example_typescript_compiles_in_strict_mode(said: str) -> None:
+def test_example_typescript_compiles_in_strict_mode(compiler_output: str) -> None:
     """All TypeScript examples compile with `tsc` in strict mode without an error."""
-    assert [line for line in said.splitlines() if not line.startswith(("samples.ts", " "))] == []
+    assert [line for line in compiler_output.splitlines() if not line.startswith(("samples.ts", " "))] == []
 
 
-def test_line_protocol_types_match_the_routers_output(said: str) -> None:
+def test_line_protocol_types_match_the_routers_output(compiler_output: str) -> None:
     """The types of examples/line-protocol have exactly the keys, codes and finish reasons that the router writes."""
-    assert [line for line in said.splitlines() if line.startswith("samples.ts")] == []
+    assert [line for line in compiler_output.splitlines() if line.startswith("samples.ts")] == []
 
 
 @pytest.mark.parametrize("example", TYPED)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import OPERATOR, ROOT, Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, provider, text
-from tests.support.raw import Said, request, said
+from tests.support.raw import RawResponse, request, response_to
 
 SAID = "One two three four five six seven eight."
 SCRIPTS = f"a: {{script: [{{text: {SAID}}}]}}\nb: {{script: [{{text: {SAID}}}]}}"
@@ -18,9 +18,9 @@ FAULTS = {"cut": "cut", "stall": "timeout_idle", "429": "status_429", "garbage":
 ADDRESSES = ("/api/chat", "/api/chat/chat-model", "/v1/chat/completions", "/v1/messages")
 
 
-async def ask(client: Client, path: str = "/api/chat", body: bytes = ASK, /, **headers: str) -> Said:
+async def ask(client: Client, path: str = "/api/chat", body: bytes = ASK, /, **headers: str) -> RawResponse:
     """Send one POST with these headers, and return the answer."""
-    return await said(client.base, request(f"POST {path}", body, **headers))
+    return await response_to(client.base, request(f"POST {path}", body, **headers))
 
 
 def admin(key: str = OPERATOR) -> dict[str, str]:

@@ -23,7 +23,7 @@ from router.journal.log import JsonLines
 from router.journal.metrics import Metrics
 from router.journal.report import RefusalReport, Report, TargetReport, merged
 from tests.conftest import AS_OPERATOR, LANES, OPERATOR, Client, Workspace, direct_target, routes, serving
-from tests.deploy.linters import DEPLOY, said
+from tests.deploy.linters import DEPLOY, output_of
 from tests.support.process import process
 from tests.support.provider import Reply, error, provider, text
 from tests.support.services import program
@@ -282,7 +282,7 @@ def firing(pages: Sequence[Mapping[Sample, float]], tmp_path: Path, alerts: Mapp
     test = {"interval": "1m", "input_series": list(series(pages, minutes)), "promql_expr_test": tests}
     rules = {"rule_files": [str(DEPLOY / "prometheus" / "alerts.yaml")], "evaluation_interval": "1m", "tests": [test]}
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(rules))
-    assert "SUCCESS" in said(program("promtool"), "test", "rules", str(tmp_path / "test.yaml"))
+    assert "SUCCESS" in output_of(program("promtool"), "test", "rules", str(tmp_path / "test.yaml"))
 
 
 async def probed(client: Client) -> None:
@@ -406,14 +406,14 @@ async def test_refusal_state_is_the_same_from_either_of_two_workers(workspace: W
                 return {page[0]["refusing"] and page[0]["refusing"]["reason"] for page in pages}
 
             async with asyncio.timeout(240):
-                while router.said.count("target refuses every question") < 2:  # once in each worker
+                while router.printed.count("target refuses every question") < 2:  # once in each worker
                     assert b"other" in (await router.ask())[2]
             assert await reasons() == {"unauthorized"}
             upstream.script[:] = [answer]
             for state in ("open", "auto"):
                 assert (await router.post("/admin/targets/a", {"state": state}, **AS_OPERATOR))[0] == 200
             assert b"Hi" in (await router.ask())[2]
-            assert router.said.count("target answers again") == 1
+            assert router.printed.count("target answers again") == 1
             assert await reasons() == {None}
             assert "router_target_refusing" in (page := (await router.get("/metrics", **AS_OPERATOR))[1])
             assert samples(page, "router_target_refusing") == {

@@ -111,7 +111,7 @@ def perform(block: str, folder: Path, base: str) -> None:
 
 
 def _call(words: list[str], folder: Path) -> Path:
-    """Run a `router` command in this process, or change the folder; return the folder."""
+    """Run a `router` command or `cd` in this process, and return the folder afterwards."""
     if words[0] == "cd":
         os.chdir(folder / words[1])
         return folder / words[1]
@@ -126,7 +126,7 @@ def _call(words: list[str], folder: Path) -> Path:
 
 
 def _serve(line: str, folder: Path) -> Path:
-    """Start a server once per command line, wait until it is ready, and check that SIGTERM ends it with 0; return the folder."""
+    """Start a server unless this command line was started before; check that it becomes ready and exits on SIGTERM. Return the folder."""
     if line not in _seen:
         _seen.add(line)
         asyncio.run(_served(line.partition(" #")[0].rstrip(), folder))
@@ -150,4 +150,4 @@ async def _served(line: str, folder: Path) -> None:
         finally:
             if made.returncode is None:
                 code = await running.ended()
-                assert code == (-signal.SIGTERM if " uvicorn " in command else 0), running.said
+                assert code == (-signal.SIGTERM if " uvicorn " in command else 0), running.printed

@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_first_change_of_contributing_works_as_described(title: str, copy: Path) -> None:
-    """The files, diffs and commands of each `Your first …` section of CONTRIBUTING.md can be followed without an error."""
+    """The files, diffs and commands of each `Your first …` section of CONTRIBUTING.md work in order, without an error."""
     kinds = follow(section(title), copy, lambda commands, folder: run(commands, folder, PYTHONPATH=str(copy)))
     assert kinds == {"diff", "python", "sh"}
 

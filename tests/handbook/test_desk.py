@@ -56,7 +56,7 @@ def test_workflow_token_has_read_permission_only(path: Path) -> None:
 
 
 def test_published_pre_commit_hooks_have_a_valid_command_and_file_pattern() -> None:
-    """Each hook of .pre-commit-hooks.yaml has a `router` command that parses, and a pattern that matches configurations but not docs."""
+    """Each hook of .pre-commit-hooks.yaml is a valid `router` command with a pattern that matches configurations but not docs."""
     hooks = read(ROOT / ".pre-commit-hooks.yaml")
     assert [hook["id"] for hook in hooks] == ["router-check", "router-drill"]
     for hook in hooks:

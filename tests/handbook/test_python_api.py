@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(name: str) -> Any:
-    """Return the object of a dotted name."""
+    """Return the object that a dotted name such as `router.asgi.app` stands for."""
     module, *parts = re.split(r"\.(?=app$|create_app$|[A-Z]|needs_)|(?<=Edge)\.", name)
     value: Any = importlib.import_module(module)
     for part in parts:
@@ -51,7 +51,7 @@ def test_public_name_exists_and_has_a_docstring(name: str) -> None:
 
 
 def test_router_asgi_app_is_an_application_over_router_routes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`router.asgi:app` is an `Edge` that is built from the file named by `ROUTER_ROUTES`."""
+    """`router.asgi.app` is an `Edge` that is built from the file named by the variable `ROUTER_ROUTES`."""
     monkeypatch.setenv("ROUTER_ROUTES", str(here / "routes.yaml"))
     monkeypatch.setattr("router.asgi.to_stderr", lambda: None)
     monkeypatch.setattr("router.asgi.steady", lambda: None)

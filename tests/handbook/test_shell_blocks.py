@@ -72,7 +72,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", sorted({block.page for block in RUN}))
 def test_shell_block_of_a_page_runs_as_it_stands(page: str, base: str, alone: Path) -> None:
-    """Each command of a page's shell blocks ends with 0, and each server command becomes ready and ends on SIGTERM."""
+    """Each command of a page's shell blocks exits with 0; a command that serves becomes ready and ends on SIGTERM."""
     numbers = itertools.count()
     for block in RUN:
         if block.page == page:
@@ -87,7 +87,7 @@ def test_shell_block_that_is_not_run_has_a_valid_reason(block: Block) -> None:
 
 
 def test_commands_appear_only_in_sh_blocks() -> None:
-    """Blocks have known languages, and no command stands in a text block or an indented block, where it would not be run."""
+    """Blocks have known languages, and no text block or indented block contains a command, since it would not be run."""
     assert {block.language for block in blocks()} <= KNOWN
     others = [str(block) for block in blocks() if block.language in ("", "text") and COMMAND.search(block.text)]
     assert others == []

@@ -20,7 +20,7 @@ def test_breaker_diagram_shows_each_state() -> None:
 
 
 def test_breaker_diagram_shows_probe_and_trial() -> None:
-    """In the diagram an open breaker becomes half-open by time, the first token of a probe starts the trial, and one failure ends it."""
+    """In the diagram only an open breaker becomes half-open, a probe's first token begins a trial, and one failure ends the trial."""
     arrows = breaker_arrows()
     assert [before for before, after in arrows if after == "half_open"] == ["open"]
     assert arrows["half_open", "trial"] == ["first word"]
@@ -29,7 +29,7 @@ def test_breaker_diagram_shows_probe_and_trial() -> None:
 
 
 def test_breaker_diagram_is_generated_from_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A breaker that is patched to open at its first failure changes the diagram."""
+    """The breaker diagram changes if the breaker's code is patched to open at its first failure."""
     failed: Callable[[Breaker, Permit], None] = Breaker.failed
 
     def opens(breaker: Breaker, permit: Permit) -> None:
@@ -50,7 +50,7 @@ def test_event_diagram_shows_every_row_of_the_order_table() -> None:
 
 
 def test_states_page_has_two_diagrams_and_two_tables() -> None:
-    """The generated states page contains two diagrams and two tables of arrows; their contents are not compared."""
+    """The generated page of states has two Mermaid diagrams and two tables of arrows."""
     page = states()
     assert page.count("```mermaid") == 2
     assert page.count("| from | to | on |") == 2

@@ -45,7 +45,7 @@ class Cast:
         claude = "/v1/messages" in path
         if fault is None:
             frames = Anthropic().text([label]).frames if claude else text(label)
-            answer = b"".join(frames) if body.get("stream") else json.dumps(_whole(label, claude=claude)).encode()
+            answer = b"".join(frames) if body.get("stream") else json.dumps(_complete(label, claude=claude)).encode()
             kind = "text/event-stream" if body.get("stream") else "application/json"
             writer.write(_response(200, kind, answer))
         else:
@@ -62,7 +62,7 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
-def _whole(label: str, *, claude: bool) -> dict[str, Any]:
+def _complete(label: str, *, claude: bool) -> dict[str, Any]:
     if claude:
         usage = {"input_tokens": 1, "output_tokens": 1}
         content = [{"type": "text", "text": label}]

@@ -145,8 +145,8 @@ SAID_AS_ONE = {"timeout", "stream_timeout", "num_retries", "max_retries"}
 """Keys that a comment names in other words: `a timeout for each deployment`, `retries for each deployment`."""
 
 
-def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
-    """Return whether a comment names this value, or the whole model of the value if that model is not served."""
+def named_in_comment(path: str, config: Mapping[str, Any], said: str) -> bool:
+    """Return whether the comments in `said` name this value of a LiteLLM config, or name the entry of `model_list` that it belongs to."""
     key = path.rpartition(".")[2]
     words = [key.partition("[")[0], *(["for each deployment"] if key in SAID_AS_ONE else [])]
     if key.endswith("cost_per_token"):
@@ -164,7 +164,7 @@ def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
 @given(CONFIG)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config: dict[str, Any]) -> None:
-    """Each value of an arbitrary config has an outcome (`carried`, `told` or `alike`); a `told` one is named in a comment."""
+    """Each value of an arbitrary LiteLLM config has an outcome (`carried`, `told` or `alike`), and a comment names each `told` one."""
     made = made_of(tmp_path, config)
     if made is None:
         return
@@ -172,13 +172,13 @@ def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config:
     said = comments(made)
     for path, outcome in made.outcomes.items():
         if outcome == "told":
-            assert told_of(path, config, said), (path, made.text)
+            assert named_in_comment(path, config, said), (path, made.text)
 
 
 @given(CONFIG, st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_litellm_value_that_counts_as_carried_over_changes_the_output(tmp_path: Path, config: dict[str, Any], data: st.DataObject) -> None:
-    """The import of a config without one of its `carried` weights or limits differs from that of the whole config."""
+    """A config without one of its `carried` weights or limits is imported differently: with other YAML or other outcomes."""
     made = made_of(tmp_path, config)
     if made is None:
         return
@@ -289,7 +289,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_litellm_setting_that_cannot_be_carried_over_in_a_case_is_reported(tmp_path: Path, case: str) -> None:
-    """A setting that is carried over in other cases, but has no equivalent in this one, is named in a comment with the reason."""
+    """A setting that has an equivalent in general, but not in this config, is named in a comment with the reason."""
     config, told = CASES[case]
     made = made_of(tmp_path, yaml.safe_load(f"model_list:\n{config}\n"))
     assert made is not None
@@ -298,14 +298,14 @@ def test_litellm_setting_that_cannot_be_carried_over_in_a_case_is_reported(tmp_p
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_each_value_of_a_large_litellm_config_is_accounted_for(name: str) -> None:
-    """The account of a large config with includes, anchors and merges has all three outcomes and the paths of its model parameters."""
+    """The import of a large config with includes, anchors and merges gives all three outcomes, some for a model's parameters."""
     made = from_litellm(CONFIGS / f"{name}.yaml")
     assert set(made.outcomes.values()) == {"carried", "told", "alike"}
     assert [path for path in made.outcomes if path.startswith("model_list[0].litellm_params.")]
 
 
 def test_yaml_anchor_is_accounted_for_at_each_of_its_uses(tmp_path: Path) -> None:
-    """A value that two deployments share by a YAML anchor has an outcome of its own for each: here `carried` and `alike`."""
+    """A value that two deployments share by a YAML anchor has a separate outcome for each: here `carried` and `alike`."""
     (tmp_path / "config.yaml").write_text(
         "x: &shared {model: openai/x, weight: 3}\n"
         "model_list:\n"

@@ -67,10 +67,7 @@ def deployments(*entries: str, more: str = "") -> str:
 def test_imported_routes_file_passes_check(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An imported routes.yaml passes `router check` with exactly the variables that the import lists, and fails without any one of them.
-
-    The import prints the numbers of routes, targets and settings that were not carried over.
-    """
+    """An imported routes.yaml passes `router check` with the variables that the import lists, and fails without any one of them."""
     output = tmp_path / "made/routes.yaml"
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(output)]) == 0
     told = capsys.readouterr().err
@@ -103,7 +100,7 @@ def test_secret_of_a_litellm_config_is_not_repeated(name: str, tmp_path: Path, c
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_every_key_of_a_litellm_config_is_carried_over_or_reported(name: str) -> None:
-    """Each setting of a large config that is not carried over is named in the imported file, unless it holds here anyway."""
+    """Each setting of a large config that is not carried over is named in the imported file, except those without effect here."""
     config = with_includes(CONFIGS / f"{name}.yaml")
     text = from_litellm(CONFIGS / f"{name}.yaml").text
     quiet = {"drop_params", "turn_off_message_logging", "set_verbose", "model_name", "litellm_params", "model_info"}
@@ -137,7 +134,7 @@ def test_import_without_an_output_file_prints_the_routes_file_to_stdout(tmp_path
 
 
 def test_import_json_has_the_routes_file_and_each_lost_setting_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router import litellm --json` prints the file's text, its counts, variables, and each lost setting; `-o` still writes the file."""
+    """`router import litellm --json` prints the routes file, counts, variables and each lost setting with its line in that file."""
     output = tmp_path / "routes.yaml"
     (tmp_path / "config.yaml").write_text(ONE + "litellm_settings: {callbacks: [my.callback]}\n", encoding="utf-8")
     for more in ([], ["-o", str(output)]):
@@ -158,7 +155,7 @@ def test_import_json_has_the_routes_file_and_each_lost_setting_with_its_line(tmp
 
 
 def test_import_overwrites_a_different_file_only_with_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router import litellm -o` exits with 1 if routes.yaml or the pipeline exists with another text, unless `--force` is given."""
+    """`router import litellm -o` exits with 1 if a file that it would write exists with another text, unless `--force` is given."""
     config, output, pipeline = tmp_path / "config.yaml", tmp_path / "routes.yaml", tmp_path / "pipelines/plain.yaml"
     config.write_text(ONE, encoding="utf-8")
     command = ["import", "litellm", str(config), "-o", str(output)]
@@ -408,7 +405,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("said", DEFAULTS)
 def test_litellm_settings_become_route_defaults(said: str, tmp_path: Path) -> None:
-    """Retries, timeouts, cooldowns and the routing strategy of LiteLLM become `defaults`, with LiteLLM's precedence between sections."""
+    """LiteLLM's retries, timeouts, cooldowns and routing strategy become `defaults`; of two sections, the one wins that wins there."""
     made, _ = imported(tmp_path, ONE + said)
     assert {key: made["defaults"].get(key) for key in DEFAULTS[said]} == DEFAULTS[said]
 
@@ -491,7 +488,7 @@ def test_context_window_of_a_litellm_deployment_follows_its_base_model(info: str
 
 
 def test_context_window_fallback_with_an_unknown_window_gets_an_assumed_one(tmp_path: Path) -> None:
-    """A context window fallback whose window is unknown gets 1,000,000 tokens and a comment "assumed"; a known one gets no key."""
+    """A context window fallback gets a `context_window` of 1,000,000, marked as assumed, only if its window is unknown."""
     more = "router_settings: {context_window_fallbacks: [{a: [own, big]}]}"
     made, all_of_it = imported(
         tmp_path,
@@ -503,7 +500,7 @@ def test_context_window_fallback_with_an_unknown_window_gets_an_assumed_one(tmp_
 
 
 def test_literal_keys_of_a_litellm_config_become_variables(tmp_path: Path) -> None:
-    """Equal literal API keys become one variable, different keys different ones, and none that the config uses for something else."""
+    """Literal API keys become variables: equal keys the same one, different keys different ones, none with a name in use."""
     config = deployments(
         "a model: openai/m, api_key: sk-canary-1",
         "b model: openai/n, api_key: sk-canary-1",
@@ -519,7 +516,7 @@ def test_literal_keys_of_a_litellm_config_become_variables(tmp_path: Path) -> No
 
 
 def test_addresses_in_environment_variables_become_defaults_of_references(tmp_path: Path) -> None:
-    """An address under `environment_variables` becomes the default of its reference; secrets there are not copied but reported."""
+    """An address under `environment_variables` becomes the default of its reference; the section itself is reported as not carried over."""
     config = "environment_variables: {OWN_URL: 'http://h/v1', OWN_KEY: sk-canary, OTHER: x}\n"
     made, all_of_it = imported(
         tmp_path, config + deployments("a model: openai/m, api_base: os.environ/OWN_URL, api_key: os.environ/OWN_KEY")

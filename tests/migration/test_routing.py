@@ -105,7 +105,7 @@ def groups(name: str) -> dict[str, str]:
 
 
 def ours(name: str, base: str, folder: Path) -> Generation:
-    """Return the imported configuration, with its targets moved to the fake server and short retry waits."""
+    """Return the generation of an imported config, with its targets moved to the fake server at `base` and short retry waits."""
     imported = from_litellm(CONFIGS / f"{name}.yaml")
     for path, text in {"routes.yaml": imported.text, **imported.files}.items():
         (folder / path).parent.mkdir(exist_ok=True)
@@ -143,7 +143,7 @@ class Scenario:
 
 
 def scenarios(name: str) -> list[Scenario]:
-    """Return the scenarios of a config: no group fails, the first fails, the first two, and so on; too long questions; many alike."""
+    """Return the scenarios of a config: the first 0, 1, 2 … groups fail; the question is too long; or many questions, none failing."""
     case, known, number = CASES[name], groups(name), count()
     made: list[Scenario] = []
     for model, chain in case.chains.items():
@@ -157,14 +157,14 @@ def scenarios(name: str) -> list[Scenario]:
 
 
 @dataclass(frozen=True)
-class Told:
-    """The result of a scenario: the labels that it reached, each once by first arrival, and the label that answered, each time."""
+class Result:
+    """The result of a scenario: the labels of the asked deployments by first arrival, and the label of each answer."""
 
     order: Sequence[str]
     answers: Sequence[str | None]
 
 
-async def theirs() -> dict[str, list[Told]]:
+async def theirs() -> dict[str, list[Result]]:
     """Return LiteLLM's result of every scenario, from a single process, because it takes seconds to start."""
     async with AsyncExitStack() as stack:
         casts = {name: await stack.enter_async_context(cast()) for name in CASES}
@@ -183,13 +183,13 @@ async def theirs() -> dict[str, list[Told]]:
         assert process.returncode == 0, complained.decode()[-2000:]
         answers = dict(zip(CASES, json.loads(said.decode().splitlines()[-1]), strict=True))
         return {
-            name: [Told(casts[name].order(one.number), said) for one, said in zip(scenarios(name), answers[name], strict=True)]
+            name: [Result(casts[name].order(one.number), said) for one, said in zip(scenarios(name), answers[name], strict=True)]
             for name in CASES
         }
 
 
 @pytest.fixture(scope="module")
-def original() -> dict[str, list[Told]]:
+def original() -> dict[str, list[Result]]:
     """Config → LiteLLM's result of each of its scenarios."""
     return asyncio.run(theirs())
 
@@ -206,11 +206,10 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 
 @pytest.mark.parametrize("name", CASES)
 async def test_imported_routes_ask_model_groups_in_litellms_order(
-    name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
+    name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
-    """In each scenario LiteLLM's router and this one ask the expected model groups in order, and the same group answers.
-
-    If all of these fail, this router also asks the group for questions that are too long.
+    """In each scenario both routers ask the expected model groups in order and get the answer of the same group; if all fail, this one may
+    ask one more group, that for questions that are too long.
     """
     known = groups(name)
     async with cast() as server:
@@ -219,7 +218,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
                 continue
             generation = ours(name, server.base, tmp_path)  # another each time: a breaker remembers who failed
             said = await answered(generation, scenario.model, scenario.text)
-            our = Told(server.order(scenario.number), [said])
+            our = Result(server.order(scenario.number), [said])
             await generation.close()
             last: Sequence[str] = CASES[name].last.get(scenario.model, ()) if their.answers == [None] else ()
             for who, told, more in (("LiteLLM", their, ()), ("Pointsman", our, last)):
@@ -230,7 +229,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.shares])
 async def test_imported_targets_share_requests_in_litellms_proportions(
-    name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
+    name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
     """Both routers share 200 questions by the weights (or rpm) of the config, within five standard deviations."""
     at = labels(CASES[name])

@@ -16,7 +16,7 @@ HINTS_ALONE = 600.0
 """Seconds between two reads of the files without a hint of the watch: longer than a test waits."""
 
 
-def says(word: str) -> str:
+def routes_answering(word: str) -> str:
     """Return a routes.yaml whose model answers with this word."""
     return routes(f"a: {{script: [{{text: {word}}}]}}")
 
@@ -33,7 +33,7 @@ def word(live: Live) -> str:
 
 @asynccontextmanager
 async def following(workspace: Workspace, check: float = ReloadTiming().check) -> AsyncGenerator[tuple[Live, Reload]]:
-    """Yield a live generation and the Reload that follows its files. `check`: seconds between two reads without a hint of the watch."""
+    """Yield a live generation and the Reload that follows its files. `check`: seconds between two reads without an event of the watch."""
     file = workspace.root / "routes.yaml"
     live = Live(build(load(file)))
     async with Reload(live, file, timing=ReloadTiming(check=check)) as reload:

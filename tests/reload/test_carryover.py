@@ -8,7 +8,7 @@ from tests.support.provider import error, provider
 
 
 async def test_unchanged_target_keeps_its_health_and_connections(workspace: Workspace) -> None:
-    """An edit elsewhere keeps a target's open circuit breaker and connections; a new key for the target starts with a closed breaker."""
+    """A target keeps its open circuit breaker and connections over an edit elsewhere, but an edit of its API key closes the breaker."""
     async with provider(error(500)) as down:
         file = workspace.root / "routes.yaml"
 

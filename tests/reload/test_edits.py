@@ -11,24 +11,24 @@ import pytest
 from router.config import Declaration, Snapshot, declared
 from router.reload import ReloadTiming
 from tests.conftest import Workspace, routes
-from tests.reload.following import complaints_of, following, in_place, recorded_reads, says, until, word
+from tests.reload.following import complaints_of, following, in_place, recorded_reads, routes_answering, until, word
 from tests.support.process import process
 
 
 async def test_invalid_edit_is_logged_once_and_not_served(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """An edit with a mistake is logged once, with line and column, while the generation before it serves; the next valid edit goes live."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     with caplog.at_level(logging.INFO, "router.reload"):
         async with following(workspace) as (live, reload):
             before = live.generation
-            in_place(file, says("two").replace("pipeline: chat", "pipeline: chatt"))
+            in_place(file, routes_answering("two").replace("pipeline: chat", "pipeline: chatt"))
             await until(lambda: reload.failed is not None)
             await reload.refresh()
             await reload.refresh()
             assert live.generation is before
             assert reload.failed is not None
             assert "routes.yaml:6:15" in str(reload.failed.error)
-            in_place(file, says("three"))
+            in_place(file, routes_answering("three"))
             await until(lambda: word(live) == "three")
             assert reload.failed is None
     logged = [record.getMessage() for record in caplog.records if record.name == "router.reload"]
@@ -38,7 +38,7 @@ async def test_invalid_edit_is_logged_once_and_not_served(workspace: Workspace, 
 async def test_tool_file_that_hangs_on_load_blocks_neither_answers_nor_shutdown(workspace: Workspace) -> None:
     """A tool file that hangs when an edit loads it leaves the router answering, and SIGTERM still ends the process with exit code 0."""
     begun = workspace.root / "begun"
-    workspace.write("routes.yaml", says("one"))
+    workspace.write("routes.yaml", routes_answering("one"))
     async with process(workspace.root) as router:
         workspace.write("tools/hangs.py", f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(600)\n")
         workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [hangs]"))
@@ -48,8 +48,8 @@ async def test_tool_file_that_hangs_on_load_blocks_neither_answers_nor_shutdown(
 
 
 async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(workspace: Workspace) -> None:
-    """An edit that is not built within `ReloadTiming.build` is refused; the next one goes live, and the late build is discarded."""
-    workspace.write("routes.yaml", says("one"))
+    """An edit that is not built within `ReloadTiming.build` is refused, and its late build is discarded; the next edit goes live."""
+    workspace.write("routes.yaml", routes_answering("one"))
     goes_on = workspace.root / "goes_on"
     waits = f"import pathlib, time\nwhile not pathlib.Path({str(goes_on)!r}).exists():\n    time.sleep(0.01)\n"
     workspace.write("tools/waits.py", waits + 'def f() -> str:\n    """F."""\n')
@@ -60,7 +60,7 @@ async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(work
         await until(lambda: reload.failed is not None)
         reload.timing = ReloadTiming()
         assert str(reload.failed and reload.failed.error).startswith("routes.yaml:1:1: the configuration takes longer than 0.5 s to build")
-        workspace.write("routes.yaml", says("three"))
+        workspace.write("routes.yaml", routes_answering("three"))
         await until(lambda: word(live) == "three")
         assert any(name.endswith(".waits") for name in sys.modules)
         goes_on.touch()
@@ -68,7 +68,7 @@ async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(work
 
 
 async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build that ends after its time limit leaves the content, digest and secrets that `Reload` recorded for the next edit unchanged."""
+    """A build that ends after its time limit does not change what `Reload` has recorded for the next edit (content, digest, secrets)."""
     goes_on, late = threading.Event(), list[threading.Thread]()
 
     def slow(snapshot: Snapshot, host: str) -> Declaration:
@@ -78,14 +78,14 @@ async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace
         return declared(snapshot, host)
 
     monkeypatch.setattr("router.reload.edits.declared", slow)
-    workspace.write("routes.yaml", says("one"))
+    workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
         await until(lambda: reload._tried is not None)
         reload.timing = ReloadTiming(build=0.2)
-        workspace.write("routes.yaml", says("two"))
+        workspace.write("routes.yaml", routes_answering("two"))
         await until(lambda: reload.failed is not None)
         reload.timing = ReloadTiming()
-        workspace.write("routes.yaml", says("three"))
+        workspace.write("routes.yaml", routes_answering("three"))
         await until(lambda: word(live) == "three")
         known = (reload._tried, reload._digest, reload._secrets)
         goes_on.set()
@@ -94,8 +94,8 @@ async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace
 
 
 async def test_named_pipe_is_refused_as_a_pipeline_or_secret_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A named pipe among the pipelines, or as a secret file, is reported as `no file` and not read, because a read would block."""
-    workspace.write("routes.yaml", says("one"))
+    """A named pipe as a pipeline or secret file is reported as `no file` and is not read, since a read would block."""
+    workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
         os.mkfifo(workspace.root / "pipelines/pipe.yaml")
         await until(lambda: reload.failed is not None)
@@ -106,7 +106,7 @@ async def test_named_pipe_is_refused_as_a_pipeline_or_secret_file(workspace: Wor
         await until(
             lambda: reload.failed is not None and "the secret file secret cannot be read: it is no file" in str(reload.failed.error)
         )
-        workspace.write("routes.yaml", says("three"))
+        workspace.write("routes.yaml", routes_answering("three"))
         await until(lambda: word(live) == "three")
 
 
@@ -133,7 +133,7 @@ async def test_too_large_secret_file_is_refused_once_not_at_each_check(workspace
 async def test_edit_is_refused_when_a_drill_of_drills_yaml_fails(workspace: Workspace) -> None:
     """An edit of `drills.yaml` whose drill fails is refused at the drill's line and column, with `server.reload: {drills: true}`."""
     drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {fails: timeout}}\n"
-    workspace.write("routes.yaml", says("one") + "server: {reload: {when: on, drills: true}}\n")
+    workspace.write("routes.yaml", routes_answering("one") + "server: {reload: {when: on, drills: true}}\n")
     async with following(workspace) as (_, reload):
         workspace.write("drills.yaml", drill)
         await until(lambda: reload.failed is not None)
@@ -141,8 +141,8 @@ async def test_edit_is_refused_when_a_drill_of_drills_yaml_fails(workspace: Work
 
 
 async def test_missing_secret_file_is_reported_until_it_exists(workspace: Workspace) -> None:
-    """An edit that names a missing secret file is refused at its line, and goes live when the file appears; a deleted one is reported."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    """An edit that names a missing secret file is refused until the file exists; a later deletion of the file is reported as well."""
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     keyed = routes("a: {script: [{text: two}]}\nb: {model: openai/x, api_key: '${file:keys/b}'}", "targets: [a, b]")
     async with following(workspace) as (live, reload):
         first = live.generation
@@ -166,9 +166,9 @@ async def test_missing_secret_file_is_reported_until_it_exists(workspace: Worksp
 async def test_refused_edit_is_tried_again_when_a_reload_is_requested(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A requested reload builds a refused edit again although the files are unchanged: a file elsewhere that it needs may exist by now."""
+    """A requested reload builds a refused edit again although its files are unchanged, since other files that it needs may exist now."""
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "needed"
-    workspace.write("routes.yaml", says("one"))
+    workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
         workspace.write("tools/weather.py", f'open({str(elsewhere)!r}).close()\n\n\ndef rain() -> str:\n    """Rain."""\n    return "no"\n')
         workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [weather]"))
@@ -186,20 +186,20 @@ async def test_unexpected_exception_in_a_reload_is_logged_and_the_edit_tried_aga
     def broken(*_: object) -> object:
         raise ZeroDivisionError
 
-    workspace.write("routes.yaml", says("one"))
+    workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace, check=0.1) as (live, _):
         with monkeypatch.context() as for_now:
             for_now.setattr("router.reload.edits.declared", broken)
-            workspace.write("routes.yaml", says("two"))
+            workspace.write("routes.yaml", routes_answering("two"))
             await until(lambda: any(record.__dict__.get("fields", {}).get("error") == "ZeroDivisionError" for record in caplog.records))
         await until(lambda: word(live) == "two")
 
 
 async def test_requested_reload_finishes_when_its_caller_is_cancelled(workspace: Workspace) -> None:
-    """The reload goes on to its end after the task that requested it was cancelled."""
-    workspace.write("routes.yaml", says("one"))
+    """A requested reload goes live even if the task that requested it is cancelled."""
+    workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
-        workspace.write("routes.yaml", says("two"))
+        workspace.write("routes.yaml", routes_answering("two"))
         asked = asyncio.create_task(reload.refresh())
         await asyncio.sleep(0)
         asked.cancel()

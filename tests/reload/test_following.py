@@ -15,27 +15,38 @@ from router.config import Snapshot, load, read
 from router.generation import Generation, build
 from router.reload import Live, Reload, ReloadTiming
 from tests.conftest import Workspace, routes
-from tests.reload.following import HINTS_ALONE, WRITERS, complaints_of, following, in_place, recorded_reads, renamed, says, until, word
+from tests.reload.following import (
+    HINTS_ALONE,
+    WRITERS,
+    complaints_of,
+    following,
+    in_place,
+    recorded_reads,
+    renamed,
+    routes_answering,
+    until,
+    word,
+)
 
 
 @pytest.mark.parametrize("how", WRITERS)
 async def test_edit_goes_live_however_an_editor_writes_it(workspace: Workspace, how: str) -> None:
-    """An edit goes live when written in place, renamed over the file, or written after the old file moved; of three in a row the last."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    """An edit goes live whether written in place, renamed over the file, or written beside the moved old file; of three, the last stays."""
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace) as (live, reload):
         for said in ("two", "three"):
-            WRITERS[how](file, says(said))
+            WRITERS[how](file, routes_answering(said))
             await until(lambda said=said: word(live) == said)
         for said in ("four", "five", "six"):
-            WRITERS[how](file, says(said))
+            WRITERS[how](file, routes_answering(said))
         await until(lambda: word(live) == "six")
         assert reload.failed is None
 
 
 async def test_file_written_line_by_line_goes_live_complete(workspace: Workspace) -> None:
     """A routes.yaml that is written line by line, 10 ms apart, goes live with its last line and leaves no complaint."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
-    whole = says("two") + "  second: {pipeline: chat, targets: [a]}\n"
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
+    whole = routes_answering("two") + "  second: {pipeline: chat, targets: [a]}\n"
     async with following(workspace) as (live, reload):
         with file.open("w", encoding="utf-8") as out:
             for line in whole.splitlines(keepends=True):
@@ -48,20 +59,20 @@ async def test_file_written_line_by_line_goes_live_complete(workspace: Workspace
 
 
 async def test_settled_edit_is_served_although_the_next_one_begins(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edit that was read twice unchanged is served although the next edit, which is invalid, begins at that moment."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    """An edit that was read twice unchanged is served even if the next, invalid edit begins at that moment."""
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     seen: list[str] = []
 
     def looked(routes: Path) -> Snapshot:
         found = read(routes)
         seen.append(found.texts["routes.yaml"])
-        if seen.count(says("two")) == 2:
+        if seen.count(routes_answering("two")) == 2:
             in_place(file, "targets:")
         return found
 
     async with following(workspace) as (live, reload):
         monkeypatch.setattr("router.reload.reload.read", looked)
-        in_place(file, says("two"))
+        in_place(file, routes_answering("two"))
         await until(lambda: reload.failed is not None)
         assert (word(live), reload.swaps) == ("two", 1)
 
@@ -74,7 +85,7 @@ async def test_configmap_update_goes_live(workspace: Workspace) -> None:
         folder = root / name
         (folder / "pipelines").mkdir(parents=True)
         shutil.copy(root / "pipelines/chat.yaml", folder / "chat.yaml")
-        (folder / "routes.yaml").write_text(says(said), encoding="utf-8")
+        (folder / "routes.yaml").write_text(routes_answering(said), encoding="utf-8")
         return folder
 
     version("..2026_1", "one")
@@ -109,9 +120,9 @@ async def test_edit_of_a_secret_pipeline_or_tool_file_goes_live(workspace: Works
 
 
 async def test_drill_file_is_followed(workspace: Workspace) -> None:
-    """A `drills.yaml` that is created, changed and deleted while the router serves is an edit each time, found by the file watch alone."""
+    """A `drills.yaml` that is created, changed or deleted while the router serves is an edit that the file watch alone finds."""
     drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
-    file = workspace.write("routes.yaml", says("one")).root / "drills.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "drills.yaml"
     async with following(workspace, HINTS_ALONE) as (live, reload):
 
         def names() -> list[str]:
@@ -199,9 +210,9 @@ async def test_target_of_a_symbolic_link_is_watched(workspace: Workspace, tmp_pa
 
 
 async def test_file_that_an_edit_names_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The watch covers a secret file that an edit names, in a folder that is created later, and a pipelines folder that is replaced."""
+    """The watch finds changes of a secret file that an edit named before its folder existed, and of a replaced pipelines folder."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace, HINTS_ALONE) as (live, reload):
         in_place(file, routes(f"a: {{model: openai/x, api_key: '${{file:{elsewhere}/keys/deep/a}}'}}"))
         await until(lambda: reload.failed is not None)
@@ -222,9 +233,9 @@ async def test_file_that_an_edit_names_is_watched_from_then_on(workspace: Worksp
 
 async def test_change_of_an_unrelated_file_does_not_reread_the_configuration(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty changes of files that the configuration does not use cause at most three reads of the configuration."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace, HINTS_ALONE) as (live, _):
-        in_place(file, says("two"))
+        in_place(file, routes_answering("two"))
         await until(lambda: word(live) == "two")
         reads = recorded_reads(monkeypatch)
         for number in range(20):
@@ -237,8 +248,8 @@ async def test_change_of_an_unrelated_file_does_not_reread_the_configuration(wor
 async def test_deleted_configuration_is_logged_once_and_followed_when_it_returns(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, gone: str
 ) -> None:
-    """A deleted routes.yaml, or its deleted folder, is logged once while the old generation serves; new files there go live."""
-    root = workspace.write("routes.yaml", says("one")).root
+    """A deleted routes.yaml or folder is logged once while the old generation serves, and goes live again when it returns."""
+    root = workspace.write("routes.yaml", routes_answering("one")).root
     async with following(workspace, check=0.2) as (live, reload):  # nobody hints at what is in a new folder of that name
         before = live.generation
         for said in ("two", "three"):
@@ -246,7 +257,7 @@ async def test_deleted_configuration_is_logged_once_and_followed_when_it_returns
             await until(lambda: reload.failed is not None)
             await reload.refresh()
             assert live.generation is before
-            workspace.write("pipelines/chat.yaml", "steps: []\n").write("routes.yaml", says(said))
+            workspace.write("pipelines/chat.yaml", "steps: []\n").write("routes.yaml", routes_answering(said))
             await until(lambda said=said: word(live) == said)
             before = live.generation
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["not reloaded"] * 2
@@ -254,16 +265,16 @@ async def test_deleted_configuration_is_logged_once_and_followed_when_it_returns
 
 async def test_edit_between_load_and_watch_goes_live(workspace: Workspace) -> None:
     """An edit that is made after the configuration was loaded and before its files are watched goes live."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     live = Live(build(load(file)))
-    in_place(file, says("two"))
+    in_place(file, routes_answering("two"))
     async with Reload(live, file, timing=ReloadTiming(check=60.0)):
         await until(lambda: word(live) == "two")
     await live.close()
 
 
-async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
-    """Yield no change of any file: replaces `watchfiles.awatch`."""
+async def no_changes(*_: object, **__: object) -> AsyncGenerator[object]:
+    """Wait for ever without an event: replaces `watchfiles.awatch`."""
     await asyncio.Event().wait()
     yield
 
@@ -272,23 +283,23 @@ async def test_edit_goes_live_on_a_file_system_without_change_events(workspace: 
     """Edits on a file system that reports no changes (a network's) are found by the periodic read, within five seconds by default."""
     assert ReloadTiming().check + ReloadTiming().max_settle < 5
 
-    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    monkeypatch.setattr("watchfiles.awatch", no_changes)
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace, check=0.1) as (live, reload):
         for said in ("two", "three"):
             await asyncio.sleep(0.3)  # whatever the start had it look at is over
-            in_place(file, says(said))
+            in_place(file, routes_answering(said))
             await until(lambda said=said: word(live) == said)
         assert reload.swaps == 2
 
 
 async def test_reload_setting_applies_as_the_serving_generation_declares_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A requested edit that turns `server.reload` on makes later edits go live by themselves; one that turns it off ends that."""
+    """Edits go live by themselves as long as the serving generation has `server.reload` on; otherwise only on request."""
 
     def says_when(said: str, when: str) -> str:
-        return says(said) + f"server: {{reload: '{when}'}}\n"
+        return routes_answering(said) + f"server: {{reload: '{when}'}}\n"
 
-    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
+    monkeypatch.setattr("watchfiles.awatch", no_changes)
     reads = recorded_reads(monkeypatch)
     file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
     async with following(workspace, check=0.3) as (live, reload):
@@ -310,12 +321,12 @@ async def test_reload_setting_applies_as_the_serving_generation_declares_it(work
 
 async def test_storm_of_edits_serves_the_last_and_leaks_no_generation(workspace: Workspace) -> None:
     """The last of 300 edits within seconds is served; at most three generations are open at a time, and one is left in memory."""
-    file = workspace.write("routes.yaml", says("word0")).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("word0")).root / "routes.yaml"
     others = generations()
     async with following(workspace) as (live, reload):
         most = 0
         for number in range(1, 301):
-            renamed(file, says(f"word{number}"))
+            renamed(file, routes_answering(f"word{number}"))
             await asyncio.sleep(0.003)
             most = max(most, live.alive)
         await until(lambda: word(live) == "word300")

@@ -7,7 +7,7 @@ from router.config import load
 from router.generation import Generation, build
 from router.reload import Live
 from tests.conftest import Workspace, direct_target, routes, serving
-from tests.reload.following import in_place, says, until
+from tests.reload.following import in_place, routes_answering, until
 from tests.support.provider import Reply, provider, text
 
 
@@ -46,7 +46,7 @@ async def test_request_keeps_its_generation_across_a_swap(workspace: Workspace) 
 
 
 async def test_generation_without_requests_is_closed_when_it_is_replaced(workspace: Workspace) -> None:
-    """Five generations replace each other without a request on any: four are closed by the next turn of the event loop."""
+    """A generation without a request is closed by the next turn of the event loop after it was replaced."""
     generations = [made(workspace, f"text{index}") for index in range(5)]
     live = Live(generations[0])
     for generation in generations[1:]:
@@ -58,7 +58,7 @@ async def test_generation_without_requests_is_closed_when_it_is_replaced(workspa
 
 async def test_readiness_stays_true_after_an_edit_adds_a_slow_tool_server(workspace: Workspace) -> None:
     """A process that was ready stays ready after a swap to a generation whose tool server was not reached yet."""
-    live = Live(workspace.write("routes.yaml", says("one")).build())
+    live = Live(workspace.write("routes.yaml", routes_answering("one")).build())
     assert live.ready
     slow = workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]")).build()
     assert not slow.ready
@@ -68,7 +68,7 @@ async def test_readiness_stays_true_after_an_edit_adds_a_slow_tool_server(worksp
 
 
 async def test_running_answers_finish_on_the_generation_they_began_with(workspace: Workspace) -> None:
-    """Fifty streams that run while an edit replaces their target finish from the old target; a request after the edit asks the new one."""
+    """Fifty running streams finish from the old target after an edit has replaced it; a later request asks the new target."""
     gate = asyncio.Event()
     async with (
         provider(Reply(text("new"))) as new,

@@ -7,7 +7,7 @@ import pytest
 
 from router.config import load
 from tests.conftest import AS_OPERATOR, OPERATOR, Workspace, routes
-from tests.reload.following import WRITERS, in_place, says, until
+from tests.reload.following import WRITERS, in_place, routes_answering, until
 from tests.support.process import STARTS, Process, process, starting
 
 
@@ -15,7 +15,7 @@ from tests.support.process import STARTS, Process, process, starting
     ("flag", "declared", "goes_live"), [("--no-reload", "on", False), ("--reload", "off", True), ("", "auto", False)], ids=str
 )
 async def test_reload_flag_overrides_the_configuration(workspace: Workspace, flag: str, declared: str, *, goes_live: bool) -> None:
-    """The flags `--reload` and `--no-reload` override `server.reload`; with `auto` in production an edit waits for `POST /admin/reload`."""
+    """The flags `--reload` and `--no-reload` override `server.reload`; `auto` in production waits for `POST /admin/reload`."""
     script = "a: {{script: [{{text: {}}}]}}"
     more = f"server: {{reload: '{declared}', admin: {{key: {OPERATOR}}}}}\n"
     workspace.write("routes.yaml", routes(script.format("old"), more=more))
@@ -41,7 +41,7 @@ async def serving_state(router: Process, workers: int) -> tuple[set[str], bool]:
 
 
 async def becomes(router: Process, workers: int, digests: set[str], *, failed: bool) -> None:
-    """Wait until the workers serve just these digests and report a failed edit or none; check the digests in answers' headers."""
+    """Wait until the workers serve exactly these digests and report a failed edit or none; then check the digests in answers' headers."""
     async with asyncio.timeout(240):
         while await serving_state(router, workers) != (digests, failed):
             await asyncio.sleep(0.05)
@@ -53,33 +53,33 @@ async def becomes(router: Process, workers: int, digests: set[str], *, failed: b
 async def test_sighup_reloads_every_worker(workspace: Workspace, workers: int) -> None:
     """SIGHUP reloads the files in every worker although `reload` is off; an invalid edit is logged once by each and changes nothing."""
     off = "server: {reload: off}\n"
-    file = workspace.write("routes.yaml", says("one") + off).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one") + off).root / "routes.yaml"
     first = load(file).digest
     async with process(workspace.root, "--workers", str(workers)) as router:
         assert await serving_state(router, workers) == ({first}, False)
-        in_place(file, says("two") + off)
+        in_place(file, routes_answering("two") + off)
         second = load(file).digest
         assert await serving_state(router, workers) == ({first}, False)
         router.process.send_signal(signal.SIGHUP)
         await becomes(router, workers, {second}, failed=False)
-        in_place(file, says("three").replace("pipeline: chat", "pipeline: chatt") + off)
+        in_place(file, routes_answering("three").replace("pipeline: chat", "pipeline: chatt") + off)
         router.process.send_signal(signal.SIGHUP)
         await becomes(router, workers, {second}, failed=True)
-        await until(lambda: router.said.count("there is no pipelines/chatt.yaml") == workers)
-        assert [router.said.count(f'"event": "{event}"') for event in ("reloaded", "not reloaded")] == [workers, workers]
+        await until(lambda: router.printed.count("there is no pipelines/chatt.yaml") == workers)
+        assert [router.printed.count(f'"event": "{event}"') for event in ("reloaded", "not reloaded")] == [workers, workers]
         assert await router.ended() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sighup_during_the_start_reloads_once_the_server_serves(workspace: Workspace, workers: int) -> None:
-    """SIGHUP that arrives while the server starts ends no process, and the files are read again once it serves."""
+    """SIGHUP during the start does not end the process, and the files are read again once the server serves."""
     off = "server: {reload: off}\n"
-    file = workspace.write("routes.yaml", says("one") + off).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering("one") + off).root / "routes.yaml"
     async with starting(workspace.root, "--workers", str(workers)) as router:
         async with asyncio.timeout(STARTS):
-            while "Pointsman" not in router.said:
+            while "Pointsman" not in router.printed:
                 await asyncio.sleep(0.005)
-        in_place(file, says("two") + off)
+        in_place(file, routes_answering("two") + off)
         router.process.send_signal(signal.SIGHUP)
         await router.ready()
         await becomes(router, workers, {load(file).digest}, failed=False)
@@ -87,25 +87,25 @@ async def test_sighup_during_the_start_reloads_once_the_server_serves(workspace:
 
 @pytest.mark.parametrize("how", ["in place", "renamed"])
 async def test_edit_goes_live_in_every_worker(workspace: Workspace, how: str) -> None:
-    """All three workers end on the same generation after an edit; an invalid edit is reported and leaves all on the one before."""
-    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    """All three workers serve a valid edit; after an invalid one, all report it and keep serving the edit before it."""
+    file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with process(workspace.root, "--workers", "3") as router:
         await becomes(router, 3, {load(file).digest}, failed=False)
         for said in ("two", "three"):
-            WRITERS[how](file, says(said))
+            WRITERS[how](file, routes_answering(said))
             await becomes(router, 3, {load(file).digest}, failed=False)
         good = load(file).digest
-        WRITERS[how](file, says("four").replace("pipeline: chat", "pipeline: chatt"))
+        WRITERS[how](file, routes_answering("four").replace("pipeline: chat", "pipeline: chatt"))
         await becomes(router, 3, {good}, failed=True)
-        await until(lambda: router.said.count("there is no pipelines/chatt.yaml") == 3)
-        WRITERS[how](file, says("five"))
+        await until(lambda: router.printed.count("there is no pipelines/chatt.yaml") == 3)
+        WRITERS[how](file, routes_answering("five"))
         await becomes(router, 3, {load(file).digest}, failed=False)
 
 
 async def test_edit_of_drills_and_env_file_goes_live_in_every_worker(workspace: Workspace) -> None:
-    """All workers end on the generation of an edited `drills.yaml` or `.env`, and each logs names, not values, of `.env`'s variables."""
+    """An edit of `drills.yaml` or `.env` goes live in both workers, and each logs the names, not the values, of `.env`'s variables."""
     drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {served_by: a}}\n"
-    file = workspace.write("routes.yaml", says('"${A_WORD_OF_THE_TESTS:-none}"')).root / "routes.yaml"
+    file = workspace.write("routes.yaml", routes_answering('"${A_WORD_OF_THE_TESTS:-none}"')).root / "routes.yaml"
     async with process(workspace.root, "--workers", "2") as router:
         await becomes(router, 2, {load(file).digest}, failed=False)
         in_place(workspace.root / "drills.yaml", drill)
@@ -113,5 +113,5 @@ async def test_edit_of_drills_and_env_file_goes_live_in_every_worker(workspace: 
         in_place(workspace.root / ".env", "A_WORD_OF_THE_TESTS=secret-word\n")
         await becomes(router, 2, {load(file).digest}, failed=False)
         assert b"secret-word" in (await router.ask("Hi", "gpt-4", stream=False))[2]
-        await until(lambda: router.said.count('"names": ["A_WORD_OF_THE_TESTS"]') == 2)
-        assert "secret-word" not in router.said
+        await until(lambda: router.printed.count('"names": ["A_WORD_OF_THE_TESTS"]') == 2)
+        assert "secret-word" not in router.printed

@@ -56,7 +56,7 @@ def started(path: Path) -> dict[str, list[str]]:
 
 @pytest.fixture
 def plain(workspace: Workspace) -> dict[str, list[str]]:
-    """Return the record of a server with one direct target."""
+    """The record of imports of a server with one target that needs no LiteLLM."""
     workspace.write("routes.yaml", routes(direct_target("http://127.0.0.1:9/v1")))
     return started(workspace.root / "routes.yaml")
 

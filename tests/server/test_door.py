@@ -20,7 +20,7 @@ from router.intake.body import parsed as parsed_body
 from router.server import Door
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.provider import Reply, provider, text
-from tests.support.raw import connected, parsed, request, said, until_closed
+from tests.support.raw import connected, parsed, request, response_to, until_closed
 
 HI = "a: {script: [{text: Hi}]}"
 ASK = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
@@ -69,14 +69,14 @@ def padded(size: int) -> bytes:
 async def test_headers_beyond_16_kib_are_refused_with_431(workspace: Workspace) -> None:
     """The request line and headers may have 16 KiB together; more is a 431 with code `too_large`, after which the connection closes."""
     async with open_door(workspace) as client:
-        assert (await said(client.base, padded(16 * 1024 - 64))).status == 200
+        assert (await response_to(client.base, padded(16 * 1024 - 64))).status == 200
         for data in (
             padded(16 * 1024 + 64),
             request("GET /" + "x" * 16 * 1024),
             request("GET /?" + "x" * 16 * 1024),
             request("GET /", **{f"x-{count}": "y" * 100 for count in range(200)}),
         ):
-            answer = await said(client.base, data)
+            answer = await response_to(client.base, data)
             assert answer.status == 431
             assert json.loads(answer.rest) == {"type": "error", "error": "The request's headers are too large.", "code": "too_large"}
             assert "xxx" not in answer.everything
@@ -100,7 +100,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("case", ENDLESS)
 async def test_endless_request_is_cut_off(workspace: Workspace, case: str) -> None:
-    """A connection whose request line, header, trailer or chunk extension has no end is closed; other clients are served meanwhile."""
+    """A connection whose request line, header, trailer or chunk extension never ends is closed before the client has sent 16 MiB."""
     begin, more = ENDLESS[case]
     async with open_door(workspace) as client, connected(client.base) as (reader, writer):
         writer.write(begin)
@@ -136,7 +136,7 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("case", SLOW)
 async def test_slow_request_is_cut_off_after_its_time_limit(workspace: Workspace, case: str) -> None:
-    """Headers and bodies that are incomplete after their time limit (Slowloris) end the connection, however steadily bytes arrive."""
+    """A connection whose headers or body are incomplete after their time limit is closed, even if bytes arrive steadily (Slowloris)."""
     begin, more = SLOW[case]
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         writer.write(begin)
@@ -163,7 +163,7 @@ async def test_slow_request_within_its_time_limit_is_answered(workspace: Workspa
 
 
 async def test_idle_connection_between_two_requests_stays_open(workspace: Workspace) -> None:
-    """A keep-alive connection that is idle for longer than the time limits stays open: the next limit begins with its first byte."""
+    """A keep-alive connection stays open while it is idle between requests, since the time limits begin with a request's first byte."""
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         for _ in range(2):
             writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -174,9 +174,9 @@ async def test_idle_connection_between_two_requests_stays_open(workspace: Worksp
 
 @dataclass
 class Endless:
-    """An answer of up to 1,000,000 pieces of 1 KiB. `said`: bytes that were taken; `closed`: true once the stream was closed."""
+    """An answer of up to 1,000,000 pieces of 1 KiB. `taken`: bytes that were taken; `closed`: true once the stream was closed."""
 
-    said: int = 0
+    taken: int = 0
     closed: bool = False
 
     async def answer(self, _: Any) -> Events:
@@ -185,7 +185,7 @@ class Endless:
             yield Start("a", "m")
             for _ in range(1_000_000):
                 yield Text("x" * 1024)
-                self.said += 1024
+                self.taken += 1024
                 await asyncio.sleep(0)
             yield Finish("stop")
         finally:
@@ -217,35 +217,35 @@ def reset(sock: socket.socket) -> bool:
 
 @pytest.mark.parametrize("recorded", [False, True])
 async def test_client_that_does_not_read_is_reset_after_its_time_limit(workspace: Workspace, recorded: bool) -> None:
-    """A client that reads nothing is reset after its time limit, and its answer is closed; less than 4 MiB were taken by then."""
+    """A client that reads nothing is reset after its time limit, and its answer is closed before 4 MiB of it were produced."""
     endless = Endless()
     async with open_door(workspace, Hasty) as client:
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
         body = json.dumps({**ASK, "stream": True, **({"id": "chat-1"} if recorded else {})}).encode()
         with await unread(client, request("POST /api/chat", body)) as sock:
             await until(lambda: endless.closed)
-            assert endless.said < 4 * 1024 * 1024
+            assert endless.taken < 4 * 1024 * 1024
             await until(lambda: not client.edge._chat.running)
             await until(lambda: reset(sock))
 
 
 async def test_answer_for_a_client_that_does_not_read_stops_within_1_mib(workspace: Workspace) -> None:
-    """An answer of up to a gigabyte stops before 1 MiB was taken from it while its client reads nothing (backpressure)."""
+    """An answer of up to a gigabyte is paused before 1 MiB of it was produced while its client reads nothing (backpressure)."""
     endless = Endless()
     async with open_door(workspace, Patient) as client:
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
         with await unread(client, request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode())):
             seen = -1
-            while seen != endless.said:
-                seen = endless.said
+            while seen != endless.taken:
+                seen = endless.taken
                 for _ in range(50):
                     await asyncio.sleep(0.002)
-            assert 0 < endless.said < 1024 * 1024
+            assert 0 < endless.taken < 1024 * 1024
         await until(lambda: endless.closed)
 
 
 async def test_slow_client_that_keeps_reading_gets_the_whole_answer(workspace: Workspace) -> None:
-    """A client that reads slowly but takes the waiting bytes within the time limit gets the whole answer."""
+    """A client that reads slowly, but within the time limit for unread bytes, gets the whole answer."""
     count = 400
     script = f"a: {{script: [{', '.join(['{text: ' + 'y' * 1000 + '}'] * count)}]}}"
     async with open_door(workspace, Hasty, script) as client, connected(client.base) as (reader, writer):
@@ -301,19 +301,19 @@ BROKEN: dict[str, bytes] = {
 async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, case: str) -> None:
     """Input that is not valid HTTP/1.1 gets a 400 or 413 that repeats none of it, and the connection closes."""
     async with open_door(workspace, Patient) as client:
-        answer = await said(client.base, BROKEN[case])
+        answer = await response_to(client.base, BROKEN[case])
         assert answer.status in (400, 413)
         assert "hello" not in answer.everything
         assert await still_serves(client)
 
 
 async def test_pipelined_requests_are_bounded(workspace: Workspace) -> None:
-    """Eleven pipelined requests are all answered; of 5,000 in one packet fewer than forty are."""
+    """Eleven pipelined requests are all answered, and of 5,000 sent at once fewer than forty."""
     one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     async with open_door(workspace) as client:
-        assert (await said(client.base, one * 10 + last)).rest.count(b'{"status":"ok"}') == 11
-        assert (await said(client.base, one * 5000 + last)).rest.count(b'{"status":"ok"}') < 40
+        assert (await response_to(client.base, one * 10 + last)).rest.count(b'{"status":"ok"}') == 11
+        assert (await response_to(client.base, one * 5000 + last)).rest.count(b'{"status":"ok"}') < 40
         assert await still_serves(client)
 
 
@@ -330,7 +330,7 @@ async def test_invalid_http_during_an_answer_closes_the_connection_without_a_400
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 async def test_body_after_a_refusal_is_read_up_to_a_bound(workspace: Workspace, connection: str) -> None:
-    """A client that sends a body after its 413 is disconnected after a bounded number of discarded bytes."""
+    """A client that goes on sending a body after its 413 is disconnected before it has sent 32 MiB."""
     async with open_door(workspace, Curt) as client, connected(client.base) as (reader, writer):
         head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: {connection}\r\ncontent-length: 1000000000\r\n\r\n"
         writer.write(head.encode())
@@ -356,7 +356,7 @@ FRAMINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 async def test_client_that_reads_only_after_sending_its_body_gets_the_refusal(
     workspace: Workspace, path: str, framing: str, connection: str
 ) -> None:
-    """A client that sends its whole body of 4 MiB before it reads still gets the 413 or 404, and may then send another request."""
+    """A client that sends its whole body of 4 MiB before it reads still gets the 413 or 404; a keep-alive connection stays usable."""
     length, framed = FRAMINGS[framing]
     piece = framed(b"x" * 65536)
     async with (
@@ -460,10 +460,10 @@ async def test_upgrade_header_does_not_bypass_request_limits(workspace: Workspac
             (offering("POST /api/chat", offer, "Content-Length: 3\r\nContent-Length: 4\r\n", BODY), 400),
             (offering("GET /healthz", offer, f"X: {'x' * 16 * 1024}\r\n", b""), 431),
         ):
-            answer = await said(client.base, sent)
+            answer = await response_to(client.base, sent)
             assert (answer.status, answer.rest.count(b"HTTP/1.1 ")) == (status, 0), sent[:200]
         flood = offering("GET /healthz", offer, "", b"") * 10_000
-        answer = await said(client.base, flood)
+        answer = await response_to(client.base, flood)
         assert answer.rest.count(b"HTTP/1.1 ") <= Door.MAX_PIPELINED
         assert await still_serves(client)
 
@@ -473,7 +473,7 @@ async def test_white_space_around_a_header_value_is_ignored(workspace: Workspace
     async with open_door(workspace) as client:
         for blank in ("", " ", "\t ", " " * 100):
             more = {"x_stream_protocol": f"\t text{blank}", "x_request_id": f"  mine{blank}"}
-            answer = await said(client.base, request("POST /api/chat", BODY, **more))
+            answer = await response_to(client.base, request("POST /api/chat", BODY, **more))
             assert (answer.status, answer.rest, answer.headers["x-request-id"]) == (200, b"Hi", "mine")
 
 
@@ -517,7 +517,7 @@ async def test_lone_surrogate_in_a_request_is_repaired_or_refused(workspace: Wor
             "pipelines/chat.j2", "{{ params.kind | default('') }}"
         )
         async with open_door(workspace, targets=f"a: {{model: openai/fake, api_base: '{fake.base}', api_key: sk-own}}") as client:
-            answer = await said(client.base, request(f"POST {path}", sent.encode()))
+            answer = await response_to(client.base, request(f"POST {path}", sent.encode()))
     assert answer.status == status, answer.rest
     assert "\\ud83d" not in json.dumps(fake.requests)
 
@@ -554,7 +554,7 @@ QUICK: dict[str, bytes] = {
 async def test_hostile_json_is_refused_quickly(workspace: Workspace, case: str) -> None:
     """A hostile JSON body is a 4xx, and parsing it takes less than 0.5 s of CPU time."""
     async with open_door(workspace) as client:
-        answer = await said(client.base, request("POST /api/chat", QUICK[case]))
+        answer = await response_to(client.base, request("POST /api/chat", QUICK[case]))
     assert 400 <= answer.status < 500
     assert set(json.loads(answer.rest)) - {"message"} == {"type", "error", "code", "requestId"}
     timed = min(_seconds(QUICK[case]) for _ in range(3))
@@ -569,7 +569,7 @@ def _seconds(body: bytes) -> float:
 
 
 async def test_request_that_arrives_in_one_piece_sets_no_timer(workspace: Workspace) -> None:
-    """Twenty requests that each arrive in one piece on one connection set no timer besides the connection's first."""
+    """Twenty requests on one connection, each in one piece, set only the one timer of the connection."""
     made = itertools.count()
     timers: list[int] = []
 

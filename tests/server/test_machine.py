@@ -27,7 +27,7 @@ WITHIN = 0.25
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"], ids=["a full disk", "nowhere"])
 async def test_requests_are_answered_while_the_log_cannot_be_written(workspace: Workspace, redirection: str) -> None:
-    """Requests are answered although stderr is a full disk or closed, and SIGTERM still ends the process."""
+    """Requests are answered while stderr is closed or on a full disk, and SIGTERM still ends the process."""
     workspace.write("routes.yaml", routes(HI))
     async with process(workspace.root, through=("sh", "-c", f'exec "$0" "$@" {redirection}')) as router:
         for _ in range(50):
@@ -62,7 +62,7 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("jumping")
 async def test_jump_of_the_wall_clock_changes_no_timeout_or_limit(workspace: Workspace) -> None:
-    """Timeouts and rate limits are exact although the wall clock jumps by a day: they use a monotonic clock."""
+    """Timeouts and rate limits stay exact while the wall clock jumps by a day, since they use a monotonic clock."""
     limits = "timeout: {first_token: 2s, idle: 2s, total: 60s}\n    retry: {attempts: 1}\n    limit: {requests: 3/hour}"
     async with provider(Reply(text("So ", "far.")), Reply((), hold=True), Reply((chunk({"content": "So"}),), hold=True)) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base), f"targets: [a]\n    {limits}"))
@@ -84,13 +84,13 @@ async def test_server_out_of_descriptors_serves_open_connections_and_recovers(wo
         reader, writer = await asyncio.open_connection(host, port)
         held: list[socket.socket] = []
         async with asyncio.timeout(240):
-            while "Too many open files" not in router.said and "EMFILE" not in router.said:
+            while "Too many open files" not in router.printed and "EMFILE" not in router.printed:
                 one = socket.socket()
                 one.setblocking(False)
                 one.connect_ex((host, port))
                 held.append(one)
                 await asyncio.sleep(0.002)
-                assert len(held) < 2000, router.said
+                assert len(held) < 2000, router.printed
         writer.write(request("POST /api/chat", json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()))
         async with asyncio.timeout(240):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
@@ -163,7 +163,7 @@ async def test_running_tool_is_cancelled_when_its_client_disconnects(workspace: 
 
 
 async def test_keep_alive_line_detects_a_client_whose_machine_restarted(workspace: Workspace) -> None:
-    """A connection that its client's machine has forgotten is found by the first keep-alive line, and the provider's call is closed."""
+    """A client that vanished without closing its connection is detected by the first keep-alive line, and the provider call is closed."""
     async with provider(Reply((chunk({"content": "So "}),), hold=True)) as upstream:
         more = "server: {keep_alive: 1s}\n"
         workspace.write("routes.yaml", routes(direct_target(upstream.base), "targets: [a]\n    timeout: {idle: 60s}", more))

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from router.asgi import create_app
 from router.server import Edge
 from tests.conftest import KEYED, OPERATOR, ROOT, Server, Workspace, routes
-from tests.support.raw import Said, request, said
+from tests.support.raw import RawResponse, request, response_to
 from tests.support.services import free_ports
 
 HI = "a: {script: [{text: Hi}]}"
@@ -38,10 +38,10 @@ class Below:
     prefix: str
     edge: Edge
 
-    async def ask(self, line: str, body: bytes = b"", **headers: str) -> Said:
+    async def ask(self, line: str, body: bytes = b"", **headers: str) -> RawResponse:
         """Return the response to a request; the path in `line` is without the prefix."""
         method, _, path = line.partition(" ")
-        return await said(self.base, request(f"{method} {self.prefix}{path}", body, **headers))
+        return await response_to(self.base, request(f"{method} {self.prefix}{path}", body, **headers))
 
 
 @asynccontextmanager
@@ -99,10 +99,7 @@ async def statuses(served: Below, lines: Sequence[str], **headers: str) -> dict[
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_admin_route_requires_the_key_below_a_prefix(workspace: Workspace, way: str) -> None:
-    """Every operators' route below a prefix answers 401 without the admin key or with another one.
-
-    With the key each answers 200, except two: the record of an unknown request is 404, and a return to no earlier configuration is 409.
-    """
+    """Every admin route below a prefix is 401 without the admin key or with a wrong one, and is served with the right one."""
     file = workspace.write("routes.yaml", routes(HI, more=f"server: {{auth: none, {KEYED}}}\n")).root / "routes.yaml"
     async with below(way, file) as served:
         lines = operations(served.edge)
@@ -129,7 +126,7 @@ async def test_admin_changes_below_a_prefix_are_refused_without_a_declared_key(w
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_chat_is_answered_below_a_prefix_and_strangers_are_refused(workspace: Workspace, way: str) -> None:
-    """Chat, models and OpenAPI document are served below a prefix, which the document names; requests from elsewhere get 403."""
+    """Chat, models and an OpenAPI document with the prefix are served below a prefix; requests from other hosts or sites get 403."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     chat = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completions")
     async with below(way, file) as served:
@@ -195,22 +192,22 @@ async def served_by(command: Sequence[str], folder: Path, **variables: str) -> A
 
 async def _answers(base: str) -> bool:
     try:
-        return (await said(base, request("GET /healthz"))).status == 200
+        return (await response_to(base, request("GET /healthz"))).status == 200
     except OSError:
         return False
 
 
 async def test_uvicorn_serves_router_asgi_app(workspace: Workspace) -> None:
-    """The app `router.asgi:app` under uvicorn serves the file in ROUTER_ROUTES, warns of undeclared `server.auth`, refuses strangers."""
+    """`uvicorn router.asgi:app` serves the file in ROUTER_ROUTES, warns if `server.auth` is undeclared, and refuses a foreign Host."""
     file = (
         workspace.write("elsewhere/pipelines/chat.yaml", "steps: []\n").write("elsewhere/routes.yaml", routes(HI)).root
         / "elsewhere/routes.yaml"
     )
     command = [sys.executable, "-m", "uvicorn", "router.asgi:app", "--host", "127.0.0.1", "--port", "PORT", "--no-proxy-headers"]
     async with served_by(command, workspace.root, ROUTER_ROUTES=str(file)) as (base, output):
-        assert b"Hi" in (await said(base, request("POST /api/chat", ASK))).rest
-        assert (await said(base, request("POST /api/chat", ASK, host="evil.example"))).status == 403
-        assert (await said(base, request("POST /admin/reload"))).status == 403
+        assert b"Hi" in (await response_to(base, request("POST /api/chat", ASK))).rest
+        assert (await response_to(base, request("POST /api/chat", ASK, host="evil.example"))).status == 403
+        assert (await response_to(base, request("POST /admin/reload"))).status == 403
         warnings = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines() if '"level": "warning"' in line]
         assert [one["event"] for one in warnings if "auth" in one["event"]] == ["server.auth is not declared"]
 
@@ -227,10 +224,7 @@ async def test_uvicorn_prints_the_mistakes_of_the_configuration_and_exits_1(work
 
 
 def test_import_of_the_application_reads_no_file(tmp_path: Path) -> None:
-    """The module `router.asgi` can be imported in a folder without a routes.yaml, and adds no log handler.
-
-    An unknown attribute of it is an AttributeError, although `app` is made on first access.
-    """
+    """An import of `router.asgi` reads no routes file and adds no log handler; an unknown attribute of it is an AttributeError."""
     code = "import logging, router.asgi as asgi; print(len(logging.getLogger().handlers), callable(asgi.create_app), hasattr(asgi, 'apps'))"
     assert _run(code, tmp_path, {}) == "0 True False"
 
@@ -251,7 +245,7 @@ async def test_mounting_example_of_the_docs_serves_and_follows_edits(workspace: 
     shown: dict[str, Any] = {}
     exec(block.replace("routes.yaml", str(file)), shown)  # noqa: S102 - our own documentation
     async with running(shown["app"]) as base:
-        assert b"Hi" in (await said(base, request("POST /llm/api/chat", ASK))).rest
+        assert b"Hi" in (await response_to(base, request("POST /llm/api/chat", ASK))).rest
         before = shown["pointsman"].live.generation.digest
         workspace.write("routes.yaml", routes(HI, more="server: {keep_alive: 9s}\n"))
         async with asyncio.timeout(STARTS):  # an edit goes live: it was started
@@ -262,13 +256,13 @@ async def test_mounting_example_of_the_docs_serves_and_follows_edits(workspace: 
 async def test_mounted_application_that_was_not_started_logs_the_remedy_once(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mounted application whose `started` no lifespan enters answers, and logs once that `Edge.started()` has to be entered."""
+    """A mounted application that was not started by `Edge.started()` still answers, and logs once that this is to be called."""
     edge = create_app(workspace.write("routes.yaml", routes(HI)).root / "routes.yaml")
     mounting = FastAPI()
     mounting.mount("/llm", edge)
     async with running(mounting) as base:
         for _ in range(2):
-            assert (await said(base, request("POST /llm/api/chat", ASK))).status == 200
+            assert (await response_to(base, request("POST /llm/api/chat", ASK))).status == 200
     await edge.live.close()
     told = [record for record in caplog.records if record.getMessage() == "not started"]
     assert len(told) == 1

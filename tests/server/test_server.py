@@ -20,7 +20,7 @@ HI = "a: {script: [{text: Hi}]}"
 
 
 async def test_body_of_the_guide_is_answered_in_the_line_protocol(workspace: Workspace) -> None:
-    """The request body of the guide gets exactly the documented lines of the line protocol."""
+    """The request body of the front end's guide gets exactly the expected lines of the line protocol."""
     workspace.write("routes.yaml", routes('a: {script: [{text: "你"}, {text: "好"}, {text: "！"}]}'))
     async with serving(workspace.build()) as client:
         answer = await client.post(**SEED)
@@ -80,7 +80,7 @@ async def test_stream_false_returns_one_json_object(workspace: Workspace) -> Non
 
 
 async def test_route_in_the_path_overrides_the_model_in_the_body(workspace: Workspace) -> None:
-    """POST /api/chat/{route} needs no model in the body, and ignores one that is there."""
+    """POST /api/chat/{route} needs no model in the body and ignores a model there, even an unknown one."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         for path in ("/api/chat/chat-model", "/api/chat/gpt-4"):
@@ -137,7 +137,7 @@ async def test_invalid_body_is_refused_with_its_status_and_code(workspace: Works
 
 
 async def test_endless_chunked_body_is_refused_with_413(workspace: Workspace) -> None:
-    """A chunked body of 64 MB is refused with 413, or the connection is closed, once it exceeds the limit."""
+    """A chunked body of 64 MB gets a 413, or its connection is closed, once it exceeds the size limit."""
 
     async def endless() -> Any:
         for _ in range(1000):
@@ -195,7 +195,7 @@ async def test_split_surrogate_pairs_are_joined_and_unicode_is_sent_unescaped(wo
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_parallel_tool_calls_over_two_rounds_precede_their_results(workspace: Workspace, lane: str) -> None:
-    """Two parallel tool calls, a third and a text give each call before its result, one finish, summed usage and a valid history."""
+    """An answer with two parallel tool calls and then a third sends each call before its result, with one finish and summed usage."""
     rounds = (
         Reply(calls(("c1", "get_weather", '{"location":"Beijing"}'), ("c2", "get_weather", '{"location":"Tokyo"}'))),
         Reply(calls(("c1", "get_weather", '{"location":"Rome"}'))),
@@ -218,7 +218,7 @@ async def test_parallel_tool_calls_over_two_rounds_precede_their_results(workspa
 
 
 async def test_tool_call_in_the_history_reaches_the_provider_unchanged(workspace: Workspace) -> None:
-    """Via LiteLLM, tool calls and results of an OpenAI-style history reach the provider unchanged. A list of one text becomes a text."""
+    """The tool calls and results of an OpenAI-style history reach the provider unchanged through LiteLLM."""
     history = [
         {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
         {
@@ -279,7 +279,7 @@ async def test_answer_that_breaks_off_is_continued_by_another_provider(workspace
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_failure_after_text_ends_the_stream_with_an_error_line_and_a_finish(workspace: Workspace, lane: str) -> None:
-    """A stream whose only provider breaks off ends with a `3:` line that has the request's id, and a `d:` line with reason `error`."""
+    """A stream whose only provider breaks off ends with a `3:` line that has the request id, and a `d:` line with reason `error`."""
     broken = Reply((chunk({"content": "Half"}),), drop=True)
     async with provider(broken) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -387,7 +387,7 @@ async def test_cors_headers_are_sent_to_declared_origins_only(workspace: Workspa
 
 
 async def test_models_health_readiness_and_docs_pages_answer(workspace: Workspace) -> None:
-    """Models, health, readiness and documentation answer, and the OpenAPI document lists every path; others are 404, methods 405."""
+    """Models, health, readiness and docs are served; the OpenAPI document lists all paths; unknown paths are 404, wrong methods 405."""
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
     async with serving(workspace.build()) as client:
         first, *_ = (await client.get("/api/models")).json["models"]
@@ -506,7 +506,7 @@ async def wait_long() -> str:
 
 
 async def test_events_at_hand_are_sent_in_one_write(workspace: Workspace) -> None:
-    """Fifty events that a script has at hand arrive as one HTTP chunk."""
+    """Fifty events that a scripted target yields without a pause arrive as one HTTP chunk."""
     lines = ", ".join(f"{{text: w{index}}}" for index in range(50))
     workspace.write("routes.yaml", routes(f"a: {{script: [{lines}, {{pause: 10ms}}, {{text: end}}]}}"))
     async with serving(workspace.build()) as client, client.session.post(f"{client.base}/api/chat", json=SEED) as response:
@@ -564,7 +564,7 @@ async def test_cancelled_request_ends_with_an_error_and_a_finish(workspace: Work
 
 
 async def test_slow_client_does_not_count_as_a_silent_provider(workspace: Workspace) -> None:
-    """A client that stops reading for longer than `timeout.idle` still gets the whole answer: the provider is not counted as silent."""
+    """A client that stops reading for longer than `timeout.idle` still gets the whole answer, since only the provider's silence counts."""
     words = [chunk({"content": f"{number:05}" + "x" * 4000}) for number in range(1500)]
     async with provider(Reply((*words, chunk({}, "stop"), DONE))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    timeout: {idle: 2s}\n    rescue: fail"))

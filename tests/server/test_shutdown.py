@@ -48,7 +48,7 @@ async def until_open(router: Process, count: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sigterm_during_100_streams_ends_each_with_a_finish_or_an_error(workspace: Workspace, workers: int) -> None:
-    """Streams that finish within `drain` are complete; later ones end with an error in their dialect; the process exits with 0."""
+    """After SIGTERM, streams that finish within `drain` are complete, others end with an error of their protocol; the exit code is 0."""
     gate = asyncio.Event()
     async with provider(Reply(text("one", "two"), gate=gate)) as held:
         # Its first frame says nothing, the next ones are held back until the router was told to end.
@@ -69,7 +69,7 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
         began = time.monotonic()
         router.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(240):
-            while router.said.count('"event": "stopping"') < workers:
+            while router.printed.count('"event": "stopping"') < workers:
                 await asyncio.sleep(0.01)
         gate.set()
         async with asyncio.timeout(240):
@@ -77,17 +77,17 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
         assert time.monotonic() - began > 5.9  # for the slow ones it waits as long as is declared
         for number, (status, body) in enumerate(await asyncio.gather(*quick)):
             assert status == 200
-            assert said(DIALECTS[number % 4], body) == ("onetwo", True, False)
+            assert outcome(DIALECTS[number % 4], body) == ("onetwo", True, False)
         for number, (status, body) in enumerate(await asyncio.gather(*slow)):
             assert status == 200
-            assert said(DIALECTS[number % 4], body) == ("one", False, True)
-        lines = [json.loads(line) for line in router.said.splitlines() if '"router.access"' in line]
+            assert outcome(DIALECTS[number % 4], body) == ("one", False, True)
+        lines = [json.loads(line) for line in router.printed.splitlines() if '"router.access"' in line]
         outcomes = [line["outcome"] for line in lines]
         assert (outcomes.count("stop"), outcomes.count("stopping")) == (50, 50)
 
 
 async def test_draining_server_is_not_ready_and_refuses_new_requests(workspace: Workspace) -> None:
-    """A draining server answers new requests, and one without its first event, with 503 and Retry-After; `/healthz` stays 200."""
+    """A draining server answers 503 with Retry-After to new requests and to one that has no event yet; `/healthz` stays 200."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "6s"))
     async with process(workspace.root) as router:
         mute = asyncio.create_task(stream(router, "mute", "line"))
@@ -132,7 +132,7 @@ async def test_second_sigint_ends_the_process_before_its_drain_time(workspace: W
             router.process.send_signal(signal.SIGINT)
             async with asyncio.timeout(240):
                 await router.process.wait()
-        assert said("line", (await slow)[1]) == ("one", False, True)
+        assert outcome("line", (await slow)[1]) == ("one", False, True)
 
 
 READERS = {
@@ -143,7 +143,7 @@ READERS = {
 }
 
 
-def said(protocol: str, body: bytes) -> tuple[str, bool, bool]:
+def outcome(protocol: str, body: bytes) -> tuple[str, bool, bool]:
     """Return (text, true if it finished with `stop`, true if it has an error) of a stream, as the strict reader of its dialect reads it."""
     heard = READERS[protocol](body)
     return heard.text, heard.finish == "stop", heard.error is not None
@@ -166,7 +166,7 @@ async def test_workers_drain_and_exit_when_their_supervisor_is_killed(workspace:
         asked = asyncio.create_task(stream(router, "quick", "line"))
         await until_open(router, 1)
         router.process.kill()
-        assert said("line", (await asked)[1]) == ("onetwo", True, False)
+        assert outcome("line", (await asked)[1]) == ("onetwo", True, False)
         async with asyncio.timeout(240):
             while workers_of(workspace.root):
                 await asyncio.sleep(0.05)

@@ -10,7 +10,7 @@ from router.shared.redis import key
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.shared.conftest import PATIENT
 from tests.support.provider import Provider, Reply, error, provider, text
-from tests.support.redis_cli import keys, said
+from tests.support.redis_cli import keys, redis_command
 from tests.support.services import RedisServer, redis_server
 
 
@@ -38,13 +38,13 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def test_hint_of_an_open_breaker_reaches_other_replicas_until_it_expires() -> None:
-    """A published hint warns other replicas about that target alone, until it expires or is taken back, and leaves no key in Redis."""
+    """A published hint warns other replicas about its target alone until it expires or is withdrawn, and then leaves no key in Redis."""
     async with redis_server() as server, replica(server) as (here, _), replica(server) as (there, _):
         other, stranger = there.of("a"), there.of("b")
         here.of("a").publish(30)
         await until(lambda: other.warned)
         assert not stranger.warned
-        assert 28_000 < int(await said(server, "PTTL", key("a", "breaker"))) <= 31_500
+        assert 28_000 < int(await redis_command(server, "PTTL", key("a", "breaker"))) <= 31_500
         here.of("a").publish(0)
         await until(lambda: not other.warned)
         here.of("a").publish(0.1)

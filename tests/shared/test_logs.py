@@ -13,7 +13,7 @@ from router.shared import Batch, Found, LogEnd, Logs, Redis, new_id
 from router.shared.logs import ABSENT, HOLD_S
 from router.shared.redis import Command, key
 from tests.shared.conftest import PATIENT
-from tests.support.redis_cli import keys, said, until
+from tests.support.redis_cli import keys, redis_command, until
 from tests.support.services import RedisServer, redis_server
 
 
@@ -41,7 +41,7 @@ class Counting:
         ]
 
     def hold(self, seconds: float) -> None:
-        """Record the seconds."""
+        """Record that the log asked to keep the source's events for this many seconds."""
         self.held.append(seconds)
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
 
 
 async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
-    """Two readers, one from the beginning and one after the end, get all 1,400 events of a log in order and once each."""
+    """Two readers of a log, one from its beginning and one after its end, each get all 1,400 events in order and once."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -116,7 +116,7 @@ async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
 
 
 async def test_offered_log_is_written_to_redis_when_a_replica_begins_to_read_it() -> None:
-    """An offered log has no key in Redis until another replica reads it; the reader then gets all of it, and the source gets `hold`."""
+    """An offered log is written to Redis only when another replica reads it; the reader then gets all of it."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 100
@@ -135,7 +135,7 @@ async def test_offered_log_is_written_to_redis_when_a_replica_begins_to_read_it(
 
 
 async def test_withdrawn_log_is_not_written_for_its_reader() -> None:
-    """A reader of a log whose offer was withdrawn gets nothing within 0.5 s, and the source gets no `hold`."""
+    """A reader of a log whose offer was withdrawn gets nothing, and the source's `hold` is not called."""
     async with two() as (_, one, other):
         source = Counting()
         one.offer("n", number := new_id(), source, lasts=60)
@@ -148,7 +148,7 @@ async def test_withdrawn_log_is_not_written_for_its_reader() -> None:
 
 
 async def test_source_of_an_offered_log_is_released_when_its_last_reader_leaves() -> None:
-    """The hold on the source ends (`hold(0)`) when the last of two reading replicas leaves, and not before."""
+    """The source of a log is released with `hold(0)` when the last of two reading replicas leaves, and not before."""
     async with two() as (server, one, other), logs(server) as (third, _):
         source = Counting()
         source.count = 3
@@ -171,7 +171,7 @@ async def test_reader_of_a_deleted_redis_stream_gets_replica_lost() -> None:
         log = await found(other)
         reading = asyncio.create_task(read(other, log))
         await until(lambda: bool(source.held))
-        await said(server, "DEL", key("n", written.id))
+        await redis_command(server, "DEL", key("n", written.id))
         with pytest.raises(ReplicaLost):
             await reading
 
@@ -206,7 +206,7 @@ async def test_repeated_end_of_a_source_does_not_stop_the_log_writer() -> None:
 
 
 async def test_late_news_of_an_abandoned_log_does_not_stop_the_log_writer() -> None:
-    """News of a log that was dropped while Redis was away does not keep later logs from being written."""
+    """News of a log that was dropped while Redis was away does not keep a later log from being written."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 5
@@ -265,12 +265,12 @@ async def test_reader_of_a_log_misses_no_event_over_a_redis_outage(what: str) ->
                     case "paused":
                         server.daemon.pause()
                     case "full":
-                        await said(server, "CONFIG", "SET", "maxmemory", "1")
+                        await redis_command(server, "CONFIG", "SET", "maxmemory", "1")
                     case _:
-                        await said(server, "DEL", key("n", written.id))
+                        await redis_command(server, "DEL", key("n", written.id))
             elif number == 200:
                 server.daemon.resume()
-                await said(server, "CONFIG", "SET", "maxmemory", "0")
+                await redis_command(server, "CONFIG", "SET", "maxmemory", "0")
         assert await reading == list(range(3000))
 
 
@@ -291,7 +291,7 @@ async def test_unfinished_log_of_a_stopped_replica_raises_replica_lost() -> None
 
 
 async def test_replica_with_two_missing_heartbeats_in_a_row_is_not_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica whose heartbeat is missing at ABSENT checks in a row, again and again, is not lost: its log is read to its end."""
+    """The log of a replica whose heartbeat is missing at ABSENT (two) checks in a row, again and again, is read to its end."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -324,10 +324,10 @@ async def test_log_with_a_gap_or_unreadable_entry_raises_replica_lost() -> None:
         one.write("n", source, lasts=60, keep=60)
         with pytest.raises(ReplicaLost):
             await read(other, await found(other))
-        await said(server, "XADD", key("x", "0"), "3-0", "f", "zero", "e", "?")
+        await redis_command(server, "XADD", key("x", "0"), "3-0", "f", "zero", "e", "?")
         with pytest.raises(ReplicaLost):
             await read(other, Found("x", "0", one.id, b""))
-        await said(server, "SET", key("y", "0"), "no stream")
+        await redis_command(server, "SET", key("y", "0"), "no stream")
         still = asyncio.create_task(read(other, await found(other), 0))
         with pytest.raises(ReplicaLost):
             await read(other, Found("y", "0", one.id, b""))
@@ -336,7 +336,7 @@ async def test_log_with_a_gap_or_unreadable_entry_raises_replica_lost() -> None:
 
 
 async def test_log_that_dropped_its_start_serves_only_its_present_readers() -> None:
-    """A log whose start is dropped is read to its end by its present readers and found by no new one; Redis keeps under 1,000 entries."""
+    """A log that drops its start is still read to its end by its present readers, but no new reader finds it."""
     async with two() as (server, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -350,16 +350,16 @@ async def test_log_that_dropped_its_start_serves_only_its_present_readers() -> N
         async with asyncio.timeout(240):
             while await other.find("n") is not None:
                 await asyncio.sleep(0.01)
-        assert int(await said(server, "XLEN", key("n", written.id))) < 1000
+        assert int(await redis_command(server, "XLEN", key("n", written.id))) < 1000
         source.over, source.ending = True, "stopped"
         written.news()
         assert await reading == list(range(3000))
         await until(lambda: written.done)
-        assert 0 < int(await said(server, "PTTL", key("n", written.id))) <= 10_000
+        assert 0 < int(await redis_command(server, "PTTL", key("n", written.id))) <= 10_000
 
 
 async def test_remote_reader_holds_the_source_and_can_stop_it() -> None:
-    """A reader at another replica causes a call of the source's `hold`, and `Logs.stop` there a call of its `stop`."""
+    """A reader at another replica makes the writing replica call the source's `hold`, and `Logs.stop` there its `stop`."""
     async with two() as (_, one, other):
         source = Counting()
         one.write("n", source, lasts=60, keep=60)
@@ -379,12 +379,12 @@ async def test_log_whose_redis_key_was_overwritten_is_given_up(caplog: pytest.Lo
         source.count = 5
         written = one.write("n", source, lasts=60, keep=60)
         await until(lambda: not one._dirty)
-        await said(server, "DEL", key("n", written.id))
-        await said(server, "SET", key("n", written.id), "mine")
+        await redis_command(server, "DEL", key("n", written.id))
+        await redis_command(server, "SET", key("n", written.id), "mine")
         source.count = 10
         written.news()
         await until(lambda: written.done)
-        assert await said(server, "GET", key("n", written.id)) == "mine"
+        assert await redis_command(server, "GET", key("n", written.id)) == "mine"
         right = Counting()
         right.count, right.over, right.ending = 5, True, "stopped"
         one.write("m", right, lasts=60, keep=60)
@@ -396,7 +396,7 @@ async def test_logs_work_with_the_documented_redis_rights() -> None:
     """A Redis user with only the rights that docs/redis.md lists suffices to write, read and stop logs."""
     async with redis_server() as server:
         rights = ("~pointsman:*", "+@read", "+@write", "+@connection", "+@scripting")
-        await said(server, "ACL", "SETUSER", "app", "on", ">word", *rights)
+        await redis_command(server, "ACL", "SETUSER", "app", "on", ">word", *rights)
         url = server.url.replace("redis://", "redis://app:word@")
         async with logs(server, url) as (one, _), logs(server, url) as (other, redis):
             source = Counting()

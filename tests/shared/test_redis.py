@@ -13,7 +13,7 @@ from router.config.values import Secret
 from router.shared import Away, Mismatch, Redis, RedisTiming
 from router.shared.redis import key
 from tests.shared.conftest import PATIENT
-from tests.support.redis_cli import said, until
+from tests.support.redis_cli import redis_command, until
 from tests.support.services import RedisServer, free_ports, program, redis_server, run
 
 USUAL = RedisTiming()
@@ -53,7 +53,7 @@ async def test_concurrent_commands_share_one_connection() -> None:
         await asyncio.gather(*(redis.ask("SET", f"k{number}", number) for number in range(500)))
         assert await asyncio.gather(*(redis.ask("GET", f"k{number}") for number in range(500))) == [b"%d" % one for one in range(500)]
         assert await redis.ask_all([("GET", "k1"), ("GET", "none"), ("EXISTS", "k2")]) == [b"1", None, 1]
-        assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
+        assert (await redis_command(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
 
 
 async def test_command_on_a_key_of_another_type_is_refused_alone() -> None:
@@ -83,7 +83,7 @@ async def test_commands_fail_at_once_while_redis_is_away(caplog: pytest.LogCaptu
     [((0.0, 0.0), 0.05), ((0.03,), 0.12), ((0.04, 0.15), 0.6), ((0.04, 0.15, 0.5), 1.0), ((0.04, 0.15, *[0.0] * 30), 0.05)],
 )
 def test_timeout_grows_with_slow_redis_answers_and_shrinks_again(silences: tuple[float, ...], limit: float) -> None:
-    """An answer after 30 ms of silence raises the limit to 120 ms (four times), to 1 s at most; thirty quick answers bring back 50 ms."""
+    """The time limit becomes four times a slow answer's silence, at most 1 s, and after thirty quick answers 50 ms again."""
     found = USUAL.limit
     for silence in silences:
         found = USUAL.after(silence, found)
@@ -96,7 +96,7 @@ def test_timeout_stays_at_a_declared_limit_above_the_maximum() -> None:
 
 
 async def test_timeout_is_adapted_after_each_answer() -> None:
-    """The limit that RedisTiming.after returns applies from the next command on: with 0, a paused Redis counts as away."""
+    """The limit that RedisTiming.after returns applies to the next command: with 0, a paused Redis then counts as away."""
 
     class Strict(RedisTiming):
         def after(self, silence: float, limit: float) -> float:
@@ -117,7 +117,7 @@ async def test_timeout_is_adapted_after_each_answer() -> None:
 async def test_concurrent_commands_wait_for_one_timeout_together_when_redis_goes(
     how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred waiting commands raise Away after one time limit together, later ones at once; Redis is found again by itself."""
+    """A hundred waiting commands raise Away after one common time limit, later ones at once, and the connection is restored by itself."""
     caplog.set_level(logging.INFO, "router.redis")
     async with linked() as (server, redis):
         if how == "killed":
@@ -163,23 +163,23 @@ async def test_redis_restart_between_commands_is_not_an_outage(caplog: pytest.Lo
 async def test_redis_without_memory_is_away_until_there_is_room() -> None:
     """A Redis that refuses a write for lack of memory counts as away until a write succeeds again."""
     async with linked(timing=PATIENT) as (server, redis):
-        await said(server, "CONFIG", "SET", "maxmemory", "1")
+        await redis_command(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
         assert not redis.here
         await asyncio.sleep(0.5)
         assert not redis.here
-        await said(server, "CONFIG", "SET", "maxmemory", "0")
+        await redis_command(server, "CONFIG", "SET", "maxmemory", "0")
         await until(lambda: redis.here)
 
 
 async def test_read_only_redis_replica_is_away() -> None:
     """A Redis that has become a read-only replica counts as away until it takes writes again."""
     async with linked(timing=PATIENT) as (server, redis):
-        await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
+        await redis_command(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
-        await said(server, "REPLICAOF", "NO", "ONE")
+        await redis_command(server, "REPLICAOF", "NO", "ONE")
         await until(lambda: redis.here)
 
 
@@ -214,7 +214,7 @@ async def test_redis_over_tls_must_have_a_trusted_certificate(tmp_path: Path) ->
 
 
 async def test_answer_of_a_cancelled_command_is_not_given_to_the_next() -> None:
-    """A command that is cancelled on its way does not shift the answers: the next command gets its own."""
+    """The command after a cancelled one gets its own answer, not that of the cancelled one."""
     async with linked(timing=PATIENT) as (_, redis):
         for number in range(200):
             asked = asyncio.create_task(redis.ask("SET", "a", number))
@@ -240,7 +240,7 @@ async def test_busy_router_process_does_not_count_as_redis_silence() -> None:
 
 
 async def test_first_command_of_a_blocked_process_still_waits_for_redis() -> None:
-    """The first command is answered although this process was blocked for 0.3 s during the first connection."""
+    """The first command is answered although the process was blocked for 0.3 s while the connection was being opened."""
     async with redis_server() as server, link(server.url) as redis:
         asked = asyncio.create_task(redis.ask("GET", "a"))
         await asyncio.sleep(0)
@@ -289,7 +289,7 @@ async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
 
 
 async def test_redis_connection_is_closed_when_its_last_holder_releases_it() -> None:
-    """The last release closes the connection, waiting and later commands raise Away, and no task is left."""
+    """The connection is closed after its last release: waiting and later commands raise Away, and no task is left."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url), timing=PATIENT)
         redis.hold()
@@ -325,6 +325,6 @@ async def test_waiting_commands_raise_away_when_the_connection_is_closed() -> No
 
 
 def test_redis_keys_begin_with_the_routers_prefix() -> None:
-    """A key begins with `pointsman:`, and its first part, which decides the cluster slot, stands in braces."""
+    """A Redis key begins with `pointsman:` and has its first part in braces, so that it decides the cluster slot."""
     assert key("abc", "log") == "pointsman:{abc}:log"
     assert key("abc") == "pointsman:{abc}"

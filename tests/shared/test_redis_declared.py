@@ -11,7 +11,7 @@ from router.errors import ConfigError
 from router.generation import build
 from router.shared import Redis
 from tests.conftest import Workspace, routes, serving
-from tests.support.redis_cli import keys, said, until
+from tests.support.redis_cli import keys, redis_command, until
 from tests.support.services import redis_server
 
 TARGET = "a: {script: [{text: Hello}]}"
@@ -35,7 +35,7 @@ def test_missing_redis_package_is_reported_where_a_redis_is_declared(workspace: 
 
 
 def test_redis_password_is_not_in_the_representation_of_the_configuration(workspace: Workspace) -> None:
-    """The declared address is a Secret, so its password is not in the representation of the server's configuration."""
+    """The declared Redis address is a Secret, so that the repr of the configuration does not contain its password."""
     generation = declared(workspace, "${REDIS_URL}").build(REDIS_URL="redis://:canary@127.0.0.1:1/0")
     assert generation.kept.redis is not None
     assert generation.kept.redis.url == Secret("redis://:canary@127.0.0.1:1/0", "${REDIS_URL}")
@@ -88,4 +88,4 @@ async def test_redis_connections_survive_edits_until_its_address_changes(workspa
             assert (await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])).status == 200
         assert moved.closed
         assert "pointsman" in "".join(await keys(other))
-        assert (await said(one, "CLIENT", "LIST")).count(" name=") == 1  # who asks this
+        assert (await redis_command(one, "CLIENT", "LIST")).count(" name=") == 1  # who asks this

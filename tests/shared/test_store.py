@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from router.config.values import Secret
 from router.shared import Redis, RedisStore
 from tests.shared.conftest import PATIENT
-from tests.support.redis_cli import said
+from tests.support.redis_cli import redis_command
 from tests.support.services import RedisServer, redis_server
 
 
@@ -22,14 +22,14 @@ async def store() -> AsyncGenerator[tuple[RedisStore, RedisServer], None]:
 
 
 async def test_stored_value_is_read_until_it_expires_or_is_dropped() -> None:
-    """The newest stored bytes are read back unchanged until their time is over or they are dropped; each key in Redis has an expiry."""
+    """The newest bytes stored under a name are read back unchanged until they expire or are dropped."""
     async with store() as (held, server):
         assert await held.get("a") is None
         await held.put("a", b"\x00\xff one", 60)
         await held.put("a", b"\x00\xff two", 60)
         await held.put("b", b"short", 0.05)
         assert await held.get("a") == b"\x00\xff two"
-        assert 0 < int(await said(server, "PTTL", "pointsman:{a}:test")) <= 60_000
+        assert 0 < int(await redis_command(server, "PTTL", "pointsman:{a}:test")) <= 60_000
         await held.drop("a")
         assert await held.get("a") is None
         async with asyncio.timeout(240):
@@ -40,7 +40,7 @@ async def test_stored_value_is_read_until_it_expires_or_is_dropped() -> None:
 async def test_store_reads_as_empty_while_redis_is_away_or_holds_other_data() -> None:
     """The store reads as empty, without an error, while Redis is away or the key holds another type."""
     async with store() as (held, server):
-        await said(server, "RPUSH", "pointsman:{a}:test", "x")
+        await redis_command(server, "RPUSH", "pointsman:{a}:test", "x")
         assert await held.get("a") is None
         await held.put("a", b"over it", 60)
         assert await held.get("a") == b"over it"

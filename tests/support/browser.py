@@ -98,7 +98,7 @@ class Tab:
         await self.until("document.readyState === 'complete'")
 
     async def run(self, script: str) -> Any:
-        """Evaluate a JavaScript expression in the page and return its value; a promise is awaited."""
+        """Evaluate a JavaScript expression in the page and return its value, or that of its promise."""
         found = await self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
@@ -117,7 +117,7 @@ class Tab:
                 await asyncio.sleep(LOOK_MS / 1000)
 
     async def sees(self, text: str) -> None:
-        """Wait until the page shows a text; AssertionError with the shown text if it does not."""
+        """Wait until the page shows a text; on a timeout, raise AssertionError with the text shown instead."""
         try:
             await self.until(f"document.body.innerText.includes({json.dumps(text)})")
         except TimeoutError:

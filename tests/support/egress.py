@@ -12,8 +12,8 @@ CANARY = "proxy-words-canary"
 Fault = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def says(status: int, *headers: str) -> Fault:
-    """Return a fault with which the proxy answers each request with this status and an HTML page of its own."""
+def refuses_with(status: int, *headers: str) -> Fault:
+    """Return a fault: the proxy answers each request itself, with this status and an HTML page that contains CANARY."""
 
     async def fault(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         page = f"<html>{CANARY}</html>".encode()
@@ -25,7 +25,7 @@ def says(status: int, *headers: str) -> Fault:
 
 
 class ForwardProxy:
-    """The proxy. `names`: host:port → port on loopback; `login`: required user and password; `asked`: request lines received."""
+    """A forward proxy. `names`: host:port → port on loopback; `login`: required user and password; `asked`: request lines received."""
 
     def __init__(self, names: dict[str, int], login: tuple[str, str] | None = None, fault: Fault | None = None) -> None:
         self.names = names
@@ -36,7 +36,7 @@ class ForwardProxy:
         """The credentials of each request, decoded; empty strings for requests without any."""
         self.connections = 0
         self.led: set[tuple[str, int]] = set()
-        """The proxy's local addresses of its upstream connections, by which a server tells whether it was reached through the proxy."""
+        """The proxy's local addresses of its upstream connections, which show a server that it was reached through the proxy."""
         self.opened: list[str] = []
         """The host:port of each opened tunnel."""
         self.port = 0
@@ -70,18 +70,18 @@ class ForwardProxy:
             await self.fault(reader, writer)
             return
         if self.login is not None and shown != ":".join(self.login):
-            await says(407, 'proxy-authenticate: Basic realm="x"')(reader, writer)
+            await refuses_with(407, 'proxy-authenticate: Basic realm="x"')(reader, writer)
             return
         method, target, _ = line.split()
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
         port = self.names.get(parts.netloc)
         if port is None:
-            await says(403)(reader, writer)
+            await refuses_with(403)(reader, writer)
             return
         try:
             there, back = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            await says(502)(reader, writer)
+            await refuses_with(502)(reader, writer)
             return
         self.led.add(back.get_extra_info("sockname"))
         if method == "CONNECT":
@@ -108,7 +108,7 @@ class ForwardProxy:
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
-    """Read a request line and its headers."""
+    """Read a request; return its first line, and its headers by lower-case name."""
     line, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().removesuffix("\r\n\r\n").split("\r\n")
     return line, {name.lower(): value for name, _, value in (one.partition(": ") for one in rest)}
 

@@ -168,7 +168,7 @@ def _parts(body: Body) -> Iterator[str]:
 
 
 def turn_of(contents: Sequence[Body]) -> Sequence[Body]:
-    """Return the contents after the user's last text."""
+    """Return the contents after the last one that is a text of the user."""
     asked = max((at for at, one in enumerate(contents) if one["role"] == "user" and "functionResponse" not in _kinds(one)), default=0)
     return contents[asked + 1 :]
 

@@ -118,7 +118,7 @@ def _imported_as(module: str, name: str) -> str:
 
 
 def check(need: str) -> None:
-    """Raise Gone if a library lacks a need: `module:name(parameters)`, `module:name#text`, or `package/file`."""
+    """Raise Gone if a library lacks this: `module:name(parameters)`, `module:name#text`, or `package/file`."""
     need, _, parameters = need.removesuffix(")").partition("(")
     if "/" in need:
         package, _, file = need.partition("/")
@@ -168,7 +168,7 @@ def installed(need: str) -> str:
 
 
 def has(need: str) -> bool:
-    """Return whether a library has a need, written as for `check`."""
+    """Return whether a library has a name, parameter, text or file, written as for `check`."""
     try:
         check(need)
     except Gone:

@@ -113,7 +113,7 @@ UNHARMED = """[
 
 
 async def unharmed(tab: Tab, place: str) -> None:
-    """Check that no hostile string ran and that the page has no element or attribute that could run it."""
+    """Check that no hostile string ran on the page and that none is in an element or attribute that could run it."""
     await tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert await tab.run(UNHARMED) == [None, 0, [], 0, [], 0], place
 
@@ -196,7 +196,7 @@ SPEAKS = """(() => {
 
 @asynccontextmanager
 async def speaking(client: Client, answers: Sequence[Sequence[dict[str, Any] | None]], *languages: str) -> AsyncGenerator[Tab, None]:
-    """Open the page with `fetch` of `/api/chat` replaced by these answers. `window.bodies` holds the request bodies."""
+    """Open the page with its requests to `/api/chat` answered by these chunk lists. `window.bodies` holds the request bodies."""
     async with browser(*languages) as tab:
         await tab.shape(1440, 900)
         await tab.send("Page.addScriptToEvaluateOnNewDocument", source=SPEAKS.replace("SAID", json.dumps(answers)))

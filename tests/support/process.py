@@ -29,7 +29,7 @@ class Process:
     output: Path
 
     @property
-    def said(self) -> str:
+    def printed(self) -> str:
         """The output of the process so far."""
         return self.output.read_text(encoding="utf-8")
 
@@ -53,7 +53,7 @@ class Process:
         """Wait until this path answers 200."""
         async with asyncio.timeout(STARTS):
             while not await _ready(self, page):
-                assert self.process.returncode is None, self.said
+                assert self.process.returncode is None, self.printed
                 await asyncio.sleep(0.05)
 
     async def ended(self, number: int = signal.SIGTERM) -> int:

@@ -23,7 +23,7 @@ def hold(taken: float, most: float) -> None:
 
 @contextmanager
 def within(most: float) -> Generator[None, None, None]:
-    """Check the time of the block, in seconds, if POINTSMAN_TIMES is set."""
+    """Fail if the block takes more than `most` seconds and POINTSMAN_TIMES is set."""
     began = time.monotonic()
     yield
     hold(time.monotonic() - began, most)

@@ -71,7 +71,7 @@ class Served:
     written: tokens written to the cache
     common: tokens of the longest beginning shared with a prompt of the same chat within five minutes, to any account
     minimum: tokens from which on a prompt is cached
-    told: whether the usage was sent
+    reported: whether the usage was sent
     """
 
     kind: str
@@ -85,7 +85,7 @@ class Served:
     common: int
     minimum: int
     output: int = 0
-    told: bool = False
+    reported: bool = False
 
     @property
     def turn(self) -> int:
@@ -99,7 +99,7 @@ class Served:
 
     @property
     def hit(self) -> bool:
-        """True if the request read the common beginning from the cache, up to 128 tokens."""
+        """True if the request read all of the common beginning from the cache, except at most 128 tokens."""
         return self.read >= self.common - PIECE
 
 
@@ -209,7 +209,7 @@ def _texts(content: Any) -> list[str]:
 
 @dataclass
 class Caches:
-    """The running server.
+    """The running server of the fake providers.
 
     now: its time, in seconds
     served: every answered request, in order
@@ -274,13 +274,13 @@ class Caches:
         fault = self.faults.get((served.chat, sum(one.chat == served.chat for one in self.served)))
         frames = list(_frames(kind, body, served))
         if fault == "late":
-            served.output, served.told = 0, False
+            served.output, served.reported = 0, False
             await reader.read(1)
             return False
         writer.write(response_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
         if fault is not None:
             frames = frames[: len(frames) // 2]
-            served.output, served.told = served.output // 2, False
+            served.output, served.reported = served.output // 2, False
         for one in frames:
             writer.write(b"%x\r\n%s\r\n" % (len(one), one))
         if fault is None:
@@ -383,7 +383,7 @@ def _frames(kind: str, body: Body, served: Served) -> Iterator[bytes]:
     words = "" if calls else ANSWER.removeprefix(said).lstrip() if said else ANSWER
     at = len(body.get("messages") or body["contents"])
     made = [(f"call_{at}_{place}", json.dumps({"location": f"City {place} of {at}"})) for place in range(calls)]
-    served.output, served.told = tokens(words) + sum(tokens(arguments) for _, arguments in made), True
+    served.output, served.reported = tokens(words) + sum(tokens(arguments) for _, arguments in made), True
     pieces = re.findall(r"\S+ ?", words)
     yield from {"anthropic": _claude, "openai": _chat, "gemini": _gemini}[kind](served, pieces, made)
 

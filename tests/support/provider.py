@@ -84,7 +84,7 @@ class Reply:
 
 
 class Provider:
-    """The server. `requests`: the bodies received; `closed`: how many held streams their clients closed."""
+    """A fake provider's server. `requests`: the bodies received; `closed`: how many held streams were closed by their clients."""
 
     def __init__(self, script: Sequence[Reply]) -> None:
         self.script = list(script)

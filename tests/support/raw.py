@@ -11,7 +11,7 @@ PATIENCE = 240.0
 
 
 @dataclass(frozen=True)
-class Said:
+class RawResponse:
     """The bytes received on a connection until its end: first response's status and headers, and everything after."""
 
     status: int
@@ -39,7 +39,7 @@ async def connected(base: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asy
 
 
 async def until_closed(reader: asyncio.StreamReader) -> bytes:
-    """Read until the server closes or resets the connection."""
+    """Return all bytes received until the server closes or resets the connection."""
     got = bytearray()
     with suppress(ConnectionError):
         while piece := await reader.read(65536):
@@ -47,16 +47,16 @@ async def until_closed(reader: asyncio.StreamReader) -> bytes:
     return bytes(got)
 
 
-def parsed(data: bytes) -> Said:
-    """Parse the first response in these bytes; status 0 if there is none."""
+def parsed(data: bytes) -> RawResponse:
+    """Return the first HTTP response in these bytes, parsed; with status 0 if there is none."""
     head, _, rest = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/1.1 "):
-        return Said(0, {}, data)
-    return Said(int(first.split()[1]), {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}, rest)
+        return RawResponse(0, {}, data)
+    return RawResponse(int(first.split()[1]), {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}, rest)
 
 
-async def said(base: str, data: bytes) -> Said:
+async def response_to(base: str, data: bytes) -> RawResponse:
     """Send bytes and read until the server closes the connection; return the parsed response."""
     async with connected(base) as (reader, writer):
         writer.write(data)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tests.support.services import RedisServer
 
 
-async def said(server: RedisServer, *words: str) -> str:
+async def redis_command(server: RedisServer, *words: str) -> str:
     """Send one command and return its reply: a simple value, or the elements of a list by lines."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
@@ -29,7 +29,7 @@ async def _read(reader: asyncio.StreamReader) -> str:
 
 async def keys(server: RedisServer) -> list[str]:
     """Return all keys of the database."""
-    return (await said(server, "KEYS", "*")).split()
+    return (await redis_command(server, "KEYS", "*")).split()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 240) -> None:

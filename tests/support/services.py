@@ -56,7 +56,7 @@ async def run(*command: str) -> str:
 
 
 class Asks(Protocol):
-    """One check whether a daemon serves; OSError means not yet."""
+    """A function that asks whether a daemon serves; it returns False or raises OSError if not yet."""
 
     async def __call__(self) -> bool:
         """Return whether it serves."""
@@ -208,7 +208,7 @@ class Nginx:
 
 
 async def _nothing(_: Path) -> None:
-    """Prepare nothing."""
+    """Do nothing: the default for `prepare`."""
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ class Dialect(Protocol):
         ...
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """Return an answer with these tool calls: their heads, at these indexes, then their arguments in interleaved pieces."""
+        """Return an answer with these tool calls: first their names at the indexes `places`, then their arguments in interleaved pieces."""
         ...
 
     def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
@@ -75,10 +75,10 @@ class Dialect(Protocol):
         ...
 
     def failing(self, status: int, message: str, code: str) -> bytes:
-        """Return an error as a frame of a stream."""
+        """Return the frame by which a stream of this API reports an error."""
         ...
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
         """Return the partial answer that the request wants continued; None if it ends in a question or a tool result."""
         ...
 
@@ -92,7 +92,7 @@ class Dialect(Protocol):
 
 
 class OpenAI:
-    """OpenAI's chat completions, also as LiteLLM speaks it."""
+    """The dialect of OpenAI's chat completions, which the router also uses for LiteLLM."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
         """Return an answer with one delta per piece."""
@@ -101,7 +101,7 @@ class OpenAI:
         return Honest(speech, (chunk({}, reason),), (usage(),), (DONE,))
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """Return an answer with tool calls; calls with equal indexes come whole, one after the other. A call with an empty id has none."""
+        """Return an answer with tool calls, which come whole and in turn if their indexes are equal; an empty id is left out."""
         places = places or range(len(wanted))
         told: list[tuple[int, Call]] = list(zip(places, wanted, strict=True))
         if len(set(places)) < len(places):
@@ -128,8 +128,8 @@ class OpenAI:
         """Return an error in place of a chunk."""
         return frame({"error": {"message": message, "type": code, "code": status}})
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
-        """Return the partial answer before the request to continue, or at the end; None otherwise."""
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
+        """Return the partial answer that stands before the request to continue it, or at the end; None otherwise."""
         messages: list[dict[str, Any]] = body["messages"]
         if messages[-1]["content"] == WISH:
             return str(messages[-2]["content"])
@@ -205,7 +205,7 @@ class Anthropic:
         """Return an `error` event."""
         return self.frame(self.error(status, message, code))
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
         """Return the last text block of the assistant's last message; None if the request does not want it continued."""
         messages: list[dict[str, Any]] = body["messages"]
         wished = messages[-1]["content"][-1].get("text") == WISH
@@ -270,8 +270,8 @@ class Google:
         """Return an error as a bare JSON document between events."""
         return json.dumps([self.error(status, message, code)], indent=2).encode() + b"\r\n\r\n"
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
-        """Return the model's partial answer before the request to continue; None otherwise."""
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
+        """Return the partial answer that stands before the request to continue it; None otherwise."""
         contents: list[dict[str, Any]] = body["contents"]
         if contents[-1]["parts"][-1].get("text") != WISH:
             return None
@@ -288,7 +288,7 @@ class Google:
 
 @dataclass
 class Exchange:
-    """One request and its connection, as a fault handles it."""
+    """One request to an upstream and its connection, which a Fault uses to respond."""
 
     wire: Dialect
     body: dict[str, Any]
@@ -329,7 +329,7 @@ class Exchange:
             self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
-    async def whole(self, status: int, body: bytes, content_type: str = "application/json", /, **headers: str) -> None:
+    async def respond(self, status: int, body: bytes, content_type: str = "application/json", /, **headers: str) -> None:
         """Write a complete response."""
         await self.head(status, content_type, content_length=str(len(body)), **headers)
         await self.send(body)
@@ -346,7 +346,7 @@ class Exchange:
 
 
 Fault = Callable[[Exchange], Awaitable[None]]
-Said = Callable[[Dialect, Mapping[str, Any]], Honest]
+FakeModel = Callable[[Dialect, Mapping[str, Any]], Honest]
 """A function that returns the correct answer to a request."""
 
 
@@ -359,7 +359,7 @@ async def well(exchange: Exchange) -> None:
 
 @dataclass
 class Progress:
-    """Counters of one upstream: requests received, and bytes of bodies sent."""
+    """Counters of one upstream: requests received, and bytes of response bodies sent."""
 
     asked: int = 0
     sent: int = 0
@@ -371,7 +371,7 @@ class Upstream:
 
     wire: Dialect
     fault: Fault
-    said: Said
+    said: FakeModel
     trap: str = ""
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     progress: Progress = field(default_factory=Progress)
@@ -399,7 +399,7 @@ U9l1
 
 
 class Upstreams:
-    """The server and its addresses, including addresses that do not answer. `known`: model or trap name → upstream."""
+    """One server with all upstreams, and its addresses, some of which do not answer. `known`: model or trap name → upstream."""
 
     def __init__(self) -> None:
         self.known: dict[str, Upstream] = {}

@@ -44,7 +44,7 @@ def bill(served: Served) -> float:
 
 @dataclass
 class Chat:
-    """A chat and the messages that its page holds. `whole`: true if the page also sends tool calls and results back."""
+    """A chat and the messages that its page holds. `whole`: whether the page also sends tool calls and results back."""
 
     name: str
     """The chat's id at the front end."""
@@ -61,7 +61,7 @@ class Chat:
             return
         async with client.session.post(f"{client.base}/api/chat", json=body) as response:
             assert response.status == 200
-            self._heard(parsed_lines(await response.read()))
+            self._keep(parsed_lines(await response.read()))
 
     async def _leave(self, client: Client, body: dict[str, Any], fake: Caches) -> None:
         """Send a request, and disconnect when the answer has begun."""
@@ -72,7 +72,7 @@ class Chat:
                     pass
             response.close()
 
-    def _heard(self, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    def _keep(self, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
         calls = [one for code, one in lines if code == "9"]
         words = "".join(one["textDelta"] for code, one in lines if code == "0")
         if self.whole and calls:
@@ -100,7 +100,7 @@ def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
 
 
 async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Prompts that could come from a provider's cache do so in 95 % of cases or more, and `cost_usd` without estimates equals the bill."""
+    """At least 95 % of the prompts that could be read from a provider's cache are, and `cost_usd` minus estimates equals the bill."""
     caplog.set_level(logging.INFO, "router.access")
     chats = [Chat(f"chat-{number}", whole=bool(number % 2)) for number in range(CHATS)]
     async with caches() as fake:
@@ -137,8 +137,8 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals
     answers: dict[tuple[str, int], list[Served]] = {}
     for served in fake.served:
         answers.setdefault((served.chat, served.turn), []).append(served)
-    counted = sorted(sum(bill(call) for call in calls if call.told) for calls in answers.values())
-    uncounted = {key: calls for key, calls in answers.items() if not all(call.told for call in calls)}
+    counted = sorted(sum(bill(call) for call in calls if call.reported) for calls in answers.values())
+    uncounted = {key: calls for key, calls in answers.items() if not all(call.reported for call in calls)}
     assert len(answers) == len(logged) == CHATS * TURNS
     assert set(uncounted) == {CUT, RESCUED, HEDGED}
     estimated = [one for one in logged if one["estimated"]]
@@ -153,7 +153,7 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals
     )
     guessed = sorted(one["estimated_cost_usd"] for one in estimated)
     assert guessed == [
-        pytest.approx(one, rel=0.2) for one in sorted(sum(bill(one) for one in calls if not one.told) for calls in uncounted.values())
+        pytest.approx(one, rel=0.2) for one in sorted(sum(bill(one) for one in calls if not one.reported) for calls in uncounted.values())
     ]
     for table in (spent["routes"], spent["targets"], spent["callers"]):
         assert sum(row["estimated_cost_usd"] for row in table.values()) == pytest.approx(sum(guessed), abs=1e-6)
@@ -165,7 +165,7 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals
 async def test_cost_of_an_uncounted_call_is_estimated_from_the_chat_before_it(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: str, fault: Literal["hold", "break", "late"]
 ) -> None:
-    """The estimated cost of a call that reported no usage (disconnect, break or hedge) is within 20 % of the bill, cache reads included."""
+    """The estimated cost of a call without reported usage (disconnect, break or hedge) is within 20 % of the provider's bill."""
     caplog.set_level(logging.INFO, "router.access")
     chat = Chat(CUT[0] if fault == "hold" else "chat-9", whole=False)
     async with caches() as fake:
@@ -188,7 +188,7 @@ async def test_cost_of_an_uncounted_call_is_estimated_from_the_chat_before_it(
     (last,) = [
         one for one in (cast("Any", record).fields for record in caplog.records if record.name == "router.access") if one["estimated"]
     ]
-    (untold,) = [one for one in fake.served if not one.told]
+    (untold,) = [one for one in fake.served if not one.reported]
     assert untold.kind == kind
     assert untold.read > 0.9 * untold.prompt
     assert last["estimated_cost_usd"] == pytest.approx(bill(untold), rel=0.2)

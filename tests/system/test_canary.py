@@ -142,7 +142,7 @@ async def test_secret_is_in_no_byte_the_process_emits(workspace: Workspace, lane
         emitted += await read(router, [*PAGES, *(f"/admin/requests/{request_id}" for request_id in asked)], operator)
         emitted.append(str(await router.post("/admin/reload", **operator)))
         assert await router.ended() == 0
-        said = router.said
+        said = router.printed
         assert said.count('"router.access"') == len(asked)
         assert "not reloaded" in said
         assert said.count("tool server is away") == 2

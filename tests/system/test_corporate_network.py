@@ -90,7 +90,7 @@ async def listening(serve: Any, tls: ssl.SSLContext) -> AsyncGenerator[int, None
 
 
 class Ahead:
-    """A TLS front for a plain HTTP server. It changes the Host header from `mcp.test` to the loopback address."""
+    """A TLS front end of a plain HTTP server that rewrites the Host header `mcp.test` to the server's loopback address."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -98,7 +98,7 @@ class Ahead:
         self.serving: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Relay one TLS connection to the plain server."""
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
@@ -186,7 +186,7 @@ async def corporate(real: bool, ports: Mapping[str, int]) -> AsyncGenerator[tupl
 
 @pytest.mark.parametrize("real", [True, False], ids=["squid", "a proxy of the test's own"])
 async def test_all_outgoing_connections_use_the_corporate_proxy(tmp_path: Path, real: bool) -> None:
-    """Every lane, the issuer's keys, an MCP tool and traces work through the proxy, and its log has every connection they made."""
+    """Models, token keys, an MCP tool and traces are reached through the proxy, and each connection to them is in the proxy's log."""
     authority = Authority(tmp_path)
     company, tls = Company(), authority.server(*HOSTS)
     [plain, closed] = free_ports(2)
@@ -222,7 +222,7 @@ async def test_all_outgoing_connections_use_the_corporate_proxy(tmp_path: Path, 
                     await asked(router, "openai")
                     await asyncio.sleep(0.1)
             await router.ended()
-            output = router.said
+            output = router.printed
         async with asyncio.timeout(PATIENCE):
             while len(opened()) < company.connections + ahead.connections:  # squid logs a tunnel when it is over
                 await asyncio.sleep(0.05)
@@ -234,7 +234,7 @@ async def test_all_outgoing_connections_use_the_corporate_proxy(tmp_path: Path, 
 
 
 async def test_edit_of_the_proxy_applies_to_new_requests_while_an_answer_runs(tmp_path: Path) -> None:
-    """An answer that runs during an edit of proxy or CA file keeps its connection; the next request uses the new ones."""
+    """A running answer keeps its connection over an edit of the proxy or CA file, and the next request uses the new ones."""
     authority, other = Authority(tmp_path), Authority(tmp_path, "Renewed CA")
     gate = asyncio.Event()
     first = Provider([Reply(text("Hello"), gate=gate), Reply(text("Again"))])

@@ -19,7 +19,7 @@ BRIEFLY = settings(
 
 @pytest.mark.parametrize("reader", FUZZERS)
 def test_each_reader_accepts_or_refuses_arbitrary_input_without_an_error(reader: str) -> None:
-    """The fuzzer of each reader finds no input that breaks the properties which the fuzzer states."""
+    """Each fuzzer finds no input that its reader neither accepts nor refuses as it should."""
     BRIEFLY(FUZZERS[reader])()
 
 
@@ -31,12 +31,12 @@ def test_endless_sse_event_is_refused_within_bounded_memory(line: bytes) -> None
 
 @pytest.mark.parametrize("line", [b"\n", b": ping\n", b"event: x\n", b"\r", b"data: x\n\n"])
 def test_sse_lines_without_data_take_bounded_memory(line: bytes) -> None:
-    """SSE comments, empty lines and small events, repeated 200,000 times, take less than 64 KiB of memory."""
+    """The SSE reader holds less than 64 KiB of memory over 200,000 comments, empty lines or small events."""
     assert most_held(line, None, 2_000) < 64 * 1024
 
 
 def most_held(line: bytes, error: type[Exception] | None, times: int) -> int:
-    """Return the peak memory in bytes while the SSE reader gets a line again and again, and raises `error`, if one is given."""
+    """Return the peak memory in bytes of an SSE reader that gets a line again and again, until it raises `error` if one is given."""
     events, piece = sse.Events(), line * 100
     tracemalloc.start()
     try:

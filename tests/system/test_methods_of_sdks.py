@@ -86,7 +86,7 @@ def arguments(method: Any) -> dict[str, Any]:
 
 
 async def outcome(method: Any) -> Any:
-    """Return the API error that a call of a method raises; None if it is answered."""
+    """Return the API error that a call of this method raises, or None if it is answered."""
     try:
         made = method(**arguments(method))
         if hasattr(made, "__aenter__"):
@@ -102,7 +102,7 @@ async def outcome(method: Any) -> Any:
 
 @pytest.fixture
 async def client(workspace: Workspace) -> AsyncGenerator[Client, None]:
-    """Yield a client of a router before a provider."""
+    """Yield a client of a router that asks a fake provider."""
     async with (
         provider(Reply(text("Hello"))) as fake,
         serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as made,
@@ -119,7 +119,7 @@ def sdk_of(name: str, base: str) -> Any:
 
 @pytest.mark.parametrize("name", RESOURCES)
 async def test_method_of_an_sdk_is_served_or_refused_in_its_own_form(client: Client, name: str) -> None:
-    """The methods in SERVED are answered; all others raise 400, 404 or 405 with a type and a message where the SDK looks for them."""
+    """The SDK methods in SERVED are answered, and all others get a 400, 404 or 405 whose type and message the SDK finds."""
     async with sdk_of(name, client.base) as sdk:
         found: dict[str, Any] = {}
         for path in RESOURCES[name]:
@@ -238,7 +238,7 @@ OMITTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("path", READ)
 async def test_parameter_of_an_sdk_is_read_refused_or_reported_as_omitted(client: Client, path: str) -> None:
-    """Every parameter of `create` is read, refused by its name with a 400, or left out and named in `x-router-attempts`."""
+    """Every parameter of `create` is used, refused with a 400 that names it, or left out and named in `x-router-attempts`."""
     async with sdk_of("anthropic" if "messages" in path else "openai", client.base) as sdk:
         create = sdk
         for word in (*path.split("."), "create"):

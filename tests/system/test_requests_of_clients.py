@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import ROOT, Answered, Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, calls, provider, text
-from tests.support.raw import said
+from tests.support.raw import response_to
 from tests.wire.readers import READERS
 
 HI = Reply(text("Hi ", "there."))
@@ -78,7 +78,7 @@ OF_CODEX: dict[str, Any] = {
 
 
 async def test_codex_calls_its_shell_and_goes_on_with_the_output(workspace: Workspace) -> None:
-    """Codex gets its shell call from /v1/responses, sends all items back with the output, and gets the text of the next turn."""
+    """Codex gets a call of its shell from /v1/responses, sends the call and its output back, and gets the next turn's text."""
     asked = Reply(calls(("call_1", "shell", '{"command":["ls"]}')))
     async with provider(asked, HI) as fake, serving(workspace.write("routes.yaml", declared(fake.base)).build()) as client:
         first = frames(await posted(client, "/v1/responses", OF_CODEX, CODEX))
@@ -187,7 +187,7 @@ OF_CLAUDE_CODE: dict[str, Any] = {
 
 
 async def test_claude_code_runs_its_tool_and_counts_its_tokens(workspace: Workspace) -> None:
-    """Claude Code gets its tool call, the answer after the tool's result, and a token count, with all fields of its newer releases."""
+    """Claude Code's requests with all fields get a tool call, the answer after its result, and a token count."""
     asked = Reply(calls(("toolu_1", "Bash", '{"command":"ls"}')))
     async with provider(asked, HI) as fake, serving(workspace.write("routes.yaml", declared(fake.base)).build()) as client:
         first = frames(await posted(client, "/v1/messages?beta=true", OF_CLAUDE_CODE, CLAUDE_CODE))
@@ -226,7 +226,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_response_format_returns_bare_json_from_a_fenced_answer(workspace: Workspace, form: str) -> None:
-    """A model that answers with fenced JSON under `response_format` is streamed to the client as the JSON alone."""
+    """With a `response_format`, the client gets only the JSON of an answer that the model wrote in a code fence."""
     messages = [{"role": "system", "content": "You are a code generator. Reply in JSON."}, {"role": "user", "content": "Hello in Python"}]
     body = {"model": "gpt-4", "messages": messages, "stream": True, **FORMS[form]}
     fenced = Reply(text("```json\n", '{"code": "print()"}', "\n```"))
@@ -237,7 +237,7 @@ async def test_response_format_returns_bare_json_from_a_fenced_answer(workspace:
 
 
 async def test_assistant_ui_request_with_tools_and_system_text_is_served(workspace: Workspace) -> None:
-    """The body of assistant-ui passes its tools and system text to the model, and its tool's call is left to the page."""
+    """The system text and tools of an assistant-ui request reach the model, and the router leaves the call of its tool to the page."""
     body: dict[str, Any] = {
         "callSettings": {},
         "system": "Answer as a pirate.",
@@ -275,7 +275,7 @@ async def test_photo_of_2_mb_reaches_the_model_and_one_of_9_mb_is_a_413(workspac
 
 
 async def test_preflight_of_another_port_is_refused_and_logged(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A CORS preflight from another port is a 400, and the log names the origin and `server.cors.origins`."""
+    """A CORS preflight from an undeclared port is a 400, and the log names the origin and the setting `server.cors.origins`."""
     more = "server: {cors: {origins: ['http://localhost:3000']}}\n"
     asked = {"origin": "http://localhost:3002", "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
     with caplog.at_level(logging.INFO):
@@ -289,7 +289,7 @@ async def test_preflight_of_another_port_is_refused_and_logged(workspace: Worksp
 
 
 async def test_legacy_completions_and_model_addresses_are_served(workspace: Workspace) -> None:
-    """LlamaIndex's POST /v1/completions, GET /v1/models/{id} and the list of models, without unlisted ones, are answered."""
+    """POST /v1/completions, GET /v1/models/{id} and the list of models are answered as LlamaIndex asks; the list has no unlisted route."""
     body = {"model": "gpt-4", "prompt": "Say hello", "temperature": 0.1, "stream": False}
     listed = "  title: {pipeline: chat, targets: [a], listed: false}\n"
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=listed)).build()) as client:
@@ -301,7 +301,7 @@ async def test_legacy_completions_and_model_addresses_are_served(workspace: Work
 
 
 async def test_sdk_with_retries_does_not_repeat_a_request_that_the_router_retried(workspace: Workspace) -> None:
-    """OpenAI's client with two retries sends a failed request once: the provider gets the router's two attempts only."""
+    """OpenAI's client with `max_retries=2` does not retry a failed request: the provider gets only the router's two attempts."""
     async with provider(Reply(status=500, body=b"{}")) as fake:
         made = routes(direct_target(fake.base), "targets: [a]\n    retry: {attempts: 2, backoff: 0s..0s, budget: 100%}")
         async with (
@@ -403,6 +403,6 @@ async def test_java_client_that_offers_http_2_is_answered(workspace: Workspace) 
     """A request of the JDK's HttpClient that offers h2c is answered over HTTP/1.1, and its body is read."""
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}")).build()) as client:
-        answer = await said(client.base, JAVA % (len(body), body))
+        answer = await response_to(client.base, JAVA % (len(body), body))
     assert answer.status == 200
     assert b'"content":"Hello"' in answer.rest

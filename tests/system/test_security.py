@@ -15,7 +15,7 @@ from tests.conftest import LANES, ROOT, Client, Workspace, routes, serving
 from tests.support.files import files_below
 from tests.support.process import process
 from tests.support.provider import Reply, error, provider, text
-from tests.support.raw import Said, request, said
+from tests.support.raw import RawResponse, request, response_to
 from tests.test_shape import imports, modules
 
 HI = "a: {script: [{text: Hi}]}"
@@ -50,7 +50,7 @@ HOSTILE: dict[str, Any] = {
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_provider_gets_only_the_messages_of_a_client(workspace: Workspace, lane: str, address: str) -> None:
-    """Foreign fields in the body, `params` or a message, and foreign headers, do not reach the provider."""
+    """Unknown fields and headers of a client's request, of its `params` and of its messages do not reach the provider."""
     fields = {**HOSTILE, "params": HOSTILE, "messages": [{**HOSTILE, "role": "user", "content": "Hi", "id": "m1"}]}
     headers = {
         "cookie": "evil=1",
@@ -64,7 +64,7 @@ async def test_provider_gets_only_the_messages_of_a_client(workspace: Workspace,
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
         async with serving(workspace.build()) as client:
             sent = json.dumps({**ASK, **fields}).encode()
-            answer = await said(
+            answer = await response_to(
                 client.base, request(f"POST {address}?api_base=http://evil", sent, authorization="Bearer sk-mine", **headers)
             )
     assert answer.status == 200
@@ -98,16 +98,16 @@ async def test_unknown_model_name_is_a_404_that_does_not_repeat_it(workspace: Wo
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         for address in ("/api/chat", "/v1/chat/completions"):
-            answer = await said(client.base, request(f"POST {address}", json.dumps({**ASK, "model": model}).encode()))
+            answer = await response_to(client.base, request(f"POST {address}", json.dumps({**ASK, "model": model}).encode()))
             assert answer.status == 404
             assert model not in answer.everything or len(model) < 2
         if re.fullmatch(r"[!-~]{1,60}", model):
-            answer = await said(client.base, request(f"POST /api/chat/{model}", json.dumps(ASK).encode()))
+            answer = await response_to(client.base, request(f"POST /api/chat/{model}", json.dumps(ASK).encode()))
             assert answer.status in (400, 404)
             assert "script" not in answer.everything
 
 
-async def every_kind(client: Client) -> Mapping[str, Said]:
+async def every_kind(client: Client) -> Mapping[str, RawResponse]:
     """Return kind → a response of that kind: answers, pages, refusals."""
     body = json.dumps(ASK).encode()
     sent = {
@@ -128,7 +128,7 @@ async def every_kind(client: Client) -> Mapping[str, Said]:
         "not HTTP": b"hello\r\n\r\n",
         "too long": request("GET /" + "x" * 20_000),
     }
-    return {kind: await said(client.base, data) for kind, data in sent.items()}
+    return {kind: await response_to(client.base, data) for kind, data in sent.items()}
 
 
 async def test_every_response_has_no_store_and_nosniff_headers(workspace: Workspace) -> None:
@@ -153,13 +153,13 @@ async def test_cors_headers_allow_exactly_the_declared_origin(workspace: Workspa
     allowed = origin == "https://chat.example.com"
     async with serving(workspace.build()) as client:
         for line, body in (("POST /api/chat", json.dumps(ASK).encode()), ("POST /api/chat", b"{"), ("GET /api/models", b"")):
-            answer = await said(client.base, request(line, body, origin=origin))
+            answer = await response_to(client.base, request(line, body, origin=origin))
             assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
             assert "origin" in answer.headers["vary"].lower()
         asked = request(
             "OPTIONS /api/chat", origin=origin, access_control_request_method="POST", access_control_request_headers="authorization"
         )
-        answer = await said(client.base, asked)
+        answer = await response_to(client.base, asked)
         assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
         assert answer.status == (200 if allowed else 400)
 
@@ -210,7 +210,7 @@ OURS = {
 async def test_headers_of_a_provider_are_not_passed_on(
     workspace: Workspace, lane: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A response has only headers of a fixed list: a provider's own, such as Set-Cookie, reach neither client nor log, with any status."""
+    """A provider's own headers, such as Set-Cookie, reach neither client nor log, with any status."""
     named = {name.replace("_", "-"): value for name, value in THEIRS.items()}
     reply = Reply(text("Hi"), headers=named) if status == 200 else error(status, "canary", retry_after="2", **THEIRS)
     async with provider(reply) as fake:
@@ -218,7 +218,7 @@ async def test_headers_of_a_provider_are_not_passed_on(
         with caplog.at_level(logging.INFO):
             async with serving(workspace.build()) as client:
                 answers = [
-                    await said(client.base, request("POST /api/chat", json.dumps({**ASK, "stream": stream}).encode()))
+                    await response_to(client.base, request("POST /api/chat", json.dumps({**ASK, "stream": stream}).encode()))
                     for stream in (True, False)
                 ]
     for answer in answers:
@@ -233,7 +233,7 @@ BREAKS = ["a\r\nset-cookie: x=1", "a\nx-evil: 1", "a\rb", "a\x00b", "a b", "ü",
 
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
 def test_target_name_or_key_with_a_control_or_odd_character_is_refused_at_load(workspace: Workspace, name: str) -> None:
-    """A target name or an API key with a line break, a NUL, a space or a non-ASCII character raises ConfigError."""
+    """A target name or API key with a line break, NUL, space or non-ASCII character raises ConfigError."""
     written = json.dumps(name)
     targets = f"{written}: {{script: [{{text: Hi}}]}}"
     workspace.write("routes.yaml", routes(targets, f"targets: [{written}]"))
@@ -252,7 +252,7 @@ async def test_text_of_a_provider_cannot_inject_a_header(workspace: Workspace, l
     async with provider(Reply(frames)) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
         async with serving(workspace.build()) as client:
-            answer = await said(client.base, request("POST /api/chat", json.dumps(ASK).encode(), x_request_id="a b"))
+            answer = await response_to(client.base, request("POST /api/chat", json.dumps(ASK).encode(), x_request_id="a b"))
     assert answer.status == 200
     assert set(answer.headers) <= OURS
 

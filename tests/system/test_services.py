@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from tests.support.services import RedisServer, program, redis_server, run
 
 
-async def said(server: RedisServer, *command: str) -> bytes:
+async def reply_line(server: RedisServer, *command: str) -> bytes:
     """Return the first line of Redis's raw answer to a command."""
     async with asyncio.timeout(240):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -24,19 +24,19 @@ async def said(server: RedisServer, *command: str) -> bytes:
 async def test_redis_for_tests_answers_and_keeps_nothing_over_a_restart() -> None:
     """A killed Redis refuses connections, and after its restart its keys are gone."""
     async with redis_server() as server:
-        assert await said(server, "SET", "a", "1") == b"+OK\r\n"
+        assert await reply_line(server, "SET", "a", "1") == b"+OK\r\n"
         await server.daemon.kill()
         with pytest.raises(ConnectionRefusedError):
-            await said(server, "PING")
+            await reply_line(server, "PING")
         await server.daemon.start()
-        assert await said(server, "GET", "a") == b"$-1\r\n"
+        assert await reply_line(server, "GET", "a") == b"$-1\r\n"
 
 
 async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
     """A paused Redis answers a command only after it is resumed."""
     async with redis_server() as server:
         server.daemon.pause()
-        answer = asyncio.create_task(said(server, "PING"))
+        answer = asyncio.create_task(reply_line(server, "PING"))
         done, _ = await asyncio.wait({answer}, timeout=0.1)
         assert not done
         server.daemon.resume()
@@ -44,13 +44,13 @@ async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
 
 
 async def test_redis_for_tests_takes_options_of_redis_itself() -> None:
-    """Command-line options such as `--maxmemory` reach the Redis server."""
+    """Options such as `--maxmemory` are passed to the Redis server's command line."""
     async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
-        assert (await said(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
+        assert (await reply_line(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
 
 
 async def test_redis_for_tests_leaves_no_process_or_file_after_a_failed_test() -> None:
-    """An exception in the block of a paused Redis still removes its process and its folder."""
+    """A Redis whose block raises an exception, even while paused, leaves no process and no folder behind."""
 
     async def fails() -> None:
         async with redis_server() as server:

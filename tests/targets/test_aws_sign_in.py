@@ -14,7 +14,7 @@ from router.config.declaration import TargetConfig
 from router.config.network import Certificates
 from router.config.values import Name
 from tests.support.authority import Authority
-from tests.support.egress import ForwardProxy, proxying, says
+from tests.support.egress import ForwardProxy, proxying, refuses_with
 from tests.support.provider import Reply
 from tests.targets.test_proxy import BEDROCK, Scene, scene
 
@@ -132,9 +132,9 @@ async def test_role_credentials_are_not_requested_if_the_certificate_is_untruste
 
 
 FAULTS: dict[str, tuple[Callable[[Scene], None], str]] = {
-    "login": (lambda one: setattr(one.proxy, "fault", says(407)), "proxy_login"),
-    "rules": (lambda one: setattr(one.proxy, "fault", says(403)), "proxy_denied"),
-    "gateway": (lambda one: setattr(one.proxy, "fault", says(502)), "proxy_gateway"),
+    "login": (lambda one: setattr(one.proxy, "fault", refuses_with(407)), "proxy_login"),
+    "rules": (lambda one: setattr(one.proxy, "fault", refuses_with(403)), "proxy_denied"),
+    "gateway": (lambda one: setattr(one.proxy, "fault", refuses_with(502)), "proxy_gateway"),
 }
 
 

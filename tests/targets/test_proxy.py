@@ -21,7 +21,7 @@ from router.errors import TargetError
 from router.events import Text
 from router.targets import Connections, open_target
 from tests.support.authority import Authority
-from tests.support.egress import CANARY, Fault, ForwardProxy, proxying, says
+from tests.support.egress import CANARY, Fault, ForwardProxy, proxying, refuses_with
 from tests.support.provider import Provider, Reply, frame, text
 
 ASK = Ask(model="m", messages=(Message("user", ("Hi",)),))
@@ -228,7 +228,7 @@ FAULTS = {
 @pytest.mark.parametrize("status", FAULTS)
 async def test_proxy_refusal_has_a_proxy_outcome(authority: Authority, status: int) -> None:
     """A proxy that answers CONNECT with 407, a 3xx or 4xx, or a 5xx gives `proxy_login`, `proxy_denied` or `proxy_gateway`."""
-    async with scene(authority, fault=says(status)) as one:
+    async with scene(authority, fault=refuses_with(status)) as one:
         assert await one.said() == FAULTS[status]
         assert one.server.requests == []
 
@@ -247,7 +247,7 @@ SIGNS = {
 async def test_http_response_of_the_proxy_is_recognised_by_its_headers(authority: Authority, case: str) -> None:
     """For an http target, an error with a 407 or a proxy's own headers has a proxy outcome; any other is the provider's."""
     status, headers, outcome = SIGNS[case]
-    async with scene(authority, scheme="http", fault=says(status, *headers)) as one:
+    async with scene(authority, scheme="http", fault=refuses_with(status, *headers)) as one:
         assert await one.said() == outcome
 
 
@@ -423,7 +423,7 @@ async def test_litellm_reaches_its_target_through_the_proxy(
 @pytest.mark.parametrize("status", FAULTS)
 async def test_proxy_refusal_through_litellm_has_a_proxy_outcome(authority: Authority, model_name: str, status: int) -> None:
     """A proxy's refusal gives the same outcome on the LiteLLM lane as on the direct lanes, after one request to the proxy."""
-    async with scene(authority, fault=says(status)) as one:
+    async with scene(authority, fault=refuses_with(status)) as one:
         assert await one.said(through_litellm(one.target, model_name)) == FAULTS[status]
         assert len(one.proxy.asked) == 1
 
@@ -434,7 +434,7 @@ async def test_failure_of_litellm_behind_a_proxy_has_its_own_outcome(authority: 
     They are `proxy_login` for a 407, `tls` for an untrusted CA, `proxy_connection` without a proxy there, `proxy_timeout` for one that
     hangs, and `proxy_tls` for one with an untrusted certificate.
     """
-    async with scene(authority, scheme="http", fault=says(407)) as one:
+    async with scene(authority, scheme="http", fault=refuses_with(407)) as one:
         assert await one.said(through_litellm(one.target, model_name)) == "proxy_login"
     async with scene(authority) as one:
         target = through_litellm(one.target, model_name)

@@ -22,12 +22,12 @@ def answer(method: str, params: dict[str, object]) -> dict[str, object] | None:
         return {"content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}, {"type": "text", "text": "two"}]}
     if method == "tools/call":
         TOOLS.append("more")
-        say({"method": "notifications/tools/list_changed"})
+        send({"method": "notifications/tools/list_changed"})
         return {"content": [{"type": "text", "text": json.dumps(params["arguments"])}]}
     return None
 
 
-def say(message: dict[str, object]) -> None:
+def send(message: dict[str, object]) -> None:
     """Write one JSON-RPC message as a line."""
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)  # noqa: T201 - the wire
 
@@ -37,4 +37,4 @@ for line in sys.stdin:
     if "id" in asked:
         found = answer(asked["method"], asked.get("params", {}))
         unknown = {"error": {"code": -32601, "message": "sk-canary"}}
-        say({"id": asked["id"], **({"result": found} if found is not None else unknown)})
+        send({"id": asked["id"], **({"result": found} if found is not None else unknown)})

@@ -143,7 +143,7 @@ def toolbox(generation: Generation, seconds: float = 30) -> Toolbox:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait until this becomes true."""
+    """Wait until the condition is true, for 240 s at most."""
     async with asyncio.timeout(240):
         while not true():
             await asyncio.sleep(0.01)
@@ -206,7 +206,7 @@ async def test_data_parts_of_an_isolated_tool_keep_their_names_and_order(trials:
 
 
 async def test_tool_process_is_reused_for_the_next_call(trials: Workspace) -> None:
-    """The process of an isolated tool set is reused: its module variables last, also after a call that failed."""
+    """The process of an isolated tool set, with its module variables, serves the next call too, even after a failed one."""
     generation = trials.build()
     tools = toolbox(generation)
     assert [await tools.run("count", {}) for _ in range(2)] == [(1, False), (2, False)]
@@ -237,7 +237,7 @@ async def test_tool_process_inherits_no_secret_variable_and_no_open_file(trials:
 
 
 async def test_tool_call_that_blocks_in_c_code_is_killed_at_its_time_limit(trials: Workspace) -> None:
-    """A call that blocks its interpreter gets an error at its time limit, its process is killed, and the next call has a new one."""
+    """A call that blocks its interpreter gets an error at its time limit; its process is killed, and the next call gets a new one."""
     generation = trials.build()
     tools, mark = toolbox(generation, 0.3), trials.root / "begun"
     said, is_error = await tools.run("grips", {"mark": str(mark)})
@@ -265,10 +265,7 @@ async def test_cancelled_tool_call_kills_its_process_and_that_processs_children(
 
 
 async def test_tool_process_that_crashes_fails_only_its_call(trials: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A crash of the process gives "The tool failed." and a log entry; the next call has a new process.
-
-    An exception in a tool is logged with its type and line, without its text.
-    """
+    """A crash of the tool's process gives its call "The tool failed." and a log entry; the next call gets a new process."""
     generation = trials.build()
     tools = toolbox(generation)
     assert await tools.run("dies", {}) == ("The tool failed.", True)
@@ -295,7 +292,7 @@ async def test_tool_set_runs_at_most_max_processes_calls_at_once(trials: Workspa
 
 
 async def test_tool_process_ends_with_its_generation_after_its_call(trials: Workspace) -> None:
-    """A reload starts new tool processes; those of the closed generation end, a busy one after its call."""
+    """The tool processes of a replaced generation end when it is closed, a busy one after its call; the new one has its own."""
     first = trials.build()
     tools, mark = toolbox(first), trials.root / "go"
     old, _ = await tools.run("pid", {})
@@ -316,7 +313,7 @@ async def test_tool_process_ends_with_its_generation_after_its_call(trials: Work
 async def test_tool_process_whose_call_was_cancelled_at_its_start_serves_the_next_call(
     trials: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that was still starting when its call was cancelled becomes idle and serves the next call."""
+    """A process whose call was cancelled while it started is kept and serves the next call."""
     generation = trials.build()
     tools = toolbox(generation)
     await tools.run("dies", {})

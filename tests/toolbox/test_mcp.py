@@ -56,7 +56,7 @@ async def over_http(tmp_path: Path) -> AsyncGenerator[McpServer, None]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait until this becomes true."""
+    """Wait until the condition is true, for 240 s at most."""
     async with asyncio.timeout(240):
         while not true():
             await asyncio.sleep(0.01)
@@ -93,7 +93,7 @@ async def test_mcp_tools_are_offered_with_their_schemas_and_run(way: str, tmp_pa
 
 
 async def test_mcp_tool_outside_only_is_neither_offered_nor_run() -> None:
-    """A toolbox limited to some names offers and runs only those; with `approve` these need the user's approval."""
+    """A toolbox with `only` offers and runs only the MCP tools of these names."""
     async with running() as server:
         await until(lambda: server.here)
         tools = box(server, only=frozenset({"add", "unheard_of"}))
@@ -146,10 +146,7 @@ async def test_cancelled_mcp_call_raises_cancellederror_and_keeps_the_connection
 async def test_mcp_server_that_ends_during_calls_gives_each_of_them_an_error_result(
     way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An MCP server that ends gives each waiting call an error result at once, and its tools are still offered.
-
-    A command is started again. Over HTTP, later calls get an error while the server cannot be reached.
-    """
+    """An MCP server that ends gives each waiting call an error result; its tools stay offered, and a command is started again."""
     caplog.set_level(logging.INFO, "router.tools")
     async with running() if way == "command" else over_http(tmp_path) as server:
         await until(lambda: server.here)
@@ -172,7 +169,7 @@ async def test_mcp_server_that_ends_during_calls_gives_each_of_them_an_error_res
 
 
 async def test_mcp_server_absent_at_start_is_used_once_it_is_reachable(tmp_path: Path) -> None:
-    """An MCP server that cannot be reached offers no tools after its first try, and offers them once it can be reached."""
+    """An unreachable MCP server has no tools after the first try, and offers its tools once it is reachable."""
     [port] = free_ports(1)
     async with running(ToolServer(mcp=Name(f"http://127.0.0.1:{port}/mcp"))) as server:
         async with asyncio.timeout(240):
@@ -242,7 +239,7 @@ async def test_mcp_message_above_the_limit_fails_its_call_and_reconnects(tmp_pat
     ],
 )
 async def test_each_mcp_message_is_bounded_but_a_stream_of_events_is_not(kind: str, chunks: list[bytes], fits: bool) -> None:
-    """A JSON response, or one event of a stream, is limited in bytes and in JSON values; a stream may have any number of events."""
+    """A JSON response and each event of a stream are limited in bytes and values, but the number of events is not limited."""
 
     async def body() -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
@@ -255,7 +252,7 @@ async def test_each_mcp_message_is_bounded_but_a_stream_of_events_is_not(kind: s
 
 
 async def test_compressed_mcp_response_is_refused() -> None:
-    """An MCP response with a content encoding such as gzip raises a read error, because its size limit could not be held."""
+    """An MCP response with a content encoding such as gzip raises a read error, since its decompressed size could not be limited."""
     response = httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=httpx2.ByteStream(gzip.compress(b"x")))
     await bounded(response)
     with pytest.raises(httpx2.ReadError):
@@ -312,7 +309,7 @@ UNFIT: list[tuple[str, dict[str, Json]]] = [
 
 @pytest.mark.parametrize(("name", "schema"), UNFIT)
 def test_mcp_tool_with_an_unusable_name_or_schema_is_not_offered(name: str, schema: dict[str, Json]) -> None:
-    """An MCP tool is left out if its name has other characters or is too long, or its schema is no object, too deep or too large."""
+    """An MCP tool is not offered if its name is too long or has odd characters, or if its schema is too deep, too large or no object."""
     assert _spec(SimpleNamespace(name=name, description="", input_schema=schema)) is None
 
 
@@ -324,7 +321,7 @@ def test_description_of_an_mcp_tool_is_cut_to_4096_characters() -> None:
 
 
 async def asks(fake: Provider, client: Client) -> Answered:
-    """Ask one question for which the model calls `pid`, and return its answer."""
+    """Ask one question that makes the model call the tool `pid`, and return the answer."""
     fake.script = [Reply(calls(("c1", "pid", "{}"))), Reply(text("Done."))]
     return await client.ask()
 
@@ -335,10 +332,7 @@ def results(answer: Answered) -> list[Json]:
 
 
 async def test_route_offers_and_runs_the_tools_of_its_mcp_server(workspace: Workspace) -> None:
-    """A route's MCP tools are sent to the model; a call's result goes to client and model; two routes share one server process.
-
-    /api/models lists the tools; /metrics counts the calls and shows that the server is up.
-    """
+    """A route's MCP tools are sent to the model, and a call's result to client and model; two routes share one server process."""
     async with provider() as fake:
         both = routes(direct_target(fake.base), f"targets: [a]\n    {TRIALS}", f"  other: {{pipeline: chat, targets: [a], {TRIALS}}}\n")
         async with serving(workspace.write("routes.yaml", both).build()) as client:
@@ -390,7 +384,7 @@ def alive(process: int) -> bool:
 
 
 async def test_mcp_server_of_the_2025_protocol_works() -> None:
-    """An MCP server of the 2025 protocol is connected; its announced tools become available, and its text results are returned."""
+    """An MCP server of the 2025 protocol offers its tools, also newly announced ones, and its text results are returned."""
     async with running(ToolServer(mcp=(Name(sys.executable), Name(PROGRAM.with_name("old_server.py"))))) as server:
         await until(lambda: server.here)
         tools = box(server)
@@ -401,7 +395,7 @@ async def test_mcp_server_of_the_2025_protocol_works() -> None:
 
 
 async def test_mcp_tools_are_sorted_by_name_and_limited_to_max_tools() -> None:
-    """The tools of an MCP server are offered in the order of their names, the first MAX_TOOLS of them, however the server lists them."""
+    """The first MAX_TOOLS tools of an MCP server by name are offered in that order, in whatever order the server lists them."""
     names = [f"tool_{number:03}" for number in range(MAX_TOOLS + 20)]
     found: list[list[str]] = []
     for seed in range(5):

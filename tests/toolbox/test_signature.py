@@ -189,7 +189,7 @@ def test_schema_of_a_union_is_a_list_of_types_or_anyof(annotation: object, expec
 
 
 def test_docstring_line_that_starts_with_a_parameter_name_documents_it() -> None:
-    """A docstring line `name: text` describes the parameter of that name, if there is one; all other lines describe the function."""
+    """A docstring line `name: text` describes the parameter of that name; lines for other names belong to the function's description."""
     said, docs = documentation(plan)
     assert said == "Plan a trip.\n\nIt takes the weather into account.\n\nweather: this is no parameter"
     assert docs == {"days": "how many", "budget": "in euros: no cents"}
@@ -310,7 +310,7 @@ MISFITS: list[tuple[object, object, str]] = [
 
 @pytest.mark.parametrize(("annotation", "value", "told"), MISFITS)
 def test_invalid_value_raises_misfit_with_its_path_and_the_expected_type(annotation: object, value: object, told: str) -> None:
-    """A JSON value that does not fit raises `Misfit` with its path and what is needed there; texts and numbers are not converted."""
+    """A JSON value of the wrong type raises `Misfit` with its path and the needed type; texts and numbers are not converted."""
     with pytest.raises(Misfit) as caught:
         check(shape_of(annotation), value)
     assert caught.value.message == told

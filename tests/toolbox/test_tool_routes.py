@@ -95,10 +95,7 @@ async def record(client: Client, request_id: str) -> dict[str, Any]:
 
 
 async def test_tool_streams_the_answer_of_another_route(workspace: Workspace) -> None:
-    """A tool sends the answer of another route to the client as data parts, in order, before its result.
-
-    The other route uses its own pipeline, with the tool's `system` and `fields`, and gets no tools.
-    """
+    """A tool streams another route's answer to the client as data parts before its result; that route uses its own pipeline, no tools."""
     async with asking(workspace, Reply(text("Drip, ", "drop."))) as (client, talker, author):
         seen, _ = await ask(client)
     data = [part for part in seen if part["type"].startswith("data-") and part["type"] != "data-tool-progress"]
@@ -170,7 +167,7 @@ async def test_answer_of_an_asked_route_ends_at_the_time_limit_of_the_tool(works
 
 
 async def test_client_disconnect_closes_the_upstream_stream_of_an_asked_route(workspace: Workspace) -> None:
-    """A client that disconnects closes the upstream stream of the route that a tool asked; the record has both attempts."""
+    """A disconnect of the client closes the upstream stream of a route that a tool asked, and the record has both attempts."""
     silent = Reply((chunk({"content": "Drip"}),), hold=True)
     async with asking(workspace, silent) as (client, _, author):
         body = {"messages": [{"role": "user", "content": "Write."}], "model": "chat-model", "kind": "verse"}
@@ -185,7 +182,7 @@ async def test_client_disconnect_closes_the_upstream_stream_of_an_asked_route(wo
 
 
 async def test_tool_cannot_ask_a_route_whose_tools_ask_routes(workspace: Workspace) -> None:
-    """A tool that asks a route whose own tools ask routes gets an error result, and no upstream request is sent."""
+    """A tool that asks a route whose own tools may ask routes gets an error result, and no upstream request is sent."""
     async with asking(workspace, Reply(text("Drip.")), more=", tools: [writer]") as (client, _, author):
         seen, _ = await ask(client)
         assert author.requests == []
@@ -197,7 +194,7 @@ QUESTION = Ask(model="chat-model", messages=(), until=5.0, caller="alice", user=
 
 
 async def test_question_of_a_tool_has_caller_user_and_deadline_of_the_request(workspace: Workspace) -> None:
-    """A tool's question to a route has the caller, end user and deadline of the request, but not its chat id; `schema` is passed on."""
+    """A tool's question to a route has the request's caller, end user and deadline, but not its chat id."""
     del workspace
     asked: list[Ask] = []
 
@@ -238,7 +235,7 @@ async def test_answer_of_an_asked_route_above_max_answer_raises() -> None:
 
 
 async def test_asked_routes_answer_that_fails_midway_raises_its_error_in_the_tool() -> None:
-    """An answer that fails after its first text raises the failure's sentence in the tool that reads it."""
+    """An answer that fails after its first text raises an error with the failure's sentence in the tool that reads it."""
     pieces: list[str] = []
 
     async def take() -> None:

@@ -20,7 +20,7 @@ FILE = Path(__file__).parents[2] / "tools" / "calculate.py"
 
 @pytest.fixture(scope="module")
 def calculate() -> Callable[[str], str]:
-    """The function `calculate`, loaded from its file, because tools/ is not a package."""
+    """Return the function `calculate` of tools/calculate.py, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_calculate", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -138,7 +138,7 @@ VALUES = {
 
 @pytest.mark.parametrize("expression", VALUES)
 def test_calculate_returns_the_value_of_an_expression(calculate: Callable[[str], str], expression: str) -> None:
-    """An expression has its exact value if that ends within 40 digits or is a whole number, else the value to 15 digits."""
+    """The value of an expression is exact if it is a whole number or ends within 40 digits, and else rounded to 15 digits."""
     assert calculate(expression) == VALUES[expression]
 
 
@@ -238,7 +238,7 @@ HEAVY = (
 
 @pytest.mark.parametrize("expression", HEAVY, ids=lambda text: text[:20])
 def test_calculate_ends_a_heavy_expression_within_a_quarter_second(calculate: Callable[[str], str], expression: str) -> None:
-    """An expression chosen to be expensive is calculated or refused within 0.25 s of CPU time, with at most 1,001 characters."""
+    """An expression chosen to be expensive is refused, or has a value of at most 1,001 characters, within 0.25 s of CPU time."""
     began = time.thread_time()
     with suppress(ToolError):
         assert len(calculate(expression)) <= 1001
@@ -256,7 +256,7 @@ def test_calculate_ends_a_heavy_expression_within_a_quarter_second(calculate: Ca
 @example("max(" * 125)
 @example("\ud800")
 def test_calculate_gives_arbitrary_text_a_value_or_a_toolerror(calculate: Callable[[str], str], text: str) -> None:
-    """Arbitrary text is calculated, or raises ToolError and no other error, within a second."""
+    """Arbitrary text has a value or raises ToolError, and no other error, within 1 s of CPU time."""
     began = time.thread_time()
     with suppress(ToolError):
         assert len(calculate(text)) <= 1001
@@ -288,7 +288,7 @@ SUMS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(SUMS)
 def test_calculate_agrees_with_exact_fractions(calculate: Callable[[str], str], made: Sum) -> None:
-    """The value of an arbitrary expression equals that of exact fractions, or differs by at most 1e-14 of it if it had to be rounded."""
+    """The value of an arbitrary expression equals that of exact fractions; a rounded one differs by at most a factor of 1e-14."""
     expression, value = made
     told = Fraction(calculate(expression))
     if told != value:

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 22, 5, 5, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def clock() -> ModuleType:
-    """The module, loaded from its file, because tools/ is not a package."""
+    """Return the module tools/clock.py, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_clock", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -31,7 +31,7 @@ def clock() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def told(clock: ModuleType) -> Callable[[str], str]:
+def text_for(clock: ModuleType) -> Callable[[str], str]:
     """A function that returns the tool's text for a place at a fixed time, a Sunday in November."""
     return lambda place: clock._time(place, NOW)
 
@@ -67,9 +67,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_clock_accepts_cities_and_zones_in_any_case_and_without_accents(told: Callable[[str], str], place: str) -> None:
-    """A city or a time zone is found in any case, with spaces for underscores, without accents, and by Chinese names."""
-    assert told(place) == PLACES[place]
+def test_clock_accepts_cities_and_zones_in_any_case_and_without_accents(text_for: Callable[[str], str], place: str) -> None:
+    """A city or time zone is found in any letter case, with spaces for underscores, without accents, and by Chinese names."""
+    assert text_for(place) == PLACES[place]
 
 
 def test_clock_uses_the_utc_offset_of_the_date(clock: ModuleType) -> None:
@@ -81,32 +81,32 @@ def test_clock_uses_the_utc_offset_of_the_date(clock: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("place", ["", " ", "Atlantis", "../../etc/passwd", "/etc/localtime", "localtime", "Factory", "North", "Tokyo\0"])
-def test_clock_refuses_an_unknown_place_with_an_example(told: Callable[[str], str], place: str) -> None:
+def test_clock_refuses_an_unknown_place_with_an_example(text_for: Callable[[str], str], place: str) -> None:
     """A place that is not known, also a file path, raises ToolError with the example of a valid time zone."""
     with pytest.raises(ToolError, match=r"Give a time zone, such as Europe/Berlin\."):
-        told(place)
+        text_for(place)
 
 
 @given(st.text(max_size=200))
 @example("\ud800")
 @example("a" * 100_000)
-def test_clock_gives_arbitrary_text_a_time_or_a_toolerror(told: Callable[[str], str], place: str) -> None:
+def test_clock_gives_arbitrary_text_a_time_or_a_toolerror(text_for: Callable[[str], str], place: str) -> None:
     """Arbitrary text as a place gives a time, or raises ToolError and no other error."""
     try:
-        told(place)
+        text_for(place)
     except ToolError:
         return
 
 
-def test_clock_knows_every_time_zone_and_every_city_of_its_table(clock: ModuleType, told: Callable[[str], str]) -> None:
+def test_clock_knows_every_time_zone_and_every_city_of_its_table(clock: ModuleType, text_for: Callable[[str], str]) -> None:
     """Each available time zone, and each city of the tool's table, gives the time of the right zone."""
     zones = available_timezones() - clock.NO_PLACES
     assert set(clock.CITIES) <= zones
     for zone in zones:
-        assert f", {zone}, UTC" in told(zone)
+        assert f", {zone}, UTC" in text_for(zone)
     for zone, cities in clock.CITIES.items():
         for city in cities:
-            assert f", {zone}, UTC" in told(city)
+            assert f", {zone}, UTC" in text_for(city)
 
 
 def test_clock_tool_returns_the_current_time(clock: ModuleType) -> None:

@@ -26,7 +26,7 @@ NOW = {"temperature_2m": 25.2, "relative_humidity_2m": 40, "wind_speed_10m": 8.4
 
 @pytest.fixture(scope="module")
 def weather() -> ModuleType:
-    """The module, loaded from its file, because tools/ is not a package."""
+    """Return the module tools/weather.py, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_weather", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -103,7 +103,7 @@ SKIES = {
 
 @pytest.mark.parametrize("sky", SKIES)
 async def test_weather_sentence_has_a_word_for_the_code_and_whole_numbers(weather: ModuleType, sky: str) -> None:
-    """The weather code becomes a word, by day or by night, and the figures are rounded to whole numbers."""
+    """The returned sentence has a word for the weather code, by day or by night, and whole numbers."""
     changed, told = SKIES[sky]
     async with service(current={"current": NOW | changed}) as fake:
         assert await weather._weather("Beijing", fake.base, fake.base, 5) == f"Beijing weather: {told}"
@@ -114,14 +114,14 @@ async def test_weather_sentence_has_a_word_for_the_code_and_whole_numbers(weathe
     [("北京", "zh"), ("東京タワー", "ja"), ("서울", "ko"), ("Москва", "ru"), ("القاهرة", "ar"), ("São Paulo", "en"), ("A&count=99", "en")],
 )
 async def test_weather_search_uses_the_language_of_the_city_name(weather: ModuleType, city: str, language: str) -> None:
-    """The search has the language that belongs to the script of the city's name, and that name as one query value."""
+    """The search asks in the language that fits the script of the city's name, such as `zh` for 北京."""
     async with service() as fake:
         await weather._weather(city, fake.base, fake.base, 5)
     assert fake.asked["/v1/search"] == {"name": city, "count": "20", "language": language, "format": "json"}
 
 
 async def test_weather_takes_the_most_populous_place_of_the_exact_name(weather: ModuleType) -> None:
-    """The most populous place of the exact name is taken, not a larger one of another name."""
+    """Of the places found, the most populous one with the searched name is taken, not a larger one with another name."""
     village = {"name": "北京", "latitude": 30.7, "longitude": 108.6}
     capital = {"name": "北京市", "latitude": 39.9, "longitude": 116.4, "population": 18960744}
     other = {"name": "北京路街道", "latitude": 1.0, "longitude": 1.0, "population": 99999999}
@@ -214,7 +214,7 @@ async def test_weather_deadline_covers_search_and_forecast_together(weather: Mod
 
 
 async def test_weather_does_not_follow_a_redirect(weather: ModuleType) -> None:
-    """A redirect of the search is not followed."""
+    """A redirect of the search to another address is not followed."""
     async with service() as fake:
         fake.answers["/v1/search"] = redirect()
         await weather._weather("Beijing", fake.base, fake.base, 5)

@@ -116,7 +116,7 @@ NAMED = st.binary(max_size=40)
 
 
 def asks(headers: list[tuple[bytes, bytes]], query: bytes = b"", peer: str = "10.0.0.9") -> Request:
-    """Return a request with these headers."""
+    """Return an HTTP request object with these headers, query and peer address."""
 
     async def receive() -> Any:
         raise AssertionError
@@ -164,7 +164,7 @@ def headers_of_requests(parent: bytes, name: bytes, kept: bytes, query: bytes) -
 
 @cache
 def known() -> Known:
-    """Return the callers of one API key, which no generated input can match."""
+    """Return an authenticator that knows one API key, which no generated input can match."""
     return Known(Keys({"alice": ApiKey(hash=hashed(new()))}, lambda: datetime.now(UTC)), None)
 
 

@@ -33,7 +33,7 @@ SSE = st.lists(
 
 @given(chopped(SSE))
 def server_sent_events(pieces: list[bytes]) -> None:
-    """Check that the SSE parser finds the same events whatever the split of the bytes."""
+    """Check that the SSE parser finds the same events in bytes fed in pieces, at once, and one by one."""
     chunked, at_once, one_by_one = sse.Events(), sse.Events(), sse.Events()
     data = b"".join(pieces)
     expected = (at_once.feed(data) if data else []) + at_once.end()
@@ -93,7 +93,7 @@ FRAMES = st.lists(CHUNK.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) |
 def answers_of_the_openai_wire(frames: list[bytes]) -> None:
     """Check that an OpenAI stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
-    _heard(speech, openai.ChatReader("a", speech), frames)
+    _check_frames(speech, openai.ChatReader("a", speech), frames)
 
 
 ANTHROPIC_DELTA = st.fixed_dictionaries(
@@ -146,7 +146,7 @@ ANTHROPIC: Made = st.fixed_dictionaries(
 def answers_of_anthropic(frames: list[bytes]) -> None:
     """Check that an Anthropic stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
-    _heard(speech, anthropic.MessageReader("a", speech), frames)
+    _check_frames(speech, anthropic.MessageReader("a", speech), frames)
 
 
 PIECE: Made = st.fixed_dictionaries(
@@ -204,7 +204,7 @@ GOOGLE: Made = st.fixed_dictionaries(
 def answers_of_gemini(frames: list[bytes]) -> None:
     """Check that a Gemini stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
-    _heard(speech, gemini_reader.GeminiReader("a", speech), frames)
+    _check_frames(speech, gemini_reader.GeminiReader("a", speech), frames)
 
 
 MESSAGE: Made = st.fixed_dictionaries(
@@ -231,10 +231,10 @@ def answers_without_a_stream(data: bytes) -> None:
             events = list(speech.end())
         except TargetError:
             continue
-        _told(events)
+        _check_events(events)
 
 
-def _heard(speech: Speech, reader: http.AnswerReader, frames: list[bytes]) -> None:
+def _check_frames(speech: Speech, reader: http.AnswerReader, frames: list[bytes]) -> None:
     events: list[Event] = []
     for data in frames:
         framed = b"data: " + data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"
@@ -244,13 +244,13 @@ def _heard(speech: Speech, reader: http.AnswerReader, frames: list[bytes]) -> No
             break
     with contextlib.suppress(TargetError):
         events += speech.end()
-    _told(events)
+    _check_events(events)
 
 
 PROVIDERS = (TargetConfig(model=Name("openai/x")), TargetConfig(model=Name("anthropic/x")), TargetConfig(model=Name("gemini/x")))
 
 
-def _told(events: list[Event]) -> None:
+def _check_events(events: list[Event]) -> None:
     """Check that events keep their order, can be written on every wire, and can be encoded and decoded."""
     order = Order()
     said: list[Event] = [order.see(Start("a", "m")), *(order.see(event) for event in events)]

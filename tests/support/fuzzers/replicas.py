@@ -153,7 +153,7 @@ def _admin() -> Operations:
 
 @given(st.tuples(LINE, st.sampled_from([b"\n", b"", b"\nmore"])).map(b"".join))
 def words_between_workers(data: bytes) -> None:
-    """Check that a worker answers any bytes of a sibling with a JSON object or nothing, and accepts only JSON objects as answers."""
+    """Check that a worker answers any bytes of another worker with a JSON object or nothing, and accepts only JSON objects as answers."""
     admin, faults = _admin(), list[Any]()
 
     async def speak() -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tests.conftest import Answered
-from tests.support.upstream import ANSWER, Anthropic, Dialect, Fault, Google, OpenAI, Said, well
+from tests.support.upstream import ANSWER, Anthropic, Dialect, FakeModel, Fault, Google, OpenAI, well
 from tests.system.faults.models import model
 
 PATIENT = {"connect": "600s", "first_token": "600s", "idle": "600s", "tool": "600s", "total": "1200s"}
@@ -68,7 +68,7 @@ class Outcome:
         return [value for each, value in self.lines if each == code]
 
     def truncated(self, text: str) -> bool:
-        """Return whether the answer finished as if it were complete, although its text is not `text`."""
+        """Return whether the answer claims to be complete although its text is not `text`."""
         return self.answer.status == 200 and self.reason in ("stop", "unknown", "other") and self.text != text
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class Row:
     timeout: Mapping[str, str] = field(default_factory=lambda: PATIENT)
     route: Mapping[str, object] = field(default_factory=dict[str, object])
     windows: tuple[int, int] | None = None
-    said: Said = field(default_factory=model)
+    said: FakeModel = field(default_factory=model)
     text: str = ANSWER
     behind: Fault = well
     """The behaviour of the target behind it; by default it answers."""
@@ -126,7 +126,7 @@ class Case:
 
     @property
     def check(self) -> Check:
-        """Return the check of its outcome."""
+        """Return the row's check for this case: `spare` if a spare target is to answer, else `alone`."""
         check = self.row.spare if self.company == "spare" else self.row.alone
         assert check is not None
         return check

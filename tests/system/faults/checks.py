@@ -7,7 +7,7 @@ from tests.support.promises import hold
 from tests.system.faults.case import Case, Check, Outcome
 
 
-def whole(outcome: Outcome, case: "Case") -> None:
+def complete(outcome: Outcome, case: "Case") -> None:
     """Expect the complete answer, once, and the finish reason `stop`."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.text == case.row.text
@@ -23,7 +23,7 @@ def nothing_to_add(outcome: Outcome, case: "Case") -> None:
 
 def counted(outcome: Outcome, case: "Case") -> None:
     """Expect the complete answer with the tokens that the provider counted."""
-    whole(outcome, case)
+    complete(outcome, case)
     rounds = 1 if case.kind == "text" else 2
     assert outcome.lines[-1][1]["usage"] == {"promptTokens": 11 * rounds, "completionTokens": 3 * rounds}
 
@@ -40,7 +40,7 @@ def refused(status: int, code: str, *, wait: range | None = None) -> Check:
 
 
 def unasked(check: Check) -> Check:
-    """Expect this outcome, and that target b was not asked."""
+    """Expect this outcome without any request to target b."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
@@ -49,8 +49,8 @@ def unasked(check: Check) -> Check:
     return checked
 
 
-def told(outcome: Outcome, case: "Case") -> None:
-    """Expect a stream under status 200 with the finish reason `error`, whose text is a beginning of the answer or empty."""
+def error_in_stream(outcome: Outcome, case: "Case") -> None:
+    """Expect status 200 and a stream with the finish reason `error`, whose text is empty or a beginning of the answer."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.reason == "error"
     assert case.row.text.startswith(outcome.text)
@@ -59,7 +59,7 @@ def told(outcome: Outcome, case: "Case") -> None:
 def failed(outcome: Outcome, case: "Case") -> None:
     """Expect one error: a status of 500 or more, or an error in the stream."""
     if outcome.answer.status == 200:
-        told(outcome, case)
+        error_in_stream(outcome, case)
     else:
         assert outcome.answer.status >= 500
 
@@ -108,7 +108,7 @@ def result(pattern: str, *, error: bool = True) -> Check:
     """Expect one tool result that matches the pattern, and then the answer. `error`: whether the result is marked as an error."""
 
     def check(outcome: Outcome, case: "Case") -> None:
-        whole(outcome, case)
+        complete(outcome, case)
         (one,) = outcome.of("a")
         assert one.get("isError", False) is error
         assert re.search(pattern, str(one["result"])[:400])
@@ -131,7 +131,7 @@ def each_result(pattern: str, count: int) -> Check:
 
 
 def turning(check: Check, most: float) -> Check:
-    """Expect this outcome, and an event loop that kept turning and was not blocked for more than `most` seconds."""
+    """Expect this outcome, and an event loop that was never blocked for more than `most` seconds and turned five times or more."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
@@ -167,6 +167,6 @@ MOST_AHEAD = 30_000_000
 
 
 def bounded(outcome: Outcome, case: "Case") -> None:
-    """Expect the complete answer, of which fewer than MOST_AHEAD bytes were taken from the provider while the client did not read."""
-    whole(outcome, case)
+    """Expect the complete answer, with under MOST_AHEAD bytes taken from the provider while the client read nothing."""
+    complete(outcome, case)
     assert outcome.ahead < MOST_AHEAD

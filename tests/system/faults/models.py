@@ -4,20 +4,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.upstream import ANSWER, WORDS, Anthropic, Call, Dialect, Google, Honest, Said, pieces
+from tests.support.upstream import ANSWER, WORDS, Anthropic, Call, Dialect, FakeModel, Google, Honest, pieces
 
 KEY = "sk-key-canary"
 BEIJING: Call = ("call_1", "get_weather", '{"location": "北京"}')
 ROME: Call = ("call_2", "get_weather", '{"location": "Rome"}')
 
 
-def model(*calls: Call, text: str = ANSWER, rounds: int = 1, size: int = 5) -> Said:
+def model(*calls: Call, text: str = ANSWER, rounds: int = 1, size: int = 5) -> FakeModel:
     """Return a model that makes these calls in its first `rounds` rounds with tools, and then says `text`, or the rest of it."""
 
     def said(wire: Dialect, body: Mapping[str, Any]) -> Honest:
         if body.get("tools") and wire.rounds(body) < rounds:
             return wire.calls(*(calls or (BEIJING,)), size=size)
-        return wire.text(pieces(text[len(wire.said(body) or "") :]))
+        return wire.text(pieces(text[len(wire.partial_answer(body) or "") :]))
 
     return said
 
@@ -31,8 +31,8 @@ def flood(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
     return wire.text(pieces(FLOOD, 250_000))
 
 
-def badly(*calls: Call, places: tuple[int, ...] = (), size: int = 5) -> Said:
-    """Return a model that makes these calls, with indices `places` and arguments in pieces of `size` characters, and then answers."""
+def badly(*calls: Call, places: tuple[int, ...] = (), size: int = 5) -> FakeModel:
+    """Return a model that makes these calls, with indexes `places` and arguments in pieces of `size` characters, and then answers."""
 
     def said(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
         return wire.text(pieces(ANSWER)) if wire.rounds(asked) else wire.calls(*calls, places=places, size=size)
@@ -60,7 +60,7 @@ def the_same(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
     return wire.calls((f"call_{wire.rounds(asked)}", *BEIJING[1:]))
 
 
-def tool(name: str) -> Said:
+def tool(name: str) -> FakeModel:
     """Return a model that calls this tool once."""
     return model(("call_1", name, "{}"))
 

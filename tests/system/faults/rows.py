@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
-from tests.support.upstream import WORDS, Fault, Said, well
+from tests.support.upstream import WORDS, FakeModel, Fault, well
 from tests.system.faults.case import KINDS, LANES, PATIENT, Check, Lane, Row
 from tests.system.faults.checks import (
     bounded,
+    complete,
     counted,
     each_result,
     either,
@@ -23,7 +24,6 @@ from tests.system.faults.checks import (
     steps,
     turning,
     unasked,
-    whole,
 )
 from tests.system.faults.models import BEIJING, FLOOD, ROME, badly, flood, for_ever, model, named_again, nested, the_same, tool
 from tests.system.faults.upstream_faults import (
@@ -91,20 +91,20 @@ HTML = f"<html><body>{WORDS}</body></html>"
 def rows() -> Iterator[Row]:
     """Yield the rows, in the order of their numbers."""
     for place, name in (("refused", "a port where nobody listens"), ("unknown", "a name that there is not")):
-        yield Row(1, name, place, whole, None, 1, route={"retry": {}})
+        yield Row(1, name, place, complete, None, 1, route={"retry": {}})
         yield Row(1, name, place, None, DOWN, 2)
-    yield Row(2, "a black hole", "hole", whole, SILENT, 1, 1.2, **QUICK)
-    yield Row(3, "https where http is spoken", "plain", whole, DOWN, 1)
-    yield Row(3, "a certificate signed by nobody", "secure", whole, DOWN, 1)
+    yield Row(2, "a black hole", "hole", complete, SILENT, 1, 1.2, **QUICK)
+    yield Row(3, "https where http is spoken", "plain", complete, DOWN, 1)
+    yield Row(3, "a certificate signed by nobody", "secure", complete, DOWN, 1)
     yield from limits()
     for code in (500, 502, 503, 529):
-        yield Row(5, f"status {code}", status(code), whole, DOWN, 2)
-    yield Row(5, "status 503 once", once(status(503)), whole, whole, 2)
+        yield Row(5, f"status {code}", status(code), complete, DOWN, 2)
+    yield Row(5, "status 503 once", once(status(503)), complete, complete, 2)
     for code in (400, 422):
-        yield Row(6, f"status {code}", status(code), whole, DOWN, 1)
+        yield Row(6, f"status {code}", status(code), complete, DOWN, 1)
     long = status(400, "prompt is too long: maximum context length is 8000 tokens.", "context_length_exceeded")
     too_long = unasked(refused(400, "context_too_long"))
-    yield Row(6, "too long, a larger window behind", long, whole, too_long, 1, windows=(8_000, 100_000))
+    yield Row(6, "too long, a larger window behind", long, complete, too_long, 1, windows=(8_000, 100_000))
     yield Row(6, "too long, no larger window behind", long, too_long, None, 1, windows=(8_000, 8_000))
     blocked = status(400, "Output blocked by content filtering policy", "content_filter")
     told_so = unasked(refused(400, "content_filter"))
@@ -112,25 +112,25 @@ def rows() -> Iterator[Row]:
     yield Row(6, "a content filter's finish reason", filtered, told_so, told_so, 1)
     yield Row(6, "a content filter in mid-answer", filtered_later, unasked(reason("content-filter")), reason("content-filter"))
     for code in (401, 403):
-        yield Row(7, f"status {code} that repeats the key", status(code, "Incorrect API key provided:"), whole, DOWN, 1)
-    yield Row(8, "status 404", status(404, "The model `fake` does not exist"), whole, DOWN, 1)
-    yield Row(9, "200 with HTML", body(HTML, "text/html"), whole, DOWN, 2)
-    yield Row(9, "200 with HTML that claims to be a stream", body(HTML, "text/event-stream"), whole, DOWN, 2)
-    yield Row(9, "200 with a JSON error", error_body, whole, DOWN, 2)
-    yield Row(9, "200 with JSON of another kind", body('{"ok": true}'), whole, DOWN, 2)
-    yield Row(9, "an error as the first event", error_first, whole, DOWN, 2)
-    yield Row(10, "no headers, ever", silence, whole, SILENT, 1, 2, **QUICK)
-    yield Row(10, "headers, then silence", headers_only, whole, SILENT, 1, 2, **QUICK)
-    yield Row(10, "headers, then only signs of life", comments_only, whole, SILENT, 1, 2, **QUICK)
+        yield Row(7, f"status {code} that repeats the key", status(code, "Incorrect API key provided:"), complete, DOWN, 1)
+    yield Row(8, "status 404", status(404, "The model `fake` does not exist"), complete, DOWN, 1)
+    yield Row(9, "200 with HTML", body(HTML, "text/html"), complete, DOWN, 2)
+    yield Row(9, "200 with HTML that claims to be a stream", body(HTML, "text/event-stream"), complete, DOWN, 2)
+    yield Row(9, "200 with a JSON error", error_body, complete, DOWN, 2)
+    yield Row(9, "200 with JSON of another kind", body('{"ok": true}'), complete, DOWN, 2)
+    yield Row(9, "an error as the first event", error_first, complete, DOWN, 2)
+    yield Row(10, "no headers, ever", silence, complete, SILENT, 1, 2, **QUICK)
+    yield Row(10, "headers, then silence", headers_only, complete, SILENT, 1, 2, **QUICK)
+    yield Row(10, "headers, then only signs of life", comments_only, complete, SILENT, 1, 2, **QUICK)
     for code in (301, 302, 307):
-        yield Row(11, f"redirect {code}", redirect(code), whole, DOWN, 1)
-    yield Row(12, "200 and an end without an answer", done_only, whole, DOWN, 2)
-    yield Row(12, "200 and an empty body", nothing, whole, DOWN, 2)
-    yield Row(12, "200 and a good end without a word", wordless, whole, DOWN, 2, kinds=("text",))
+        yield Row(11, f"redirect {code}", redirect(code), complete, DOWN, 1)
+    yield Row(12, "200 and an end without an answer", done_only, complete, DOWN, 2)
+    yield Row(12, "200 and an empty body", nothing, complete, DOWN, 2)
+    yield Row(12, "200 and a good end without a word", wordless, complete, DOWN, 2, kinds=("text",))
     unsigned: tuple[Lane, ...] = ("openai", "anthropic", "litellm")
     yield Row(12, "a good end without a word, after a result", wordless, nothing_to_add, DOWN, kinds=("tools",), lanes=unsigned, text="")
     # A call that is signed stays with the target that signed it: the first one is not asked again.
-    yield Row(12, "a good end without a word, before a signed call", wordless, whole, DOWN, kinds=("tools",), lanes=("gemini",))
+    yield Row(12, "a good end without a word, before a signed call", wordless, complete, DOWN, kinds=("tools",), lanes=("gemini",))
     yield from breaks()
     yield from oddities()
     yield from tricks()
@@ -153,39 +153,39 @@ def limits() -> Iterator[Row]:
         check = refused(503, "overloaded", wait=wait)
         kinds = KINDS if name in ("", "a day") else KINDS[:1]
         fault = status(429, retry_after=told)
-        yield Row(4, f"429, Retry-After {name or 'missing'}", fault, whole, check, 2 if wait is None else 1, kinds=kinds)
+        yield Row(4, f"429, Retry-After {name or 'missing'}", fault, complete, check, 2 if wait is None else 1, kinds=kinds)
     patient = {"retry": {"attempts": 2, "backoff": "1ms..5s"}}
-    yield Row(4, "429 once, a wait that fits", once(status(429, retry_after="1")), whole, whole, 2, 2, 1, route=patient)
+    yield Row(4, "429 once, a wait that fits", once(status(429, retry_after="1")), complete, complete, 2, 2, 1, route=patient)
     short = {**PATIENT, "total": "4s"}
-    yield Row(4, "429, a wait beyond the deadline", status(429, retry_after="6"), whole, None, 1, 2, timeout=short, route=patient)
+    yield Row(4, "429, a wait beyond the deadline", status(429, retry_after="6"), complete, None, 1, 2, timeout=short, route=patient)
 
 
 def breaks() -> Iterator[Row]:
     """Yield rows 13 and 14: answers that break off or stall."""
-    yield Row(13, "RST in mid-answer", reset, whole, failed)
-    yield Row(13, "FIN inside the body", cut, whole, failed)
-    yield Row(13, "FIN at the end of the body", closed, whole, failed)
-    yield Row(13, "a body that ends in mid-answer", ended, whole, failed)
-    yield Row(13, "FIN inside a frame", torn, whole, failed)
+    yield Row(13, "RST in mid-answer", reset, complete, failed)
+    yield Row(13, "FIN inside the body", cut, complete, failed)
+    yield Row(13, "FIN at the end of the body", closed, complete, failed)
+    yield Row(13, "a body that ends in mid-answer", ended, complete, failed)
+    yield Row(13, "FIN inside a frame", torn, complete, failed)
     # Through LiteLLM the connection says nothing of it, and falls silent.
-    yield Row(13, "garbage instead of HTTP in mid-answer", garbled, whole, failed, seconds=4, **QUICK)
-    yield Row(13, "garbage instead of events in mid-answer", unreadable, whole, failed)
-    yield Row(13, "garbage instead of gzip in mid-answer", damaged, whole, failed)
-    yield Row(13, "an error in mid-answer", error_later, whole, failed)
-    yield Row(13, "RST, and the next refuses a prefill", reset, whole, None, behind=no_prefill)
-    yield Row(13, "RST, and the next begins anew", reset, whole, None, behind=anew)
+    yield Row(13, "garbage instead of HTTP in mid-answer", garbled, complete, failed, seconds=4, **QUICK)
+    yield Row(13, "garbage instead of events in mid-answer", unreadable, complete, failed)
+    yield Row(13, "garbage instead of gzip in mid-answer", damaged, complete, failed)
+    yield Row(13, "an error in mid-answer", error_later, complete, failed)
+    yield Row(13, "RST, and the next refuses a prefill", reset, complete, None, behind=no_prefill)
+    yield Row(13, "RST, and the next begins anew", reset, complete, None, behind=anew)
     yield Row(13, "a finish reason without a mark of the end", no_done, counted, counted, 1)
     endless = {**PATIENT, "first_token": ENDLESS, "idle": ENDLESS, "total": ENDLESS}
     yield Row(13, "a finish reason, then silence", no_done_held, None, counted, 1, 2, timeout=endless, kinds=("text",), heavy=True)
-    yield Row(13, "a finish reason, then RST", no_done_reset, whole, whole, 1)
-    yield Row(14, "a stall in mid-answer", stall, whole, failed, seconds=4, **QUICK)
-    yield Row(14, "only signs of life in mid-answer", stall_alive, whole, failed, seconds=4, **QUICK)
+    yield Row(13, "a finish reason, then RST", no_done_reset, complete, complete, 1)
+    yield Row(14, "a stall in mid-answer", stall, complete, failed, seconds=4, **QUICK)
+    yield Row(14, "only signs of life in mid-answer", stall_alive, complete, failed, seconds=4, **QUICK)
 
 
 def oddities() -> Iterator[Row]:
     """Yield rows 15 to 20: unusual but valid streams, and answers that are too fast or endless."""
 
-    def odd(number: int, name: str, fault: Fault, check: Check = whole, tries: int | None = 1) -> Row:
+    def odd(number: int, name: str, fault: Fault, check: Check = complete, tries: int | None = 1) -> Row:
         return Row(number, name, fault, None, check, tries)
 
     yield odd(15, "one byte per write", byte_by_byte)
@@ -197,9 +197,9 @@ def oddities() -> Iterator[Row]:
     yield odd(16, "other fields", between(b"id: 5\nretry: 10\n\n"))
     yield odd(16, "CRLF", joined(lambda text: text.replace(b"\n", b"\r\n")))
     yield odd(16, "a byte-order mark", framed(marked))
-    yield Row(16, "a line of 12 MB", giant_line, whole, either(whole, failed), kinds=("text",), heavy=True)
+    yield Row(16, "a line of 12 MB", giant_line, complete, either(complete, failed), kinds=("text",), heavy=True)
     yield odd(17, "a finish reason twice", framed(finishes_twice))
-    yield odd(17, "an end without a finish reason", framed(no_reason), either(whole, reason("unknown"), failed), None)
+    yield odd(17, "an end without a finish reason", framed(no_reason), either(complete, reason("unknown"), failed), None)
     yield odd(17, "the count alone, first and last", framed(count_alone))
     null = {"content": None, "role": None, "tool_calls": None, "refusal": None}
     choice = {"index": 0, "delta": null, "finish_reason": None}
@@ -216,7 +216,7 @@ def oddities() -> Iterator[Row]:
 def tricks() -> Iterator[Row]:
     """Yield rows 21 to 27: malformed tool calls, and tools that fail, hang, compute or return too much."""
 
-    def trick(number: int, name: str, said: Said, check: Check, **more: Any) -> Row:
+    def trick(number: int, name: str, said: FakeModel, check: Check, **more: Any) -> Row:
         return Row(number, name, well, None, check, None, kinds=("tools",), said=said, **more)
 
     both = ran({"location": "北京"}, {"location": "Rome"})
@@ -227,7 +227,7 @@ def tricks() -> Iterator[Row]:
     yield trick(21, "one id for both", badly(BEIJING, ("call_1", *ROME[1:])), both)
     yield trick(21, "id and name in every piece", named_again, ran({"location": "北京"}))
 
-    def given(arguments: str) -> Said:
+    def given(arguments: str) -> FakeModel:
         return model(("call_1", "get_weather", arguments), size=max(5, len(arguments) // 100))
 
     yield trick(22, "arguments that are no JSON", given('{"location": "Ro'), result("Invalid arguments"))
@@ -241,7 +241,7 @@ def tricks() -> Iterator[Row]:
     depths = badly(*((f"call_{depth}", "get_weather", nested(depth)) for depth in range(900, 1_000)), size=5_000)
     yield trick(22, "arguments 900 to 999 levels deep", depths, each_result("Invalid arguments", 100), heavy=True)
     large = model(("call_1", "get_weather", json.dumps({"location": "x" * 2_000_000})), size=50_000)
-    yield Row(22, "arguments of 2 MB", largely(large), whole, failed, kinds=("tools",), heavy=True)
+    yield Row(22, "arguments of 2 MB", largely(large), complete, failed, kinds=("tools",), heavy=True)
     yield trick(23, "a tool that there is not", model(("call_1", "no_such_tool", "{}")), result("There is no tool"))
     yield trick(24, "a tool that raises", tool("raises"), result(r"^The tool failed\.$"))
     yield trick(24, "a result that is no JSON", tool("no_json"), result("not JSON"))

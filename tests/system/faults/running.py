@@ -77,7 +77,7 @@ class Log(logging.Handler):
         self.unforeseen: dict[str, list[str]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record."""
+        """Keep the line of a record, and by route the attempts of an access record and an unexpected error."""
         line = JsonLines().format(record)
         self.lines.append(line)
         fields: dict[str, Any] = getattr(record, "fields", {})

@@ -9,7 +9,7 @@ from tests.system.faults.running import Table
 
 @pytest.mark.parametrize("case", cases("openai"))
 def test_fault_of_openai_ends_in_the_outcome_of_its_row(table: Table, case: Case) -> None:
-    """A fault ends in the outcome of its table row, in time, without a truncated answer that looks complete and without a leak."""
+    """Each fault of the table ends, through the OpenAI lane, in time with the outcome of its row, without leak or silent truncation."""
     judge(table, case)
 
 

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Callable
 
-from tests.support.upstream import ANSWER, WORDS, Anthropic, Exchange, Fault, Said, pieces, well
+from tests.support.upstream import ANSWER, WORDS, Anthropic, Exchange, FakeModel, Fault, pieces, well
 
 
 def status(code: int, message: str = "no", kind: str = "error", **headers: str) -> Fault:
@@ -14,7 +14,7 @@ def status(code: int, message: str = "no", kind: str = "error", **headers: str) 
 
     async def fault(exchange: Exchange) -> None:
         body = exchange.wire.error(code, f"{message} {exchange.key} {WORDS}", kind)
-        await exchange.whole(code, json.dumps(body).encode(), **headers)
+        await exchange.respond(code, json.dumps(body).encode(), **headers)
 
     return fault
 
@@ -32,7 +32,7 @@ def body(text: str, content_type: str = "application/json") -> Fault:
     """Return a fault: this body with status 200."""
 
     async def fault(exchange: Exchange) -> None:
-        await exchange.whole(200, text.encode(), content_type)
+        await exchange.respond(200, text.encode(), content_type)
 
     return fault
 
@@ -41,14 +41,14 @@ def redirect(code: int) -> Fault:
     """Return a fault: a redirect to an upstream that would answer."""
 
     async def fault(exchange: Exchange) -> None:
-        await exchange.whole(code, b"", location=f"{exchange.trap}/chat/completions")
+        await exchange.respond(code, b"", location=f"{exchange.trap}/chat/completions")
 
     return fault
 
 
 async def error_body(exchange: Exchange) -> None:
     """Send an error as one JSON body with status 200."""
-    await exchange.whole(200, json.dumps(exchange.wire.error(503, f"{WORDS} {exchange.key}", "")).encode())
+    await exchange.respond(200, json.dumps(exchange.wire.error(503, f"{WORDS} {exchange.key}", "")).encode())
 
 
 async def error_first(exchange: Exchange) -> None:
@@ -267,7 +267,7 @@ def data_frame(value: object) -> bytes:
 
 
 def marked(exchange: Exchange) -> list[bytes]:
-    """Return the frames in one piece, after a byte-order mark and without idle frames before the first one that matters."""
+    """Return the frames as one piece with a byte-order mark before it, without the first frames that carry nothing."""
     idle = 0 if exchange.honest.calls else 2 if isinstance(exchange.wire, Anthropic) else 1
     return [b"\xef\xbb\xbf" + b"".join(exchange.honest.frames[idle:])]
 
@@ -326,8 +326,8 @@ async def anew(exchange: Exchange) -> None:
     await exchange.end()
 
 
-def largely(said: Said) -> Fault:
-    """Return a fault: what this model sends, in place of a healthy call of tools; text answers are healthy."""
+def largely(said: FakeModel) -> Fault:
+    """Return a fault: the output of this model in place of a healthy tool call; answers of text stay healthy."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.head()
