@@ -33,7 +33,7 @@ def create_app(routes: str | PathLike[str] | None = None) -> Edge:
 
 @cache
 def _app() -> Edge:
-    """Return the application for `router.asgi:app`, made once, with its log on stderr. An invalid configuration ends the process."""
+    """Return the application for `router.asgi:app`, made at the first call; its log goes to stderr. An invalid configuration exits."""
     to_stderr()
     try:
         made = create_app()

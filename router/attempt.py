@@ -1,14 +1,16 @@
 """An attempt at one target, as it appears in the request's record, the response headers and the events."""
 
+from itertools import chain
+
 from router.usage import Meter, Usage
-from router.value import PartlyCompared, replace
+from router.value import Mutable, PartlyCompared, field, replace
 
 
 class Attempt(PartlyCompared, frozen=True):
     """An attempt at one target: its outcome (`ok`, an error category, or LET_GO) and duration in seconds.
 
     first: seconds until the first word; None without one
-    wait: seconds for which the target or its breaker wants no request; None if neither is known
+    wait: seconds until the provider (Retry-After) or the breaker takes a request again; None if neither is known
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how it was asked for the form of the answer, as `Start.output`; for the log of this process only
@@ -38,11 +40,25 @@ class Attempt(PartlyCompared, frozen=True):
 
     @property
     def settled(self) -> "Attempt":
-        """The attempt without its meter. If the meter holds the final usage, that replaces `usage`, and `estimate` becomes None."""
+        """A copy without the meter. If the meter holds the final usage, that replaces `usage`, and `estimate` becomes None."""
         if self.meter is None:
             return self
         counted = self.meter.usage if self.meter.final else None
         return replace(self, usage=counted or self.usage, estimate=None if counted else self.estimate, meter=None)
+
+
+class Trail(Mutable):
+    """The attempts of one request: an `Ask` carries it, failover appends each attempt when it ends, and the request's record reads it.
+
+    calls: the attempts of each model call, in order, with those of answers that a tool asked for (`Attempt.route`)
+    """
+
+    calls: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts so far."""
+        return tuple(chain.from_iterable(self.calls))
 
 
 LET_GO = ""

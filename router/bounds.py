@@ -10,12 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of a number; None means no bound.
-
-    least: the least value, included
-    most: the greatest value, included
-    above: a lower bound that is itself excluded
-    """
+    """The bounds of a number; None means no bound. `least` and `most` are included, `above` is not."""
 
     least: float | None = None
     most: float | None = None
@@ -40,7 +35,7 @@ class Bounds:
         return {**handler(source), **{name: value for name, value in named.items() if value is not None}}
 
     def __str__(self) -> str:
-        """Return the bounds as the end of a sentence: `from 1 to 10`, `at least 1`, `above 0, and 9 at most`."""
+        """Return the bounds as words after "must be": `from 1 to 10`, `at least 1`, `above 0, and 9 at most`."""
         if self.least is not None and self.most is not None:
             return f"from {_plain(self.least)} to {_plain(self.most)}"
         least = f"at least {_plain(self.least)}" if self.least is not None else f"above {_plain(self.above or 0)}"

@@ -26,7 +26,7 @@ overtake: the slowest follower is removed (`Overtaken`) once another has read ev
 
 
 def weight(event: Event) -> int:
-    """Return the approximate memory of an event in bytes."""
+    """Return the approximate bytes of memory that an event takes."""
     match event:
         case Text(text) | Thought(text) | ToolInput(_, _, text):
             return FRAME + 2 * len(text)
@@ -37,7 +37,7 @@ def weight(event: Event) -> int:
 
 
 class Broadcast:
-    """The buffer of one answer and the positions of its followers.
+    """A running answer: the buffer of its events, and the position of each follower.
 
     bound: approximate bytes above which `take` and `flush` drop events, drop a follower or wait; `put` alone never checks it
     rule: the choice between waiting and dropping a follower
@@ -47,13 +47,13 @@ class Broadcast:
         self.size = 0
         """Bytes in the buffer, roughly."""
         self.complete = True
-        """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once it exceeded its bound."""
+        """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once over its bound."""
         self.finished = False
         """True once a Finish or Failure was put."""
         self.over = False
         """True once no more events will come, as the owner of the answer sets it, for the log of the answer."""
         self.news: Callable[[], None] | None = None
-        """Called whenever its followers are woken, and when it waits for room."""
+        """Called whenever the followers are woken, and when the source waits for room; None for no call."""
         self.task: asyncio.Task[None] | None = None
         self._bound = bound
         self._rule = rule
@@ -65,9 +65,9 @@ class Broadcast:
         self._waiting: list[asyncio.Future[None]] = []
         """Futures of followers that have read everything and wait for more."""
         self._full: asyncio.Future[None] | None = None
-        """Completed once there may be room; set while the answer waits for it."""
-        self._untold = 0
-        """Bytes put since the followers were woken."""
+        """Future that is completed once there may be room; None unless the source waits for that."""
+        self._unpublished = 0
+        """Bytes put since the followers were last woken."""
         self._stopped = False
 
     # Its source.
@@ -81,13 +81,13 @@ class Broadcast:
         self.task.add_done_callback(self._done)
 
     async def take(self, events: Events) -> None:
-        """Read events from a source until it ends, publish each to the followers, and wait while the buffer is full."""
+        """Publish the events of a source to the followers until it ends. While the buffer exceeds its bound, do as `flush` does."""
         since = 0
         async with aclosing(events):
             async for event in events:
                 self.put(event)
-                since += self._untold
-                self._tell()
+                since += self._unpublished
+                self._wake()
                 if self.size > self._bound:
                     await self._fit()
                 if since > TURN:
@@ -106,7 +106,7 @@ class Broadcast:
             case _:
                 taken = weight(event)
         self.size += taken
-        self._untold += taken
+        self._unpublished += taken
 
     def _finish(self) -> None:
         """Record that the answer has its last event."""
@@ -114,14 +114,14 @@ class Broadcast:
 
     async def flush(self) -> None:
         """Wake the followers, and bring the buffer within its bound: drop events, drop a follower, or wait, as the rule says."""
-        self._tell()
+        self._wake()
         if self.size > self._bound:
             await self._fit()
 
     async def _fit(self) -> None:
         """Drop events that every follower has read, until the buffer is within its bound.
 
-        If no event can be dropped, remove the slowest follower (`overtake`) or wait for a follower to read.
+        If there are none, remove the slowest follower (`overtake`) or wait for a follower to read.
         """
         while self.size > self._bound:
             end = self._first + len(self._events)
@@ -142,12 +142,12 @@ class Broadcast:
                 self._full = None
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tell()
+        self._wake()
         if not task.cancelled():
             task.exception()  # it is raised to the followers
 
-    def _tell(self) -> None:
-        self._untold = 0
+    def _wake(self) -> None:
+        self._unpublished = 0
         if self.news is not None:
             self.news()
         waiting, self._waiting = self._waiting, []
@@ -164,13 +164,13 @@ class Broadcast:
 
     @property
     def begun(self) -> bool:
-        """True once an event was put."""
+        """True once the first event was put."""
         return self._first > 0 or bool(self._events)
 
     @property
     def full(self) -> bool:
         """True if `flush` is due: over 64 KiB came since the followers were woken, or the buffer exceeds its bound."""
-        return self._untold > TURN or self.size > self._bound
+        return self._unpublished > TURN or self.size > self._bound
 
     @property
     def open(self) -> bool:
@@ -180,7 +180,7 @@ class Broadcast:
 
     @property
     def left(self) -> bool:
-        """True if the answer has no followers and its task has ended; False if it was never started."""
+        """True if there is no follower and the task has ended; False if it was never started."""
         return not self._at and self.task is not None and self.task.done()
 
     @property
@@ -189,7 +189,7 @@ class Broadcast:
         return len(self._at)
 
     def since(self, number: int) -> tuple[int, list[Event]]:
-        """Return (number of the first event returned, events), starting at this number or at the oldest event in the buffer."""
+        """Return (number of the first returned event, events): those from `number` on; fewer if the buffer begins later."""
         first = max(number, self._first)
         return first, self._events[first - self._first :]
 
@@ -237,7 +237,7 @@ class Broadcast:
             self._full.set_result(None)
 
     async def _left(self) -> None:
-        """Cancel an unfinished answer's task if the last follower has left, and wait until it has ended."""
+        """Cancel the task of an unfinished answer without followers, and wait until it has ended. Else do nothing."""
         if not self._at and not self.finished and self.task is not None and not self.task.done():
             self._stopped = True
             self.task.cancel()

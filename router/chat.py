@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from router.attempt import Attempt
+from router.attempt import Trail
 from router.params import Params
 from router.usage import tokens_in_all
 from router.value import PartlyCompared, Value, field, replace
@@ -30,7 +30,7 @@ def repaired(text: str) -> str:
 
 
 def mended(value: Json) -> Json:
-    """Return the value with `repaired` applied to every text and key in it."""
+    """Return a JSON value with `repaired` applied to every text and key in it."""
     match value:
         case str():
             return repaired(value)
@@ -43,16 +43,14 @@ def mended(value: Json) -> Json:
 
 
 def finite(text: str) -> float:
-    """Return the float of a JSON number (a `parse_float` for `json.loads`).
-    Raises ValueError if it is infinite, since JSON cannot represent that.
-    """
+    """Return the float of a JSON number, as `parse_float` of `json.loads`. Raises ValueError if it is infinite (`1e999`)."""
     if math.isinf(number := float(text)):
         raise ValueError(text)
     return number
 
 
 def no_constant(word: str) -> None:
-    """Raise ValueError for `NaN` and `Infinity`, which JSON does not have (a `parse_constant` for `json.loads`)."""
+    """Raise ValueError, as `parse_constant` of `json.loads`, which calls it for `NaN` and `Infinity`."""
     raise ValueError(word)
 
 
@@ -60,7 +58,7 @@ CONTAINERS = (dict, list)
 
 
 def deeper(value: Any, depth: int) -> bool:
-    """Return whether a list or dict has more than `depth` levels, itself included. Not recursive: Python's own limit is near 1,000."""
+    """Return whether nested lists and dicts have more than `depth` levels, the outermost included. Does not recurse."""
     level: list[dict[str, Any] | list[Any]] = [value]
     for _ in range(depth):
         inner: list[dict[str, Any] | list[Any]] = []
@@ -75,15 +73,15 @@ def deeper(value: Any, depth: int) -> bool:
 
 
 def separators(data: bytes) -> int:
-    """Return the number of commas and opening brackets in JSON, those inside of texts included: at least the number of values minus one."""
+    """Return the number of commas and opening brackets in JSON text, inside of strings too. The number of values is at most one more."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def crowded(data: bytes, most: int) -> bool:
-    """Return whether JSON holds more than `most` values; an empty list or object counts as two.
+    """Return whether JSON text holds more than `most` values; an empty list or object counts as two.
 
-    The JSON is not parsed: a parser holds the interpreter's lock until it is done (0.4 s for 1 MiB of lists).
-    These few passes over the bytes release it in between. Invalid JSON is counted up to its first mistake, where a parser stops.
+    The JSON is not parsed: a parser holds the interpreter's lock until it is done (0.4 s for 1 MiB of lists); these passes release it.
+    Invalid JSON is counted up to its first mistake.
     """
     if separators(data) < most:
         return False
@@ -123,7 +121,7 @@ class Call(Value, frozen=True):
 
 
 class Result(Value, frozen=True):
-    """The result of a tool for the call of this id. `files`: the files that the tool showed beside it."""
+    """The result of the tool call with this id. `files`: the files that the tool returned with it."""
 
     call_id: str
     name: str
@@ -133,7 +131,7 @@ class Result(Value, frozen=True):
 
     @property
     def text(self) -> str:
-        """The result as the text that a model reads: a text as it is, any other value as JSON."""
+        """The result as the text that a model reads: a str as it is, any other value as JSON."""
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -141,7 +139,6 @@ Detail = Literal["low", "high", "original"]
 """The detail with which a model looks at an image, in the words of OpenAI's API."""
 FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
-
 
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of an audio media type → its format, if that has another name."""
@@ -173,13 +170,13 @@ class File(Value, frozen=True):
 
     @property
     def audio_format(self) -> str:
-        """The format of audio, as OpenAI's APIs name it: wav, mp3, or the subtype of its media type."""
+        """The audio format, as OpenAI's APIs name it: wav, mp3, m4a, or the subtype of the media type."""
         subtype = self.kind.partition("/")[2].removeprefix("x-").removeprefix("vnd.")
         return AUDIO_FORMATS.get(subtype, subtype)
 
     @property
     def encoded(self) -> str:
-        """The data of a data: URL in base64; percent-encoded data is converted. Only for files that are not `remote`."""
+        """The content of a data: URL in base64. Only for files that are not `remote`."""
         head, _, data = self.url.partition(",")
         return data if head.lower().endswith(";base64") else base64.b64encode(unquote_to_bytes(data)).decode()
 
@@ -187,8 +184,8 @@ class File(Value, frozen=True):
 class ReasoningState(Value, frozen=True):
     """Opaque state of a model's reasoning, which its provider needs back with the tool results of the same turn.
 
-    It is returned to the target that issued it and to no other. It is never sent to a client. It is an event of the answer and also
-    a part of the assistant message that the next request repeats.
+    It is sent to the target that issued it alone, and never to a client. It is both an event of the answer and a part of the assistant
+    message that the next request repeats.
 
     issuer: the target and its model, as `issued_by` names them; empty for state that the client sent back, which every target
         of the same form may receive
@@ -204,7 +201,7 @@ class ReasoningState(Value, frozen=True):
 
 
 def issued_by(target: str, model: str) -> str:
-    """Return the issuer of a target's reasoning state, made of target and model: another model of the target is another issuer."""
+    """Return the `issuer` of reasoning state: target and model, since a target's next model cannot use the state of its last."""
     return f"{target}={model}"
 
 
@@ -213,9 +210,9 @@ Part = str | File | Call | Result | ReasoningState
 
 
 class Message(Value, frozen=True):
-    """A message of the conversation, sent under a `role`.
+    """A message of the conversation. `role`: its sender; `name`: the participant's name.
 
-    Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages. `name`: the participant's name.
+    Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages.
     """
 
     role: Role
@@ -224,7 +221,7 @@ class Message(Value, frozen=True):
 
     @property
     def text(self) -> str:
-        """The text parts of the message, joined without a separator; parts of all other kinds are left out."""
+        """The text parts of the message, joined without a separator; other parts are left out."""
         return "".join([part for part in self.parts if isinstance(part, str)])
 
     @property
@@ -238,7 +235,7 @@ class Message(Value, frozen=True):
         return tuple([part for part in self.parts if isinstance(part, Result)])
 
     def states(self, issuer: str) -> tuple[ReasoningState, ...]:
-        """Return the reasoning state to send to this issuer: its own, or if the message holds none of its own, the client's."""
+        """Return the message's reasoning state for this issuer: that which it issued; if there is none, that which the client sent back."""
         states = [part for part in self.parts if isinstance(part, ReasoningState)]
         own = tuple(state for state in states if state.issuer == issuer)
         return own or tuple(state for state in states if not state.issuer)
@@ -254,7 +251,7 @@ class ToolSpec(Value, frozen=True):
 
 
 class Choice(Value, frozen=True):
-    """The model's freedom to call tools: as it decides (`auto`), not at all, at least one, or a named one (`name`)."""
+    """The model's freedom to call tools: as it decides (`auto`), not at all (`none`), at least one (`required`), or `name` (`named`)."""
 
     kind: Literal["auto", "none", "required", "named"] = "auto"
     name: str = ""
@@ -264,9 +261,9 @@ AUTO = Choice()
 
 
 class OutputFormat(Value, frozen=True):
-    """The required form of an answer's text: only JSON.
+    """The required form of an answer: its text is JSON.
 
-    schema: the JSON schema that the text must match, checked by `router.output`; None allows any JSON object
+    schema: the JSON schema that the JSON must match, checked by `router.output`; None allows any JSON object
     name: the name of the schema, as OpenAI's API takes one: letters, digits, _ and -, 64 at most
     description: the purpose of the schema, for the model
     """
@@ -277,10 +274,10 @@ class OutputFormat(Value, frozen=True):
 
 
 class CacheControl(Value, frozen=True):
-    """The caller's limits on caching (RFC 9111, of a request).
+    """The request's limits on the cache (RFC 9111).
 
     max_age: seconds; an older cached answer is not used, and with 0 none is
-    store: true if the answer may be cached
+    store: True if the answer may be cached
     """
 
     max_age: float = math.inf
@@ -291,8 +288,9 @@ ANY_AGE = CacheControl()
 
 
 def owner(caller: str, user: str) -> str:
-    """Return the name under which data of this caller and end user is stored or counted; without a user, the caller's id.
-    Two pairs never have the same name: the first space ends the caller's id, in which a space is written as `%20`, and `%` as `%25`.
+    """Return the name under which the data of a caller and end user is stored and counted; without a user, the caller's id, escaped.
+
+    Two pairs never have the same name: a space ends the caller's id, in which a space is written as `%20`, and `%` as `%25`.
     """
     escaped = caller.replace("%", "%25").replace(" ", "%20")
     return f"{escaped} {user}" if user else escaped
@@ -322,7 +320,7 @@ InducedFault = Literal["cut", "stall", "429", "garbage"]
 class Ask(PartlyCompared, frozen=True, kw_only=True):
     """A question: its route, the conversation, the granted tools and the sampling parameters."""
 
-    BESIDE = frozenset({"circumstances", "tried"})
+    BESIDE = frozenset({"circumstances", "trail"})
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
@@ -359,12 +357,12 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     """Indexes, from 0, of the entries in the route's `targets` whose condition holds; None where the route has no conditions."""
     fault: InducedFault | None = None
     """The induced fault of the target that is asked first; None without one. No template sees it."""
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """The attempts of each model call so far, for code that ends the answer early and gets no event with them."""
+    trail: Trail = field(default_factory=Trail)
+    """Collects the attempts at targets. All copies of a question share it."""
 
     @property
     def owner(self) -> str:
-        """The name under which data of this caller and end user is stored and counted, as the function `owner` makes it."""
+        """The name under which the data of this caller and end user is stored and counted; see the function `owner`."""
         return owner(self.caller, self.user)
 
     @property
@@ -378,7 +376,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def text_alone(self) -> bool:
-        """True if the conversation is only text: no tool message, file, call, result or reasoning state."""
+        """True if every part of the conversation is text, and no message has the role `tool`."""
         for message in self.messages:
             if message.role == "tool":
                 return False
@@ -389,7 +387,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """The length of the conversation in characters, without its files."""
+        """The characters of the conversation, without its files."""
         size = 0
         for message in self.messages:  # twice for each model call
             for part in message.parts:
@@ -398,7 +396,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def tokens(self) -> int:
-        """The estimated tokens of the conversation, the tools and the answer's schema, without files."""
+        """The estimated tokens of the conversation (without files), the tools' definitions and the answer's schema."""
         texts = (_text(part) for message in self.messages for part in message.parts)
         tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
         schema = self.output and self.output.schema
@@ -406,7 +404,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def shows(self) -> frozenset[FileSort]:
-        """The sorts of files in the conversation, tool results included: an answering model must be able to read each of them."""
+        """The sorts of files in the conversation, tool results included: the answering model must read each of them."""
         found = set[FileSort]()
         for message in self.messages:  # 0.2 µs a message, for each model call
             for part in message.parts:
@@ -418,7 +416,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def holder(self) -> str:
-        """The target that issued the reasoning state of the last tool calls in this turn; empty without such state."""
+        """The name of the target that issued the reasoning state of this turn's last tool calls; empty without such state."""
         for message in reversed(self.messages):
             if message.role == "user":
                 return ""

@@ -31,6 +31,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
+from router.jsontext import writer
 from router.usage import Tier
 from router.value import names
 
@@ -43,15 +44,15 @@ TIER_NAMES: tuple[str, ...] = get_args(Tier)
 
 
 class UnreadableEvents(ValueError):
-    """Bytes that are not events, or that another release wrote."""
+    """The error of bytes that are not events, or that another release wrote."""
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
-_dumps_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=dict).encode
+_dumps = writer(dict, ascii_only=False, separators=(",", ":"))
+_dumps_ascii = writer(dict, separators=(",", ":"))
 
 
 def packed(value: object) -> bytes:
-    """Return a JSON value as bytes; a lone surrogate in it is kept as an escape."""
+    """Return a JSON value as UTF-8; with a lone surrogate in it, as ASCII with escapes."""
     try:
         return _dumps(value).encode()
     except UnicodeEncodeError:
@@ -59,7 +60,7 @@ def packed(value: object) -> bytes:
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """Return the events as bytes, without the fields that are meant for this process alone (`BESIDE` of Start, Attempt and Finish)."""
+    """Return events as bytes, without the fields for this process alone (`BESIDE` of Start, Attempt and Finish)."""
     return packed([VERSION, *(_plain(event) for event in events)])
 
 

@@ -17,10 +17,9 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import chain
 from typing import cast
 
-from router.attempt import Attempt
+from router.attempt import LET_GO, Attempt
 from router.chat import Ask, CacheControl, File, Message
 from router.config.declaration import Declaration, TargetConfig
 from router.config.drills import Drill
@@ -57,7 +56,8 @@ PLAYED: dict[str, Callable[[str], TargetError]] = {
 class Drilled:
     """The result of a drill.
 
-    faults: differences from the expectation; empty if it passed
+    place: the drill's position in its file; None if unknown
+    faults: differences from the expectation, as sentences; empty if it passed
     tried: the attempts at the last question, each as `target outcome`
     seconds: virtual seconds that the answer to the last question took
     """
@@ -69,7 +69,7 @@ class Drilled:
     seconds: float
 
     def complaint(self, file: str) -> Complaint:
-        """Return a failed drill as a complaint about the configuration. `file`: its file, if the drill's own place is unknown."""
+        """Return a failed drill as a complaint, at its place, or at line 1 of `file` if that is unknown."""
         tried = f" (tried: {', '.join(self.tried)})" if self.tried else ""
         return Complaint(self.place or Place(file, 1, 1), f"the drill `{self.name}` fails: {'; '.join(self.faults)}{tried}")
 
@@ -95,7 +95,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled]:
-    """Run the drills of a configuration, or only those of the given names, on an event loop of its own.
+    """Run the drills of a configuration, or only those named, on an event loop of its own. Return the result of each, in their order.
 
     Names that no drill has are ignored. Raises ConfigError if the configuration cannot be built.
     """
@@ -105,8 +105,8 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
 
 
 @dataclass(slots=True)
-class _Came:
-    """The outcome of one drilled question. `error`: the code of its error; empty if it was answered."""
+class _Outcome:
+    """The outcome of one question of a drill. `error`: the code of its error, empty if it was answered; `seconds`: of virtual time."""
 
     events: list[Event]
     error: str = ""
@@ -134,7 +134,7 @@ async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drille
 
 
 class Stage:
-    """The connections and loaded tools that all drills share, one drill after the other."""
+    """The connections and loaded tools that the drills of one run share."""
 
     def __init__(self) -> None:
         self._connections = Connections()
@@ -142,10 +142,7 @@ class Stage:
 
     @contextmanager
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
-        """Build the one route of this declaration with simulated targets; yield it and discard the build afterwards.
-
-        given: target → its faults, attempt by attempt; all other targets answer
-        """
+        """Build this declaration with simulated targets, yield its only route, then discard the build. `given`: target → its faults."""
         clock = asyncio.get_running_loop().time
         ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
         generation = build(declaration, Carryover(self._connections), ground)
@@ -156,9 +153,7 @@ class Stage:
 
 
 def _alone(declaration: Declaration, drill: Drill) -> Declaration:
-    """Return a declaration with only the drilled route and its pipeline, tools and targets, optional targets included.
-    The digest differs from the serving configuration's, which may have the same text.
-    """
+    """Return a declaration, with a digest of its own, of only the drilled route and its pipeline, tools and targets, optional ones too."""
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
     # The seed of chance decides which target of a pool comes first, not the words of the question.
@@ -172,16 +167,16 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
 
 
 async def _run(route: Compiled, drill: Drill, unbroken: str) -> Drilled:
-    came = _Came([])
+    came = _Outcome([])
     for number in range(drill.ask.times):
         if number and drill.ask.every:
             await asyncio.sleep(drill.ask.every)
         came = await _ask(route, drill)
-    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, unbroken)), _said(came.tried), round(came.seconds, 3))
+    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, unbroken)), _tries(came.tried), round(came.seconds, 3))
 
 
 def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
-    """Return a function that opens targets as declared, but with simulated answers. `given`: target → its faults; all others answer."""
+    """Return a replacement for `open_target` whose targets give simulated answers. `given`: target → its faults; all others answer."""
 
     def opened(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned) -> Target:
         try:
@@ -199,7 +194,7 @@ def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
 
 
 def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections], Split]:
-    """Return a function that makes a target's simulated embeddings, with one call per question. `given`: target → its faults."""
+    """Return a function that gives a target's Split, with one simulated call per question. `given`: target → its faults."""
 
     def split(name: str, _declared: TargetConfig, _connect: float, _connections: Connections) -> Split:
         call = _embedded(name, given.get(name) or (Fault("ok"),))
@@ -216,10 +211,7 @@ class _Faults:
         self._left = [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def next(self) -> Fault:
-        """Wait until the next attempt's answer begins, and return its fault. Raises TargetError if the fault prevents the answer.
-
-        The fault `silent` waits for FOREVER seconds.
-        """
+        """Return the next attempt's fault after its delay (FOREVER for `silent`). Raises TargetError if the fault allows no answer."""
         fault = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         await asyncio.sleep(fault.after)
         if fault.status is not None:
@@ -266,18 +258,18 @@ def _played(name: str, model: str, given: Sequence[Fault]) -> Answer:
 
 
 def _rest(ask: Ask) -> str:
-    """Return the text left to answer: all of it, or the part after another target's beginning."""
+    """Return the simulated words that are left to say: all, or those after the beginning that another target said."""
     said = next((message.text for message in reversed(ask.messages) if message.role == "assistant"), "")
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
 
-async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Came:
-    """Ask once for the embedding of the drill's text."""
+async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Outcome:
+    """Ask once for the embedding of the drill's text, and return the outcome."""
     clock = asyncio.get_running_loop().time
     began = clock()
     total = route.declared.timeout.total
     embed = Embed(model=route.name, inputs=(drill.ask.text,), until=began + total)
-    came = _Came([])
+    came = _Outcome([])
     try:
         async with asyncio.timeout(total):
             await embedder(embed)
@@ -285,13 +277,13 @@ async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill)
         came.error = TimedOut.code
     except RouterError as error:
         came.error = error.code
-    came.tried = tuple(chain.from_iterable(embed.tried))
+    came.tried = embed.trail.attempts
     came.seconds = clock() - began
     return came
 
 
-async def _ask(route: Compiled, drill: Drill) -> _Came:
-    """Ask the drill's question once."""
+async def _ask(route: Compiled, drill: Drill) -> _Outcome:
+    """Ask the drill's question once, and return the outcome."""
     if route.embed is not None:
         return await _ask_for_embeddings(route.embed, route, drill)
     clock = asyncio.get_running_loop().time
@@ -302,26 +294,25 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
     asked = (Message("user", (said, *([PICTURE] if drill.ask.image else []))),)
     here = drill.ask.circumstances
     ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE, circumstances=here)
-    came, order = _Came([]), Order()
+    came, order = _Outcome([]), Order()
     try:
         async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:
             async for event in events:
                 came.events.append(order.see(event))
-                if isinstance(event, Start | Finish | Failure):
-                    came.tried = event.attempts or came.tried
         order.end()
     except TimeoutError:
         came.error = TimedOut.code
     except RouterError as error:
-        came.error, came.tried = error.code, error.attempts
+        came.error = error.code
+    came.tried = tuple(one for one in ask.trail.attempts if one.outcome != LET_GO)
     if came.events and isinstance(last := came.events[-1], Failure):
         came.error = last.code
     came.seconds = clock() - began
     return came
 
 
-def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
-    """Return the differences between the outcome and the drill's expectation."""
+def _faults(drill: Drill, came: _Outcome, unbroken: str) -> list[str]:
+    """Return the differences between outcome and expectation, as sentences. `unbroken`: the text of the answer without faults."""
     expect, found = drill.expect, list[str]()
 
     def compare(words: str, expected: object, got: object) -> None:
@@ -333,7 +324,7 @@ def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
     elif not came.error and came.text != unbroken:
         found.append(f"the answer is not whole: {came.text!r}")
     compare("served by", expect.served_by, (came.tried or (LOST,))[-1].target)
-    compare("tried", expect.tried and list(expect.tried), list(_said(came.tried)))
+    compare("tried", expect.tried and list(expect.tried), list(_tries(came.tried)))
     compare("events", expect.events and list(expect.events), _kinds(came.events))
     finish = came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none"
     compare("finish", expect.finish, finish)
@@ -344,11 +335,11 @@ def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
     return found
 
 
-def _said(tried: Sequence[Attempt]) -> tuple[str, ...]:
+def _tries(tried: Sequence[Attempt]) -> tuple[str, ...]:
     return tuple(f"{attempt.target} {attempt.outcome}" for attempt in tried)
 
 
 def _kinds(events: Sequence[Event]) -> list[str]:
-    """Return the class names of events; consecutive events of one class count once."""
+    """Return the class names of events, in order; consecutive events of one class count once."""
     kinds = [type(event).__name__ for event in events]
     return [kind for number, kind in enumerate(kinds) if number == 0 or kinds[number - 1] != kind]

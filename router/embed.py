@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-from router.attempt import Attempt
+from router.attempt import Trail
 from router.chat import Json, JsonObject, owner
 from router.usage import Usage, tokens_in
 
@@ -31,9 +31,8 @@ class Embed:
     inputs: texts, or lists of tokens of the model's own
     dimensions: how many numbers each embedding must have; None leaves that to the model
     fields: the body's other fields
-    caller, user: as in an `Ask`
+    caller, user, trail: as in an `Ask`
     until: time after which no client waits for the answer any more, by `time.monotonic`
-    tried: as in an `Ask`: the attempts, for the request's record
     """
 
     model: str
@@ -43,11 +42,11 @@ class Embed:
     caller: str = ""
     user: str = ""
     until: float = math.inf
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False)
+    trail: Trail = field(default_factory=Trail, compare=False)
 
     @property
     def owner(self) -> str:
-        """The name under which the question is counted: caller and user."""
+        """The name under which the question is counted; see the function `owner`."""
         return owner(self.caller, self.user)
 
 
@@ -59,10 +58,10 @@ def tokens_of(inputs: Sequence[str | tuple[int, ...]]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EmbedCall(Generic[R]):
-    """A provider call, of which a question may take several.
+    """A provider call, of which a question for embeddings may take several.
 
-    call: makes the call; returns the result and the usage that the provider reported, or None. Raises TargetError without a result
-    tokens: estimates the tokens of its input
+    call: makes the call; returns (result, usage that the provider reported, or None). Raises TargetError without a result
+    tokens: returns the estimated tokens of its input
     """
 
     call: Callable[[], Awaitable[tuple[R, Usage | None]]]

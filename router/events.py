@@ -38,12 +38,14 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 
 
 class Start(PartlyCompared, frozen=True):
-    """The start of a model call: the target that answers from here on, and the attempts before it.
+    """The start of a model call: the target and its model that answer from here on.
 
+    attempts: those of this model call so far, for a request that shares the answer; the request's own `Trail` has all
+    used: usage of the model call before this one; None if there was none, or its provider did not report it
+    cache: the source of the answer
+    age: seconds since a cached answer was made; None for one that is being made
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how the target was asked for the form of the answer, for failover and the log of this process
-    used: usage of the model call before this one; None if there was none, or its provider did not report it
-    age: seconds since a cached answer was made; None for one that is being made
     meter: receives this call's usage from here on, for failover only
     """
 
@@ -91,7 +93,7 @@ class Produced(Value, frozen=True):
 
 
 class ToolInput(Value, frozen=True):
-    """A piece of a tool call's arguments, while they stream. The complete arguments come in the ToolCall."""
+    """A piece of a tool call's arguments (`part`), while the model writes them. The complete arguments come in the ToolCall."""
 
     call_id: str
     name: str
@@ -120,7 +122,7 @@ class ToolProgress(Value, frozen=True):
 
 
 class ToolResult(Value, frozen=True):
-    """The result of a tool call, which the model reads next. `is_error`: true if it is a sentence on why the call failed."""
+    """The result of a tool call, which the model reads next. `is_error`: True if it is a sentence on why the call failed."""
 
     call_id: str
     name: str
@@ -129,7 +131,7 @@ class ToolResult(Value, frozen=True):
 
 
 class Approval(Value, frozen=True):
-    """A request to the user to allow a call, which does not run before.
+    """A request to the user to allow a tool call, which does not run before.
 
     approval_id: signed; the client sends it back with the decision
     """
@@ -140,7 +142,7 @@ class Approval(Value, frozen=True):
 
 
 class LateResult(PartlyCompared, frozen=True):
-    """The result of a call of an earlier answer, which the user has since allowed. `seconds`: the run time of the tool."""
+    """The result of a tool call of an earlier answer, which the user has since allowed. `seconds`: the run time of the tool."""
 
     BESIDE = frozenset({"seconds"})
     call_id: str
@@ -159,7 +161,8 @@ class Finish(PartlyCompared, frozen=True):
     """The end of a complete answer.
 
     usage: the sum over its model calls; None if no provider reported it
-    cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
+    attempts: those of all its model calls, for another replica that shares the answer; the request's own `Trail` has them
+    cache: the source of the answer; with one of FREE, the usage is not charged to this request
     model: the provider's name of the model of this call; it has no influence on the answer
     """
 
@@ -177,7 +180,11 @@ class Finish(PartlyCompared, frozen=True):
 
 
 class Failure(Value, frozen=True):
-    """The end of an answer that broke off after its start. `public`: a sentence that is safe to show."""
+    """The end of an answer that broke off after its start.
+
+    public: a sentence that is safe to show
+    attempts: as in a Finish
+    """
 
     code: str
     public: str
@@ -212,9 +219,9 @@ Step = Callable[[Answer], Answer]
 
 
 class FastPath(Protocol):
-    """A shortcut for text and thoughts, from a provider read to the client, past the generators between them.
+    """A shortcut for text and thoughts, from a provider's connection to the client, past the generators between them.
 
-    A generator that has just yielded words need not be resumed for the next ones: they may be taken here, as long as only words come.
+    After a generator has yielded words, the next words may be taken here instead of resuming it, until something else comes.
     """
 
     def wait(self) -> asyncio.Future[None] | None:
@@ -227,7 +234,7 @@ class FastPath(Protocol):
 
 
 class EventStream(AsyncGenerator[Event, None]):
-    """The events of a generator that has a fast path. `fast` returns the path; None if the generator must be resumed."""
+    """The events of a generator that has a fast path. `fast`: returns the path; None if the generator must be resumed."""
 
     def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
         self.generator = events
@@ -261,25 +268,28 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path through one step: that of the events which the step's generator loops over, with `words` applied.
+    """The fast path through one step: that of the events below it, with `words` applied.
 
     words: changes each batch of words on its way; None for a step that does not read words
     """
 
     def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
         self._words = words
-        self._below: Events | None = None
+        self._below: Callable[[], FastPath | None] | None = None
         self._path: FastPath
         self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
-        """Return the generator of these events, which the step's own loops over from now on."""
-        self._below = events
-        return generator_of(events)
+        """Set the events below the step, and return their generator for the step's loop."""
+        if not isinstance(events, EventStream):
+            self._below = None
+            return events
+        self._below = events.fast
+        return events.generator
 
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
-        path = None if self._below is None else fast_path(self._below)
+        path = None if self._below is None else self._below()
         if path is None or self._words is None:
             return path
         self._path, self.wait = path, path.wait
@@ -320,11 +330,11 @@ ORDER: dict[tuple[State, type[Event]], State] = {
 
 
 class Disorder(AssertionError):
-    """Events in a wrong order: a bug in the code that made them."""
+    """The error of events in a wrong order: a bug in the code that made them."""
 
 
 class Order:
-    """Checks the order of one answer's events. For tests and drills: it costs a lookup per event."""
+    """A checker of the order of one answer's events, for tests and drills."""
 
     def __init__(self) -> None:
         self._state: State = "idle"

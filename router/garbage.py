@@ -10,11 +10,10 @@ STEADY = (10_000, 10, 3)
 
 @contextmanager
 def uncollected() -> Generator[None, None, None]:
-    """Disable the garbage collector during the block, in which many long-lived objects are made.
+    """Keep the garbage collector off during the block, which makes many long-lived objects.
 
-    With 10,000 routes, collections would take half of the CPU of a load. Afterwards all objects are moved into the oldest generation.
-    So the next young collection does not visit them. In a process with the thresholds STEADY they stay where they are.
-    A collector that was off before stays off.
+    With 10,000 routes, collections would take half of a load's CPU. Afterwards all objects are moved into the oldest generation, which
+    young collections do not visit, unless the thresholds are STEADY. A collector that was off before stays off.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -41,7 +41,7 @@ MAX_TRIES = 32
 ON_LOOP_CHARS = 16 * 1024
 """Characters of an answer and its schema up to which they are checked on the event loop: usually 2 ms of work."""
 KEPT_SCHEMAS = 64
-"""Compiled schemas that are cached."""
+"""Most compiled schemas that are cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ BOUNDS = CheckBounds()
 
 
 class Overworked(Exception):
-    """A check that exceeds its bounds."""
+    """The error of a check that exceeds its bounds."""
 
 
 @dataclass(slots=True)
 class Work:
-    """The work of one check so far."""
+    """The work that one check may still do."""
 
     keywords: int
     """Keywords of the schema that may still be applied."""
@@ -89,7 +89,7 @@ class Checked:
     """The result of a check.
 
     text: the JSON, as the model wrote it, without the text around it; empty if there is none
-    wrong: sentences for the model about its faults, each with its place; empty without any
+    wrong: its faults as sentences for the model, each with its place; empty if it is valid
     rules: the broken keywords of the schema, for the log; `json` without any JSON, `bounds` if the check was given up
     """
 
@@ -105,7 +105,7 @@ class Checker:
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
-        """Return up to eight faults of a value: (keyword, sentence); none if it is valid.
+        """Return up to eight faults of a value as (keyword, sentence); empty if it is valid.
 
         Raises Overworked if the check exceeds its bounds, or cannot be completed (a number or a nesting beyond Python's).
         """
@@ -121,7 +121,7 @@ _turns = Turns()
 
 
 async def admitted(schema: JsonObject) -> None:
-    """Check in a thread, one schema after the other, that a schema is valid and within bounds. Raises Misfit otherwise."""
+    """Compile a schema in a thread, one schema after the other. Raises Misfit if it is invalid or beyond the bounds."""
     await _turns.take(lambda: compiled(schema), "schema")
 
 
@@ -175,7 +175,7 @@ NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "d
 
 
 def _schemas(schema: Json) -> Iterator[JsonObject]:
-    """Yield each schema within a schema, starting with itself."""
+    """Yield a schema and each schema within it."""
     todo: list[Json] = [schema]
     while todo:
         one = todo.pop()
@@ -246,7 +246,7 @@ def _pattern(pattern: str) -> Any:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a regular expression matches anywhere in a text. Raises Overworked if the search takes too long."""
+    """Return whether a regular expression matches somewhere in a text. Raises Overworked if the check's time for expressions is used up."""
     work, began = WORK.get(), perf_counter()
     try:
         found = _pattern(pattern).search(text, timeout=max(work.left, 1e-3), concurrent=True)
@@ -264,7 +264,7 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 @cache
 def _bounded(kind: Any) -> Any:
-    """Return one draft's validator class with its work counted. Keywords that run expressions or compare all pairs are replaced."""
+    """Return a subclass of a draft's validator that counts its work. Keywords that run expressions or compare all pairs are replaced."""
     jsonschema = importlib.import_module("jsonschema")
     error = jsonschema.ValidationError
 
@@ -308,7 +308,7 @@ def _bounded(kind: Any) -> Any:
 
 
 def _counted(check: Keyword, *, follows: bool) -> Keyword:
-    """Return a keyword's check with its work counted. `follows`: true if the keyword follows a reference."""
+    """Return a keyword's check that counts its work. `follows`: True if the keyword follows a reference."""
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         work = WORK.get()
@@ -328,7 +328,7 @@ def _counted(check: Keyword, *, follows: bool) -> Keyword:
 
 
 def _canonical(value: Json) -> str:
-    """Return a value as text, equal for equal JSON values: 1 and 1.0 have the same."""
+    """Return a value as text that is equal for equal JSON values, as 1 and 1.0 are."""
     return json.dumps(_plain(value), sort_keys=True)
 
 
@@ -345,9 +345,9 @@ def _plain(value: Json) -> Json:
 
 
 async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Return the JSON in a text and its faults. Large texts and schemas with patterns are checked in a thread.
+    """Return the JSON in a text and its faults. Large texts, and schemas with patterns, are checked in a thread.
 
-    A text of more characters than `bounds` allows is not searched: its only fault is that it is too long.
+    A text of more characters than `bounds` allows is not searched: its only fault is its length.
     """
     if len(text) > bounds.characters:
         return Checked("", (f"$: it is longer than {bounds.characters:,} characters",), ("bounds",))
@@ -373,7 +373,7 @@ def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Chec
 
 
 def begins(text: str, output: OutputFormat) -> bool:
-    """Return whether a text could be the start of the required JSON. The text must not be empty or start with white space."""
+    """Return whether a text's first character can begin the required JSON. The text must not be empty."""
     kind = "object" if output.schema is None else output.schema.get("type")
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 
@@ -390,7 +390,7 @@ def _complaints(value: Json, output: OutputFormat, bounds: CheckBounds) -> Seque
 
 
 def _found(text: str) -> list[tuple[str, Json]]:
-    """Return the JSON values in a text: the whole text, else the content of a code fence, else values between other words."""
+    """Return (text, value) of the JSON in a text: of the whole text, else of a code fence, else of each object and list between words."""
     for written in (text.strip(), *_fenced(text)):
         if (held := _loaded(written)) is not None:
             return [(written, held[0])]

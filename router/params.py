@@ -76,7 +76,7 @@ class Params:
             raise Misfit(f"logit_bias: each value must be {BIAS}", "logit_bias")
 
     def over(self, under: Self) -> Self:
-        """Return these parameters merged over others: those set here replace the others. Of two `max_tokens` the smaller is used."""
+        """Return the union of two sets of parameters. Those of `self` replace those of `under`; of two `max_tokens` the smaller counts."""
         if self is NO_PARAMS or not (given := self.given):
             return under
         chosen = {name: value for name, value in given.items() if name != "max_tokens" or under.max_tokens is None}

@@ -45,20 +45,20 @@ REFUSALS: dict[str, type[RouterError]] = {
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
-    """Return events as batches of a log, at most 32 events each. `first`: the number of the first event."""
+    """Return events as encoded batches of a log, at most 32 events each. `first`: the number of the first event."""
     return [
         Batch(first + at, first + at + len(some), encode(some)) for at in range(0, len(events), BATCH) if (some := events[at : at + BATCH])
     ]
 
 
 def ending(error: RouterError) -> str:
-    """Return the text under which a log stores an error: its code, and for Busy its Retry-After in seconds, if known: `overloaded 30.0`."""
+    """Return the text that a log stores for an error: its code, for Busy with its Retry-After in seconds, if known: `overloaded 30.0`."""
     seconds = error.retry_after if isinstance(error, Busy) else None
     return error.code if seconds is None else f"{error.code} {seconds}"
 
 
 def refusal(written: str) -> RouterError:
-    """Return the error that `ending` wrote. A code that this release does not know becomes Unanswered."""
+    """Return the error whose text `ending` made. A code that this release does not know becomes Unanswered."""
     code, _, seconds = written.partition(" ")
     if code != Busy.code:
         return REFUSALS.get(code, Unanswered)()

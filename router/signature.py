@@ -1,7 +1,7 @@
-"""Reads a typed function's signature: its parameters become fields with types, its docstring their documentation.
+"""Typed signatures as data: parameters become fields with shapes, the docstring their documentation.
 
-The result serves three purposes: the check and the JSON schema of a question's parameters, a step's options in YAML, and routes.yaml
-itself. A dataclass is read as a function, too: its constructor. Tools are read elsewhere, by router/toolbox/parameters.py.
+Used for the parameters of a question, the options of a step in YAML, and routes.yaml itself. A dataclass is read as a function, too:
+its constructor. Tools are read elsewhere, by router/toolbox/parameters.py.
 
     def greeting(city: str, times: int = 1) -> str:
         '''A greeting from a city.
@@ -17,6 +17,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from router.bounds import Bounds
@@ -43,8 +44,8 @@ class Spelled:
     """A string with a grammar of its own, such as a duration.
 
     read: returns the value of a text, or raises Misfit
-    write: returns the canonical text of a value, if the type has one
-    kind: the Python type that it is based on
+    write: returns the canonical text of a value; None if the type has none
+    kind: the Python type of the value
     numbers: least and greatest whole number that is also such a text, since YAML reads it as a number without quotes
     """
 
@@ -66,7 +67,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping from names to items of one shape."""
+    """A mapping from names to items of one shape. `key`: the form of the names; None if any name will do."""
 
     item: "Shape"
     key: Spelled | None = None
@@ -74,7 +75,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named field of a record."""
+    """A named field of a record. `doc`: its line of documentation; `default`: None for a required field."""
 
     name: str
     shape: "Shape"
@@ -88,7 +89,7 @@ class Record:
     """A mapping with known keys; `build(**values)` makes the value.
 
     name: the name of the function or dataclass
-    doc: its description, without the lines on parameters
+    doc: its docstring without the lines on parameters
     """
 
     name: str
@@ -108,7 +109,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """A choice of several shapes: the first that accepts the value is used."""
+    """A choice of several shapes: the first that accepts a value is used."""
 
     options: tuple["Shape", ...]
 
@@ -163,9 +164,11 @@ def shape_of(annotation: object) -> Shape:
     raise TypeError(f"{annotation!r} is not a type that JSON has")
 
 
+@cache
 def record_of(function: Callable[..., object]) -> Record:
-    """Return a function's parameters, or a dataclass's fields, as a record.
-    Keyword-only parameters of a function are left out: the builder supplies them.
+    """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
+    Each Record is made once: a load of a configuration needs all of them.
+
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
@@ -194,10 +197,7 @@ def _defaults(function: Callable[..., object]) -> dict[str, object]:
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
-    """Return a docstring as (description, parameter → its text).
-
-    A line `name: text` that names a parameter is not part of the description.
-    """
+    """Return (description, parameter → its text) of a function's docstring: a line `name: text` documents that parameter."""
     names = set(inspect.signature(function).parameters)
     said: list[str] = []
     docs: dict[str, str] = {}
@@ -211,7 +211,7 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 
 
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
-    """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name.
+    """Return the JSON schema of a shape. With `definitions`, the schemas of records are added there and referred to by name.
 
     Without `definitions` (as for a request body), records are written out, null stays a choice, and defaults are left out.
     """
@@ -244,7 +244,7 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
 
 
 def written(shape: Shape, value: object) -> object:
-    """Return a field's default as it would be written in YAML; None if it cannot be written as one value."""
+    """Return a default as the value that YAML would have for it (a duration as text, an empty list); None if it has no such form."""
     match shape:
         case Spelled():
             return shape.write(value) if shape.write is not None and value is not None else None
@@ -292,10 +292,9 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 
 
 def check(shape: Shape, value: object, path: str = "") -> object:
-    """Check a JSON value strictly against a shape and return the value that it stands for: `true` and `"5"` are not numbers.
-    Raises Misfit with the place.
+    """Return the value that a JSON value stands for in a shape. Raises Misfit, with `path` as its place, if it does not strictly fit.
 
-    path: the place of the value within the arguments, for the error; empty for the outermost value
+    `true` and `"5"` are not numbers. `path`: empty for the outermost value.
     """
     match shape:
         case Plain(kind, bounds):
@@ -329,10 +328,7 @@ def check(shape: Shape, value: object, path: str = "") -> object:
 
 
 def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
-    """Check a JSON object against a record and return the keyword arguments for its function, without parameters that are not given.
-
-    Raises Misfit with the place. `path`: the place of the object; empty for the outermost one.
-    """
+    """Return the keyword arguments that a JSON object gives for a record's function. Raises Misfit if it does not fit, below `path`."""
     given = _mapping(value, path)
     for name in given:
         if record.field(name) is None:

@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:
-    """Run the work in a new thread, wait for it, and return its value or raise its error.
-    StopIteration, and errors that are no Exception, are raised as RuntimeError with the error's name.
+    """Run blocking work in a new thread named `name`, wait for it, and return its value or raise its error.
 
+    StopIteration, and errors that are no Exception, are raised as RuntimeError with the error's class name.
     If the caller is cancelled, the thread runs on, and its result is dropped.
     """
     loop = asyncio.get_running_loop()
@@ -40,15 +40,13 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
 
 
 class Turns:
-    """Runs blocking work in a thread, one piece at a time. Made anywhere, used on one event loop.
-    At most one such thread competes with the event loop for the interpreter, unless a cancelled caller has left another running.
-    """
+    """A queue that runs blocking work in threads, one piece at a time. Made anywhere, used on one event loop."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def take(self, work: Callable[[], T], name: str) -> T:
-        """Wait for the turn, run the work in a thread, and return its value or raise its error. `name`: the name of the thread.
+        """Wait for the turn, run the work in a thread named `name`, and return its value or raise its error.
 
         If the caller is cancelled, its thread runs on, and the next piece of work begins beside it.
         """

@@ -66,12 +66,12 @@ class Usage(Value, frozen=True):
 
     @property
     def uncached(self) -> "Usage":
-        """The usage without a prompt cache: its cache counts are 0."""
+        """A copy with the counts of the prompt cache set to 0, so that all input has the usual price."""
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
 
 
 class Meter(Mutable):
-    """The usage of one model call so far, written by the lane that reads the answer and read by failover.
+    """The usage of one model call so far: written by the lane that reads the answer, read by failover.
 
     usage: the latest report; None while there is none
     final: True once that report is of the complete answer
@@ -87,11 +87,11 @@ class Meter(Mutable):
         return self._late is not None and not self._late.done()
 
     def wait(self) -> None:
-        """Note that a usage report may come after the end of the answer: `pending` becomes true. Returns at once."""
+        """Record that a usage report may come after the end of the answer: `pending` becomes true. Returns at once."""
         self._late = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
-        """Note that no more usage reports will come: `pending` becomes false, and `closed` returns."""
+        """Record that no usage report will come any more: `pending` becomes false, and `closed` returns."""
         if self._late is not None and not self._late.done():
             self._late.set_result(None)
 
@@ -103,7 +103,6 @@ class Meter(Mutable):
 
 WORDS = re.compile(r"[A-Za-z]+|[0-9]+|[!-/:-@\\[-`{-~]+|\n+|[^\x00-\x7f]+")
 """Runs that tokens rarely cross: letters, digits, signs, line ends, non-ASCII. A space belongs to the word after it."""
-
 
 MAX_READ = 64 * 1024
 """Characters of a text that are read, which takes 10 ms; a longer text is judged by samples."""
@@ -124,14 +123,14 @@ def tokens_in(text: str) -> int:
 
 
 def tokens_in_all(texts: Sequence[str]) -> int:
-    """Return the estimated tokens of several texts in bounded time: a long conversation is judged by samples."""
+    """Return the estimated tokens of several texts. Of more than 256 Ki characters in all, only samples are read."""
     if sum(map(len, texts)) <= MAX_READ_IN_ALL:
         return sum(map(tokens_in, texts))
     return _estimate("\n".join(texts), MAX_READ_IN_ALL, SAMPLES_IN_ALL)
 
 
 def _estimate(text: str, most: int, samples: int) -> int:
-    """Return the estimated tokens of a text, of which at most `most` characters are read, in `samples` pieces."""
+    """Return the estimated tokens of a text, of which at most `most` characters are read, in `samples` evenly spaced pieces."""
     if len(text) <= most:
         return math.ceil(sum(map(_tokens, WORDS.findall(text))))
     size = most // samples

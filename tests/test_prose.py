@@ -84,6 +84,7 @@ def _modules() -> list[tuple[Path, ast.Module]]:
     return _parsed(files)
 
 
+@cache
 def _modules_of_tests() -> list[tuple[Path, ast.Module]]:
     return _parsed(files_below(ROOT / "tests", ".py"))
 
@@ -96,8 +97,17 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield a module, and its statements at any depth: definitions are nowhere else, and expressions are most of a tree."""
+    below: list[ast.AST] = [tree]
+    while below:
+        node = below.pop()
+        yield node
+        below += [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt | ast.ExceptHandler | ast.match_case)]
+
+
 def _lines(path: Path, tree: ast.Module) -> Iterator[Line]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if text := ast.get_docstring(node):
                 yield Line(f"{path}:{getattr(node, 'lineno', 1)}", text, attribute=False)
@@ -148,12 +158,12 @@ def test_first_line_of_a_docstring_is_complete() -> None:
 def test_test_name_opens_with_its_subject() -> None:
     """The name of a test has at least two words and opens with none of OPENERS: a failure line in CI shows only the name."""
     bad: list[str] = []
-    for file in sorted(path for pattern in ("test_*.py", "*/test_*.py") for path in (ROOT / "tests").glob(pattern)):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for path, tree in _modules_of_tests():
+        for node in _statements(tree) if path.name.startswith("test_") else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 words = node.name.removeprefix("test_")
                 if words.partition("_")[0] in OPENERS or words.startswith(BAD_PHRASES) or words.count("_") < 1:
-                    bad.append(f"{file.relative_to(ROOT)}:{node.lineno}: {node.name}")
+                    bad.append(f"{path}:{node.lineno}: {node.name}")
     assert not bad, "\n" + "\n".join(bad)
 
 
@@ -220,3 +230,17 @@ def test_page_opens_with_a_paragraph(path: Path) -> None:
     assert first.endswith((".", ":", ")"))
     plain = re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "code", first)
     assert max(len(sentence.split()) for sentence in re.split(r"[.:;](?=\s|$)", plain)) <= MAX_WORDS
+
+
+COLUMNS = 100
+"""The width of a page's paragraphs and lists."""
+ONE_LINE = re.compile(r"\s*(\||#|<|Status: |\[[^]]+\]:)")
+"""The start of a line that cannot be wrapped: a table's, a heading, HTML, the status of a decision, the target of a link."""
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_page_wraps_at_100_columns(path: Path) -> None:
+    """The lines of a page have at most 100 columns, apart from tables, code, headings and lines without a space to wrap at."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", path.read_text(encoding="utf-8"))
+    lines = [line for line in prose.split("\n") if not ONE_LINE.match(line)]
+    assert [line for line in lines if len(line) > COLUMNS and " " in re.sub(r"`[^`]*`", "code", line.strip()[2:]) and line.isascii()] == []

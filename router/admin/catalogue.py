@@ -1,7 +1,6 @@
 """The lists of models: each route that a caller may ask, in our form and in those of OpenAI, Anthropic and the AI SDK's gateway.
 
-A model's name, context window, prices and input types are those of the first target of its route: the one that answers while nothing
-fails.
+A model's name, context window, prices and input types are those of the first target of its route.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from router.intake.gateway_api import VERSION
 
 
 def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
-    """Return the listed chat routes that a caller may ask, in the form of /api/models."""
+    """Return the chat routes that a caller may ask and that are not hidden, in the form of /api/models."""
     return [
         {
             "id": name,
@@ -32,31 +31,31 @@ def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
 
 
 def openai_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return the list in OpenAI's form, of chat and embeddings routes: each id and each alias. `created`: seconds since 1970."""
+    """Return the listed models that a caller may ask in OpenAI's form: each id and alias, chat and embeddings. `created`: Unix time."""
     return {"object": "list", "data": [_openai(one, route, created) for one, route in _ids(generation, caller)]}
 
 
 def openai_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
-    """Return one model in OpenAI's form. UnknownModel if it does not exist, or the caller may not ask it."""
+    """Return one model in OpenAI's form. Raises UnknownModel if it does not exist, or the caller may not ask it."""
     return _openai(model, _route(generation, caller, model), created)
 
 
 def anthropic_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return the list in Anthropic's form, on one page: chat models only, since that API has no others."""
+    """Return the listed chat models that a caller may ask in Anthropic's form, on one page: each id and each alias."""
     data = [_anthropic(one, created) for one, route in _ids(generation, caller) if route.declared.kind == "chat"]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return {"data": data, "has_more": False, **ends}
 
 
 def anthropic_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
-    """Return one chat model in Anthropic's form. UnknownModel if it does not exist, is no chat model, or the caller may not ask it."""
+    """Return one chat model in Anthropic's form. Raises UnknownModel if there is no such chat model, or the caller may not ask it."""
     if _route(generation, caller, model).declared.kind != "chat":
         raise UnknownModel
     return _anthropic(model, created)
 
 
 def gateway_list(generation: Generation, caller: Caller) -> dict[str, object]:
-    """Return the list as `getAvailableModels` of @ai-sdk/gateway reads it, of chat and embeddings routes: each id and each alias."""
+    """Return the listed models that a caller may ask as `getAvailableModels` of @ai-sdk/gateway reads them: each id and each alias."""
     return {"models": [_gateway(one, route) for one, route in _ids(generation, caller)]}
 
 
@@ -65,7 +64,7 @@ def _routes(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compi
 
 
 def _ids(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compiled]]:
-    """Yield every listed id, each followed by its aliases."""
+    """Yield (id, route) for each listed route that the caller may ask, and (alias, route) for each alias."""
     for name, route in _routes(generation, caller):
         yield name, route
         yield from ((str(alias), route) for alias in route.declared.aliases)
@@ -88,7 +87,7 @@ def _anthropic(model: str, created: int) -> dict[str, object]:
 
 
 def _gateway(model: str, route: Compiled) -> dict[str, object]:
-    """Return one model in the form of the AI SDK's gateway. Prices: US dollars for one token, as texts; no `pricing` without a price."""
+    """Return one model in the form of the AI SDK's gateway. Prices: US dollars for one token, as texts; `pricing` is None if unknown."""
     price = route.targets[0].facts.price
     pricing: dict[str, str] = {}
     if price is not None:
@@ -104,9 +103,7 @@ def _gateway(model: str, route: Compiled) -> dict[str, object]:
 
 
 def _first(route: Compiled) -> dict[str, object]:
-    """Return name, context window, output limit, input types and price of the first target's model; None where unknown.
-    Prices: US dollars for a million tokens.
-    """
+    """Return facts of the first target's model, None if unknown: name, context window, output limit, inputs, price of a million tokens."""
     facts = route.targets[0].facts
     price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
     known = {"text": True, "image": facts.images, "document": facts.documents, "audio": facts.audio}

@@ -63,9 +63,7 @@ FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 
 
 def docs(route: type[APIRoute]) -> APIRouter:
-    """Return the page `/docs` and its files, as routes of this class. They hold no data; the schema that they load is guarded by itself.
-    Addresses in it are relative, so that it works behind any prefix.
-    """
+    """Return a router with `/docs` and its files, as routes of this class. They hold no data: the page loads the guarded `openapi.json`."""
     router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
     folder = _assets()
 
@@ -90,7 +88,7 @@ def _file(path: Path, kind: str) -> Callable[[], FileResponse]:
 
 
 def _assets() -> Path:
-    """Return the folder with Swagger UI's files. It is in a package that holds little else, whose code is not run."""
+    """Return the folder with Swagger UI's files, which is inside the package fastapi_offline; its code is not run."""
     found = find_spec("fastapi_offline")
     assert found is not None
     assert found.origin is not None

@@ -1,4 +1,4 @@
-"""Pages with an access check of their own: a request that may not enter is refused before its body is read.
+"""Pages with an access check: a request that may not enter is refused before its body is read.
 
 The check belongs to a route and not to an address, so that it holds below a root path, in a mount and for any spelling of the path.
 """
@@ -21,9 +21,7 @@ BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
 
 
 def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
-    """Return a class of routes whose requests pass the check `enter` first, with any method.
-    A RouterError of the check or the page is sent by `refusals`, in the dialect of the request.
-    """
+    """Return a class of routes that check each request with `enter`. A RouterError of the check or the page is sent by `refusals`."""
     refuse = refusals.send
 
     class GuardedRoute(APIRoute):
@@ -40,7 +38,7 @@ def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
 
 
 def nothing(refusals: DialectErrors, enter: Enter) -> ASGIApp:
-    """Return the application for addresses without a route: 404 for callers that pass the check `enter`, and its error for others."""
+    """Return the application for addresses without a route: it sends the error of the check `enter`, else a 404 that lists addresses."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -53,21 +51,19 @@ def nothing(refusals: DialectErrors, enter: Enter) -> ASGIApp:
 
 
 def _unknown(scope: Scope) -> UnknownAddress:
-    """Return the error of an address, or a method, that is not served: it names those that are."""
+    """Return the error for an address or method that is not served; it lists those that are."""
     below = _neighbours(scope)
     return UnknownAddress(", ".join(address for address in _served(scope["app"].routes) if address.partition(" ")[2].startswith(below)))
 
 
 def _neighbours(scope: Scope) -> tuple[str, ...]:
-    """Return the prefixes of the addresses that an UnknownAddress lists.
-    Below /v1/ or /v4/ai these are that API's own addresses, else all addresses of callers.
-    """
+    """Return the prefixes of the addresses that an UnknownAddress lists: of the API that was asked (/v1/, /v4/ai), else of all callers."""
     path = path_below(scope)
     return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
 
 
 def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
-    """Yield each served address with its method, e.g. `POST /api/chat`."""
+    """Yield `METHOD /address` for each address and method that is served, e.g. `POST /api/chat`."""
     for route in routes:
         match route:
             case AnswerRoute():

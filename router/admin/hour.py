@@ -1,6 +1,6 @@
 """The last hour of this process in slots of 30 s, for small charts without Prometheus, in bounded memory.
 
-Slots begin at the same times in every worker, so that those of several can be added.
+Slots begin at the same times in every worker, so those of several can be added.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from router.attempt import LET_GO
 from router.failover import PASSED_OVER
-from router.journal.entry import Entry, dollars
+from router.journal.entry import REASONS, Entry, dollars
 
 SLOT_SECONDS = 30
 SLOTS = 120
@@ -28,7 +28,7 @@ GROWTH = 1.15
 
 @dataclass(slots=True)
 class TargetTries:
-    """Attempts at one target in one slot: their number, how many did not end as `ok`, and their cost.
+    """The attempts at one target in one slot: their number, how many did not end as `ok`, and their cost in US dollars.
 
     first: bucket of the time to first token → number of attempts
     """
@@ -39,7 +39,7 @@ class TargetTries:
     first: Counter[int] = field(default_factory=Counter[int])
 
     def add(self, other: "TargetTries") -> None:
-        """Add the counts of another slot or worker."""
+        """Add the counts of another slot to these."""
         self.count, self.failures, self.cost_usd = self.count + other.count, self.failures + other.failures, self.cost_usd + other.cost_usd
         self.first.update(dict(other.first))
 
@@ -51,9 +51,9 @@ class TargetTries:
 
 @dataclass(slots=True)
 class Slot:
-    """The counts of half a minute.
+    """The counts of one slot of 30 s.
 
-    number: slots between 1970 and this one
+    number: its start, in slots since 1970
     open: the most requests that were open at once
     answers: requests that asked for an answer and ended, failed ones included
     cache_asked: those of routes with a cache
@@ -75,9 +75,10 @@ class Slot:
 SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens", "cost_usd", "cache_asked", "cache_hits")
 
 
-class Fared(TypedDict):
-    """The attempts at a target in the hour. `failure_rate`: the share that failed, 0 to 1; None without any.
-    Times in seconds; None where it never answered.
+class TargetHour(TypedDict):
+    """The attempts at a target in the hour. Times in seconds; None if it never answered.
+
+    failure_rate: the share that failed, 0 to 1; None without attempts
     """
 
     tries: int
@@ -88,31 +89,34 @@ class Fared(TypedDict):
 
 
 class Hour:
-    """The counts of this process in the last hour. `clock`: seconds since 1970."""
+    """The counts of this process in the last hour. `clock`: returns the seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
         self._open = 0
+        self._until = 0.0
+        """Time at which the newest slot ends."""
 
     def begin(self, _: Entry) -> None:
-        """Count one more open request."""
+        """Count a request that has begun as open."""
         self._open += 1
-        slot = self._now()
+        slot = self._slots[-1] if self._clock() < self._until else self._now()
         slot.open = max(slot.open, self._open)
 
     def count(self, entry: Entry) -> None:
-        """Count a request that has ended. One without a route, or that asked for no answer (ANSWERLESS), only ceases to be open.
-        Attempts of a request with an injected fault are not counted.
+        """Count a request that has ended. Without a route, or if it asked for no answer (ANSWERLESS), it only ceases to be open.
+
+        Attempts of a request with an induced fault are not counted.
         """
-        slot = self._now()
+        slot = self._slots[-1] if self._clock() < self._until else self._now()
         self._open -= 1
         if not entry.route or entry.outcome in ANSWERLESS:
             return
         slot.answers += 1
-        slot.failures += entry.failed
-        slot.rescues += entry.rescues
-        sums = entry.charges
+        slot.failures += entry.outcome not in REASONS
+        slot.rescues += entry.rescues if len(entry.attempts) > 1 else 0
+        sums = entry.sums
         slot.cost_usd += sums.cost or 0.0
         if (used := sums.used) is not None:
             slot.input_tokens += used.input_tokens
@@ -122,18 +126,19 @@ class Hour:
             slot.cache_hits += entry.cache in ("hit", "shared")
         if entry.fault:
             return  # what was broken on purpose says nothing of its targets
-        for attempt in entry.attempts:
+        for attempt, cost in zip(entry.attempts, sums.costs, strict=True):
             if attempt.outcome not in UNJUDGED and (attempt.target in slot.targets or len(slot.targets) < MAX_TARGETS):
                 if (tries := slot.targets.get(attempt.target)) is None:
                     tries = slot.targets[attempt.target] = TargetTries()
                 tries.count += 1
                 tries.failures += attempt.outcome != "ok"
-                tries.cost_usd += entry.cost_of(attempt) or 0.0
+                tries.cost_usd += cost or 0.0
                 if attempt.first is not None:
-                    tries.first[bucket(attempt.first)] += 1
+                    place = bucket(attempt.first)
+                    tries.first[place] = tries.first.get(place, 0) + 1
 
     def report(self) -> dict[str, Any]:
-        """Return the hour as JSON, for another worker or `summed`. May be called in a thread: what is read is copied first."""
+        """Return the hour as JSON: {"slots": counts of each, "targets": name → counts}. May be called in a thread."""
         oldest = int(self._clock() // SLOT_SECONDS) - SLOTS
         slots = [one for one in list(self._slots) if one.number > oldest]
         targets: dict[str, TargetTries] = {}
@@ -146,24 +151,23 @@ class Hour:
         }
 
     def _now(self) -> Slot:
+        """Return the slot of this moment, which is added if it has just begun."""
         number = int(self._clock() // SLOT_SECONDS)
         while self._slots and self._slots[0].number <= number - SLOTS:
             self._slots.popleft()
         if not self._slots or self._slots[-1].number < number:
             self._slots.append(Slot(number, self._open))
+            self._until = (number + 1) * SLOT_SECONDS
         return self._slots[-1]  # a clock that is set back counts on where it was
 
 
 def bucket(seconds: float) -> int:
-    """Return the number of the bucket that a time in seconds belongs to: bucket n begins at GROWTH to the power of n milliseconds."""
+    """Return the number of the bucket of a time in seconds: bucket n begins at GROWTH to the power of n milliseconds."""
     return math.floor(math.log(max(seconds, 0.001) * 1000, GROWTH))
 
 
 def percentile(first: Mapping[int, int], share: float) -> float | None:
-    """Return the time to first token, in seconds, within which this share of the attempts started; None without any.
-    first: bucket → number of attempts
-    share: 0.5 for the median
-    """
+    """Return the seconds to first token within which a `share` of the attempts started; None without any. `first`: bucket → attempts."""
     left = share * sum(first.values())
     for one in sorted(first):
         left -= first[one]
@@ -174,7 +178,8 @@ def percentile(first: Mapping[int, int], share: float) -> float | None:
 
 def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
     """Return the hour of all workers as JSON: each slot, the newest last, and the attempts at each target.
-    reports: what `Hour.report` returned in each worker; `open` is the sum of their maxima
+
+    reports: the results of `Hour.report` of each worker; `open` of a slot is the sum of their maxima
     now: seconds since 1970
     """
     newest = int(now // SLOT_SECONDS)
@@ -191,11 +196,13 @@ def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
     return {
         "slot_seconds": SLOT_SECONDS,
         "slots": slots,
-        "targets": {name: _fared(report["targets"][name] for report in reports if name in report["targets"]) for name in sorted(names)},
+        "targets": {
+            name: _target_hour(report["targets"][name] for report in reports if name in report["targets"]) for name in sorted(names)
+        },
     }
 
 
-def _fared(reports: Iterable[Mapping[str, Any]]) -> Fared:
+def _target_hour(reports: Iterable[Mapping[str, Any]]) -> TargetHour:
     count, failures, cost, first = 0, 0, 0.0, Counter[int]()
     for one in reports:
         count, failures, cost = count + one["count"], failures + one["failures"], cost + one["cost_usd"]

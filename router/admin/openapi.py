@@ -92,7 +92,6 @@ FOLLOWING = (
     ),
 )
 
-
 PAGING = (
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Items of a page."),
     _query("order", {**TEXT, "enum": ["asc", "desc"], "default": "desc"}, "The order of the conversation, or the last item first."),
@@ -109,9 +108,10 @@ class Operation:
     """An operation of a chat address, as OpenAPI describes it.
 
     body, answer: models of the request's JSON and of the answer's; None without one
+    words: description of the answer
     streams: content types of a streamed answer
     others: further statuses → their description; those from 400 on have the body of an error
-    refusals: statuses of errors
+    refusals: statuses of errors, described in ERRORS
     """
 
     summary: str
@@ -251,7 +251,7 @@ class _Components(GenerateJsonSchema):
 
 
 def schemas() -> tuple[dict[object, Any], dict[str, Any]]:
-    """Return (model → its schema, name → component): the schemas of all models, and the components to which they refer."""
+    """Return (model → its schema, name → component): of all models, and the components to which their schemas refer."""
     models = {responses.Refusal, *PAGES.values()}
     models |= {one for each in OPERATIONS.values() for one in (each.body, each.answer) if one is not None}
     listed = sorted(models, key=str)
@@ -264,10 +264,7 @@ def schemas() -> tuple[dict[object, Any], dict[str, Any]]:
 
 
 def complete(document: dict[str, Any], addresses: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Return FastAPI's description with the chat addresses and the models added.
-
-    `addresses`: path → its methods, each with the name of its operation.
-    """
+    """Return FastAPI's OpenAPI document with the chat addresses and models added. `addresses`: path → method → name of its operation."""
     made, components = schemas()
     answers = {
         path: {method: OPERATIONS[name].as_json(name, made) for method, name in methods.items()} for path, methods in addresses.items()

@@ -1,4 +1,4 @@
-"""An operator's actions on a running server over all its workers, and the reports of those. `operator_pages.py` has the addresses."""
+"""An operator's actions on all workers of a server, and the reports of all. `operator_pages.py` has the addresses."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 from starlette.responses import Response
 
 from router.admin.hour import Hour
-from router.admin.siblings import Siblings, Told
+from router.admin.siblings import SiblingJson, Siblings
 from router.admin.watchdog import Watchdog
 from router.answering.chat import Chat
 from router.codec import packed
@@ -48,17 +48,18 @@ class Operations:
     """The queue of pages that are built in a thread, one at a time."""
     watchdog: Watchdog = field(default_factory=Watchdog)
 
-    async def answer(self, question: Told) -> Told:
+    async def answer(self, question: SiblingJson) -> SiblingJson:
         """Do what another worker asks of this one, and return the answer. `place`, `return` and `reload` change this worker.
-        The answer is empty for a change without a report, for one that failed, and for a question that is not known here.
+
+        The answer is empty after `place`, for a failed `return`, and for a question that this worker does not know.
         """
         match question:
             case {"ask": "report"}:
-                return cast("Told", await self.report())
+                return cast("SiblingJson", await self.report())
             case {"ask": "request", "id": str(request_id), "owner": None | str() as owner, "running": bool(running)}:
                 return {"request": self.ring.find(request_id, owner, running=running)[:MAX_SAME_ID]}
             case {"ask": "spend"}:
-                return cast("Told", self.bill.totals())
+                return cast("SiblingJson", self.bill.totals())
             case {"ask": "budgets"}:
                 return {"budgets": await budgets(self.live.generation)}
             case {"ask": "requests", "last": int(last), "running": bool(running)}:
@@ -71,24 +72,24 @@ class Operations:
             case {"ask": "hour"}:
                 return await self.turns.take(self.hour.report, "page")
             case {"ask": "return", "to": str(digest)} if self.reload is not None:
-                return cast("Told", await self.report()) if await self._goes_back(self.reload, digest) else {}
+                return cast("SiblingJson", await self.report()) if await self._goes_back(self.reload, digest) else {}
             case {"ask": "reload"} if self.reload is not None:
                 await self.reload.refresh()
-                return cast("Told", await self.report())
+                return cast("SiblingJson", await self.report())
             case _:
                 return {}
 
     async def report(self) -> Report:
-        """Return the report of this worker."""
+        """Return this worker's report: its generation, load, targets and stalls."""
         return await report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
 
     async def reports(self) -> list[Report]:
-        """Return the report of each worker, this one first. Workers that do not answer in time are left out."""
+        """Return the report of each worker, this one's first. Workers that do not answer in time are left out."""
         others = await self._ask({"ask": "report"})
         return [await self.report(), *(cast("Report", one) for one in others if one)]
 
     async def join(self) -> None:
-        """Take over into this worker the drains and opened breakers that an operator has set in running workers."""
+        """Copy into this worker the states of targets (drain, open) that an operator has set in the running workers."""
         for said in await self._ask({"ask": "positions"}):
             for name, state in said.items():
                 place(self.live.generation, name, state)
@@ -99,20 +100,20 @@ class Operations:
         await self._ask({"ask": "place", "target": name, "state": state})
 
     async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
-        """Reload the files in every worker. Return the reports, this worker's first, and the process ids of workers without one in time."""
-        _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
-        reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
-        return reports, [process for process, one in others.items() if not one]
+        """Reload the files in every worker. Return (reports, this worker's first; process ids of workers that did not report in time)."""
+        _, others = await asyncio.gather(reload.refresh(), self._ask_each({"ask": "reload"}))
+        return await self._reported(others)
 
     async def go_back(self, reload: Reload, digest: str) -> tuple[list[Report], list[int]]:
-        """Serve the previous configuration in every worker. Return the reports of those that do, and the process ids of the others.
+        """Roll back to the generation `digest` in every worker. Return (reports, this worker's first; process ids of workers without one).
 
-        ConfigError where that configuration cannot be served any more.
+        Raises ConfigError if this worker cannot serve that configuration any more.
         """
         await reload.go_back(digest)
-        others = (
-            await self.siblings.ask_each({"ask": "return", "to": digest}, self.siblings.timing.rebuild) if self.siblings is not None else {}
-        )
+        return await self._reported(await self._ask_each({"ask": "return", "to": digest}))
+
+    async def _reported(self, others: dict[int, SiblingJson | None]) -> tuple[list[Report], list[int]]:
+        """Return (this worker's report and those of others; process ids of the others without one). `others`: process id → answer."""
         reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
 
@@ -122,14 +123,14 @@ class Operations:
             return await reload.go_back(digest)
         return False
 
-    async def _others_refresh(self) -> dict[int, Told | None]:
-        return await self.siblings.ask_each({"ask": "reload"}, self.siblings.timing.rebuild) if self.siblings is not None else {}
+    async def _ask_each(self, question: SiblingJson) -> dict[int, SiblingJson | None]:
+        return await self.siblings.ask_each(question, self.siblings.timing.rebuild) if self.siblings is not None else {}
 
     async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
-        """Return the record of a request of any worker; None without one. Of several with one id the oldest, with the others in `later`.
+        """Return the record of a request of any worker; None without one. Of several with this id the oldest, the others in its `later`.
 
-        owner: only among those of this caller and end user; None for all
-        running: True if requests that are not over are included
+        owner: limits the search to the requests of this caller and end user; None for all
+        running: True to include requests that are not over
         """
         found = self.ring.find(request_id, owner, running=running)
         for one in await self._ask({"ask": "request", "id": request_id, "owner": owner, "running": running}):
@@ -138,39 +139,39 @@ class Operations:
         return first and {**first, **({"later": later} if later else {})}
 
     async def requests(self, last: int, *, running: bool = False) -> list[dict[str, Any]]:
-        """Return the newest requests of all workers, newest first, `last` at most. `running`: before all others those that are not over."""
+        """Return the records of the `last` newest requests of all workers, newest first. With `running`, those in progress come first."""
         found: list[dict[str, Any]] = list(self.ring.latest(last, running=running))
         for one in await self._ask({"ask": "requests", "last": last, "running": running}):
             found += one.get("requests", [])
         return sorted(found, key=lambda entry: (entry["running"], entry["at"]), reverse=True)[:last]
 
     async def spend(self) -> list[Totals]:
-        """Return the cost totals of each worker, this one first. Workers that do not answer in time are left out."""
+        """Return the cost totals of each worker, this one's first. Workers that do not answer in time are left out."""
         others = await self._ask({"ask": "spend"})
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
     async def budgets(self) -> list[Budget]:
-        """Return the budgets, merged over all workers."""
+        """Return the budgets of all workers, each with the largest used share that a worker reports."""
         others = await self._ask({"ask": "budgets"})
         return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
 
     async def hours(self) -> list[dict[str, Any]]:
-        """Return the last hour's counts of each worker, this worker's first. Workers that do not answer in time are left out."""
+        """Return the last hour's counts of each worker, this one's first. Workers that do not answer in time are left out."""
         others = await self._ask({"ask": "hour"})
         return [await self.turns.take(self.hour.report, "page"), *(one for one in others if one)]
 
     async def page(self, content: Callable[[], object]) -> Response:
-        """Return a JSON response, built in a thread: with 3,000 targets that takes a second."""
+        """Return a response with the content as JSON, built in a thread: with 3,000 targets that takes a second."""
         return Response(await self.turns.take(lambda: packed(content()), "page"), media_type="application/json")
 
-    async def _ask(self, question: Told) -> list[Told]:
+    async def _ask(self, question: SiblingJson) -> list[SiblingJson]:
         return await self.siblings.ask(question) if self.siblings is not None else []
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Set the operator's state of a target in this process, also of a target that is not declared here yet. An unknown state is ignored.
+    """Set the operator's state of a target in this process, declared or not. From `open` to `auto`, its breaker becomes half-open.
 
-    A target that returns from `open` to `auto` is probed by one request first.
+    An unknown state is ignored.
     """
     if state not in POSITIONS:
         return

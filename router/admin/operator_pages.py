@@ -40,14 +40,15 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 """OpenAPI descriptions of the refusals of an operator's page: see gate.py."""
 
-
 log = logging.getLogger("router.server")
 
 
 class Placed(BaseModel):
     """The state in which an operator puts a target.
 
-    drain: the target gets no new request; open: neither, and back in `auto` one probe goes first; auto: its breaker decides.
+    drain: the target gets no new request
+    open: the same; back in `auto`, one probe goes first
+    auto: its breaker decides
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,12 +56,12 @@ class Placed(BaseModel):
 
 
 def _acted(request: Request, action: str, **what: str) -> None:
-    """Log an operator's action with the client's network and the kind of admin key that it used: `declared` or `of this run`."""
+    """Log an operator's action, with the client's network and the kind of admin key that it used: `declared` or `of this run`."""
     log.info("operator acts", extra={"fields": {"action": action, **what, **request.state.operator}})
 
 
 def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
-    """Return the operators' pages as routes of this class, which checks access to them."""
+    """Return a router with the operators' pages, as routes of this class, which checks access to them."""
     router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
     for add in (_states, _targets, _requests, _edits, _returns, _drills):
         add(admin, router)

@@ -27,7 +27,7 @@ Pages = FastAPI
 
 
 def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes: Probes) -> Pages:
-    """Return the FastAPI application of all pages, each with its access check. `answers`: the chat routes, for their documentation."""
+    """Return the FastAPI application of all pages, each with its access check. `answers`: the chat routes, which it includes."""
     refusals = DialectErrors(admin.live)
     of_callers, of_operators = guarded(refusals, gate.enter_caller), guarded(refusals, gate.enter_operator)
     app = FastAPI(
@@ -56,7 +56,7 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes:
 
 
 def _of_callers(missing: str = "") -> dict[str, Any]:
-    """Return the OpenAPI description that all pages of callers share. `missing`: the meaning of a 404, if there is one."""
+    """Return the keyword arguments for the routes of callers' pages: their OpenAPI description. `missing`: the meaning of a 404, if any."""
     said = {401: "No key or token came along, or it is not good here", 404: missing, 503: "The credentials cannot be verified just now"}
     return {
         "responses": {status: {"description": words} for status, words in said.items() if words},
@@ -101,14 +101,14 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
 
 def _identified(request: Request, page: Response) -> Response:
-    """Add the request's id to a page, in the header that clients of OpenAI or Anthropic read, and return the page."""
+    """Return the page with the request's id added, in the header that clients of OpenAI or Anthropic read."""
     made = Asked(request.scope, request.receive).id
     page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
     return page
 
 
 def _own(admin: Operations, router: APIRouter) -> APIRouter:
-    """Add the page that shows a caller its own requests."""
+    """Add the page with the record of a caller's own request to the router, and return the router."""
 
     @router.get(
         "/api/requests/{request_id}", response_model=dict[str, Any], tags=["chat"], **_of_callers("Not remembered, not over, or another's")
@@ -124,7 +124,7 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
 
 
 def _health(probes: Probes) -> APIRouter:
-    """Return the health pages, which need no key: they show nothing of any caller."""
+    """Return a router with the health pages, which need no key: they show nothing of any caller."""
     router = APIRouter(tags=["health"])
     router.get("/healthz", response_model=dict[str, str])(probes.healthz)
     router.get("/readyz", response_model=dict[str, Any], responses={503: {"description": "Still warming up, or about to end"}})(
@@ -146,7 +146,7 @@ def _caller(request: Request) -> Caller:
 
 
 def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter) -> APIRouter:
-    """Add /openapi.json: FastAPI's description of the pages, completed by the chat addresses."""
+    """Add /openapi.json to the router: FastAPI's description of the pages, completed by the chat addresses. Return the router."""
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
@@ -160,7 +160,7 @@ def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter)
 
     @router.get("/openapi.json", include_in_schema=False)
     def schema(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Return the schema, with the root path below which it was requested."""
+        """Return the OpenAPI document, with the root path of the request as its server."""
         root = str(request.scope.get("root_path", ""))
         return {**document(), **({"servers": [{"url": root}]} if root else {})}
 

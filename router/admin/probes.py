@@ -19,7 +19,7 @@ Probe = Callable[[], Awaitable[Response]]
 
 
 class Probes:
-    """The health and metrics pages of a process. FastAPI has them too (`pages.py`), for /openapi.json and for methods other than GET."""
+    """The health and metrics pages of a process, without FastAPI. `pages.py` adds them to FastAPI too, for methods other than GET."""
 
     def __init__(self, admin: Operations, gate: Gate, refusals: DialectErrors) -> None:
         self._admin = admin
@@ -46,7 +46,7 @@ class Probes:
         return Response(await self._admin.turns.take(lambda: self._admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 
     async def answered(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer a GET of one of these pages, and return True; return False for any other request, which is left unanswered."""
+        """Answer a GET of one of these pages and return True; for any other request return False, and leave it unanswered."""
         probe, enter = self._probes.get(path_below(scope), (None, None))
         if probe is None or scope["method"] != "GET":
             return False

@@ -1,12 +1,9 @@
-"""The bodies of requests, as models for /openapi.json: the documented form. `intake/` reads the bodies, and accepts more.
-
-Before Python 3.12, pydantic needs the TypedDict of `typing_extensions`.
-"""
+"""The bodies of requests, as models for /openapi.json: the documented form. `intake/` reads the bodies, and accepts more."""
 
 from typing import Annotated, Any, Literal, NotRequired, Required
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from router.embed import MAX_DIMENSIONS
 from router.intake.embeddings_api import MAX_INPUTS
@@ -34,9 +31,7 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None
 
 
 def _with_params(*names: str, **more: Any) -> ConfigDict:
-    """Return the configuration of a model with these fields of Params added; all fields if none is named.
-    more: further keywords of the model's schema
-    """
+    """Return a model's configuration that adds these fields of Params (all if none is named). `more`: further keywords of its schema."""
 
     def extend(made: dict[str, Any]) -> None:
         made["properties"] |= {name: PARAMS[name] for name in names or PARAMS}

@@ -1,4 +1,4 @@
-"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. For those of pages see `guarded.py`."""
+"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. `guarded.py` has those of pages."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -10,6 +10,7 @@ from router.answering.reply import Reply
 from router.errors import RouterError
 from router.intake import protocol
 from router.intake.protocol import below_openai
+from router.intake.question import Surface
 from router.intake.request import Request
 from router.intake.scope import path_below
 from router.journal.entry import Entry
@@ -24,33 +25,37 @@ Answer = Callable[[Request, Send], Awaitable[None]]
 class AnswerRoute(Route):
     """The route of a chat address, with no layer between its answer and the server: each would cost time for every piece of a stream.
 
-    `methods`: None for all; the answer then refuses those that it does not support. `operations`: method → operation in `openapi.py`.
+    methods: None for all; the answer then refuses those that it does not support
+    surface: the API of the path
+    operations: method → operation in `openapi.py`
     """
 
-    def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, **operations: str) -> None:
+    def __init__(
+        self, path: str, answer: Answer, methods: list[str] | None = None, *, surface: Surface = "chat", **operations: str
+    ) -> None:
         super().__init__(path, answer, methods=methods, include_in_schema=False)
         self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
         # An id may hold a line break, which Starlette's pattern stops at.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
-        self.app = _plain(answer)
+        self.app = _plain(answer, surface)
         self.operations = operations
 
 
-def _plain(answer: Answer) -> ASGIApp:
+def _plain(answer: Answer, surface: Surface) -> ASGIApp:
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return answer(Request(scope, receive), send)
+        return answer(Request(scope, receive, surface=surface), send)
 
     return app
 
 
 class DialectErrors:
-    """Sends errors in the form of the dialect that is known before the body is read."""
+    """A sender of errors, in the dialect that is known before a request's body is read."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     async def send(self, error: RouterError, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send an error in the dialect of the request."""
+        """Send an error as the response to a request, in its dialect."""
         generation = self._live.generation
         request = Request(scope, receive)
         named = "anthropic" if of_anthropic(scope) else None

@@ -1,7 +1,6 @@
-"""Questions between the workers of one server. Each worker listens on a Unix socket in a shared folder.
+"""Questions between the workers of one server, over a Unix socket of each in a shared folder.
 
-A worker can thus report the state of all, and pass an operator's command on. Question and answer are one line of JSON each. A worker that
-has ended is left out.
+So a worker can report the state of all, and pass an operator's command on. Question and answer are one line of JSON each.
 """
 
 import asyncio
@@ -21,15 +20,15 @@ log = logging.getLogger("router.server")
 LONGEST = 4 * 1024 * 1024
 """Bytes of a question or an answer at most; a longer one counts as no answer."""
 
-Told = dict[str, Any]
+SiblingJson = dict[str, Any]
 """A question between workers, or its answer, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiblingTiming:
-    """Time limits of the questions between workers, in seconds.
+    """Time limits of questions between workers, in seconds.
 
-    answer: for an answer that is at hand
+    answer: for an answer that needs no work
     rebuild: for one that needs a reload, which may import LiteLLM
     check: between two checks of the supervising process and of the shared folder
     """
@@ -40,16 +39,18 @@ class SiblingTiming:
 
 
 class Siblings:
-    """The other workers of this server, reachable while this object is entered. `answer`: returns this worker's answer to a question."""
+    """The other workers of this server, which can ask this one while the object is entered. `answer`: answers a question of theirs."""
 
-    def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
+    def __init__(
+        self, folder: Path, answer: Callable[[SiblingJson], Awaitable[SiblingJson]], timing: SiblingTiming = SiblingTiming()
+    ) -> None:
         self.timing = timing
         self._own = folder / f"{os.getpid()}.sock"
         self._answer = answer
         self._server: asyncio.Server | None = None
 
     async def _watch(self) -> None:
-        """End this worker by SIGTERM once the supervising process is gone, and log once that the shared folder is."""
+        """Log once when the shared folder is gone. Once the supervising process is gone, end this worker by SIGTERM."""
         supervisor = multiprocessing.parent_process()
         lost = False
         while supervisor is None or os.getppid() == supervisor.pid:
@@ -75,17 +76,18 @@ class Siblings:
         if self._server is not None:
             self._server.close()
 
-    async def ask(self, question: Told) -> list[Told]:
-        """Return the answers of the other workers, without those that do not answer in time."""
+    async def ask(self, question: SiblingJson) -> list[SiblingJson]:
+        """Ask the other workers, and return their answers, without those that do not come in time."""
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
-    async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """Return process id → answer of each other worker; None for one that runs and does not answer within so many seconds.
+    async def ask_each(self, question: SiblingJson, within: float) -> dict[int, SiblingJson | None]:
+        """Ask the other workers. Return process id → answer; None for a worker that runs but does not answer within `within` seconds.
+
         Workers that have ended are left out, and their sockets removed.
         """
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
-        heard: dict[int, Told | None] = {}
+        heard: dict[int, SiblingJson | None] = {}
         for (process, path), one in zip(others.items(), said, strict=True):
             if one is not None or _runs(process):
                 heard[process] = one
@@ -105,17 +107,17 @@ class Siblings:
                     await writer.drain()
 
 
-def _question(line: bytes) -> Told | None:
+def _question(line: bytes) -> SiblingJson | None:
     """Return the JSON object in a line; None if the line holds no object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return cast("Told", found) if isinstance(found, dict) else None
+    return cast("SiblingJson", found) if isinstance(found, dict) else None
 
 
 def _runs(process: int) -> bool:
-    """Return whether a process runs. A worker that is still starting refuses connections for a moment, and runs."""
+    """Return whether a process of this id runs."""
     try:
         os.kill(process, 0)
     except OSError:
@@ -123,7 +125,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-async def _ask(path: Path, question: Told, within: float) -> Told | None:
+async def _ask(path: Path, question: SiblingJson, within: float) -> SiblingJson | None:
     try:
         async with asyncio.timeout(within):
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)

@@ -1,7 +1,7 @@
 """A watchdog of the event loop: logs how long it was blocked, and where in the code.
 
-While a tool computes on the loop, or a library blocks it, no request is answered, and no other log shows why. A thread watches a heartbeat
-of the loop; when that is late, it logs where the loop is: files, lines and functions, no values.
+While a tool or a library computes on the loop, no request is answered, and no other log shows why. A thread watches a heartbeat of the
+loop; when that is late, it logs where the loop is: files, lines and functions, no values.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ DEEP = 24
 """Innermost places of a stack that are logged."""
 
 
-def _nobody() -> None:
-    """Ignore a stall: no listener is set."""
+def _ignore() -> None:
+    """Do nothing: the default listener to stalls."""
 
 
 class Watchdog:
-    """A watchdog of the event loop whose thread enters it.
+    """A watchdog of the event loop on whose thread it is entered.
 
     late: seconds for which the loop may be blocked before it is logged
-    stalled: called once each time, by the watchdog's own thread
-    stalls: how often the loop was blocked
+    stalled: called once for each stall, on the watchdog's own thread
+    stalls: number of stalls so far
     """
 
-    def __init__(self, late: float = LATE, stalled: Callable[[], None] = _nobody) -> None:
+    def __init__(self, late: float = LATE, stalled: Callable[[], None] = _ignore) -> None:
         self._late = late
         self._stalled = stalled
         self._beat = 0.0
@@ -75,7 +75,7 @@ class Watchdog:
 
 
 def places(frame: FrameType | None) -> list[str]:
-    """Return the innermost DEEP places of a stack, as `file:line function`, the innermost last."""
+    """Return the innermost DEEP places of a call stack, as `file:line function`, the innermost last."""
     found: list[str] = []
     while frame is not None and len(found) < DEEP:
         code = frame.f_code

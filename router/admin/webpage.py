@@ -38,7 +38,7 @@ PLACE = "{{files}}"
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the web page, as it is sent."""
+    """A file of the web page: its bytes and its content type."""
 
     body: bytes
     kind: str
@@ -55,7 +55,7 @@ class PageFile:
 
 
 class Site:
-    """All files of the page, read once. `digest`: a hash of all of them, which is the folder in their addresses."""
+    """All files of the web page, read once. `digest`: a hash of all of them, which is a folder in their addresses."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         paths = sorted(path for path in folder.rglob("*") if path.suffix in KINDS and path.is_file())
@@ -70,7 +70,7 @@ class Site:
 
 
 def webpage(route: type[APIRoute], live: Live) -> APIRouter:
-    """Return the page and its files, as routes of this class; 404 while the live generation has `server.page: off`.
+    """Return a router with the page and its files, as routes of this class; all 404 while the live generation has `server.page: off`.
 
     Addresses in them are relative, so that the page works behind any prefix.
     """
@@ -83,7 +83,7 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
     @router.get("/web/{digest}/{name:path}")
     def file(request: Request, digest: str, name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Return a file of the page, or 404. A request with another version's digest gets this version's file, revalidated each time."""
+        """Return a file of the page, or 404. Under another version's digest it is this version's file, to be revalidated each time."""
         _check_shown(live)
         if name not in site.files:
             raise HTTPException(404)
@@ -93,13 +93,13 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
 
 def _check_shown(live: Live) -> None:
-    """Raise HTTPException 404 if the configuration switches the web page off."""
+    """Raise HTTPException 404 if the live generation has `server.page: off`."""
     if live.generation.server.page == "off":
         raise HTTPException(404)
 
 
 def _sent(file: PageFile, request: Request, cached: str) -> Response:
-    """Return the file, or 304 if the browser has it; gzipped for clients that accept gzip."""
+    """Return the response with a file, gzipped if the client accepts that; 304 if the browser has it. `cached`: its Cache-Control."""
     headers = {**HEADERS, "etag": file.tag, "cache-control": cached}
     if file.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

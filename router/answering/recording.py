@@ -73,7 +73,7 @@ class Recording(Broadcast):
             if not self.over:  # it was stopped before it took its first step
                 delivery.close()
                 self.over, self.complete = True, False
-                self._tell()
+                self._wake()
                 ended(self)
             if not task.cancelled():
                 task.exception()  # it is raised to the viewers
@@ -103,7 +103,7 @@ class Recording(Broadcast):
             self.put(self._last)
         finally:
             self.over = True
-            self._tell()
+            self._wake()
             ended(self)
 
     # What it is delivered to.

@@ -1,18 +1,16 @@
-"""Parts of a cache: keys, stores, shared answers in progress (here and at other replicas), reasoning state and approvals.
-
-The step that uses them is `steps/cache.py`.
-"""
+"""Parts of the answer cache (keys, stores, shared answers in progress), stored client-side tool rounds, and approvals of tool calls."""
 
 from router.cache.approvals import Approvals
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight
 from router.cache.key import key
 from router.cache.shared import Elsewhere, Lead, PickupTiming, Shared
-from router.cache.states import LocalStates, Memory, ModelCall, Recollection, Trail, trail
+from router.cache.states import ConversationHash, LocalStates, Memory, ModelCall, Recollection, conversation_hash
 from router.cache.store import LocalStore, Store
 
 __all__ = [
     "MAX_FLIGHT_BYTES",
     "Approvals",
+    "ConversationHash",
     "Elsewhere",
     "Flight",
     "Lead",
@@ -24,7 +22,6 @@ __all__ = [
     "Recollection",
     "Shared",
     "Store",
-    "Trail",
+    "conversation_hash",
     "key",
-    "trail",
 ]

@@ -32,7 +32,7 @@ ID = re.compile(r"apr_([0-9a-f]{1,10})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{43})
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """The ids of tool-call approvals, signed with one key: the declared one, or else a random one of this process."""
+    """Issues and checks the ids of tool-call approvals, signed with the declared key, or else with a random one of this process."""
 
     shared: RedisStore | None = None
     clock: Callable[[], float] = time.time
@@ -41,17 +41,17 @@ class Approvals:
     _used: OrderedDict[str, float] = field(default_factory=OrderedDict[str, float])
 
     def under(self, key: str | None, shared: RedisStore | None) -> Self:
-        """Return the approvals under this declared key, or under the process's own if None. Used ids stay used."""
+        """Return a copy that signs with this key (None: the process's own) and marks used ids in `shared` too. Used ids stay used."""
         declared = None if key is None else hashlib.sha256(f"pointsman approvals\n{key}".encode()).digest()
         return replace(self, shared=shared, _declared=declared)
 
     def request(self, owner: str, route: str, call: Call) -> str:
-        """Return the id under which the user is asked to allow a call. `owner`: `Ask.owner`."""
+        """Return a new signed id under which the user is asked to allow this call. `owner`: `Ask.owner`."""
         until, nonce = f"{int(self.clock() + LASTS):x}", secrets.token_urlsafe(12)
         return f"apr_{until}.{nonce}.{self._mac(until, nonce, owner, route, call)}"
 
     async def take(self, owner: str, route: str, call: Call) -> bool:
-        """Return whether the approval id of the call allows it; False without a valid, unused id. An id that does is used up.
+        """Return whether the approval id in the call is valid for it, unexpired and unused; such an id is used up by this.
         While Redis is away, only the ids used in this process are known.
         """
         if (found := ID.fullmatch(call.approval)) is None:

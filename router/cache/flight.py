@@ -6,9 +6,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from router import relay
-from router.attempt import Attempt
+from router.attempt import Attempt, Trail
 from router.broadcast import Broadcast
-from router.errors import ReplicaLost, RouterError, Stopping
+from router.errors import ReplicaLost, RouterError, Stopping, Unanswered
 from router.events import FREE, Cached, Events, Failure, Finish, Start
 from router.shared import Batch
 from router.value import replace
@@ -21,18 +21,16 @@ LEFT_CHECK_INTERVAL_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An answer in progress, shared by its followers. Its attempts and its usage are charged to one of them."""
+    """An answer in progress that identical requests share, its followers. One follower is charged for its attempts and its usage."""
 
     made: Broadcast
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """The attempts so far, by model call."""
+    trail: Trail = field(default_factory=Trail)
     _charged: bool = False
 
-    async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
-        """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
-        Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
-        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
-        to leave adds the attempts to its `tried`, if given.
+    async def follow(self, how: Cached, trail: Trail) -> Events:
+        """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
+        Only that follower receives the usage, and the attempts in its `trail`. All others get `cache="shared"`, as do all here if another
+        replica was charged. If no follower reaches the end, the last one to leave gets the attempts.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:
@@ -43,36 +41,40 @@ class Flight:
                             seen = shared or how
                             yield replace(event, cache=seen, attempts=() if seen == "shared" else event.attempts)
                         case Finish():
-                            if event.cache not in FREE and self._first():
-                                yield replace(event, cache="miss" if how == "shared" else how)
-                            else:
-                                yield replace(event, cache="shared", attempts=())
+                            charged = event.cache not in FREE and self._charge(trail, event.attempts)
+                            yield replace(event, cache="shared" if not charged else "miss" if how == "shared" else how)
                         case Failure():
-                            yield event if self._first() else replace(event, attempts=())
+                            self._charge(trail, event.attempts)
+                            yield event
                         case _:
                             yield event
-        except RouterError as error:
-            if not error.attempts or self._first():
-                raise
-            raise error.for_another() from None
+        except Unanswered:
+            self._charge(trail)
+            raise
         finally:
-            if tried is not None and self.made.left and self._first():
-                tried.extend(self.tried)
+            if self.made.left:
+                self._charge(trail)
 
     def uncharge(self) -> None:
-        """Let the next follower be charged, in place of one that was charged and records nothing."""
+        """Let the next follower be charged: the one charged before does not record it."""
         self._charged = False
 
-    def _first(self) -> bool:
-        first, self._charged = not self._charged, True
-        return first
+    def _charge(self, trail: Trail, elsewhere: Sequence[Attempt] = ()) -> bool:
+        """Add the attempts to a follower's trail, unless another follower was charged before; return whether it is charged now.
+
+        elsewhere: the attempts that another replica made
+        """
+        if self._charged:
+            return False
+        self._charged = True
+        trail.calls.extend([*self.trail.calls, [*elsewhere]] if elsewhere else self.trail.calls)
+        return True
 
 
 class Relayed(Broadcast):
-    """A follower of a shared answer that writes its events to a log, from which other replicas read them.
-
-    It follows until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`; then it reads
-    no further (backpressure).
+    """A follower of a shared answer that offers its events as a log to other replicas.
+    It stops once neither another replica nor a follower here reads the answer. Up to `MAX_FLIGHT_BYTES` of events wait for the log; then it
+    reads no further (backpressure).
     """
 
     head = b"1"
@@ -87,23 +89,23 @@ class Relayed(Broadcast):
 
     @property
     def findable(self) -> bool:
-        """True while the answer can be read from its start: no event was dropped."""
+        """True while no event was dropped: the answer can be read from its start."""
         return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from the number `start` on. Events before it may be dropped from now on: they are in the log."""
+        """Return the events from number `start` on. Those before it may be dropped from now on: they are in the log."""
         self._at[self] = start
         self._make_room()
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Follow the answer in the background for `seconds` more, because another replica reads it; returns at once.
-        0 stops if no follower here is left, either: no other replica reads it any more.
+        """Follow the answer in the background for at least `seconds` more, because another replica reads it. Returns at once.
+        0: no other replica reads it, and following stops if no follower is left here either.
         """
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
             self.task = asyncio.create_task(self._pass_on())
-            self._look(self.task)
+            self._check_readers(self.task)
         elif not seconds and self._flight.made.followers <= 1:
             self.task.cancel()
 
@@ -113,29 +115,30 @@ class Relayed(Broadcast):
             self.ending = self.ending and Stopping.code
             self.task.cancel()
 
-    def _look(self, task: asyncio.Task[None]) -> None:
-        """Stop following the answer once neither another replica nor a follower here reads it; else look again later."""
+    def _check_readers(self, task: asyncio.Task[None]) -> None:
+        """Stop following once neither another replica nor a follower here reads the answer; else check again later."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()
         elif not self.over:
-            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._look, task)
+            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._check_readers, task)
 
     async def _pass_on(self) -> None:
+        trail = Trail()
         try:
             if not self._flight.made.open:
                 raise ReplicaLost  # a request here would not be given it either
-            async with aclosing(self._flight.follow("shared")) as events:
+            async with aclosing(self._flight.follow("shared", trail)) as events:
                 async for event in events:
-                    self.put(event)
+                    self.put(replace(event, attempts=trail.attempts) if isinstance(event, Finish | Failure) else event)
                     await self.flush()
         except RouterError as error:
-            if error.attempts:  # no log has them
-                self._flight.uncharge()
             self.ending = relay.ending(error)
         finally:
+            if trail.calls and not self.finished:  # no log has them
+                self._flight.uncharge()
             self.over = True
-            self._tell()
+            self._wake()
 
     def _finish(self) -> None:
         super()._finish()

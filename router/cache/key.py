@@ -6,17 +6,17 @@ number 1 for the text "1") have different forms.
 """
 
 import hashlib
-import json
 
 from router.chat import Ask, Call, File, Json, Message, Part, ReasoningState
+from router.jsontext import writer
 
-_dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+_dumps = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def key(ask: Ask, made_by: str, owner: str) -> str:
-    """Return the key of a question, a SHA-256 in hex. `made_by`: digest of the configuration that answers it.
+    """Return a question's cache key, a SHA-256 in hex. `made_by`: digest of the configuration that answers it.
 
-    owner: the caller or end user who alone may get the answer (`Ask.owner`); empty for everybody
+    owner: the caller or end user who alone may get the answer (`Ask.owner`); empty if the answer is for all callers
     """
     made: Json = {
         "by": made_by,
@@ -36,7 +36,7 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
 
 
 def part_of(part: Part) -> Json:
-    """Return a message's part as JSON. Different parts have different JSON."""
+    """Return a message's part as JSON for a hash: different parts give different JSON."""
     match part:
         case str():
             return part

@@ -36,7 +36,7 @@ if held and held ~= ARGV[3] then return {held} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1]}
 """
-"""The script that returns the cached answer, else the holder of the lease. A free lease, or that of a lost holder, goes to the asker."""
+"""The Redis script that returns the cached answer, else the lease's holder. The asker gets a free lease, or a lost holder's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class PickupTiming:
 
 
 class Shared:
-    """The answer cache in Redis, which all replicas share."""
+    """The answer cache in Redis: cached answers, and the leases of making them."""
 
     def __init__(self, redis: Redis, logs: Logs, pickup: PickupTiming = PickupTiming()) -> None:
         self._redis = redis
@@ -69,14 +69,13 @@ class Shared:
         await self._store.put(name, value, ttl)
 
     async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
-        """Return the cached bytes, else the replica that makes the answer, else the lease of making it. None while Redis is unavailable.
-        until: when the answer will be over at the latest, by the clock of time.monotonic
+        """Return the cached bytes; else an Elsewhere: another replica makes the answer; else a Lead: this replica has the lease to make it.
+        None while Redis is unavailable. `until`: when the answer will be over at the latest, by the clock of time.monotonic
         """
         return await self._taken(name, until, "", key(name, ROOM))
 
     async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
-        """Return the replica that makes the answer now, or the lease, after the replica that held it was lost. Cached bytes are ignored.
-        None while Redis is unavailable.
+        """Take over a lost replica's lease: return its new Lead here, or the Elsewhere that was faster; None while Redis is unavailable.
         until: as for `look`
         gone: the lost replica's mark on the lease (`Elsewhere.holder`)
         """
@@ -112,7 +111,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The lease of making an answer for all replicas.
+    """The lease of making an answer, held by this replica for all replicas.
     name: the answer's key
     id: the log in which the answer is offered to them
     lasts: seconds after which the lease ends by itself
@@ -125,7 +124,7 @@ class Lead:
 
     @property
     def holder(self) -> str:
-        """Return the value that marks the lease as this replica's."""
+        """Return the value that marks the lease in Redis as this replica's: its id and the log's id."""
         return f"{self._shared.logs.id} {self.id}"
 
     def offer(self, flight: Flight) -> None:
@@ -134,12 +133,12 @@ class Lead:
         source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
 
     async def free(self) -> None:
-        """Release the lease of a complete answer. Its log can be read for OFFERED seconds more."""
+        """Release the lease once the call has ended. The log of the answer can be read for OFFERED seconds more."""
         asyncio.get_running_loop().call_later(OFFERED, self._shared.logs.withdraw, self.id)
         await self._shared.free(self)
 
     def drop(self) -> None:
-        """Release the lease in the background, without an answer; returns at once."""
+        """Release the lease of an answer that was not made, in the background; returns at once."""
         self._shared.drop(self)
 
 
@@ -152,7 +151,7 @@ class Elsewhere:
     holder: str
 
     async def follow(self) -> Events:
-        """Stream the answer from the other replica's log. Raises the error that ended the answer there, if it had no events.
+        """Yield the answer's events from the other replica's log. Raises the error that ended the answer there without a final event.
         ReplicaLost if the log stops without an end, Away if Redis is unavailable.
         """
         replica, _, number = self.holder.partition(" ")
@@ -181,7 +180,7 @@ class Elsewhere:
             await asyncio.wait([first])  # it lets the log go before that is closed
 
     async def over(self, until: float) -> "Elsewhere | Lead | None":
-        """Return the lease, or the replica that has taken it meanwhile, after this answer's replica was lost; None while Redis is away."""
+        """Take over the lease after the other replica was lost: return it, or the replica that has it by now; None while Redis is away."""
         return await self._shared.take(self.name, until, self.holder)
 
 

@@ -3,8 +3,8 @@
     pointsman:{<name>}:reasoning     the model calls of one conversation, up to one of them
 
 It holds what the client does not send back: reasoning state, and the calls that the route ran itself, with their results. A name is a
-digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat.
-Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
+digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`ConversationHash`): ids of calls
+alone repeat. Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
 """
 
 import hashlib
@@ -17,19 +17,17 @@ from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
 from router.cache.key import part_of
+from router.cache.store import ENTRY
 from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
+from router.jsontext import writer
 from router.shared import RedisStore
 from router.value import Value
 
 SIZE = 64 * 1024 * 1024
-"""Bytes that are kept in this process. Beyond it, the oldest of the caller that has the most there goes first; among that caller's end
-users, the oldest of the one that has the most.
-"""
+"""Bytes that are kept in this process. Beyond it the oldest entry goes of the caller, and of its end user, that has the most there."""
 LASTS = 3600.0
 """Seconds for which states are kept: as long as an approval id is valid."""
-ENTRY = 1024
-"""Bytes that an entry takes beside its value, roughly."""
 MAX_VALUE = 4 * 1024 * 1024
 """Bytes of the stored model calls of one conversation; beyond it the first of them are left out."""
 VERSION = 2
@@ -41,7 +39,7 @@ log = logging.getLogger("router.cache")
 
 
 class ModelCall(Value, frozen=True):
-    """The parts of a model call that clients do not send back: reasoning state, tool calls and results.
+    """The parts of one model call that the client does not send back in its next request.
 
     states: its reasoning state
     calls: all its tool calls, the client's too; empty where the client sends all of them
@@ -54,7 +52,7 @@ class ModelCall(Value, frozen=True):
 
 
 Recollection = Mapping[str, Sequence[ModelCall]]
-"""Name of a model call → the model calls of the same answer before it that the client was not sent, then that call."""
+"""Name of a model call → model calls: those before it in the same answer that the client was not sent, then that call itself."""
 
 
 @dataclass(slots=True)
@@ -67,7 +65,7 @@ class _KeptStates:
 
 
 class LocalStates:
-    """Model calls kept in this process, by caller and end user. Beyond the bound the caller with the most loses its oldest first."""
+    """Tool rounds stored in this process, by caller and end user. Above `size` bytes the caller with the most loses its oldest first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
@@ -90,9 +88,7 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes under a name for `lasts` seconds, and drop other entries while all exceed `size`.
-        A value larger than the whole store is not stored.
-        """
+        """Store bytes for `lasts` seconds, unless larger than `size`. While all exceed `size`, drop the oldest of the largest holder."""
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
@@ -120,13 +116,13 @@ class LocalStates:
             del self._held[caller], self._taken[caller]
 
     def _count(self, caller: str, held: _KeptStates, taken: int) -> None:
-        """Add the bytes of an entry to the counts, or subtract them if negative."""
+        """Add `taken` bytes to the counts of the end user and the caller; negative for a removed entry."""
         held.taken += taken
         self._taken[caller] = self._taken.get(caller, 0) + taken
 
 
 class Memory:
-    """The store of model calls: this process, and Redis if declared. An unavailable Redis delays no question and fails none."""
+    """The store of tool rounds: entries in this process, and copies in Redis if declared. It works without an answer from Redis."""
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
@@ -134,7 +130,7 @@ class Memory:
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
         """Return the stored model calls of a conversation; empty if none are stored or can be read.
-        The newest entry in this process is used. Redis is asked for the last name alone, whose entry holds those before it.
+        The newest entry in this process is used. Without one, Redis is asked for the last name alone, whose entry holds those before it.
         names: the names of the conversation's model calls, in order
         """
         for name in reversed(names):
@@ -144,9 +140,7 @@ class Memory:
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
-        """Store the model calls of a conversation under the name of the last one, here and in Redis.
-        If all are too large, the first ones are left out.
-        """
+        """Store model calls, here and in Redis, under the name of the last one. The first are left out if all are too large."""
         value = written(held)
         self.local.put(caller, name, value, user)
         if self._shared is not None:
@@ -154,7 +148,7 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as the bytes to store. The first ones are left out while all are too large; that none is left is logged."""
+    """Return model calls as bytes to store. While they are too large the first is left out; a warning is logged if none is left."""
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]
@@ -171,11 +165,11 @@ def _plain_call(call: ModelCall) -> list[object]:
 
 
 class UnreadableState(Exception):
-    """The bytes are not a stored entry: Redis may hold anything, also of another release."""
+    """Raised for bytes that are not a stored entry: Redis may hold anything, also entries of another release."""
 
 
 def read(data: bytes) -> Recollection:
-    """Return the model calls in bytes that `written` made. UnreadableState for all others, and above its bounds."""
+    """Return the model calls in bytes that `written` made. Raises UnreadableState for other bytes, and above the bounds."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
         raise UnreadableState
     try:
@@ -239,8 +233,8 @@ def _result(value: Json) -> Result:
 
 
 @dataclass(slots=True)
-class Trail:
-    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
+class ConversationHash:
+    """A running hash of a client's conversation. It gives each model call in it the name under which that call is stored.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
     clients send it after the calls, some not at all).
@@ -276,7 +270,7 @@ class Trail:
         return names
 
     def called(self, calls: Iterable[Call]) -> str:
-        """Add the tool calls of the next model call to the hash, and return that model call's name."""
+        """Add the tool calls of the next model call to the hash. Return that model call's name: the hash so far, in hex."""
         self._settle()
         self._add("calls", *([call.call_id, call.name, plain(call.arguments)] for call in calls))
         return self.digest.hexdigest()
@@ -290,12 +284,12 @@ class Trail:
         self.digest.update(_dumps(values))
 
 
-def trail(owner: str) -> Trail:
-    """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
-    return Trail(hashlib.sha256(_dumps(["caller", owner])))
+def conversation_hash(owner: str) -> ConversationHash:
+    """Return a new running hash for a conversation of this caller and its end user (`Ask.owner`), before its first message."""
+    return ConversationHash(hashlib.sha256(_dumps(["caller", owner])))
 
 
-_dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+_dumps_text = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def _dumps(value: Json) -> bytes:
@@ -307,7 +301,7 @@ def _text(result: Result) -> str:
 
 
 def plain(value: Json) -> Json:
-    """Return a JSON value in the form that a JavaScript client sends back: whole floats become integers (1.0 → 1)."""
+    """Return a JSON value as a JavaScript client sends it back: floats with a whole value become integers (1.0 → 1)."""
     match value:
         case float() if value.is_integer():
             return int(value)

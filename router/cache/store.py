@@ -31,7 +31,7 @@ class _Held:
 
 
 class LocalStore:
-    """A store in this process. `size`: bytes of all entries; beyond it the least recently used is evicted."""
+    """A store of bytes in this process. `size`: bytes of all entries; beyond it the least recently used is evicted."""
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.size = size

@@ -1,4 +1,4 @@
-"""Authentication: the caller of a request, from its headers, before its body is read and before anything is looked up for it."""
+"""Authentication: the caller of a request, from its `Authorization` header, before its body is read."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -28,13 +28,15 @@ class Callers(Protocol):
 
 
 class Anybody:
-    """Authentication is off: each different `Authorization` header is a caller of its own."""
+    """Callers while authentication is off: all requests with the same `Authorization` header are one anonymous caller."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the anonymous caller with these headers; without any header all clients are the same caller."""
-        return Caller("anonymous", "", f"anonymous:{digest(*authorization)}")
+        """Return the anonymous caller of these `Authorization` headers; requests without any share one caller."""
+        return Caller("anonymous", "", f"anonymous:{digest(*authorization)}") if authorization else NAMELESS
 
 
+NAMELESS = Caller("anonymous", "", f"anonymous:{digest()}")
+"""The caller of every request without an `Authorization` header, while authentication is off."""
 ANYBODY = Anybody()
 
 
@@ -47,15 +49,15 @@ class TokenCallers(Protocol):
 
 
 class Known:
-    """Callers with an API key of this server or a token of an issuer, distinguished by the prefix of a key."""
+    """Callers that must present an API key of this server or a token of an issuer; the prefix of a key tells them apart."""
 
     def __init__(self, keys: Keys | None, tokens: TokenCallers | None) -> None:
         self._keys = keys
         self._tokens = tokens
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the caller of the key or token in the one `Authorization` header. Unauthorized without exactly one valid credential.
-        Unverifiable if a token cannot be checked now.
+        """Return the caller of the key or token in the one `Authorization` header. Unverifiable if a token cannot be checked now.
+        Unauthorized if the header is missing, repeated or malformed, and if the key or token is invalid.
         """
         if not authorization:
             raise Unauthorized
@@ -76,10 +78,9 @@ Sources = dict[tuple[str, Egress], Jwks]
 
 def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Callers:
     """Return the authentication that `server.auth` declares: ANYBODY for `none` or None, else a Known.
-    Misfit where none of the issuer's keys in a file can be used.
+    Misfit if none of an issuer's keys given in a file can be used.
     fetch: returns the function that fetches through a given proxy and CA
-    before: key sets that an earlier generation fetched, which are taken over
-    kept: receives the key sets in use
+    before: key sets of an earlier generation, which are taken over. kept: receives the key sets in use
     """
     if not isinstance(declared, Auth):
         return ANYBODY
@@ -102,6 +103,6 @@ def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, ke
 
 
 def _jwks(url: str, fetch: Fetch, before: Sources) -> Jwks:
-    """Return the key set of an address. Known keys stay when the proxy changes: such an edit must not lock callers out."""
+    """Return the key set at an address. Keys known from another proxy or CA are taken over: such an edit must not lock callers out."""
     known = next((one for one in before.values() if one.url == url), None)
     return Jwks(url, fetch) if known is None else known.over(fetch)

@@ -11,7 +11,7 @@ from router.value import PartlyCompared, field
 
 
 class Caller(PartlyCompared, frozen=True):
-    """The caller of a request: the holder of an API key or of a token. Data of it, or of one of its end users, is kept under `owner`.
+    """The caller of a request: the holder of an API key or a token, with the rights and the limit of that key or token.
 
     kind: anonymous where no authentication is declared
     name: of the key, or the token's `sub`; empty for an anonymous caller
@@ -35,28 +35,21 @@ class Caller(PartlyCompared, frozen=True):
 
     @property
     def owner(self) -> str:
-        """The caller's id and its end user as one text, different for every two pairs of them."""
+        """Return the caller's id and end user as one text, different for every two pairs; cached answers and counts are kept under it."""
         return owner(self.id, self.user)
-
-    @property
-    def user_in_body(self) -> bool:
-        """Return whether the body names the end user, who is unknown before it is read."""
-        return self.users is not None and self.users.field is not None
 
     def may_ask(self, route: str) -> bool:
         """Return whether the caller may use this route."""
         return self.routes is None or route in self.routes
 
     def asks(self, route: str) -> None:
-        """Raise NotAllowed if the caller may not use this route; else do nothing."""
+        """Raise NotAllowed if the caller may not use this route."""
         if not self.may_ask(route):
             raise NotAllowed
 
 
 def digest(*parts: str | bytes) -> str:
-    """Return a digest of the parts, 32 hex digits, for use in an id. The parts cannot be recovered from it.
-    Other parts with the same digest cannot be found; the same text in other parts has another digest.
-    """
+    """Return 32 hex digits of a SHA-256 over the parts, for use in an id. The same text split into other parts gives another digest."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -45,13 +45,13 @@ class Jwks:
         self._tried: float | None = None
 
     def over(self, fetch: Fetch) -> "Jwks":
-        """Return a new key set of the same address with the keys known so far, and another function that fetches them."""
+        """Return a copy with the keys known so far, which fetches them by another function."""
         made = Jwks(self.url, fetch, self._clock, self._within)
         made._listed, made._got = self._listed, self._got
         return made
 
     async def listed(self) -> Listed:
-        """Return the known keys, fetched again if they are old; none if the last successful fetch is more than STALE seconds ago."""
+        """Return the issuer's keys, fetched again if older than FRESH seconds; empty if older than STALE seconds after that."""
         if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # other requests use the known keys meanwhile
             await self._refresh()
         return self._listed if self._younger(STALE) else ()
@@ -60,11 +60,11 @@ class Jwks:
         return self._got is not None and self._clock() - self._got <= age
 
     def now(self) -> float:
-        """Return the time in seconds by the clock that `newer` compares with."""
+        """Return the time of this object's clock in seconds, for `came` of `newer`."""
         return self._clock()
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
-        """Return (keys, seconds until the next fetch) for a token whose key id is unknown; the keys are fetched again if that is allowed.
+        """Fetch the keys again for a token whose key id is unknown, if that is allowed. Return (keys, seconds until the next fetch).
         than: the keys that lack the token's key; came: when the token arrived, by `now`
         The seconds are 0 if a fetch has succeeded since the token came: its key then does not exist. Else they are at least SOON.
         """

@@ -32,12 +32,12 @@ def new() -> str:
 
 
 def hashed(key: str) -> str:
-    """Return the hash of a key, which is what a configuration holds. One round of SHA-256 is enough for 256 random bits."""
+    """Return the hash of a key as a configuration holds it, `sha256:<hex>`. One round is enough for 256 random bits."""
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def shown(key: str) -> str:
-    """Return the first 11 characters of an API key, which may be logged; empty if the text is not a key."""
+    """Return the first 11 characters of an API key, which may be logged; empty if the text is not a well-formed key."""
     hit = SHAPE.fullmatch(key)
     return hit["shown"] if hit and hmac.compare_digest(hit["check"], _checksum(key[:-CHECK])) else ""
 
@@ -55,7 +55,7 @@ def _spelled(number: int, width: int) -> str:
 
 
 class Keys:
-    """The declared API keys, found by their hashes. `now`: the clock by which they expire."""
+    """The declared API keys by their hashes, each with its caller and expiry. `now`: the clock by which keys expire."""
 
     def __init__(self, declared: Mapping[str, ApiKey], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now

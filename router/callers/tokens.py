@@ -34,7 +34,7 @@ MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
 
 class _Rules(JWSRegistry):
-    """Rules for signatures. Unknown fields of a header are ignored (RFC 7515); a header with `crit` is refused."""
+    """joserfc's rules for signatures, with the declared algorithms only. Unknown header fields are ignored (RFC 7515), `crit` refused."""
 
     max_header_length = MAX_HEADER_CHARACTERS
     max_payload_length = MAX_TOKEN_CHARACTERS
@@ -44,9 +44,7 @@ class _Rules(JWSRegistry):
         self._declared = algorithms
 
     def check(self, token: str) -> None:
-        """Raise ValueError if the token's header is malformed or too long, or has an undeclared algorithm or a `crit`.
-        joserfc raises errors of several kinds for these.
-        """
+        """Raise ValueError if the token's header is malformed or too long, has an undeclared algorithm, or has a `crit`."""
         head = token.partition(".")[0]
         read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MAX_HEADER_CHARACTERS else None
         header = cast("dict[str, object]", read) if isinstance(read, dict) else {}
@@ -54,16 +52,14 @@ class _Rules(JWSRegistry):
             raise ValueError
 
     def get_alg(self, name: str) -> Any:
-        """Return the declared algorithm of this name, without joserfc's warnings about weak ones.
-        UnsupportedAlgorithmError for any other.
-        """
+        """Return the declared algorithm of this name, without joserfc's warning if it is weak. UnsupportedAlgorithmError for any other."""
         if name not in self._declared:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
 
 
 class Tokens:
-    """The tokens of an issuer. `source`: its public keys; None with a shared secret. `now`: the wall clock."""
+    """The checker of an issuer's tokens. `source`: its public keys; None with a shared secret. `now`: the wall clock."""
 
     def __init__(self, declared: Jwt, source: Source | None, now: Callable[[], float] = time.time) -> None:
         self._declared = declared
@@ -82,15 +78,14 @@ class Tokens:
         self._secret = OctKey.import_key(declared.secret.value) if declared.secret is not None else None
 
     async def caller(self, token: str) -> Caller:
-        """Return the caller that the token names. Unauthorized if it is not valid, Unverifiable if that cannot be checked."""
+        """Return the caller that the token names. Unauthorized if the token is not valid, Unverifiable if that cannot be checked now."""
         if len(token) > MAX_TOKEN_CHARACTERS or token.count(".") != 2:
             raise Unauthorized("This is no key and no token of this server.")
         return self._named(await self._claimed(token))
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token whose signature, issuer, audience and time are valid. Unauthorized if one is not.
-
-        Unverifiable if the issuer's keys cannot be fetched, or none of them can be used.
+        """Return the claims of a token with valid signature, issuer, audience and time.
+        Raises Unauthorized, or Unverifiable without keys.
         """
         came = 0.0 if self._source is None else self._source.now()
         try:
@@ -121,9 +116,9 @@ class Tokens:
         return self._read(await self._source.listed())
 
     async def _by_newer_key(self, token: str, came: float) -> dict[str, Any]:
-        """Return the claims of a token whose key id is unknown, checked with newer keys of the issuer.
+        """Fetch newer keys for a token whose key id is unknown, and return its claims.
 
-        Unverifiable if they lack its key as well and could not be fetched since the token came; InvalidKeyIdError if they could.
+        If they lack its key as well: InvalidKeyIdError if they were fetched since the token came, else Unverifiable.
         """
         assert self._source is not None
         listed, again = await self._source.newer(self._listed, came)
@@ -143,7 +138,7 @@ class Tokens:
 
 
 def usable(listed: Listed) -> KeySet:
-    """Return the issuer's keys that can verify a signature, perhaps none; others are skipped (RFC 7517)."""
+    """Return those of an issuer's keys that can verify a signature, perhaps none. Other keys are left out (RFC 7517)."""
     found: list[Any] = []
     for one in listed:
         if one.get("kty") not in ("RSA", "EC", "OKP") or one.get("use", "sig") != "sig" or not _strong(one):
@@ -177,7 +172,7 @@ def _strong(key: Mapping[str, object]) -> bool:
 
 
 def _user(claim: object) -> str:
-    """Return the end user that a claim names, a text or a number. Unauthorized if it names none, or a malformed one."""
+    """Return the end user in a claim, a text or a number. Unauthorized for any other value or a malformed name."""
     user = str(claim) if isinstance(claim, int) and not isinstance(claim, bool) else claim
     if not isinstance(user, str) or not well_formed(user):
         raise Unauthorized("This token does not name the user for whom it asks.")
@@ -185,7 +180,7 @@ def _user(claim: object) -> str:
 
 
 def _routes(claim: object) -> frozenset[str]:
-    """Return the routes in a claim: of a list, or of words with spaces between them, as scopes are written; none of any other value."""
+    """Return the routes in a claim: of a list, or of a text with spaces between them, like scopes; none of any other value."""
     match claim:
         case str():
             return frozenset(claim.split())

@@ -17,18 +17,14 @@ PLACEHOLDER = ("{{", "}}")
 
 
 def well_formed(user: str) -> bool:
-    """Return whether this may be the id of a user: 1 to 255 printable characters, no space at its ends, neither `{{` nor `}}`.
-
-    Those two are signs of a placeholder that a front end has not filled in.
-    """
+    """Return whether a text may be a user's id: 1 to 255 printable characters, no space at its ends, no `{{` or `}}`."""
     return 0 < len(user) <= MAX_USER and user.isprintable() and user == user.strip() and not any(sign in user for sign in PLACEHOLDER)
 
 
 def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-    """Return the caller with the end user that these headers name; unchanged if its key declares no header.
-    Unchanged, too, if the header is optional and missing. BadAsk if it is required and missing, repeated or malformed.
+    """Return the caller with the end user in the header that its key declares; unchanged if none is declared.
 
-    headers: names in lower case, and values, as ASGI has them
+    A missing header: unchanged if it is optional, else BadAsk. A repeated or malformed one: BadAsk. Names of headers are in lower case.
     """
     source = caller.users
     if source is None or source.header is None:
@@ -45,8 +41,9 @@ def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Call
 
 
 def from_body(caller: Caller, fields: Mapping[str, Json]) -> Caller:
-    """Return the caller with the end user that the body's fields name; unchanged if its key declares no field.
-    Unchanged, too, if the field is optional and missing. BadAsk if it is required and missing, or malformed.
+    """Return the caller with the end user in the body field that its key declares; unchanged if none is declared.
+
+    A missing field: unchanged if it is optional, else BadAsk. A malformed one: BadAsk.
     """
     source = caller.users
     if source is None or source.field is None:

@@ -20,7 +20,7 @@ __all__ = ["COMMANDS", "main", "parser"]
 
 
 class Command(Protocol):
-    """The interface of a command's module: its options and its run."""
+    """The interface of a command's module."""
 
     __doc__: str | None
 
@@ -34,7 +34,7 @@ class Command(Protocol):
 
 
 class Commands(Mapping[str, Command]):
-    """A mapping: name of a command → its module, imported at the first look-up. `modules`: name → module in this folder."""
+    """A mapping from a command's name to its module, imported at the first look-up. `modules`: name → file here, without its `.py`."""
 
     def __init__(self, modules: Mapping[str, str]) -> None:
         self._modules = modules
@@ -108,8 +108,7 @@ exit codes: 0 all is well, 1 the configuration is wrong or it could not be done,
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code. Without a command, print the first commands to try on stderr and return 2.
 
-    arguments: the words after `router`; None takes those of the process
-    A wrong command line, `--help` and `--version` raise SystemExit.
+    A wrong command line, `--help` and `--version` raise SystemExit. `arguments`: the words after `router`; None for those of the process.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
@@ -123,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _loaded(given: Sequence[str]) -> Collection[str]:
-    """Return the commands whose options this command line needs: its own; none for --version; else all."""
+    """Return the commands whose options this command line needs: only its own; none for --version; all for `completion` or no command."""
     first = given[0]
     if first in COMMANDS and first != "completion":
         return (first,)
@@ -131,10 +130,7 @@ def _loaded(given: Sequence[str]) -> Collection[str]:
 
 
 def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the command line.
-
-    loaded: commands that get help and options, by default all; all others are known by name alone
-    """
+    """Return the command line's parser. `loaded`: the commands with help and options, by default all; others are known by name alone."""
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")

@@ -11,14 +11,12 @@ LOCAL = "127.0.0.1"
 PORT = 8000
 
 
-class WrongVariable(RouterError):
-    """An error: a variable that stands in for an option has a value that the option would refuse."""
-
-    code = "wrong_variable"
+class WrongVariable(RouterError, code="wrong_variable"):
+    """The error of an environment variable in place of an option whose value the option would refuse."""
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
-    """Return an argparse type that parses a whole number from `least` to `most`; it raises ArgumentTypeError for any other text."""
+    """Return an argparse type for a whole number from `least` to `most`; it raises ArgumentTypeError for any other text."""
 
     def read(text: str) -> int:
         if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= most:
@@ -33,17 +31,13 @@ port = number(0, 65_535)
 
 
 def options(parser: argparse.ArgumentParser, default: str) -> None:
-    """Declare `--host` and `--port` for a command that serves. `default`: the default address and a note on it, for the help."""
+    """Declare `--host` and `--port` for a command that serves. `default`: the default address in words, for the help."""
     parser.add_argument("--host", help=f"default: {HOST_VARIABLE}, else {default}")
     parser.add_argument("--port", type=port, help=f"default: {', '.join(PORT_VARIABLES)}, else {PORT}")
 
 
 def settle(given: argparse.Namespace, host: str) -> None:
-    """Set `given.host` and `given.port` where the command line leaves them open: from variables, else to `host` and port 8000.
-
-    An address from a variable counts as one from an option: if it is reachable from other machines, `server.auth` must be declared.
-    Raises WrongVariable for an invalid port.
-    """
+    """Set the host and port that the command line lacks: from variables, else `host` and 8000. Raises WrongVariable for an invalid port."""
     env_file = env_file_of(given.routes)
     if given.host is None:
         given.host = variable(HOST_VARIABLE, env_file) or host

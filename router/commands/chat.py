@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from router.chat import Ask, Message
 from router.config import load
-from router.errors import TimedOut
+from router.errors import RouterError, TimedOut
 from router.events import Failure, Finish, Produced, Source, Text, Thought, ToolCall, ToolProgress, ToolResult
 from router.generation import Generation, build
 from router.targets import close_lanes
@@ -32,9 +32,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print the answer as it streams. Returns 0, or 1 if the answer broke off.
+    """Ask the route, and print the answer as it streams. Returns 0, or 1 if there is no answer or it broke off.
 
-    Raises a RouterError if there is no answer at all, such as TimedOut.
+    Raises a RouterError if there is no such route, or if the answer takes too long.
     """
     generation = build(load(given.routes))
     return asyncio.run(_conversation(generation, given.route, given.text))
@@ -72,6 +72,11 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         pass
     except TimeoutError:
         raise TimedOut from None
+    except RouterError as error:
+        terminal.note(f"error: {error.public} [{error.code}]")
+        for attempt in ask.trail.attempts:
+            terminal.note(f"  {attempt.target}: {attempt.outcome} after {attempt.seconds:.2f} s")
+        return 1
     finally:
         await generation.close()
         await generation.kept.connections.close()
@@ -86,16 +91,13 @@ class _Terminal:
     _open: bool = False
 
     def say(self, piece: str, *, faint: bool) -> None:
-        """Print a piece of the answer on stdout, or a thought (`faint`) on stderr, so that a pipe does not get it.
-
-        A terminal shows thoughts in faint letters.
-        """
+        """Print a piece of the answer on stdout, or a thought (`faint`) on stderr: in faint letters if that is a terminal."""
         out = sys.stderr if faint else sys.stdout
         print(f"\033[2m{piece}\033[0m" if faint and out.isatty() else piece, end="", flush=True, file=out)
         self._open = not piece.endswith("\n")
 
     def note(self, line: str) -> None:
-        """Print a line about the answer on stderr, after ending an unfinished line of the answer."""
+        """Print a line about the answer on stderr, after a line break if the answer's line is unfinished."""
         if self._open:
             print(flush=True)
         self._open = False

@@ -40,10 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Check the configuration, and print the result. Returns 0, or with --json 1 for mistakes.
-
-    Without --json, ConfigError is raised for mistakes.
-    """
+    """Check the configuration, and print the result. Returns 0, or with --json 1 for mistakes; without it they raise ConfigError."""
     try:
         with uncollected():
             generation = _checked(given)
@@ -90,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(given: argparse.Namespace) -> Generation:
-    """Build the configuration, run its drills with --drills, and return the closed generation.
+    """Build the configuration, run its drills with --drills, and return the discarded generation.
 
     Raises ConfigError for mistakes and for drills that fail.
     """

@@ -21,7 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print the completion script of a shell."""
+    """Print the completion script of the chosen shell, and return 0."""
     import shtab  # noqa: PLC0415 - no other command needs it
 
     print(shtab.complete(given.root, shell=given.shell))

@@ -40,10 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Compare two configurations, and print the effects of the changes. Returns 0, 2 for a wrong command line, or 3.
-
-    The code 3 is for changes with --exit-code.
-    """
+    """Compare two configurations, and print the changes. Returns 0; 3 for changes with --exit-code; 2 for a wrong command line."""
     least, most = (0, 1) if given.live else (1, 2)
     if not least <= len(given.paths) <= most or given.paths.count(sides.STDIN) > 1:
         wanted = "with --live one path at most, what is after" if given.live else "one path or two, before and after; `-` once at most"

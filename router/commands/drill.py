@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def report(results: list[Drilled]) -> str:
-    """Return the results of the drills in words: a line for each, those that failed with their faults, and the totals."""
+    """Return the results of drills as text: a line for each, with the faults of those that failed, and the totals."""
     lines = [_line(one) for one in results]
     failed = sum(bool(one.faults) for one in results)
     lines.append(f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.")

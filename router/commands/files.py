@@ -7,17 +7,12 @@ from pathlib import Path
 from router.errors import RouterError
 
 
-class Unwritten(RouterError):
-    """An error: files were not written, for the reason given."""
-
-    code = "unwritten"
+class Unwritten(RouterError, code="unwritten"):
+    """The error of files that were not written, with the reason."""
 
 
 def write(texts: Mapping[Path, str]) -> None:
-    """Write files, overwriting existing ones, and create their folders. `texts`: file → its text.
-
-    Raises Unwritten at the first that cannot be written; those before it stay written.
-    """
+    """Write each text to its path, overwriting files and creating folders. Raises Unwritten at the first that cannot be written."""
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,6 +22,6 @@ def write(texts: Mapping[Path, str]) -> None:
 
 
 def refuse(paths: Iterable[Path], advice: str) -> None:
-    """Raise Unwritten if one of these paths exists already, also as a dangling link. `advice`: the end of the error's sentence."""
+    """Raise Unwritten if one of these paths exists, also as a dangling link. `advice`: the end of the error's sentence."""
     if there := [str(path) for path in paths if os.path.lexists(path)]:
         raise Unwritten(f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already; {advice}")

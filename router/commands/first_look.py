@@ -1,7 +1,6 @@
 """A first look: serve the routes to clients with a key that is made for this run and printed (`router try` without a target).
 
-It is for the container image: its ports are published, so no request comes from the machine it runs on, whatever callers the
-configuration declares.
+It is for the container image: its ports are published, so no request comes from the machine that it runs on.
 """
 
 import argparse
@@ -19,7 +18,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make a key for this run, serve the routes to its bearer in this process until it is told to end, and return the exit code."""
+    """Make a key and serve the routes to its bearer, in this process, until the process is told to end. Return the exit code."""
     address.settle(given, EVERYWHERE)
     given.workers, given.reload = 1, None
     return serve.serve(given, Secret(new()))

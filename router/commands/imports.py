@@ -32,9 +32,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import the configuration, and write or print the result. Returns 0.
+    """Import a configuration, write or print the result, and return 0. Raises ConfigError if it is unreadable.
 
-    Raises ConfigError if it cannot be read, Unwritten if a file with another text would be overwritten without --force.
+    Raises Unwritten if a file with another text exists and --force is not given.
     """
     imported = from_litellm(given.config)
     if given.output is not None:

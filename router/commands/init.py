@@ -37,7 +37,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ProviderLine:
-    """The line of a new routes.yaml that declares a provider's target: its name, its model, and the variable that it needs."""
+    """The declaration of a provider's target in a new routes.yaml: name, model, and the variable with its key or address."""
 
     target: str
     model: str
@@ -49,7 +49,7 @@ class ProviderLine:
 
     @property
     def line(self) -> str:
-        """Return the line of routes.yaml that declares the target."""
+        """The line of routes.yaml that declares the target."""
         params = f", params: {{reasoning_effort: {self.effort}}}" if self.effort else ""
         return f'{self.target}: {{model: {self.model}, {self.key}: "${{{self.variable}}}", optional: true{params}}}'
 
@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _provided(text: str, provider: ProviderLine) -> str:
-    """Return a template with this provider's target in place of the commented-out example, and with the drill of its failure."""
+    """Return a template with this provider's target in place of the commented-out example, with the drill of its failure uncommented."""
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")
     text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill of its failure

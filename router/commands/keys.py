@@ -39,7 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make an API key and print it, with the lines that declare it."""
+    """Make an API key, print it on stdout and the lines that declare it on stderr; with --json, one object on stdout. Returns 0."""
     key = new()
     table = {"hash": hashed(key)}
     words = [given.name, table["hash"]]
@@ -95,10 +95,7 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """Return the expiry as routes.yaml has it: a time from now becomes a moment in UTC, any other valid text stays as given.
-
-    Raises ArgumentTypeError for an invalid text.
-    """
+    """Return an expiry as routes.yaml has it: a duration as a moment in UTC, others as given. Raises ArgumentTypeError for other texts."""
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,7 @@ from router.errors import ConfigError, RouterError
 
 
 def exit_code(run: Callable[[], int]) -> int:
-    """Run a command, and return its exit code; for an error, one of these:
+    """Run a command, and return its exit code, or that of its error:
 
     1: a RouterError, which is printed to stderr; a ConfigError with all its complaints
     130: Ctrl-C
@@ -24,8 +24,6 @@ def exit_code(run: Callable[[], int]) -> int:
         return 1
     except RouterError as error:
         print(f"error: {error.public} [{error.code}]", file=sys.stderr)
-        for attempt in error.attempts:
-            print(f"  {attempt.target}: {attempt.outcome} after {attempt.seconds:.2f} s", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

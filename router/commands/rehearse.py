@@ -37,7 +37,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AskedToday:
-    """The target that a rehearsed target would replace, with its price."""
+    """The target that a route asks first today, to compare a rehearsed target with. `price`: None if unknown."""
 
     route: str
     target: str
@@ -45,10 +45,7 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the named target and print the report. Returns 0 if it answers, 1 if not or if declined.
-
-    Returns 2 if nobody can agree: stdin is no terminal, and --yes is not given.
-    """
+    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 without --yes or a terminal at stdin."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()
@@ -69,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _declared(declaration: Declaration, name: str) -> TargetConfig:
-    """Return the target's declaration. Raises ConfigError if it is unknown, skipped, or does not answer chats."""
+    """Return the declaration of the target `name`. Raises ConfigError if it is unknown, skipped, a script, or only makes embeddings."""
     known = {str(one): target for one, target in declaration.routes.targets.items()}
     skipped = {str(one): why for one, why in declaration.skipped.items()}
     kinds = {route.kind for route in declaration.routes.routes.values() if name in map(str, route.names)}
@@ -88,9 +85,9 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
-    """Return the target to compare with: the first model target of the given route, else of a route with the rehearsed target.
+    """Return the target to compare with: the first model of `route`, else of a route that has the rehearsed target; None without one.
 
-    Routes whose first model target is the rehearsed one are passed over. Returns None if no other is left.
+    Routes whose first model target is the rehearsed one are passed over.
     """
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
@@ -115,7 +112,7 @@ def _agreed() -> bool:
 
 
 async def _rehearsed(name: str, declared: TargetConfig, generation: Generation) -> Rehearsed:
-    """Run the rehearsal of a target over connections of its own."""
+    """Rehearse a target over connections of its own, and return the result."""
     connections, learned = Connections(), Learned()
     routes = [one.declared.timeout for one in generation.routes.values() if name in map(str, one.declared.names)]
     waits = routes or [generation.declaration.routes.defaults.timeout]
@@ -133,7 +130,7 @@ async def _rehearsed(name: str, declared: TargetConfig, generation: Generation) 
 def _report(name: str, done: Rehearsed, price: Price | None, beside: AskedToday | None) -> Iterator[str]:
     width = max(len(one.question) for one in done.asked)
     for one in done.asked:
-        yield f"  {one.question:<{width}}  {_said(one)}"
+        yield f"  {one.question:<{width}}  {_outcome_words(one)}"
     yield ""
     first = "no answer began" if done.first_token is None else f"{done.first_token:.3g} s to the first token (median)"
     used = done.used
@@ -153,7 +150,7 @@ def _place(where: str, name: str) -> str:
     return f"the target {name}" if where == "target" else "the routes that ask it"
 
 
-def _said(one: QuestionOutcome) -> str:
+def _outcome_words(one: QuestionOutcome) -> str:
     if one.state == "skipped":
         return f"not asked: {WORDS.get(one.outcome, one.outcome)}"
     words = {"works": "works", "wrong": "answered, but not as it was asked", "refused": "refused", "failed": "failed"}[one.state]

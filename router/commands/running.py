@@ -30,10 +30,8 @@ MAX_PAGE_BYTES = 64 * 1024 * 1024
 """Maximum bytes of a page's response."""
 
 
-class NoServer(RouterError):
-    """An error: the server cannot be reached or refuses, or its answer cannot be used."""
-
-    code = "no_server"
+class NoServer(RouterError, code="no_server"):
+    """The error of a server that cannot be reached, refuses, or whose answer cannot be used."""
 
 
 def options(parser: argparse.ArgumentParser, what: str) -> None:
@@ -48,13 +46,13 @@ def options(parser: argparse.ArgumentParser, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The state of a server.
+    """The configuration of a running server.
 
     digest: the id of the generation that it serves
     since: the time since when it serves that generation, as the server writes it
     declared: its configuration
     skipped: target → reason
-    refused: complaints about a newer edit that it does not serve
+    refused: complaints about a newer edit that it does not serve, as lines
     """
 
     digest: str
@@ -65,7 +63,7 @@ class Served:
 
 
 class Running:
-    """A running server. Its methods raise NoServer if it cannot be asked, or does not answer within `wait` seconds.
+    """A running server, asked over HTTP. Its methods raise NoServer if it does not answer within `wait` seconds, or not as expected.
 
     The constructor raises NoServer for an invalid address, an unreadable key file, or plain http to another machine without --insecure.
     """
@@ -87,7 +85,7 @@ class Running:
             self._opener.add_handler(handler)
 
     def served(self) -> Served:
-        """Return the server's configuration, the targets that it skips, and the complaints about a newer edit that it refused."""
+        """Return what the server serves: its configuration, skipped targets, and complaints about a newer edit."""
         said = self._page("/admin/config")
         live, failed = table(said.get("live")), table(said.get("failed"))
         try:
@@ -99,12 +97,12 @@ class Running:
         return Served(str(live.get("digest")), str(live.get("since")), declared, table(live.get("skipped")), refused)
 
     def targets(self) -> dict[str, JsonObject]:
-        """Return target → its health, as /admin/targets has it."""
+        """Return name of a target → its health and load, as GET /admin/targets has them."""
         tables = [table(one) for one in listing(self._page("/admin/targets").get("targets"))]
         return {str(one.get("name")): one for one in tables}
 
     def budgets(self) -> list[JsonObject]:
-        """Return the used share of each limit on tokens or money; an empty list if that page cannot be read, as with older versions."""
+        """Return the limits on tokens or money with their used share, as GET /admin/budgets has them; empty if that page cannot be read."""
         with suppress(NoServer):
             return [table(one) for one in listing(self._page("/admin/budgets").get("budgets"))]
         return []
@@ -147,7 +145,7 @@ class Running:
 
 
 def _address(url: str) -> tuple[str, str]:
-    """Return (scheme, host) of a server's address. Raises NoServer for an invalid one, which is never repeated: it may hold a password."""
+    """Return (scheme, host) of a server's address. Raises NoServer for an invalid one, without repeating it: it may hold a password."""
     try:
         parts = urlsplit(url)
         complete = parts.port != 0 and bool(parts.hostname)

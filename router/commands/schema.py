@@ -26,6 +26,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print the schema."""
+    """Print the JSON schema of the chosen file, and return 0."""
     print(json.dumps(SCHEMAS[given.file](), indent=2, ensure_ascii=False))
     return 0

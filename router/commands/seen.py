@@ -15,7 +15,7 @@ from router.generation import Compiled, build
 from router.targets import batch_of, facts_of, lane_of
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
-"""Keys of a route that are shown in words of their own; every other key that is set has a line."""
+"""Keys of a route that `router show` prints in lines of another form; each other key that is set has a line `KEY VALUE`."""
 USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True, "refuse": []}
 """Defaults of some keys, which get a line only if they have another value."""
 
@@ -24,10 +24,11 @@ USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True,
 class Seen:
     """The data of routes and targets that `router show` prints.
 
+    digest: the id of the generation
     skipped: target → reason
-    lanes: target → its lane (native wire, LiteLLM or script) and the reason for it
+    lanes: target → (lane, reason): native wire, LiteLLM or script
     tools: route → the names of its tools, or of its tool sets if only those are known
-    fares: target → its health on a running server; empty for files
+    health: target → its health on a running server; empty for files
     """
 
     digest: str
@@ -35,7 +36,7 @@ class Seen:
     skipped: Mapping[str, str]
     lanes: Mapping[str, tuple[str, str]]
     tools: Mapping[str, Sequence[str]]
-    fares: Mapping[str, JsonObject]
+    health: Mapping[str, JsonObject]
     facts: Mapping[str, Sequence[str]]
     """Target → the features that its model accepts, in words."""
     budgets: Sequence[JsonObject] = ()
@@ -43,7 +44,7 @@ class Seen:
 
 
 def loaded(routes: Path) -> Seen:
-    """Return the data of the files on disk, without the health of targets and budgets. Raises ConfigError if they are wrong."""
+    """Return the data of the files on disk, without health and budgets. Raises ConfigError if the configuration is invalid."""
     generation = build(load(routes))
     lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
     tools = {name: _tools(route) for name, route in generation.routes.items()}
@@ -54,7 +55,7 @@ def loaded(routes: Path) -> Seen:
 
 
 def served(server: Running) -> Seen:
-    """Return the data of a running server, with the health of its targets. Raises NoServer if it cannot be asked."""
+    """Return the data of a running server, with the health of its targets and the budgets. Raises NoServer if it does not answer."""
     live = server.served()
     description = live.declared
     skipped = {name: str(why) for name, why in live.skipped.items()}
@@ -65,15 +66,12 @@ def served(server: Running) -> Seen:
 
 
 def _tools(route: Compiled) -> list[str]:
-    """Return the names of the route's tools that are known without connecting to an MCP server, and `mcp LABEL` for each server."""
+    """Return the names of the route's tools that are known without connecting anywhere, and `mcp LABEL` for each MCP server."""
     return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:
-    """Return (lane, reason) of a described target, without the values of its variables: native wire, LiteLLM or script.
-
-    The lane is empty if a variable holds the provider.
-    """
+    """Return (lane, reason) of a described target, whose variables are not resolved. The lane is empty if a variable holds the provider."""
     model = target.get("model")
     if not isinstance(model, str):
         return lane_of(TargetConfig(script="demo"))
@@ -84,10 +82,7 @@ def _lane(target: JsonObject) -> tuple[str, str]:
 
 
 def _facts(target: JsonObject) -> Sequence[str]:
-    """Return the features that a described target's model accepts by the table of models, without values of variables.
-
-    Nothing is returned for a script, and for a model that a variable names.
-    """
+    """Return the features of a described target's model by the table of models, in words; none for a script, or a model in a variable."""
     model, base = target.get("model"), target.get("base_model")
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()
@@ -103,7 +98,7 @@ def _facts(target: JsonObject) -> Sequence[str]:
 
 
 def record(name: str, seen: Seen) -> dict[str, Json]:
-    """Return all data of a route, as `router show --json` prints it."""
+    """Return the data of one route, as `router show --json` prints it."""
     route = seen.description.routes[name]
     return {
         "route": name,
@@ -120,7 +115,7 @@ def record(name: str, seen: Seen) -> dict[str, Json]:
 
 
 def _budgets(name: str, seen: Seen) -> Iterator[JsonObject]:
-    """Yield the budgets against which a question to this route counts."""
+    """Yield the budgets that count questions to this route, without their list of routes."""
     for one in seen.budgets:
         routes = one.get("routes")
         if routes is None or name in listing(routes):
@@ -128,7 +123,7 @@ def _budgets(name: str, seen: Seen) -> Iterator[JsonObject]:
 
 
 def _steps(route: JsonObject, tools: Sequence[str], description: Description) -> Iterator[JsonObject]:
-    """Yield the steps that a request goes through, outermost first."""
+    """Yield {"step", "options"} for each step that a request goes through, outermost first."""
     if route.get("reasoning") == "hide":
         yield {"step": "reasoning", "options": "hide"}
     pipeline = description.pipelines.get(str(route.get("pipeline")), {})
@@ -137,18 +132,18 @@ def _steps(route: JsonObject, tools: Sequence[str], description: Description) ->
         yield {"step": "tools", "options": {"tools": list(tools), "max_steps": route.get("max_steps")}}
 
 
-FARES = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
+HEALTH_FIELDS = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
 """Fields of a target's health that are shown, as the admin pages name them."""
 
 
 def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
-    """Yield each target of a route, with whether and when it would be asked now."""
+    """Yield the data of each target of a route: its place, whether and when it would be asked now, its model, lane and health."""
     before: list[tuple[str, str]] = []
     for place, (pool, said) in enumerate(zip(pools(route), conditions(route), strict=True), 1):
         asked: list[tuple[str, str]] = []
         for (name, weight), where in zip(pool, said, strict=True):
-            target, fares = seen.description.targets.get(name, {}), seen.fares.get(name, {})
-            why_not = _why_not(name, fares, seen) or _demo(target, before, route)
+            target, health = seen.description.targets.get(name, {}), seen.health.get(name, {})
+            why_not = _why_not(name, health, seen) or _demo(target, before, route)
             if not why_not:
                 asked.append((name, where))
             lane, why_lane = seen.lanes.get(name, ("", "unknown"))
@@ -160,54 +155,51 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
                 "weight": weight,
                 "where": where or None,
                 "asked": not why_not,
-                "why": why_not or _why(name, where, before, fares, route),
+                "why": why_not or _why(name, where, before, health, route),
                 "model": target.get("model") or f"script/{target.get('script') if isinstance(target.get('script'), str) else 'lines'}",
                 "lane": lane,
                 "why_lane": why_lane,
                 "context_window": target.get("context_window"),
                 "facts": list(seen.facts.get(name, ())) if route.get("kind") == "chat" else list(_batches(target)),
-                **{key: fares.get(key) for key in FARES if fares},
+                **{key: health.get(key) for key in HEALTH_FIELDS if health},
             }
         before += asked
 
 
 def _batches(target: JsonObject) -> Iterator[str]:
-    """Yield in words the number of inputs per embeddings call to a target; nothing for a script."""
+    """Yield a sentence on the most inputs per embeddings call to a target; nothing for a script, or if a variable holds the provider."""
     model, most = target.get("model"), target.get("batch_size")
     if isinstance(model, str) and "$" not in model.partition("/")[0]:
         yield f"larger batches are split: at most {batch_of(model, most if isinstance(most, int) else None)} inputs in one call"
 
 
-def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
-    """Return the reason that no route would ask a target now; empty without one.
-
-    Reasons are that it was left out at load, that an operator has switched it, and that its breaker is open.
-    """
+def _why_not(name: str, health: JsonObject, seen: Seen) -> str:
+    """Return why a target would not be asked now: skipped at load, switched by an operator, or its breaker is open. Empty if it would."""
     if name in seen.skipped:
         return seen.skipped[name]
-    if fares.get("state") == "drain":
+    if health.get("state") == "drain":
         return "an operator has taken it out"
-    if fares.get("state") == "open":
+    if health.get("state") == "open":
         return "an operator has opened its breaker"
-    if fares.get("breaker") == "open":
-        wait = fares.get("retry_in")
+    if health.get("breaker") == "open":
+        wait = health.get("retry_in")
         return f"its breaker is open, for {wait:.0f} s more" if isinstance(wait, int | float) else "its breaker is open"
     return ""
 
 
 def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObject) -> str:
-    """Return why a scripted target would not make embeddings: a model before it is not skipped. Empty if it would, or for other targets.
+    """Return why a script makes no embeddings: a model before it is asked. Empty if it does, and for models and chat routes.
 
-    `before`: targets that are not skipped, each with the words of its condition
+    before: the targets before it that are asked, each with the words of its condition
     """
     if route.get("kind") != "embeddings" or target.get("model") is not None or not before:
         return ""
     return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"
 
 
-def _why(name: str, where: str, before: Sequence[tuple[str, str]], fares: JsonObject, route: JsonObject) -> str:
-    """Return in words when a target is asked. `where`: the words of its condition; `before`: the targets before it, with theirs."""
-    probing = "; by one question at a time, for its breaker is half open" if fares.get("breaker") == "half_open" else ""
+def _why(name: str, where: str, before: Sequence[tuple[str, str]], health: JsonObject, route: JsonObject) -> str:
+    """Return in words when a target is asked. `where`: its condition in words; `before`: the targets before it, each with its condition."""
+    probing = "; by one question at a time, for its breaker is half open" if health.get("breaker") == "half_open" else ""
     only = f"where {where}: " if where else ""
     others = list(dict.fromkeys(one for one, _ in before if one != name))
     again = ", unless it was asked above" if len(others) < len({one for one, _ in before}) else ""

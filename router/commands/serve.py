@@ -72,7 +72,7 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     """Serve until the process is told to end, and return the exit code: 0, or 1 if the server could not start.
 
     guest: the key of the only caller that is accepted, whatever is declared; None for the declared callers; see first_look.py
-    Raises ConfigError if the configuration is wrong.
+    Raises ConfigError if the configuration is invalid.
     """
     _stand()
     # uvicorn ends on these and then raises the signal again: a stop is not a failure.
@@ -174,12 +174,12 @@ def made_key(generation: Generation) -> Secret | None:
 
 
 def _only(guest: Secret | None) -> Callers | None:
-    """Return the callers of a server that only a guest may ask; None to use the declared ones."""
+    """Return the callers of a server with a single caller that bears the guest's key; None without a guest, for the declared callers."""
     return None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
 
 
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
-    """Print for people, on stderr, what is served, and what is skipped and why. Machines read the log and /readyz."""
+    """Print on stderr, for people, what is served, what is skipped and why, and the keys of this run. An unwritable stderr is ignored."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     if names := generation.declaration.env_file.names:
         said.append(f"  from .env: {', '.join(names)}")
@@ -203,7 +203,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
 
 
 def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
-    """Return the lines of a curl command that asks a question, for a terminal of the machine whose port leads here."""
+    """Return the lines of a curl command with which the guest can ask a question on this machine."""
     body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
     return [
         f"curl -N http://{LOCAL}:{given.port}/api/chat \\",
@@ -213,7 +213,7 @@ def _question(generation: Generation, given: argparse.Namespace, guest: Secret) 
 
 
 def _stand() -> None:
-    """Reserve the file descriptors of closed standard streams with /dev/null.
+    """Occupy the file descriptors of closed standard streams with /dev/null.
 
     A socket with such a number would be written to, and libuv ends the process when it has to close one.
     """

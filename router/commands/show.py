@@ -40,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Show one route, or all. Returns 0. Raises UnknownModel if there is no such route, NoServer if the server cannot be asked."""
+    """Print one route, or all. Returns 0. Raises UnknownModel if there is no such route, NoServer if the server cannot be asked."""
     seen = served(Running(given)) if given.live else loaded(given.routes)
     if given.route is None:
         records = [record(name, seen) for name in seen.description.routes]
@@ -62,7 +62,7 @@ FIRST = {
 
 
 def _page(record: JsonObject) -> Iterator[str]:
-    """Yield the printed lines of one route."""
+    """Yield the printed lines of one route's record."""
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
     if record["kind"] == "chat":
@@ -93,7 +93,7 @@ def _page(record: JsonObject) -> Iterator[str]:
 
 
 def _budget(budget: JsonObject) -> str:
-    """Return a limit on tokens or money, and how much of it is used, in words."""
+    """Return the line for a limit on tokens or money: the limit, whom it counts, and how much is used."""
     caller, per, used = budget.get("caller"), budget.get("per"), budget.get("used")
     of = f" of the caller {caller}" if caller else " of all callers" if per == "route" else ""
     if isinstance(used, int | float):
@@ -115,13 +115,13 @@ def _step(step: JsonObject) -> str:
 
 
 def _use(target: JsonObject) -> str:
-    """Return the line for a target with the reason why it would be asked or skipped."""
+    """Return the line for a target: its name, its weight, and when it would be asked, or why it would be skipped."""
     weight = f" (weight {worded(target['weight'])})" if target["weight"] is not None else ""
     return f"{target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
 
 
 def _facts(target: JsonObject) -> Iterator[str]:
-    """Yield the features that a target's model accepts, and those learned from its refusals."""
+    """Yield a line of the features that a target's model accepts, and one of those learned from its refusals; none without any."""
     if facts := listing(target.get("facts")):
         yield "; ".join(str(one) for one in facts)
     if learned := listing(target.get("learned")):
@@ -129,7 +129,7 @@ def _facts(target: JsonObject) -> Iterator[str]:
 
 
 def _nature(target: JsonObject) -> str:
-    """Return a target's model, lane and health in words."""
+    """Return the line with a target's model, lane and health."""
     said = f"{target['model']}, {target['why_lane']}"
     if refusing := table(target.get("refusing")):
         said += f"; refuses every question since {_moment(refusing.get('since'))}: {refusing.get('reason')}"
@@ -141,14 +141,14 @@ def _nature(target: JsonObject) -> str:
 
 
 def _moment(seconds: Json) -> str:
-    """Return a server's time, in seconds since 1970, as text; unchanged if it is not a time."""
+    """Return a time, in seconds since 1970, as text in UTC; another value as `worded` has it."""
     with suppress(TypeError, ValueError, OverflowError, OSError):
         return f"{datetime.fromtimestamp(cast('float', seconds), UTC):%Y-%m-%d %H:%M:%S} UTC"
     return worded(seconds)
 
 
 def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
-    """Yield a line for each route: id, aliases, pipeline, targets, tools."""
+    """Yield a line for each route in aligned columns: id, aliases, pipeline, targets, tools."""
     rows = [_line(record) for record in records]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:

@@ -14,10 +14,10 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Return (before, after, same): two configurations to compare, and whether all their texts are equal.
+    """Return (before, after, same): two configurations to compare, and True if all their texts are equal.
 
     A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml.
-    Raises ConfigError with the places in the side that is wrong.
+    Raises ConfigError if a side is invalid.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
@@ -28,7 +28,7 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 
 
 def file(path: str) -> Description:
-    """Return the configuration in one file or folder to compare; `-` is standard input. Raises ConfigError if it is wrong."""
+    """Return the description of the configuration in a file or folder; `-` is standard input. Raises ConfigError if it is invalid."""
     return _described(_snapshot(path), path)
 
 
@@ -38,7 +38,7 @@ def _is_alone(snapshot: Snapshot) -> bool:
 
 
 def _with_files_of(other: Snapshot, alone: Snapshot) -> Snapshot:
-    """Return the lone snapshot with the files beside the other one. Its own drills, in either file, replace the other's."""
+    """Return the snapshot `alone` with the files beside the other one. If it has drills of its own, the other's drills.yaml is left out."""
     beside = {name: text for name, text in other.texts.items() if name not in (other.routes, alone.routes)}
     if DRILLS in alone.texts or as_written(alone).tree.get("drills") is not None:
         beside.pop(DRILLS, None)
@@ -76,7 +76,7 @@ def _described(snapshot: Snapshot, side: str) -> Description:
 
 
 def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
-    """Return the complaints of one side, with its folder before the file: both may have a file of the same name."""
+    """Return the error for one side's complaints, each file with the side's folder before it: both sides may have a file of one name."""
     folder = Path(side) if Path(side).is_dir() else Path(side).parent
     return ConfigError(tuple(replace(one, place=_below(folder, one.place)) for one in complaints))
 

@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the named target, or without one serve for a first look, and return the exit code."""
+    """Rehearse the named target, or without one serve for a first look, and return the exit code; 2 for options of the other."""
     if given.target is not None:
         return rehearse.run(given)
     if given.yes or given.json or given.beside is not None:

@@ -29,7 +29,7 @@ def counted(generation: Generation) -> str:
 
 
 def expired(server: Server) -> list[str]:
-    """Return a line for each declared API key that has expired."""
+    """Return a printable line for each declared API key that has expired."""
     keys = server.auth.keys or {} if isinstance(server.auth, Auth) else {}
     now = datetime.now(UTC)
     return [
@@ -38,7 +38,7 @@ def expired(server: Server) -> list[str]:
 
 
 def warned(generation: Generation, workers: int = 1) -> Sequence[Complaint]:
-    """Return the warnings about a configuration: settings that are valid, but rarely intended. `workers`: processes that serve it."""
+    """Return the warnings about a configuration, sorted by place. `workers`: the number of processes that serve it."""
     complaints = generation.declaration.complaints
     return complaints.sorted([*complaints.warnings, *_unshared(generation, workers)])
 
@@ -59,7 +59,7 @@ def _unshared(generation: Generation, workers: int) -> Iterator[Complaint]:
 
 
 def _asking(route: Route) -> Place | None:
-    """Return the place of the route's first tool set with `approve: always`; if there is none, of its first tool set."""
+    """Return the place of the route's first tool set or server with `approve: always`; without one, of its first tool set or server."""
     always = [one for one in route.tools if isinstance(one, ToolSetEntry | ToolServer) and one.approve == "always"]
     match (*always, *route.tools)[0]:
         case ToolServer(mcp=address):
@@ -69,13 +69,13 @@ def _asking(route: Route) -> Place | None:
 
 
 def missing(generation: Generation) -> Sequence[Complaint]:
-    """Return the variables and secret files that are missing, if the configuration was loaded without the environment; else none."""
+    """Return the missing variables and secret files of a configuration that was loaded `without_environment`; none for another."""
     complaints = generation.declaration.complaints
     return complaints.sorted(complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:
-    """Return target → the reason that a spend limit does not apply to it: its price is unknown."""
+    """Return target → warning, for targets of unknown price that a spend limit should hold, but cannot."""
     auth = generation.server.auth
     limits = [(key.limit, key.routes) for key in (auth.keys or {}).values()] if isinstance(auth, Auth) else []
     limits += [(route.declared.limit, (name,)) for name, route in generation.routes.items()]
@@ -91,7 +91,7 @@ def unpriced(generation: Generation) -> dict[str, str]:
 
 
 def omissions(generation: Generation) -> dict[str, list[str]]:
-    """Return target → lines on configured settings that its model does not accept, and on their effect.
+    """Return target → sentences on configured settings that its model does not accept, and on their effect.
 
     For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
     """
@@ -136,14 +136,14 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
 
 
 def _schemas(pipeline: JsonObject, generation: Generation) -> Iterator[JsonObject]:
-    """Yield the JSON schema that a pipeline promises, if any."""
+    """Yield the JSON schema of each `output` step of a pipeline."""
     for step in map(table, listing(pipeline.get("steps"))):
         if step.get("step") == "output":
             yield json.loads(generation.declaration.snapshot.texts[f"pipelines/{step['options']}"])
 
 
 def _params(pipeline: JsonObject) -> Iterator[Params]:
-    """Yield the sampling parameters that a pipeline sets."""
+    """Yield the sampling parameters of each `params` step of a pipeline."""
     known = {field.name for field in fields(Params)}
     for step in map(table, listing(pipeline.get("steps"))):
         if step.get("step") == "params":
@@ -154,7 +154,7 @@ def _params(pipeline: JsonObject) -> Iterator[Params]:
 
 
 def stand_ins(generation: Generation) -> dict[str, str]:
-    """Return route → a warning: in production a script answers if its models do not. Empty outside production."""
+    """Return route → warning that a script answers if its models do not. Empty outside production."""
     if not production(generation.declaration):
         return {}
     return {

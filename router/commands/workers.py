@@ -1,4 +1,4 @@
-"""Supervision of worker processes: they are started, get signals, and are replaced when one ends or hangs."""
+"""Supervision of worker processes: start them, pass signals on, and replace those that end or hang."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ SILENCE = 30.0
 
 
 class Workers(Multiprocess):
-    """Worker processes that get SIGHUP, and are replaced if they end or hang. `asked_to_end`: an operator has asked the server to end.
+    """Worker processes that get SIGHUP, and are replaced if they end or hang. `asked_to_end`: True once an operator has ended the server.
 
-    uvicorn itself would replace all workers on SIGHUP. A worker without a sign of life for SILENCE is killed and replaced. uvicorn's own
-    limit is five seconds, also while a worker starts: on a busy machine each new worker took another's place, and none ever served.
+    uvicorn itself would replace all workers on SIGHUP, and each that is silent for five seconds, also while it starts: on a busy machine
+    none ever served. Here the limit is SILENCE.
     """
 
     asked_to_end = served = False
@@ -31,33 +31,32 @@ class Workers(Multiprocess):
         self._heard: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
 
     def handle_signals(self) -> None:
-        """Handle the signals that came, and a SIGHUP that was blocked."""
+        """Handle the signals that have arrived, and a SIGHUP that is pending because it is blocked."""
         super().handle_signals()
         if signal.SIGHUP in signal.sigpending():
             signal.sigwait({signal.SIGHUP})
             self.handle_hup()
 
     def handle_hup(self) -> None:
-        """Send SIGHUP to every worker, so that it reloads the configuration files. Returns at once."""
+        """Send SIGHUP to every worker: each reloads the configuration files. Returns at once."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
 
     def handle_int(self) -> None:
-        """Begin to end all workers at Ctrl-C, and note that an operator asked for it."""
+        """Begin to end all workers at Ctrl-C, and set `asked_to_end`."""
         self.asked_to_end = True
         super().handle_int()
 
     def handle_term(self) -> None:
-        """Begin to end all workers at SIGTERM, and note that an operator asked for it."""
+        """Begin to end all workers at SIGTERM, and set `asked_to_end`."""
         self.asked_to_end = True
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that have ended or hang; if one fails (exit code above 0) before any has served, begin to end all instead.
+        """Replace workers that have ended or hang. If one fails (exit code above 0) before any has served, begin to end all instead.
 
         The supervisor calls this again and again. A worker that fails so early could not start, and neither could its successor.
-        One that was killed has a negative exit code, and is replaced.
         """
         if not self.served:
             self.served = any(_ready(process) for process in self.processes if process.process.is_alive())
@@ -67,7 +66,7 @@ class Workers(Multiprocess):
         self._replace()
 
     def _replace(self) -> None:
-        """Replace workers that have ended, or have not answered for SILENCE seconds, without waiting for any answer."""
+        """Replace workers that have ended, or have given no sign of life for SILENCE seconds. Returns without waiting for signs."""
         now, workers = self._clock(), self.processes
         for index, process in enumerate(workers):
             if process.ping(timeout=0):  # to an earlier one, as a rule
@@ -81,10 +80,7 @@ class Workers(Multiprocess):
 
 
 def _ready(process: Process) -> bool:
-    """Return whether a worker reports that it has started, by its newest answer, for which half a second is waited.
-
-    Answers to earlier questions, of a busy machine, may be in the pipe before it.
-    """
+    """Return True if a worker reports that it has started. Waits up to half a second, and reads older reports in the pipe, too."""
     ready = process.is_ready(timeout=0.5)
     with suppress(OSError, EOFError):
         while not ready and process.parent_conn.poll(0):

@@ -1,4 +1,4 @@
-"""Loading of a configuration: YAML → a frozen declaration, or every mistake with its place. Only this package reads the environment."""
+"""Loading of a configuration: YAML → a frozen declaration with every mistake and its place. Only this package reads the environment."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -65,27 +65,17 @@ LIVE = "live.json"
 
 
 def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
-    """Load the configuration on disk with this process's environment and the `.env` beside it.
-
-    Mistakes are listed in the declaration's `complaints`. Raises ConfigError if a file cannot be read.
-
-    host: the address it is to be served at
-    """
+    """Load the configuration on disk, to be served at `host`. Mistakes are in its `complaints`; an unreadable file raises ConfigError."""
     return declared(read(routes), host)
 
 
 def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
-    """Declare a snapshot with this process's environment and with the current `.env` beside the routes file.
-
-    Mistakes are listed in the declaration's `complaints`.
-
-    host: the address it is to be served at
-    """
+    """Declare a snapshot, to be served at `host`, with this process's environment and current `.env`. Mistakes are in its `complaints`."""
     return declare(snapshot, os.environ, host, beside=read_env_file(snapshot.root, os.environ))
 
 
 def without_environment(routes: Path) -> Declaration:
-    """Load the configuration on disk although variables and secret files may be missing: to be checked, never to be served.
+    """Load the configuration on disk although variables and secret files may be missing: to be checked, not to be served.
 
     The missing ones are listed in `Complaints.lacking`. Raises ConfigError if a file of the configuration cannot be read.
     """
@@ -94,10 +84,10 @@ def without_environment(routes: Path) -> Declaration:
 
 
 def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
-    """Load the configuration that the workers of this server serve; the one on disk if none is recorded.
+    """Load the configuration that the workers of this server serve, as `keep_live` recorded it; the one on disk if none is recorded.
 
-    A worker that replaces a dead one serves the same as the others. Edits made since may be broken, or not meant to go live yet.
-    The environment and `.env` are read anew. Raises ConfigError if the files on disk are needed and cannot be read.
+    So a worker that replaces a dead one serves what the others serve. Environment and `.env` are read anew.
+    Raises ConfigError if the files on disk are needed and cannot be read.
     """
     folder = folder_from_environment()
     live = kept(folder / LIVE) if folder is not None else None
@@ -105,16 +95,13 @@ def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
 
 
 def keep_live(declaration: Declaration) -> None:
-    """Record the files of the serving configuration in the shared folder, for workers that start later. Without that folder do nothing."""
+    """Record the texts of the served configuration in the shared folder, for workers that start later. Without that folder do nothing."""
     if (folder := folder_from_environment()) is not None:
         keep(declaration.snapshot, folder / LIVE)
 
 
 def keep_run_key(folder: Path, key: Secret) -> None:
-    """Write the admin key of this run into the shared folder, readable by its owner alone (mode 0600).
-
-    Raises FileExistsError if one is there already.
-    """
+    """Write the admin key of this run into a new file of the shared folder (mode 0600). Raises FileExistsError if there is one already."""
     descriptor = os.open(folder / RUN_KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(key.value)
@@ -153,12 +140,12 @@ def host_from_environment(routes: Path) -> str:
 
 
 def env_file_of(routes: Path) -> EnvFile:
-    """Read the `.env` beside a routes file; a missing or unreadable one has no variables."""
+    """Return the content of the `.env` beside a routes file; a missing or unreadable one has no variables."""
     return read_env_file(routes.absolute().parent, os.environ)
 
 
 def variable(name: str, env_file: EnvFile) -> str:
-    """Return a variable of the environment, or else of `.env`; empty if neither has it. One that is set but empty hides that of `.env`."""
+    """Return a variable of the environment, else of `.env`; empty if neither has it. A variable set to nothing hides that of `.env`."""
     return os.environ.get(name, env_file.variables.get(name, ""))
 
 
@@ -169,7 +156,7 @@ def folder_from_environment() -> Path | None:
 
 
 def reloads(declaration: Declaration) -> bool:
-    """Return True if an edit goes live by itself, as `--reload` says, else as `server.reload`; `auto`: unless ROUTER_ENV is production."""
+    """Return True if edits go live by themselves: as `--reload` says, else `server.reload`; for `auto`, unless ROUTER_ENV is production."""
     server = declaration.routes.server
     declared = server.reload.when if isinstance(server.reload, Reloading) else server.reload
     when = os.environ.get(RELOAD_VARIABLE) or declared
@@ -182,8 +169,5 @@ def production(declaration: Declaration) -> bool:
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:
-    """Return the current text of each secret file; None for a file that is missing, unreadable, not UTF-8 or over 1 MiB.
-
-    root: the folder from which `paths` start
-    """
+    """Return path → current text of each secret file below `root`; None for one that is missing, unreadable, not UTF-8 or over 1 MiB."""
     return {path: secret(root / path)[0] for path in paths}

@@ -18,8 +18,7 @@ from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Reco
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
     """Return the value of a YAML node bound to a shape; UNFIT if it does not fit. Each mistake in it is recorded as a complaint.
 
-    A scalar whose variable is missing gets a stand-in value. Its absence is recorded, except for optional targets.
-    A load without variables records none.
+    A scalar whose variable is missing gets a stand-in value. Its absence is recorded, unless the scalar is `forgiven`.
     Entries of a list or mapping that do not fit are left out of the value.
 
     what: the name of the node in complaints
@@ -44,13 +43,13 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
 
 
 def _to_set(unset: str) -> str:
-    """Return the advice for a variable that is not set; empty for other reasons, such as a `${NAME:?message}` of the operator."""
+    """Return the advice to append to the sentence `unset` if it is about a variable that is not set, as `: set it …`; else empty."""
     hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
     return f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
 
 
 def _stand_in(shape: Shape) -> object:
-    """Return some value of this shape, for a scalar whose own value is unknown and not needed. UNFIT for lists, mappings and secrets."""
+    """Return some value of this shape, for a scalar whose own value is unknown; UNFIT for shapes without one, such as lists and keys."""
     match shape:
         case OneOf(values):
             return values[0]
@@ -81,7 +80,7 @@ def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> obje
 
 
 def _as_list(node: Node, item: Shape) -> str:
-    """Return the advice where another kind of node stands in place of a list."""
+    """Return the advice for a node that is not a list where a list is needed, to append to the complaint."""
     if is_null(node):
         return f", and has no value: write [{example(item)}], or indent what belongs to it"
     if isinstance(node, document.Scalar):
@@ -93,7 +92,7 @@ def _as_list(node: Node, item: Shape) -> str:
 
 
 def _as_table(node: Node, item: Shape) -> str:
-    """Return the advice where another kind of node stands in place of a mapping of names."""
+    """Return the advice for a node that is not a mapping where a mapping of names is needed, to append to the complaint."""
     shown = f"NAME: {example(item)}"
     if is_null(node):
         return f", and has no value: indent what belongs to it, e.g. `{shown}`, by two spaces"
@@ -127,10 +126,7 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
 
 
 def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
-    """Return the hint for a key that its mapping does not have, as `; …`; empty without one.
-
-    empty: the key before it, if that has no value
-    """
+    """Return the hint for an unknown key of a mapping, as `; …`; empty if none is known. `empty`: the key before, if it has no value."""
     key, entry = pair
     known = [one.name for one in record.fields]
     word = re.split("[:=：]", key.text, maxsplit=1)[0]
@@ -146,7 +142,7 @@ def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Reco
 
 
 def _as_record(node: Node, record: Record) -> str:
-    """Return the advice where another kind of node stands in place of a mapping with known keys."""
+    """Return the advice for a node that is not a mapping where one with known keys is needed, to append to the complaint."""
     known = [item.name for item in record.fields]
     if isinstance(node, document.Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
         return f", each key with a colon and a space: write `{hit[1]}: …`"
@@ -156,7 +152,7 @@ def _as_record(node: Node, record: Record) -> str:
 
 
 def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
-    """Return the mapping with keys that are indented too far moved up into it, so that the rest is checked as meant. Complain of each."""
+    """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
     pairs: list[tuple[document.Scalar, Node]] = []
     lifted: list[tuple[document.Scalar, Node]] = []
     for key, entry in node.pairs:
@@ -174,7 +170,7 @@ def _lifted(node: document.Table, record: Record, complaints: Complaints) -> doc
 
 
 def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
-    """Return True if a key among names was indented too far: it is a key of the mapping above, and nothing below it fits a named entry."""
+    """Return True if a key among names was indented too far: it is a key of the mapping `above`, and nothing below it fits an entry."""
     key, entry = pair
     if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
         return False
@@ -183,10 +179,7 @@ def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.T
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
-    """Return the values of a record's fields that could be bound, and whether the record is complete. Mistakes are recorded as complaints.
-
-    Complete: every key is known and fits, and no required one is missing.
-    """
+    """Return (values of fields that could be bound, by name; True if no key is unknown, unfit or missing). Mistakes become complaints."""
     if not isinstance(node, document.Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
@@ -219,11 +212,9 @@ def built(
     complaints: Complaints,
     among: Collection[str] | None = None,
 ) -> object:
-    """Return the record built from the values; UNFIT if it objects to them. The objection becomes a complaint at the field that it names.
+    """Return the record built from the values; UNFIT if its constructor raises Misfit, which becomes a complaint at the field it names.
 
-    An objection to a stand-in for a missing variable is not recorded.
-
-    among: only an objection to one of these fields is recorded
+    No complaint is made if that field holds a stand-in for a missing variable, or is not in `among` (if that is given).
     """
     try:
         return record.build(**values)
@@ -238,7 +229,7 @@ def built(
 
 
 def _is_guessed(node: Node) -> bool:
-    """Return True if a node holds a stand-in for an unknown value."""
+    """Return True if a node, or a node in it, holds a stand-in for an unknown value."""
     match node:
         case document.Scalar():
             return node.forgiven or bool(node.unset)
@@ -273,25 +264,21 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
 
 
 def _known_keys(node: Node, shape: Shape) -> int:
-    """Count the keys of a mapping that a record has; 0 for other nodes and shapes. Of several records the one with the most was meant."""
+    """Return the number of a mapping's keys that are fields of a record; 0 for other nodes and shapes."""
     if not isinstance(node, document.Table) or not isinstance(shape, Record):
         return 0
     return sum(shape.field(key.text) is not None for key, _ in node.pairs)
 
 
 def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:
-    """Return True if an entry of a list shape has more of the mapping's keys than any shape for the mapping itself.
-
-    meant: the shapes that the mapping itself may have
-    lists: the list shapes that may stand in its place
-    """
+    """Return True if an entry of one of `lists` has more of the mapping's keys than any shape in `meant`, those for the mapping itself."""
     inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
     most = max((_known_keys(node, option) for option in inside), default=0)
     return most > max(_known_keys(node, option) for option in meant)
 
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
-    """Return the hint where a mapping stands alone that belongs in a list, as `; …`; empty for any other node."""
+    """Return the hint for a mapping that belongs in a list but stands alone, as `; …`; empty for any other node."""
     takes = any(isinstance(one, ListOf) and isinstance(node, kinds(one.item)) for one in options)
     if not takes or not isinstance(node, document.Table):
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from router.config import document
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile
-from router.config.document import Node, Table
+from router.config.document import Node, Table, at, items_of, pairs_of
 from router.config.drill_file import check_names
 from router.config.entries import KnownCallers, check_entries
 from router.config.kinds import check_kinds
@@ -40,14 +40,10 @@ def check_across(
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills. Return as `check_across`.
-
-    The check reads the tree, not the bound values: a route with a mistake is still checked for its other ones.
-    """
+    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills. Return as `check_across`."""
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
-    targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
+    targets, pairs = at(tree, "targets"), pairs_of(at(tree, "routes"))
     known = {key.text: key.place for key, _ in targets.pairs} if isinstance(targets, Table) else None
-    pairs = routes.pairs if isinstance(routes, Table) else ()
     taken = {key.text: key.place for key, _ in pairs}
     for key, route in pairs:
         for target in _words(route, "targets"):
@@ -65,15 +61,15 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
         for name in words[1:]:
             if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
                 complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{key.text}`")
-    drills = tree.get("drills") if isinstance(tree, Table) else None
-    for drill in drills.items if isinstance(drills, document.Listing) else ():
+    drills = at(tree, "drills")
+    for drill in items_of(drills):
         _check_drill(drill, known or {}, taken, complaints)
     check_names(drills, complaints)
     return used
 
 
 def _declared(target: document.Scalar, known: Sequence[str]) -> str:
-    """Return the advice where a route names an unknown target: a similar name, or how to declare the model that it names; may be empty."""
+    """Return the advice for an unknown target of a route: a similar name, or how to declare the model that it names; may be empty."""
     hint = did_you_mean(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
         return hint
@@ -83,27 +79,19 @@ def _declared(target: document.Scalar, known: Sequence[str]) -> str:
 
 def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str], complaints: Complaints) -> None:
     """Complain of unknown targets in `given` and `served_by` of a drill, and of an unknown route in its `model`."""
-    if not isinstance(drill, Table):
-        return
-    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
-    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
-    named += _words(expect, "served_by") if expect is not None else []
-    for target in named:
+    for target in (*(key for key, _ in pairs_of(at(drill, "given"))), *_words(at(drill, "expect"), "served_by")):
         if target.text not in targets:
             complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
-    for model in _words(ask, "model") if ask is not None else []:
+    for model in _words(at(drill, "ask"), "model"):
         if model.text not in routes:
             complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
 
 
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Complain of keys with the same hash, and of unknown routes in a key.
-
-    For a file of keys the complaint stands where the file is named. Its hashes were compared when it was read.
-    """
-    auth = _at(tree, "server", "auth")
+    """Complain of keys with the same hash, and of unknown routes in a key. Of a file of keys only the routes are checked here."""
+    auth = at(tree, "server", "auth")
     known = dict.fromkeys(str(name) for name in routes.routes)
-    keys = _at(auth, "keys")
+    keys = at(auth, "keys")
     if isinstance(keys, Table):
         owners: dict[str, str] = {}
         for name, key in keys.pairs:
@@ -120,20 +108,19 @@ def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints
 
 
 def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
-    """Return the callers that a condition may name, none without `server.auth`; None if `server.auth` has a mistake."""
+    """Return the callers that a condition may name: none without `server.auth`. None if `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
         return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
-    return None if isinstance(_at(tree, "server", "auth"), Table) else KnownCallers({}, jwt=False)
+    return None if isinstance(at(tree, "server", "auth"), Table) else KnownCallers({}, jwt=False)
 
 
 def _check_limits(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of a limit per key without declared keys: a client that makes up its keys would get a fresh limit with each."""
-    named = _at(tree, "routes")
-    if isinstance(_at(tree, "server", "auth"), Table) or not isinstance(named, Table):
+    """Complain of a limit per key if no callers are declared: a client could get a fresh limit with each key that it makes up."""
+    if isinstance(at(tree, "server", "auth"), Table):
         return
-    for _, route in named.pairs:
-        for per in _words(_at(route, "limit") or route, "per"):
+    for _, route in pairs_of(at(tree, "routes")):
+        for per in _words(at(route, "limit") or route, "per"):
             if per.text == "key":
                 complaints.add(
                     per.place,
@@ -149,17 +136,16 @@ NO_USERS = (
 
 
 def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Complain of limits, and warn of caches, per end user if no caller names its users: all users of a front end would be one."""
-    named = _at(tree, "routes")
-    if _names_users(tree, routes) or not isinstance(named, Table):
+    """Complain of limits, and warn of caches, per end user if no caller names its end users."""
+    if _names_users(tree, routes):
         return
-    for _, route in named.pairs:
-        for per in _words(_at(route, "limit") or route, "per"):
+    for _, route in pairs_of(at(tree, "routes")):
+        for per in _words(at(route, "limit") or route, "per"):
             if per.text == "user":
                 complaints.add(
                     per.place, f"`per: user` counts each end user, and {NO_USERS}; or write `per: key`, which counts each caller"
                 )
-        for scope in _words(_at(route, "cache") or route, "scope"):
+        for scope in _words(at(route, "cache") or route, "scope"):
             if scope.text == "user":
                 complaints.warn(
                     scope.place, f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
@@ -167,13 +153,13 @@ def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) 
 
 
 def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
-    """Return True if a caller names its end users, or if the file of keys could not be read."""
-    auth = _at(tree, "server", "auth")
-    if _at(auth, "jwt", "user_claim") is not None:
+    """Return True if some caller names its end users, or if the file of keys could not be read."""
+    auth = at(tree, "server", "auth")
+    if at(auth, "jwt", "user_claim") is not None:
         return True
-    keys = _at(auth, "keys")
+    keys = at(auth, "keys")
     if isinstance(keys, Table):
-        return any(_at(key, "user") is not None for _, key in keys.pairs)
+        return any(at(key, "user") is not None for _, key in keys.pairs)
     declared = routes.server.auth
     if keys is None or not isinstance(declared, Auth) or declared.keys is None:
         return keys is not None
@@ -181,18 +167,16 @@ def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
 
 
 def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of a proxy's password that is written out: the file is shown, compared and kept in a repository."""
-    targets, routes = _at(tree, "targets"), _at(tree, "routes")
-    tools = [_at(route, "tools") for _, route in routes.pairs] if isinstance(routes, Table) else []
+    """Complain of proxies whose password is written out in the file."""
     holders = [
-        _at(tree, "network"),
-        *((one for _, one in targets.pairs) if isinstance(targets, Table) else ()),
-        *(one for listed in tools if isinstance(listed, document.Listing) for one in listed.items),
-        _at(tree, "server", "auth", "jwt"),
-        _at(tree, "server", "otel"),
+        at(tree, "network"),
+        *(target for _, target in pairs_of(at(tree, "targets"))),
+        *(tool for _, route in pairs_of(at(tree, "routes")) for tool in items_of(at(route, "tools"))),
+        at(tree, "server", "auth", "jwt"),
+        at(tree, "server", "otel"),
     ]
     for holder in holders:
-        proxy = _at(holder, "proxy")
+        proxy = at(holder, "proxy")
         if isinstance(proxy, document.Scalar) and has_literal_password(proxy.source):
             complaints.add(
                 proxy.place,
@@ -202,24 +186,21 @@ def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
-    """Complain of a missing `server.auth` if other machines can reach the address."""
+    """Complain of a missing `server.auth` if other machines can reach `host`."""
     if not loopback(host):
         reached = host or "every address of this machine"
         _require_auth(tree, file, f"whoever reaches {reached} could ask, and you would pay: write under `server` who may", complaints)
 
 
 def require_auth(declaration: Declaration) -> None:
-    """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared.
-
-    In production a proxy stands before the server. One that speaks HTTP/1.1, rewrites Host and adds no header looks like a local program.
-    """
+    """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared."""
     why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
     _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
 
 
 def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints) -> None:
-    server = _at(tree, "server")
-    if not isinstance(tree, Table) or _at(server, "auth") is not None:
+    server = at(tree, "server")
+    if not isinstance(tree, Table) or at(server, "auth") is not None:
         return
     complaints.add(
         server.place if server is not None else Place(file, 1, 1),
@@ -229,13 +210,11 @@ def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints
 
 
 def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
-    """Warn of a limit per address without `proxies`: all clients behind an undeclared proxy would share it."""
-    if _at(tree, "server", "proxies") is not None:
+    """Warn of a limit per address if `server.proxies` is not declared: all clients behind a proxy would share it."""
+    if at(tree, "server", "proxies") is not None:
         return
-    routes, keys = _at(tree, "routes"), _at(tree, "server", "auth", "keys")
-    holders = [node for table in (routes, keys) if isinstance(table, Table) for _, node in table.pairs]
-    for holder in holders:
-        per = _at(holder, "limit", "per")
+    for _, holder in (*pairs_of(at(tree, "routes")), *pairs_of(at(tree, "server", "auth", "keys"))):
+        per = at(holder, "limit", "per")
         if isinstance(per, document.Scalar) and per.text == "ip":
             complaints.warn(
                 per.place,
@@ -249,13 +228,9 @@ SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
 
 
 def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
-    """Warn of an `api_base` without a path at a provider in SERVERS: most servers of OpenAI's API answer it with a 404.
-
-    An address that contains a variable is not looked at.
-    """
-    targets = _at(tree, "targets")
-    for _, target in targets.pairs if isinstance(targets, Table) else ():
-        model, base = _at(target, "model"), _at(target, "api_base")
+    """Warn of an `api_base` without a path and without variables for a provider in SERVERS: most of their servers answer below /v1."""
+    for _, target in pairs_of(at(tree, "targets")):
+        model, base = at(target, "model"), at(target, "api_base")
         if not isinstance(model, document.Scalar) or not isinstance(base, document.Scalar) or base.source != base.text:
             continue
         if model.text.partition("/")[0] in SERVERS and re.fullmatch(r"https?://[^/\s?#@]+/?", base.text):
@@ -266,19 +241,9 @@ def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
             )
 
 
-def _at(node: Node | None, *path: str) -> Node | None:
-    for name in path:
-        node = node.get(name) if isinstance(node, Table) else None
-    return node
-
-
-def _words(route: Node, name: str) -> list[document.Scalar]:
-    """Return the scalars under a key of a mapping: a single one, those of nested lists, and the `use` of entries.
-
-    Empty ones, and those whose variable is missing, are left out.
-    """
-    node = route.get(name) if isinstance(route, Table) else None
-    return [entry for entry in _scalars(node) if entry.text and not (entry.unset or entry.forgiven)]
+def _words(node: Node | None, name: str) -> list[document.Scalar]:
+    """Return the scalars under a key, also of nested lists and of the `use` of entries; not those that are empty or lack a variable."""
+    return [entry for entry in _scalars(at(node, name)) if entry.text and not (entry.unset or entry.forgiven)]
 
 
 def _scalars(node: Node | None) -> list[document.Scalar]:

@@ -20,7 +20,7 @@ SECRET_BELOW = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Complaints:
-    """The mistakes (`found`), warnings and missing variables recorded so far, over every file of a load."""
+    """A collector of complaints over every file of a load: mistakes (`found`), warnings, and missing variables (`lacking`)."""
 
     texts: Mapping[str, str]
     """File name → its text: complaints quote the line."""
@@ -31,27 +31,24 @@ class Complaints:
     """Missing variables and secret files, recorded here instead of in `found` if `without_environment` is set."""
     without_environment: bool = False
     noted: set[Complaint] = field(default_factory=set[Complaint])
-    """The members of `found`: `add` skips a repetition."""
+    """The members of `found`, to skip a repetition."""
     noted_beside: set[Complaint] = field(default_factory=set[Complaint])
-    """The members of `warnings` and `lacking`; no complaint belongs to both."""
+    """The members of `warnings` and `lacking`, to skip a repetition; no complaint belongs to both."""
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """File name → its lines, filled when the first complaint about the file is recorded."""
     advice: Advice = field(default_factory=lambda: Advice({}))
 
     def trial(self) -> "Complaints":
-        """Return a collector with an empty list of mistakes, to try whether a node fits a shape.
-
-        It shares `warnings` and `lacking`: what a trial records there stays.
-        """
+        """Return a collector without mistakes, to try whether a node fits a shape. It shares `warnings` and `lacking` with this one."""
         beside = self.warnings, self.lacking, self.without_environment
         return Complaints(self.texts, [], *beside, set(), self.noted_beside, self.lines, self.advice)
 
     def add(self, place: Place, message: str) -> None:
-        """Record a mistake with its line, secrets left out. The same mistake is recorded once."""
+        """Record a mistake with the text of its line, secrets masked. A repetition is ignored."""
         self._note(self.noted, self.found, place, message)
 
     def warn(self, place: Place, message: str) -> None:
-        """Record a warning, once."""
+        """Record a warning with the text of its line, secrets masked. A repetition is ignored."""
         self._note(self.noted_beside, self.warnings, place, message)
 
     def lack(self, place: Place, message: str) -> None:
@@ -78,11 +75,11 @@ class Complaints:
         return self.lines[file]
 
     def in_order(self) -> tuple[Complaint, ...]:
-        """Return all mistakes, file by file, from top to bottom."""
+        """Return the mistakes (`found`), sorted by file, line and column."""
         return self.sorted(self.found)
 
     def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
-        """Return these complaints sorted by file, in the order in which the load has them, then by line and column."""
+        """Return these complaints sorted by file (in the order of the load), line and column."""
         files = list(self.texts)
         order = {name: index for index, name in enumerate(files)}
         return tuple(

@@ -27,7 +27,7 @@ MAX_VALUE = 256
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from `least` on that are less than `below`."""
+    """A range of numbers: at least `least` and less than `below`."""
 
     least: float = 0.0
     below: float = math.inf
@@ -37,7 +37,7 @@ class Range:
 
     @property
     def ends(self) -> Iterator[float]:
-        """Yield the lower end, and the upper end if there is one: a test with these numbers reaches every part that this range cuts."""
+        """Yield the lower end, and the upper end if there is one."""
         yield self.least
         if self.below != math.inf:
             yield self.below
@@ -140,7 +140,7 @@ class When:
 
     @property
     def _values(self) -> Iterator[tuple[str, "Values"]]:
-        """Yield the compared values, each with the name of its condition."""
+        """Yield (name of the condition, value or values) for the caller, each claim and each header that the condition compares."""
         if self.caller is not None:
             yield "caller", self.caller
         for name, named in (("claim", self.claim), ("header", self.header)):
@@ -148,16 +148,11 @@ class When:
 
     @property
     def callers(self) -> frozenset[str]:
-        """The callers that the condition names; empty where it names none."""
+        """The callers that the condition names; empty if it names none."""
         return frozenset(() if self.caller is None else listed(self.caller))
 
     def holds(self, here: Circumstances, tokens: int, *, has_image: bool) -> bool:
-        """Return True if the whole condition holds for a question.
-
-        here: its caller, claims, headers and used share of the budget
-        tokens: the estimated tokens of its conversation
-        has_image: True if its conversation shows an image
-        """
+        """Return True if the whole condition holds for a question with these circumstances, so many tokens, and an image or none."""
         return (
             (self.caller is None or here.caller in listed(self.caller))
             and all(_has(here.claims.get(name), listed(values)) for name, values in (self.claim or {}).items())
@@ -177,23 +172,22 @@ def listed(values: Values) -> tuple[str, ...]:
 
 
 def _has(claimed: Json, values: tuple[str, ...]) -> bool:
-    """Return True if a claim is one of these values, or a list with one of them in it."""
+    """Return True if a token's claim is one of these values, or a list that contains one of them."""
     several = claimed if isinstance(claimed, Sequence) and not isinstance(claimed, str) else (claimed,)
     return any(_text(one) in values for one in several)
 
 
 def _text(value: Json) -> str | None:
-    """Return a claim's value as the file would have it: a text, a whole number, true or false; None for any other value."""
+    """Return a claim's value as it would stand in the file: a text, a whole number, true or false; None for any other value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int) else None
 
 
 def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
-    """Return True if `entry` holds for some question for which none of `earlier` does. An entry that is None has no condition.
+    """Return True if some question exists for which `entry` holds and none of `earlier` does. None is an entry without a condition.
 
-    A caller, a claim and a header can only help an entry to hold. It is therefore enough to check questions with just those that `entry`
-    asks for, and with the numbers at the ends of ranges.
+    It is enough to check questions with just the caller, claims and headers that `entry` asks for, and the numbers at the ends of ranges.
     """
     if None in earlier:
         return False
@@ -202,7 +196,7 @@ def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
 
 
 def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Circumstances, int, bool]]:
-    """Yield questions for which an entry holds, one of each kind that these entries tell apart: (circumstances, tokens, has_image)."""
+    """Yield (circumstances, tokens, has_image) of questions for which an entry holds: one of each kind that these entries tell apart."""
     known = [*others, *([entry] if entry else [])]
     tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
     shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})
@@ -215,12 +209,12 @@ def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Cir
 
 
 def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:
-    """Return each way to give every name one of its values."""
+    """Return every mapping that gives each name one of its values."""
     return [dict(zip(map(str, wanted), chosen, strict=True)) for chosen in product(*map(listed, wanted.values()))]
 
 
 class _NoCondition:
-    """The condition of an entry without one."""
+    """A stand-in for the condition of an entry that has none: it names no caller, claim or header."""
 
     callers: frozenset[str] = frozenset()
     claim: Mapping[Name, Values] | None = None

@@ -148,7 +148,7 @@ class TargetEntry:
 
     @property
     def pool(self) -> "tuple[Member, ...]":
-        """The targets of the entry, each with its condition."""
+        """The targets of the entry, each with the entry's condition; with weight 1 if it has none and any is written as `{use: …}`."""
         members = self.use if isinstance(self.use, tuple) else (self.use,)
         weighted = any(isinstance(one, Member) for one in members)
         return tuple(
@@ -350,7 +350,7 @@ class Route:
 
     @property
     def names(self) -> tuple[Name, ...]:
-        """Every target, once, in the order of the entries."""
+        """The names of all targets, each once, in the order of the entries."""
         return tuple(dict.fromkeys(named(one) for pool in self.pools for one in pool))
 
     @property
@@ -381,7 +381,7 @@ class Route:
 
 
 def named(one: "Reference | Member") -> Name:
-    """Return the target that an entry of a pool names."""
+    """Return the name of the target in an entry of a pool."""
     return one.use if isinstance(one, Member) else one
 
 
@@ -440,6 +440,4 @@ class Declaration:
     env_file: EnvFile
     """The `.env` beside the routes file."""
     tree: Table = field(repr=False)
-    """The routes file as it is written, with the drills of drills.yaml and without `defaults` put into routes. Its scalars are resolved, so it
-    holds secrets.
-    """
+    """The routes file as written, with the drills of drills.yaml, without `defaults` put into routes. It holds secrets: `${…}` is resolved."""

@@ -1,13 +1,12 @@
 """Reading of YAML: text → a tree of nodes with their places.
 
-All decisions on how YAML is read are made here. The tree is made from libyaml's events, not by its constructor.
-A plain scalar therefore stays a text (`no`, `012`, `1:30`) until the declaration says which type is wanted.
-Duplicate keys are errors, and an alias cannot multiply.
+The tree is made from libyaml's events, not by its constructor. A plain scalar therefore stays a text (`no`, `012`, `1:30`) until the
+declaration says which type is wanted. Duplicate keys are errors, and an alias cannot multiply.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -22,7 +21,7 @@ MAX_ALIASES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar of a file.
+    """A YAML scalar, as a node of the tree.
 
     text: its value; references in it are resolved after parsing
     source: the text as written, still with `${VAR}`
@@ -41,7 +40,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A sequence of nodes."""
+    """A YAML sequence, as a node of the tree."""
 
     place: Place
     items: tuple["Node", ...]
@@ -49,7 +48,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A mapping; its keys are scalars, each once."""
+    """A YAML mapping, as a node of the tree. Its keys are scalars, each there once."""
 
     place: Place
     pairs: tuple[tuple[Scalar, "Node"], ...]
@@ -61,15 +60,33 @@ class Table:
                 return value
         return None
 
+    def having(self, name: str, node: "Node") -> "Table":
+        """Return a copy with this node as the value of a key; unchanged if the mapping does not have the key."""
+        return replace(self, pairs=tuple((key, node if key.text == name else value) for key, value in self.pairs))
+
 
 Node = Scalar | Listing | Table
 
 
-class UnreadableYaml(Exception):
-    """An error: a text is not YAML, or it is too large, too deep, or has aliases or keys that are refused. It has one complaint.
+def at(node: Node | None, *path: str) -> Node | None:
+    """Return the node under a path of keys in nested mappings; None if there is none."""
+    for name in path:
+        node = node.get(name) if isinstance(node, Table) else None
+    return node
 
-    A tag, a repeated key or a second document of routes.yaml does not raise it: `parse` complains of these and returns a tree.
-    """
+
+def pairs_of(node: Node | None) -> tuple[tuple[Scalar, Node], ...]:
+    """Return the (key, value) pairs of a mapping; none for any other node."""
+    return node.pairs if isinstance(node, Table) else ()
+
+
+def items_of(node: Node | None) -> tuple[Node, ...]:
+    """Return the items of a list; none for any other node."""
+    return node.items if isinstance(node, Listing) else ()
+
+
+class UnreadableYaml(Exception):
+    """The error of a text that is not YAML, or is too large, too deep, or has refused aliases or keys. It holds one complaint."""
 
     def __init__(self, complaint: Complaint) -> None:
         super().__init__(str(complaint))
@@ -77,9 +94,9 @@ class UnreadableYaml(Exception):
 
 
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
-    """Return the tree of one document; None for an empty one. Raises UnreadableYaml for broken YAML, or one too large or too deep.
+    """Return the tree of a text's first document; None for an empty text. Raise UnreadableYaml if there is no usable tree.
 
-    complain: receives mistakes that leave a tree, such as a repeated key, a tag or a second document; that part is left out or ignored
+    complain: receives place and sentence of each mistake that still leaves a tree: a repeated key, a tag, a second document
     """
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
@@ -92,7 +109,7 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
 
 
 def unreadable(error: yaml.YAMLError, text: str, file: str) -> UnreadableYaml:
-    """Return the error for a text that is not YAML, with its one complaint."""
+    """Turn a parser's error into an UnreadableYaml whose complaint has the place and, where known, the remedy."""
     if isinstance(error, yaml.MarkedYAMLError):
         line, column, advice = explained(error, text)
         return UnreadableYaml(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
@@ -190,7 +207,7 @@ class _NodeReader:
 
 
 def _untagged(value: str) -> str:
-    """Return the advice for a tag such as `!env NAME`: the reference to write, or to leave the tag out."""
+    """Return the advice for a scalar with a tag (`!env NAME`): `: write ${NAME}` if its value names a variable, else `: leave it out`."""
     return f": write ${{{value}}}" if VARIABLE.fullmatch(value) else ": leave it out"
 
 
@@ -205,7 +222,7 @@ def _size(node: Node) -> int:
 
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-"""Usual names of environment variables: such a word is not a word of the configuration, and not a secret."""
+"""Usual names of environment variables, such as API_KEY: such a text is taken for a name, not for a value or a secret."""
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?")
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -215,5 +232,5 @@ DOUBTFUL = re.compile(r"(?i)y|n|yes|no|on|off|true|false|[-+]?0[0-9_]+|[-+]?[0-9
 
 
 def is_null(node: Node) -> bool:
-    """Return True if a key was left without a value, or has `~` or `null` without quotes."""
+    """Return True for a scalar without quotes that is empty, `~` or `null`."""
     return isinstance(node, Scalar) and node.plain and node.text in NULLS

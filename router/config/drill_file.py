@@ -14,11 +14,9 @@ FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask
 
 
 def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
-    """Return the tree of the routes file with the drills of drills.yaml after its own. Each drill keeps its place in its file.
+    """Return the tree of the routes file with the drills of drills.yaml (`beside`) after its own. Each drill keeps its place in its file.
 
-    If drills.yaml has another form, complaints are added and the tree is returned without its drills.
-
-    beside: the tree of drills.yaml
+    If drills.yaml has another form, complaints are added and `routes` is returned unchanged.
     """
     drills = _listed(beside, complaints)
     own = routes.get("drills")
@@ -29,15 +27,11 @@ def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
         return replace(routes, pairs=(*routes.pairs, (key, drills)))
     if not isinstance(own, document.Listing):
         return routes  # a mistake, complained of elsewhere
-    both = replace(own, items=(*own.items, *drills.items))
-    return replace(routes, pairs=tuple((key, both if key.text == "drills" else node) for key, node in routes.pairs))
+    return routes.having("drills", replace(own, items=(*own.items, *drills.items)))
 
 
 def check_names(drills: Node | None, complaints: Complaints) -> None:
-    """Complain of a drill in drills.yaml that has the name of an earlier one: `router drill NAME` would run both.
-
-    Within the routes file it is only a warning, because such files were valid before there was a drills.yaml.
-    """
+    """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file, where it was valid before."""
     first: dict[str, Place] = {}
     for name in _names(drills):
         known = first.setdefault(name.text, name.place)
@@ -47,7 +41,7 @@ def check_names(drills: Node | None, complaints: Complaints) -> None:
 
 
 def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
-    """Return the list of drills in drills.yaml; None, with a complaint, if there is none. Complain of other keys beside `drills`, too."""
+    """Return the list of drills in drills.yaml; None, with a complaint, if there is none. Complain of keys beside `drills`."""
     if not isinstance(beside, Table):
         complaints.add(beside.place, FORM)
         return None
@@ -63,7 +57,6 @@ def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
 
 
 def _names(drills: Node | None) -> Iterator[document.Scalar]:
-    for drill in drills.items if isinstance(drills, document.Listing) else ():
-        name = drill.get("name") if isinstance(drill, Table) else None
-        if isinstance(name, document.Scalar):
+    for drill in document.items_of(drills):
+        if isinstance(name := document.at(drill, "name"), document.Scalar):
             yield name

@@ -39,7 +39,7 @@ class DrillAsk:
 
     @property
     def circumstances(self) -> Circumstances:
-        """The circumstances that the conditions of the route look at."""
+        """The facts about the question that the conditions (`when`) of a route are tested against: caller, claims, headers, used budget."""
         headers = {str(name): (value,) for name, value in self.headers.items()}
         return Circumstances(self.caller or "", {str(name): one for name, one in self.claims.items()}, headers, self.budget_used or 0.0)
 

@@ -18,10 +18,10 @@ WHEN = record_of(When)
 
 @dataclass(frozen=True, slots=True)
 class KnownCallers:
-    """Callers that the configuration knows.
+    """The callers that the configuration knows.
 
-    keys: the callers with a key, by name
-    jwt: whether callers may bear a token of an issuer
+    keys: name of a caller → its key
+    jwt: True if callers may bear an issuer's token
     """
 
     keys: Mapping[str, ApiKey]
@@ -30,7 +30,7 @@ class KnownCallers:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """A target in the targets of a route.
+    """A target named in a route's `targets`.
 
     condition: its `when` as a tree; None without one
     when: the same, bound
@@ -42,13 +42,12 @@ class RouteEntry:
 
 
 def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Complaints) -> None:
-    """Complain of entries that are never asked; warn of routes in which a question may find no entry.
+    """Complain of entries of routes that are never asked, and of conditions that never hold. Warn where a question may find no entry.
 
     known: the callers that conditions may name; None skips the check of conditions, because `server.auth` has a mistake
     """
-    routes = tree.get("routes") if isinstance(tree, Table) else None
-    for key, route in routes.pairs if isinstance(routes, Table) else ():
-        targets = route.get("targets") if isinstance(route, Table) else None
+    for key, route in document.pairs_of(document.at(tree, "routes")):
+        targets = document.at(route, "targets")
         entries = list(_entries(targets))
         _check_order(key.text, entries, complaints)
         if known is not None:
@@ -64,7 +63,7 @@ def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Com
 
 
 def _size(targets: Node) -> int:
-    """Count the targets below a node, including those whose condition has a mistake."""
+    """Return the number of targets below a node, including those whose condition has a mistake."""
     match targets:
         case document.Listing(items=items):
             return sum(map(_size, items))
@@ -93,7 +92,7 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Route
 
 
 def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complaints) -> None:
-    """Complain of an entry that is never asked: earlier entries of the same target apply to every question for which it does."""
+    """Complain of an entry that is never asked: whenever its condition holds, so does that of some earlier entry of its target."""
     for number, entry in enumerate(entries):
         earlier = [one for one in entries[:number] if one.name.text == entry.name.text]
         if not earlier or reachable(entry.when, [one.when for one in earlier]):
@@ -114,10 +113,7 @@ def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complain
 
 
 def _check_condition(route: str, declared: Node, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
-    """Complain of a condition that holds for no question: unknown callers, claims without tokens, a budget without a limit.
-
-    An empty `claim` or `header` is a mistake, too.
-    """
+    """Complain of a condition that never holds: unknown callers, claims without tokens, a budget without a limit; and of an empty one."""
     condition, when = entry.condition, entry.when
     if condition is None or when is None:
         return
@@ -164,9 +160,8 @@ def _may_ask(key: ApiKey, route: str) -> bool:
 
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
-    """Return True if the route has a limit on money or tokens, or a key has one that may ask the route and that `when.caller` admits."""
-    limit = declared.get("limit") if isinstance(declared, Table) else None
-    if isinstance(limit, Table) and any(limit.get(name) is not None for name in ("spend", "tokens")):
+    """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
+    if any(document.at(declared, "limit", name) is not None for name in ("spend", "tokens")):
         return True
     keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
     return any(_budgeted(key.limit) for key in keys if _may_ask(key, route))

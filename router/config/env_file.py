@@ -18,7 +18,7 @@ from router.errors import Complaint, Place
 class EnvFile:
     """The content of `.env`.
 
-    variables: name → value, of those with a value that the environment of the process lacks; one that is empty there is not lacking
+    variables: name → value, of variables with a value that the process does not have, not even as an empty one
     text: the whole file; None if there is none, or if it cannot be read
     warnings: that it cannot be read, lines that are no variable, and that every user of the machine can read it
     """
@@ -34,9 +34,9 @@ class EnvFile:
 
 
 def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
-    """Return what `.env` in this folder adds to an environment. A missing file adds nothing; an unreadable one adds a warning.
+    """Return what the `.env` in a folder adds to an environment. A missing file adds nothing; an unreadable one adds a warning.
 
-    A value may name variables, as `${HOST}`: of the process first, then of the lines above it.
+    A value may refer to variables, as `${HOST}`: of the process first, then of the lines above it.
     """
     path = root / ENV_FILE
     if not os.path.lexists(path):
@@ -56,7 +56,7 @@ def _wrong_lines(bindings: list[Binding]) -> tuple[Complaint, ...]:
 
 
 def _exposed(path: Path) -> tuple[Complaint, ...]:
-    """Return a warning if every user of the machine can read the keys."""
+    """Return a warning if every user of the machine can read the file; else an empty tuple."""
     try:
         everybody = bool(path.stat().st_mode & stat.S_IROTH) and os.name == "posix"
     except OSError:  # removed meanwhile

@@ -28,23 +28,21 @@ OWN = ("ROUTER_ENV",)
 MAX_SECRET = 1024 * 1024
 """Most characters of a file named by `${file:…}`: the CA bundle of a whole system has 250,000."""
 
-
 UNKNOWN = "nobody asked what it holds"
-
 
 PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """Variables passed on to the programs that the router starts, such as the command of an MCP server: none holds a key."""
 
 
 def passed_on() -> dict[str, str]:
-    """Return those of `PASSED_ON` that are set."""
+    """Return name → value of those variables of `PASSED_ON` that are set."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 class Environment:
-    """The variables and secret files of one load.
+    """The resolver of `${…}` in one load, and a record of the values that it read.
 
-    variables: the environment; None reads nothing: a reference then stands for any value of the right kind
+    variables: the environment; None resolves nothing: each scalar with a reference is `forgiven`
     beside: the variables of `.env` that the environment lacks
     used: values read from `.env` and secret files, for the generation's digest
     files: each secret file that was named → its text; None if it could not be read
@@ -65,9 +63,9 @@ class Environment:
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
-        """Return the tree with the references in its values replaced; keys stay as they are.
+        """Return the tree with the references in its values resolved; keys stay as they are.
 
-        A scalar whose variable or file is missing has the reason in `unset`. A malformed reference is complained of.
+        A scalar with a missing variable or file has the reason in `unset`. A malformed reference is complained of.
         """
         match node:
             case Scalar():

@@ -9,7 +9,6 @@ from router.params import Effort
 Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
 """Parameters that may be left out: a model that refuses one is asked without it."""
 
-
 Extra = Literal["top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction", "parallel_tool_calls", "logit_bias"]
 """Parameters that some providers do not know: a model is sent those that it is known to take."""
 

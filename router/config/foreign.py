@@ -1,7 +1,6 @@
-"""YAML of other programs → values with their places.
+"""YAML of other programs → values with their places, read as PyYAML reads them.
 
-Read as such programs read it, with PyYAML: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. The router's
-own files are read more strictly, see document.py.
+So: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. `document.py` reads the router's own files more strictly.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ MERGE = "tag:yaml.org,2002:merge"
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A value and where it stands: a scalar, a list or a mapping of texts."""
+    """A value and its place: a scalar, a tuple of Located, or a mapping of text → Located."""
 
     place: Place
     value: "Plain | tuple[Located, ...] | Mapping[str, Located]"
@@ -38,14 +37,14 @@ class Located:
 
 
 def understood(text: str, file: str) -> Located | None:
-    """Return the value of a document; None for an empty one. Raises UnreadableYaml for broken YAML, or one too large or too deep."""
+    """Return the root of a YAML text as a Located; None for an empty text. Raises UnreadableYaml if it is broken, too large or too deep."""
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     try:
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise unreadable(error, text, file) from None
-    return None if root is None else _ForeignReader(file).said(root, 0)
+    return None if root is None else _ForeignReader(file).located(root, 0)
 
 
 class _ForeignReader:
@@ -55,7 +54,7 @@ class _ForeignReader:
         """Nodes that were read already: an alias is the same node again, however often it is repeated."""
         self._constructor = yaml.constructor.SafeConstructor()
 
-    def said(self, node: yaml.Node, depth: int) -> Located:
+    def located(self, node: yaml.Node, depth: int) -> Located:
         if depth > MAX_DEPTH:
             raise UnreadableYaml(Complaint(self._place(node), f"nested deeper than {MAX_DEPTH} levels"))
         if (known := self._known.get(id(node))) is not None:
@@ -65,26 +64,26 @@ class _ForeignReader:
             case yaml.MappingNode():
                 made = Located(place, dict(self._pairs(node, depth)))
             case yaml.SequenceNode():
-                made = Located(place, tuple(self.said(item, depth + 1) for item in node.value))
+                made = Located(place, tuple(self.located(item, depth + 1) for item in node.value))
             case _:
                 made = Located(place, self._scalar(node))
         self._known[id(node)] = made
         return made
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Located]]:
-        """Yield a mapping's keys and values, those of `<<` first: the mapping's own come after them and win."""
+        """Yield (key, value) of a mapping: those of `<<` first, so that the mapping's own replace them."""
         for key, value in node.value:
             if key.tag == MERGE:
                 merged = reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]
                 for one in merged:
                     if not isinstance(one, yaml.MappingNode):
                         raise UnreadableYaml(Complaint(self._place(one), "`<<` takes a mapping, or a list of them"))
-                    yield from self.said(one, depth + 1).table.items()
+                    yield from self.located(one, depth + 1).table.items()
         for key, value in node.value:
             if key.tag != MERGE:
                 if not isinstance(key, yaml.ScalarNode):
                     raise UnreadableYaml(Complaint(self._place(key), "a key must be a plain word"))
-                yield key.value, self.said(value, depth + 1)
+                yield key.value, self.located(value, depth + 1)
 
     def _scalar(self, node: yaml.Node) -> Plain:
         text: str = node.value

@@ -15,16 +15,13 @@ from router.signature import record_of
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Return the tree with missing variables of optional targets marked as no mistake. Their other keys are still checked.
-
-    skipped: filled here with each of these targets → the reasons, joined with `; `
-    """
+    """Return the tree with missing variables of optional targets `forgiven`. `skipped`: filled here: such a target → what it lacks."""
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree
     pairs: list[tuple[document.Scalar, Node]] = []
     for key, node in targets.pairs:
-        optional = node.get("optional") if isinstance(node, Table) else None
+        optional = document.at(node, "optional")
         if isinstance(optional, document.Scalar) and optional.text == "true":
             lacks: list[str] = []
             filled = _forgiven(node, lacks)
@@ -33,7 +30,7 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
             pairs.append((key, filled))
         else:
             pairs.append((key, node))
-    return _with(tree, "targets", replace(targets, pairs=tuple(pairs)))
+    return tree.having("targets", replace(targets, pairs=tuple(pairs)))
 
 
 def _forgiven(node: Node, lacks: list[str]) -> Node:
@@ -49,31 +46,24 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 
 def with_defaults(tree: Table) -> Table:
-    """Return the tree with `defaults` put into each route where it leaves a key out, also within nested mappings.
-
-    An embeddings route gets a stand-in for its pipeline.
-    """
+    """Return the tree with `defaults` put into each route, nested mappings included, and a stand-in for a missing embeddings pipeline."""
     tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
         return tree
     known = Table(defaults.place, tuple(pair for pair in defaults.pairs if record_of(Defaults).field(pair[0].text)))
     pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
-    return _with(tree, "routes", replace(routes, pairs=pairs))
+    return tree.having("routes", replace(routes, pairs=pairs))
 
 
 def _inherited(table: Table, under: Table) -> Table:
-    """Return the union of two mappings, nested ones included; where both have a value, that of `table` wins."""
+    """Return `table` with the keys of `under` that it lacks, also within nested mappings."""
     pairs = [
         (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
         for key, value in table.pairs
     ]
     pairs += [(key, value) for key, value in under.pairs if table.get(key.text) is None]
     return replace(table, pairs=tuple(pairs))
-
-
-def _with(tree: Table, name: str, node: Node) -> Table:
-    return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
 
 
 def through(routes: RoutesFile) -> RoutesFile:

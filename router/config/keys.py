@@ -36,7 +36,7 @@ def _hash(text: str) -> str:
 
 
 def moment(text: str) -> datetime:
-    """Read a moment with its time zone, or a day, which is returned as its first second in UTC. Raise Misfit if it is neither."""
+    """Parse a moment with its time zone, or a day, which becomes its first second in UTC. Raise Misfit if it is neither."""
     try:
         if re.fullmatch(MOMENT, text, re.ASCII):
             made = datetime.fromisoformat(text)
@@ -87,10 +87,7 @@ OPTIONS: Mapping[str, Callable[[str], object]] = {
 
 
 def lines(text: str) -> dict[Name, ApiKey]:
-    """Read the keys of a file, one to a line: name → key. Raise Misfit at the first wrong line.
-
-    Misfit names the line but quotes nothing of it: it may hold a secret by mistake.
-    """
+    """Parse a file of keys, one to a line: name → key. Raise Misfit at the first wrong line, with its number and no text of it."""
     found: dict[Name, ApiKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from router.config.complaints import Complaints
-from router.config.document import Listing, Node, Scalar, Table
+from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
 
 CHAT_ONLY = {
     "pipeline": "embeddings are made of the inputs as they come",
@@ -30,45 +30,38 @@ NO_PIPELINE = "none"
 
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of keys and conditions of an embeddings route, and of its drills, that only a chat route has a use for.
-
-    tree: as it is written, because an inherited key is not a mistake
-    """
-    routes = tree.get("routes") if isinstance(tree, Table) else None
-    for name, route in _embedders(routes):
+    """Complain of keys and conditions of embeddings routes and their drills that only chats have. `tree`: without `defaults` put in."""
+    embedders = list(_embedders(at(tree, "routes")))
+    for name, route in embedders:
         for key, _ in route.pairs:
             if (why := CHAT_ONLY.get(key.text)) is not None:
                 complaints.add(key.place, f"`{name}` is of kind embeddings, and has no use for `{key.text}`: {why}. Leave it out")
         for when in _conditions(route.get("targets")):
             complaints.add(when.place, f"`{name}` is of kind embeddings, and its targets take no `when`: conditions are for chats")
 
-    named = {one for name, route in _embedders(routes) for one in (name, *_aliases(route))}
-    drills = tree.get("drills") if isinstance(tree, Table) else None
-    for drill in drills.items if isinstance(drills, Listing) else ():
+    named = {one for name, route in embedders for one in (name, *_aliases(route))}
+    for drill in items_of(at(tree, "drills")):
         _check_drill(drill, named, complaints)
 
 
 def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints) -> None:
-    """Complain of keys in a drill of an embeddings route that only a chat has."""
-    ask = drill.get("ask") if isinstance(drill, Table) else None
-    model = ask.get("model") if isinstance(ask, Table) else None
-    if not isinstance(drill, Table) or not isinstance(model, Scalar) or model.text not in embedders:
+    """Complain of keys that only chats have, in a drill of an embeddings route. `embedders`: ids and aliases of these routes."""
+    model = at(drill, "ask", "model")
+    if not isinstance(model, Scalar) or model.text not in embedders:
         return
     for part, useless in DRILL_OF_CHATS.items():
-        said = drill.get(part)
-        for key, _ in said.pairs if isinstance(said, Table) else ():
+        for key, _ in pairs_of(at(drill, part)):
             if (why := useless.get(key.text)) is not None:
                 complaints.add(key.place, f"`{model.text}` is of kind embeddings, and its drills have no `{key.text}`: {why}. Leave it out")
 
 
 def without_pipelines(tree: Table) -> Table:
-    """Return the tree with a stand-in for the pipeline that an embeddings route leaves out, so that only a chat route can lack one."""
+    """Return the tree with a stand-in pipeline (NO_PIPELINE) in each embeddings route that has none."""
     routes = tree.get("routes")
     if not isinstance(routes, Table):
         return tree
     pairs = tuple((name, _stood_in(route) if _makes_embeddings(route) else route) for name, route in routes.pairs)
-    made = replace(routes, pairs=pairs)
-    return replace(tree, pairs=tuple((key, made if key.text == "routes" else value) for key, value in tree.pairs))
+    return tree.having("routes", replace(routes, pairs=pairs))
 
 
 def _stood_in(route: Node) -> Node:
@@ -80,18 +73,17 @@ def _stood_in(route: Node) -> Node:
 
 def _embedders(routes: Node | None) -> Iterator[tuple[str, Table]]:
     """Yield (name, route) for each embeddings route."""
-    for name, route in routes.pairs if isinstance(routes, Table) else ():
+    for name, route in pairs_of(routes):
         if isinstance(route, Table) and _makes_embeddings(route):
             yield name.text, route
 
 
 def _aliases(route: Table) -> Iterator[str]:
-    listed = route.get("aliases")
-    return (one.text for one in (listed.items if isinstance(listed, Listing) else ()) if isinstance(one, Scalar))
+    return (one.text for one in items_of(route.get("aliases")) if isinstance(one, Scalar))
 
 
 def _makes_embeddings(route: Node) -> bool:
-    kind = route.get("kind") if isinstance(route, Table) else None
+    kind = at(route, "kind")
     return isinstance(kind, Scalar) and kind.text == "embeddings"
 
 

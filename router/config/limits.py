@@ -40,11 +40,11 @@ class Limit:
 
     @cached_property
     def spelled(self) -> str:
-        """The whole limit as text, which tells the counts of different limits apart. Cached, because every request needs it."""
+        """The limit as text: equal limits have equal texts. A part of the key of its counts; cached, because every request needs it."""
         return str(self)
 
     def times(self, factor: int) -> Self:
-        """Return the same limit with `factor` times the requests, tokens, spend and concurrent answers; of these at most 1,000,000."""
+        """Return a copy with `factor` times the requests, tokens, spend and concurrent answers; at most 1,000,000 concurrent answers."""
         more = {name: replace(rate, count=rate.count * factor) for name in RATES if (rate := getattr(self, name)) is not None}
         most = None if self.concurrent is None else min(self.concurrent * factor, MAX_CONCURRENT)
         return replace(self, **more, concurrent=most)

@@ -7,10 +7,7 @@ from router.config import remedies
 
 
 def closest(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return `; did you mean …?` with the word that is spelled most alike, in any case; empty if none is near.
-
-    cutoff: least similarity, from 0 to 1
-    """
+    """Return `; did you mean …?` with the word most alike, in any case; empty if none is near. `cutoff`: least similarity, 0 to 1."""
     close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
     return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
 
@@ -24,10 +21,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for an unknown file, as `did_you_mean` does. A name with folder or ending is recognised: it is written without them.
-
-    ending: of such files, e.g. `.yaml`
-    """
+    """Return the hint for an unknown file, as `did_you_mean`; for a known name with its folder or `ending`, to leave these out."""
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
         return f"; did you mean `{bare}`, without its folder and `{ending}`?"
@@ -35,7 +29,7 @@ def file_meant(word: str, known: Sequence[str], ending: str) -> str:
 
 
 def step_meant(word: str, known: Iterable[str]) -> str:
-    """Return the hint for an unknown word of a pipeline: a very similar step, else the advice for this word, else as `did_you_mean`."""
+    """Return the hint for an unknown word of a pipeline: a similar step, else the advice of `remedies.STEPS`, else of `did_you_mean`."""
     words = list(known)
     advice = remedies.STEPS.get(word.lower())
     return closest(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))

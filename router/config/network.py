@@ -41,7 +41,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The address with the credentials, for the clients of libraries."""
+        """The address with the credentials, percent-encoded, as HTTP libraries take it."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.authorization else ""
         return f"{'https' if self.tls else 'http'}://{login}{self._authority}"
 
@@ -52,14 +52,14 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Certificates of authorities that are trusted beside the system's, as PEM."""
+    """Certificates of authorities that are trusted besides the system's, in PEM."""
 
     pem: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The proxy and CA of connections to an address. `proxy`: None if direct; `ca`: PEM, empty for the system's authorities alone."""
+    """The proxy and CA of outgoing connections. `proxy`: None if direct; `ca`: PEM, empty for the system's authorities alone."""
 
     proxy: Proxy | None = None
     ca: str = field(default="", repr=False)
@@ -73,19 +73,13 @@ DIRECT = Egress()
 
 
 def is_this_machine(host: str) -> bool:
-    """Return True if a host, without brackets, is this machine: localhost and names below it (RFC 6761), 127.0.0.0/8, ::1.
-
-    Also 127.0.0.0/8 as an IPv6 address (`::ffff:127.0.0.1`).
-    """
+    """Return True if a host, without brackets, is this machine: localhost, names below it (RFC 6761), 127.0.0.0/8 (also as IPv6), ::1."""
     name = host.lower().removesuffix(".")
     return name.endswith(".localhost") or loopback(name.removeprefix("::ffff:"))
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
-    """Return a TLS context that trusts the system's authorities and these. Names and certificates are always checked. Takes 10 ms.
-
-    ca: their certificates as PEM; empty for the system's alone
-    """
+    """Return a new TLS context (in 10 ms) that checks names and certificates. `ca`: PEM of further authorities to trust; may be empty."""
     context = ssl.create_default_context()
     if ca:
         context.load_verify_locations(cadata=ca)
@@ -93,7 +87,7 @@ def tls_context(ca: str) -> ssl.SSLContext:
 
 
 def proxy_of(text: str) -> Proxy:
-    """Read the address of an HTTP proxy. Raise Misfit if it is not one, without repeating the text: there may be a password in it."""
+    """Parse the address of an HTTP proxy. Raise Misfit if it is not one, without repeating the text: there may be a password in it."""
     wanted = "write http://host:port, or https:// where it is spoken to over TLS"
     encoded = "`/`, `#`, `?` and `%` in a password are written %2F, %23, %3F and %25"
     try:
@@ -138,7 +132,7 @@ REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 
 def has_literal_password(source: str) -> bool:
-    """Return True if a proxy's address, as it is written, holds a password, even as the default of a `${…}`."""
+    """Return True if a proxy's address as written holds a password that is not a variable, also as the default of a `${…}`."""
     bare = REFERENCE.sub(lambda hit: hit[0][2:-1].partition(":-")[2] if ":-" in hit[0] else "$", source)
     hit = re.search(r"//[^/@:]*:([^/]*)@", bare)
     return hit is not None and hit[1].strip("$") != ""
@@ -151,7 +145,7 @@ OwnProxy = Literal["none"] | ProxyAddress
 
 
 def egress_of(proxy: Secret | Literal["none"] | None, ca: Certificates | None) -> Egress:
-    """Return the proxy and certificates of an address. `proxy`: None and `none` mean a direct connection."""
+    """Return the Egress of a declared proxy and CA. `proxy`: None and `none` mean a direct connection."""
     return Egress(proxy_of(proxy.value) if isinstance(proxy, Secret) else None, ca.pem if ca else "")
 
 

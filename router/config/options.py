@@ -34,7 +34,7 @@ RESERVED: Mapping[str, str] = {
 
 
 def header_name(text: str) -> Name:
-    """Read a header's name. Raise Misfit if it is not one, or if it is reserved: for keys and for what the router itself writes."""
+    """Return a header's name as a Name. Raise Misfit if it is not one, or is reserved for keys and for the router's own headers."""
     if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
         raise Misfit("this is no header's name: use letters, digits and -, as in anthropic-beta")
     if (why := RESERVED.get(text.lower())) is not None:
@@ -43,7 +43,7 @@ def header_name(text: str) -> Name:
 
 
 def header_value(text: str) -> Secret:
-    """Read a header's value. Raise Misfit if it is longer than 8 KiB, or not one line of visible ASCII."""
+    """Return a header's value as a Secret. Raise Misfit if it is longer than 8 KiB, or not one line of visible ASCII."""
     # Nothing of the text is repeated: it may be a secret.
     if not VALUE.fullmatch(text) or len(text) > MAX_VALUE:
         raise Misfit("a header's value is one line of visible ASCII characters, with blanks only between them")
@@ -62,7 +62,7 @@ HeaderValue = Annotated[Secret, Spelled("header's value", header_value, "", "${T
 
 
 def check_headers(headers: Mapping[Name, Secret]) -> None:
-    """Raise Misfit if a name stands twice in any case, or if a header with the name of a secret has a value without `${…}`."""
+    """Raise Misfit if a name stands twice in any case, or if a header with a secret's name has a value without `${…}`."""
     seen: set[str] = set()
     for name, value in headers.items():
         if name.lower() in seen:
@@ -75,5 +75,5 @@ def check_headers(headers: Mapping[Name, Secret]) -> None:
 
 
 def public_headers(headers: Mapping[Name, Secret]) -> dict[str, str]:
-    """Return the headers that are not secrets by their names, name in lower case → value: an answer may depend on them."""
+    """Return name in lower case → value of the headers whose names mark no secret: an answer may depend on them."""
     return {name.lower(): value.value for name, value in headers.items() if secret_in_name(name) is None}

@@ -19,20 +19,20 @@ APP_HOST = re.compile(r"[A-Za-z0-9._-]+")
 def origin(text: str) -> str:
     """Return the origin as a browser sends it: the host in lower case and in IDNA's ASCII form, without the default port.
 
-    The origin of an app or an extension (`tauri://localhost`, `chrome-extension://…`) stays as it is. Misfit for everything else.
+    The origin of an app or an extension (`tauri://localhost`, `chrome-extension://…`) stays as it is. Raise Misfit for any other text.
     """
     if "@" in text:
         raise Misfit("an origin has no user and no password: write scheme and host, e.g. https://chat.example.com")
     hit = PARTS.fullmatch(text)
-    made = _made(hit) if hit else None
+    made = _normalised(hit) if hit else None
     if made is None:
         meant = _meant(text)
         raise Misfit(f"`{text}` is not an origin: " + (f"write {meant}" if meant else WRITE))
     return made
 
 
-def _made(hit: re.Match[str]) -> str | None:
-    """Return the origin of these parts; None where no browser sends such an origin."""
+def _normalised(hit: re.Match[str]) -> str | None:
+    """Return the normalised origin of a match of PARTS; None if no browser sends an origin with this scheme, host or port."""
     scheme, host = hit["scheme"].lower(), hit["host"]
     port = int(hit["port"]) if hit["port"] else None
     if port is not None and not 0 < port <= 65535:
@@ -46,7 +46,7 @@ def _made(hit: re.Match[str]) -> str | None:
 
 
 def _web_host(host: str) -> str | None:
-    """Return a host as browsers write it (URL Standard, "host parsing"); None where it is not a host."""
+    """Return a host as browsers normalise it (URL Standard, "host parsing"); None if it is not a valid host."""
     try:
         if host.startswith("["):
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
@@ -63,11 +63,11 @@ def _web_host(host: str) -> str | None:
 
 
 def _meant(text: str) -> str | None:
-    """Return the origin that was probably meant: of a whole address, or behind a slip in the scheme; None where none is likely."""
+    """Return the origin that was probably meant by an address with a path, or with a misspelt scheme; None if none is likely."""
     try:
         parts = urlsplit(text.strip().replace("wss://", "https://").replace("ws://", "http://"))
     except ValueError:
         return None
     close = difflib.get_close_matches(parts.scheme, WEB, 1, 0.75)
     hit = PARTS.fullmatch(f"{close[0] if close else parts.scheme}://{parts.netloc}")
-    return _made(hit) if hit else None
+    return _normalised(hit) if hit else None

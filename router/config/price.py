@@ -44,7 +44,7 @@ class Price:
         return parts / MILLION
 
     def saved(self, usage: Usage) -> float:
-        """Return the dollars that the provider's prompt cache saved in one model call; negative where writing to it cost more."""
+        """Return the dollars that the provider's prompt cache saved in one model call; negative if writing to it cost more."""
         if not usage.cached_tokens and not usage.cache_write_tokens:
             return 0.0
         return self.of(usage.uncached) - self.of(usage)
@@ -77,10 +77,7 @@ class TieredPrice(Price):
         return Price.of(price, usage) + self._otherwise(price, usage) / MILLION + usage.searches * self.search
 
     def _otherwise(self, usual: Price, usage: Usage) -> float:
-        """Return the additional cost of audio and images over text tokens, in millionths of a dollar; negative if they are cheaper.
-
-        usual: the price of text tokens
-        """
+        """Return what audio and images cost beyond the price of text (`usual`), in millionths of a dollar; negative if they are cheaper."""
         heard = min(usage.audio_input_tokens, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
         parts = 0.0 if self.audio_input is None else max(0, heard) * (self.audio_input - usual.input)
         parts += 0.0 if self.audio_output is None else usage.audio_output_tokens * (self.audio_output - usual.output)

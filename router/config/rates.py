@@ -10,14 +10,14 @@ UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A rate: at most `count` in any period of `seconds`. `count`: requests, tokens or US dollars."""
+    """A rate: at most `count` requests, tokens or US dollars in any period of `seconds`."""
 
     count: float
     seconds: float
 
 
 def rate(text: str) -> Rate:
-    """Read a rate such as `10/minute`: a whole number in a second, minute, hour or day. Raise Misfit if it is not one."""
+    """Parse a rate such as `10/minute`: a whole number in a second, minute, hour or day. Raise Misfit if it is not one."""
     hit = re.fullmatch(rf"([1-9]\d{{0,14}})/({'|'.join(UNITS)})", text, re.ASCII)
     if hit is None:
         raise Misfit(f"`{text}` is not a rate: write a whole number and second, minute, hour or day, e.g. 10/minute")
@@ -25,7 +25,7 @@ def rate(text: str) -> Rate:
 
 
 def spend(text: str) -> Rate:
-    """Read a spend such as `5USD/day`: US dollars in a second, minute, hour or day. Raise Misfit if it is not one."""
+    """Parse a spend such as `5USD/day`: US dollars in a second, minute, hour or day. Raise Misfit if it is not one."""
     hit = re.fullmatch(rf"(\d{{1,9}}(?:\.\d{{1,6}})?)USD/({'|'.join(UNITS)})", text, re.ASCII)
     if hit is None or not float(hit[1]):
         raise Misfit(f"`{text}` is not a sum in a time: write US dollars and second, minute, hour or day, e.g. 5USD/day")

@@ -24,7 +24,7 @@ from router.signature import record_of
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
-    """Return every key of routes.yaml → the places where it may stand. Keys of drills are left out: they are not mistaken for others."""
+    """Return key → its places, for every key of routes.yaml except those below `drills`."""
     found: dict[str, tuple[Spot, ...]] = {}
     for word, spot in spots(record_of(RoutesFile)):
         if spot.path[0] != "drills":
@@ -44,12 +44,12 @@ def declare(
     lacking: Literal["mistakes", "noted"] = "mistakes",
     beside: EnvFile | None = None,
 ) -> Declaration:
-    """Return the declaration of a snapshot. One with complaints must not be served: see `Declaration.complaints`.
+    """Return the declaration of a snapshot. One with `complaints` must not be served.
+
     variables: the environment; None leaves `${…}` unresolved: the declaration is to be described, not to be built
     host: the address it is to be served at
-    lacking: `mistakes` complains of missing variables and secret files; `noted` lists them and puts in any value of the right kind:
-      the declaration is to be checked, not to be served
-    beside: the `.env` in the folder; None where it is not to be looked at
+    lacking: `mistakes` complains of missing variables and secret files; `noted` lists them and puts in any value of the right kind
+    beside: the `.env` in the folder; None to leave it out
     """
     complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     env_file = beside or EnvFile()
@@ -105,11 +105,10 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
         return ()
-    steps = tree.get("steps") if isinstance(tree, Table) else None
-    if isinstance(tree, Table):
-        for key, _ in tree.pairs:
-            if key.text != "steps":
-                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
+    steps = document.at(tree, "steps")
+    for key, _ in document.pairs_of(tree):
+        if key.text != "steps":
+            complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
     if not isinstance(steps, document.Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
         return ()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.config.document import VARIABLE, Listing, Node, Scalar, Table
+from router.config.document import VARIABLE, Node, Scalar, Table, items_of
 from router.signature import Either, Field, OneOf, Record, Shape, Spelled
 from router.signature import ListOf as ListingShape
 from router.signature import MapOf as TableShape
@@ -94,7 +94,7 @@ class Spot:
 
 
 def spots(record: Record, path: Path = ()) -> Iterator[tuple[str, Spot]]:
-    """Yield every key of a record and of the records nested in it: the key, and its path and shape. Keys inside lists are left out."""
+    """Yield (key, its path and shape) for every key of a record and of the records nested in it. Keys inside lists are left out."""
     for item in record.fields:
         here = (*path, item.name)
         yield item.name, Spot(here, item.shape, record.name)
@@ -117,17 +117,12 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Advice for a key that its mapping does not have. `places`: word of the configuration → its places in the whole file."""
+    """The advice for a key that its mapping does not have. `places`: known key → its places in the whole file."""
 
     places: Mapping[str, Sequence[Spot]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
-        """Return the remedy for a key that its mapping does not have, as a clause to follow `; `; empty if none is known.
-
-        record: the keys that the mapping takes
-        table: the mapping
-        value: what stands under the key
-        """
+        """Return the advice for a key that `table`, a mapping of `record`, does not have, as a clause after `; `; empty if unknown."""
         word = _snake(key.text)
         if word in FALLBACKS:
             return _fallbacks(table, value)
@@ -139,7 +134,7 @@ class Advice:
         return self._moved(record, word, value)
 
     def _moved(self, record: Record, word: str, value: Node) -> str:
-        """Return the advice where a word of the configuration belongs: below this mapping, else elsewhere; empty for any other word."""
+        """Return the advice for a known key in the wrong mapping: its place below this mapping, else elsewhere; empty for other words."""
         below = [spot for name, spot in spots(record) if name == word and len(spot.path) > 1]
         if below:
             return f"it belongs in `{below[0].path[0]}`: write `{_written(below[0], value)}`"
@@ -155,12 +150,12 @@ class Advice:
 
 
 def _snake(word: str) -> str:
-    """Return a word in snake case: `baseUrl`, `BASE-URL` and `base_url` are one word."""
+    """Return a word in snake case: `base_url` for `baseUrl` and `BASE-URL`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).replace("-", "_").lower()
 
 
 def _filled(sentence: str, word: str, value: Node) -> str:
-    """Return the advice with the written number in its place, or an example where none was written; other advice as it is."""
+    """Return a sentence of advice with its placeholders filled: by the number that was written as the value, else by an example."""
     number = value.text if isinstance(value, Scalar) and re.fullmatch(r"[1-9]\d{0,8}", value.text) and value.source == value.text else ""
     if sentence == STARTED:
         return sentence.format(word=word, value=number or word.upper())
@@ -170,7 +165,7 @@ def _filled(sentence: str, word: str, value: Node) -> str:
 
 
 def _fallbacks(table: Table, value: Node) -> str:
-    """Return the advice to put fallbacks behind the route's own targets."""
+    """Return the advice to write fallbacks after the route's own targets, with both lists joined."""
     own = [one.source for one in _names(table.get("targets"))]
     behind = [one.source for one in _names(value)]
     listed = ", ".join([*own, *behind]) if own and behind else "FIRST, SECOND"
@@ -178,13 +173,13 @@ def _fallbacks(table: Table, value: Node) -> str:
 
 
 def _names(node: Node | None) -> list[Scalar]:
-    """Return the plain names of a list; none where it holds other nodes."""
-    items = node.items if isinstance(node, Listing) else ()
+    """Return the scalars of a list; none if the node is not a list, or holds other nodes too."""
+    items = items_of(node)
     return [one for one in items if isinstance(one, Scalar)] if all(isinstance(one, Scalar) for one in items) else []
 
 
 def _written(spot: Spot, value: Node) -> str:
-    """Return a key with its value, in the mappings that it belongs to, on one line."""
+    """Return a key with its value inside the mappings on its path, in flow style on one line."""
     made = f"{spot.path[-1]}: {_shown(spot.shape, value)}"
     for name in reversed(spot.path[:-1]):
         made = f"{name}: {{{made}}}"
@@ -192,7 +187,7 @@ def _written(spot: Spot, value: Node) -> str:
 
 
 def _shown(shape: Shape, value: Node) -> str:
-    """Return a value as it was written, where it fits and cannot be a secret; else an example."""
+    """Return a value as it was written, if it fits the shape and cannot be a secret; else an example."""
     options = shape.options if isinstance(shape, Either) else (shape,)
     if isinstance(value, Scalar) and value.source == value.text:
         for option in options:
@@ -206,7 +201,7 @@ def _shown(shape: Shape, value: Node) -> str:
 
 
 def example(shape: Shape) -> str:
-    """Return an example of a shape, on one line."""
+    """Return an example of a shape in YAML, on one line."""
     match shape:
         case Spelled():
             text = shape.example if len(shape.example) <= WIDEST else f"{shape.example[:7]}…"
@@ -229,7 +224,7 @@ def example(shape: Shape) -> str:
 
 
 def _usual(item: Field) -> str:
-    """Return the default of a field, where it can be written; else an example."""
+    """Return the default of a field as text, if it is a number or has a written form; else an example."""
     if isinstance(item.shape, Spelled) and item.shape.write is not None and item.default is not None:
         return item.shape.write(item.default)
     plain = isinstance(item.default, int | float) and not isinstance(item.default, bool)
@@ -255,7 +250,7 @@ MEANT = re.compile("|".join(SPELLINGS))
 
 
 def variable(text: str) -> str:
-    """Return the name of the variable that a text means in another program's spelling, e.g. `os.environ/NAME`; empty if it means none."""
+    """Return the name of the variable that a text such as `os.environ/NAME` means in another program's spelling; empty if it means none."""
     hit = MEANT.fullmatch(text.strip())
     return next(filter(None, hit.groups())) if hit else ""
 
@@ -264,7 +259,7 @@ DOLLARS = re.compile(r"\$(?P<sum>\d{1,9}(?:\.\d{1,6})?)(?:/(?P<unit>second|minut
 
 
 def dollar(text: str) -> str:
-    """Return the advice for a text with a `$` that does not begin a reference: for a variable, a sum of dollars, or else all forms."""
+    """Return the advice for a text with a malformed `$`: for a variable, a sum of dollars, or else all forms of references."""
     if name := variable(text):
         return f"write ${{{name}}} for the environment variable"
     if hit := DOLLARS.fullmatch(text):

@@ -13,17 +13,14 @@ from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Reco
 
 
 class Unfit:
-    """The value of a node that could not be bound. Its complaint, if it is a mistake, has been recorded."""
+    """The type of UNFIT, the result for a node that could not be bound. Its complaint, if it is a mistake, has been recorded."""
 
 
 UNFIT = Unfit()
 
 
 def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
-    """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it is empty or does not fit.
-
-    what: the name of the node in complaints
-    """
+    """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it does not fit. `what`: its name in complaints."""
     if not isinstance(node, document.Scalar):
         complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
         return UNFIT
@@ -50,7 +47,7 @@ def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complai
 
 
 def truth_meant(word: str, values: Sequence[str]) -> str:
-    """Return the hint for a truth value such as `false` or `yes` where one of these words is needed; empty if none fits."""
+    """Return the hint `; did you mean …?` for a truth value such as `yes` where one of `values` is needed; empty if none fits."""
     meant = HINTS.get(("boolean", word.lower()), f"`{word.lower()}`")
     words = ("none", "off", "hide", "skip") if "`false`" in meant else ("on", "show", "keep") if "`true`" in meant else ()
     return next((f"; did you mean `{one}`?" for one in words if one in values), "")
@@ -114,7 +111,7 @@ HINTS = {
 
 
 def wanted(shape: Shape) -> str:
-    """Return the form that a value should have, in words."""
+    """Return in words what a value of this shape looks like, e.g. `a duration, e.g. 10s`."""
     match shape:
         case OneOf(values):
             return "one of " + ", ".join(values)
@@ -135,7 +132,7 @@ def wanted(shape: Shape) -> str:
 
 
 def plain_value(node: document.Scalar, complaints: Complaints) -> object:
-    """Return a scalar of any type as YAML 1.2 reads it; UNFIT, with a complaint, if readers differ on it, as on `yes` or `012`."""
+    """Return the value of a scalar of any type, as YAML 1.2 reads it; UNFIT, with a complaint, for `yes`, `012` and the like."""
     if not node.plain:
         return node.text
     if is_null(node):

@@ -28,16 +28,13 @@ PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def secret_in_query(query: str) -> str | None:
-    """Return the word that marks one of a query's parameters as a secret, e.g. `key`; None without one.
-
-    Only the word is returned, from our own list: the parameter's name itself may hold a secret.
-    """
+    """Return the word that marks a parameter of a query as a secret, e.g. `key`, as `secret_in_name`; None without one."""
     found = (secret_in_name(name) for name, _ in parse_qsl(query, keep_blank_values=True, separator="&"))
     return next((word for word in found if word is not None), None)
 
 
 def secret_in_name(name: str) -> str | None:
-    """Return the word, from our own list, that marks a name as that of a secret, e.g. `key`; None without one."""
+    """Return the word of SECRETS or JOINED that marks a name as that of a secret, e.g. `key`; None without one."""
     parts = [part.lower() for part in PARTS.findall(name)]
     return next((word for word in (*SECRETS, *JOINED) if word in parts), None)
 

@@ -1,4 +1,4 @@
-"""Snapshot of a configuration's files, read once: one consistent state, named by its hash."""
+"""Snapshot of a configuration's files, read once and named by a hash."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ MAX_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The routes file, the drills.yaml beside it where there is one, and the files of pipelines/ and tools/, as texts."""
+    """The texts of the routes file, of the drills.yaml beside it if there is one, and of the files in pipelines/ and tools/."""
 
     root: Path
     routes: str
@@ -30,10 +30,7 @@ class Snapshot:
     """Path relative to the root, with `/`, → text. The routes file comes first, then drills.yaml."""
 
     def digest(self, secrets: Mapping[str, str]) -> str:
-        """Return the digest of these texts and the secrets: 12 hexadecimal digits.
-
-        secrets: name → value, of secret files and of variables in `.env`
-        """
+        """Return the hash of these texts and of the secrets (name → value): 12 hexadecimal digits."""
         total = hashlib.sha256()
         for name, text in [*sorted(self.texts.items()), *sorted(secrets.items())]:
             for part in (name, text):
@@ -43,10 +40,9 @@ class Snapshot:
 
 
 def read(routes: Path) -> Snapshot:
-    """Read the routes file, drills.yaml, pipelines/ and tools/ from disk. drills.yaml and the folders are optional.
+    """Read the routes file, drills.yaml, pipelines/ and tools/ from disk. All but the routes file are optional.
 
-    Raises ConfigError with a complaint for each file that cannot be read, is too large, not UTF-8, or a link out of the folder.
-    Over 2,000 files in the folders are an error, too.
+    Raises ConfigError for a file that cannot be read, is over 8 MiB, not UTF-8 or a link out of the folder, and for over 2,000 files.
     """
     routes = routes.absolute()
     root = routes.parent
@@ -78,14 +74,14 @@ def read(routes: Path) -> Snapshot:
 
 
 def keep(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot to a file in one step, for a process that starts later and must serve the same, whatever the files hold by then."""
+    """Write a snapshot to a file atomically, as JSON, for `kept` in another process."""
     beside = path.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps({"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}), encoding="utf-8")
     beside.rename(path)
 
 
 def kept(path: Path) -> Snapshot | None:
-    """Return the snapshot that `keep` wrote; None without such a file."""
+    """Return the snapshot that `keep` wrote to a file; None without such a file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
@@ -94,9 +90,7 @@ def kept(path: Path) -> Snapshot | None:
 
 
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Yield (folder, names of its files) for a folder and those below it, sorted; nothing for a missing folder.
-
-    Hidden folders, those that begin with `__`, and links to folders below it are left out.
+    """Yield (folder, sorted names of its files) for a folder and those below it, except hidden, `__…` and linked folders.
 
     unread: receives the error for each folder that cannot be listed
     """
@@ -106,7 +100,7 @@ def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Ite
 
 
 def _drill_file(routes: Path) -> list[Path]:
-    """Return the drills.yaml beside a routes file, if any. A dangling link counts as one: reading it is an error."""
+    """Return the path of drills.yaml beside a routes file in a list; empty without one. A dangling link counts: reading it is an error."""
     file = routes.parent / DRILLS
     return [file] if file != routes and os.path.lexists(file) else []
 
@@ -128,13 +122,13 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
 
 
 def _same_mount(path: Path, root: Path) -> bool:
-    """Return True if a link stays below a folder that is a link itself: such a folder may lead elsewhere, a single file may not.
+    """Return True if a path resolves to below one of its parent folders that is a link itself: a folder may lead elsewhere, a file not.
 
-    A Kubernetes ConfigMap mounts each file as a link into `..data` beside it. An operator may mount a whole folder (pipelines/ → elsewhere).
+    A Kubernetes ConfigMap mounts each file as a link into `..data`; an operator may mount a whole folder (pipelines/ → elsewhere).
     """
     return any(parent.is_symlink() and _resolved(path).is_relative_to(_resolved(parent)) for parent in path.parents if parent != root)
 
 
 def _resolved(path: Path) -> Path:
-    """Return the path without links. A circle of links is left as it is: reading it raises an error that says so."""
+    """Return the path with its links resolved. A circle of links is left as it is: reading it raises an error."""
     return Path(os.path.realpath(path))

@@ -15,11 +15,11 @@ NO_START = {
     "while scanning an alias": "`*` begins an alias",
     "while scanning an anchor": "`&` begins an anchor",
 }
-"""libyaml's context → its reading of the character."""
+"""libyaml's context of an error → words for the character that misled it."""
 
 
 def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
-    """Return line and column of the mistake, from 1, and a sentence with the remedy. No value of the text is repeated in it."""
+    """Return (line, column, advice) for a YAML error, counted from 1. The advice repeats no value of the text."""
     lines = text.splitlines()
     at = _place(error.problem_mark or error.context_mark)
     began = _place(error.context_mark) if error.context_mark else at
@@ -61,7 +61,7 @@ def _line(lines: Sequence[str], number: int) -> str:
 
 
 def _tab(line: str, column: int) -> int | None:
-    """Return the column of a tab in the indent or at the beginning of a value, where only spaces may stand; None without one."""
+    """Return the column of a tab in a line's indent, or at `column`; None without one."""
     indent = INDENT.match(line)
     if indent and "\t" in indent[0]:
         return indent[0].index("\t") + 1
@@ -75,7 +75,7 @@ def _quoted(problem: str, at: tuple[int, int], began: tuple[int, int]) -> tuple[
 
 
 def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, str] | None:
-    """Return line, column and advice for a key without the space after its colon, in these lines or the one before; None without one."""
+    """Return (line, column, advice) for a key without a space after its colon in the lines `first` - 1 to `last`; None without one."""
     for number in range(max(1, first - 1), last + 1):
         if hit := UNSPACED.match(_line(lines, number)):
             key = hit["key"]
@@ -84,7 +84,7 @@ def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, st
 
 
 def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) -> tuple[int, int, str]:
-    """Return line, column and advice for a mistake between `{` and `}`, or `[` and `]`."""
+    """Return (line, column, advice) for a mistake between `{` and `}`, or `[` and `]`."""
     opening, closing = ("{", "}") if context.endswith("mapping") else ("[", "]")
     if hit := REFERENCE.search(line[: at[1] + 1]):
         rest = re.match(r"[A-Za-z_]\w*", line[hit.start("body") :])
@@ -98,7 +98,7 @@ def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) 
 
 
 def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple[int, int, str]:
-    """Return line, column and advice for a colon where no key can stand: within a value, or in a line that is indented too far."""
+    """Return (line, column, advice) for a colon where no key can stand: within a value, or in a line that is indented too far."""
     if KEY_AND_VALUE.match(line[: at[1] - 1]):
         return *at, "put a value that holds `: ` in quotes, and two keys on two lines"
     indent = len(line) - len(line.lstrip())

@@ -103,7 +103,7 @@ class ToolServer:
 
     @property
     def label(self) -> str:
-        """The name of the server for operators: its command or address as written, with `${…}` unresolved; an address without its query."""
+        """The server's command or address for operators, as written, with `${…}` unresolved; an address without query and fragment."""
         if isinstance(self.mcp, tuple):
             return " ".join(word.source or word for word in self.mcp)
         shown = re.match(r"(\$\{[^}]*\}|[^?#])*", self.mcp.source or self.mcp)  # `${HOST:?message}` has a question mark of its own

@@ -38,5 +38,5 @@ class ToolSetEntry:
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """The name and the environment: routes with equal keys share one set."""
+        """(Name, environment as sorted pairs): routes whose entries have equal keys share one loaded tool set."""
         return str(self.use), tuple(sorted((str(name), value.value) for name, value in self.env.items()))

@@ -11,7 +11,7 @@ from router.signature import Spelled
 
 
 def user_header(text: str) -> str:
-    """Read the name of a header, returned as it is written. Raise Misfit if it is not one, or if by its name it holds a secret."""
+    """Return the name of a header as it is written. Raise Misfit if it is not one, or if its last word marks a secret (`X-Api-Key`)."""
     if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
         raise Misfit(f"`{text[:40]}` is not the name of a header: write e.g. X-OpenWebUI-User-Id")
     if secret_in_name(text.rpartition("-")[2]) is not None:  # the last word alone: X-Auth-Request-User holds a user
@@ -41,7 +41,7 @@ class UserSource:
 
 
 def user_source(text: str) -> UserSource:
-    """Read a source as the line of a key file has it: `header:NAME` or `field:NAME`. Misfit where it is neither."""
+    """Parse the `user=` option of a key file, `header:NAME` or `field:NAME`, into a UserSource. Raise Misfit for any other text."""
     kind, _, name = text.partition(":")
     if kind == "header":
         return UserSource(header=user_header(name))

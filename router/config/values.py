@@ -1,4 +1,4 @@
-"""Values with a spelling of their own: durations, sizes, spans, shares, names, secrets. Each has one reader."""
+"""Values with a form of their own in YAML: durations, sizes, spans, shares, names, secrets. Each has one parser."""
 
 import ipaddress
 import json
@@ -29,14 +29,14 @@ def _duration(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """Read a duration above 0, in seconds. Raise Misfit where it is not one."""
+    """Parse a duration such as `250ms` or `5m` into seconds. Raise Misfit if it is not one, or is 0."""
     if (seconds := _duration(text)) <= 0:
         raise Misfit(f"`{text}` is no time at all: it must be longer than 0s")
     return seconds
 
 
 def written_duration(seconds: float) -> str:
-    """Return a duration as text in the largest unit in which it is whole: 90 is `90s`, 300 is `5m`; other durations are in ms or s."""
+    """Return seconds as text in the largest unit in which they are whole (90 is `90s`, 300 is `5m`), else in ms (under 1 s) or s."""
     for unit in ("d", "h", "m", "s"):
         if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
             return f"{seconds / SECONDS[unit]:.0f}{unit}"
@@ -97,7 +97,7 @@ def _share(text: str) -> float:
 
 
 def _has_port(parts: SplitResult) -> bool:
-    """Return True if the address has a valid port, or has none; False for port 0 or an invalid one."""
+    """Return True if an address has no port or a valid one; False for port 0 or an invalid port."""
     try:
         return parts.port != 0
     except ValueError:
@@ -109,7 +109,7 @@ ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
 
 
 def web_address(text: str) -> str:
-    """Read an http(s) address; slashes at its end are removed. Raise Misfit if it is not one, or if it holds a password or a secret."""
+    """Return an http(s) address without slashes at its end. Raise Misfit if it is not one, or holds a user, a password or a secret."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
@@ -121,7 +121,7 @@ def web_address(text: str) -> str:
 
 
 def _api_base(text: str) -> str:
-    """Read the address of a provider's API. Raise Misfit as `web_address`, and for the address of its endpoint `/chat/completions`."""
+    """Return the address of a provider's API, as `web_address` does. Raise Misfit also for the address of its `/chat/completions`."""
     address = web_address(text)
     if address.endswith("/chat/completions"):
         raise Misfit(f"`{text}` is one endpoint of the API: write {address.removesuffix('/chat/completions')}, the rest is put behind it")
@@ -129,9 +129,9 @@ def _api_base(text: str) -> str:
 
 
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
-    """A name in a file, with references resolved.
+    """A name in a file, with references resolved: a str with its place.
 
-    place: where it stands; None if unknown
+    place: its position; None if unknown
     source: the text as written, still with `${VAR}`; empty if unknown
     """
 
@@ -141,7 +141,7 @@ class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value that is never shown. Its repr and str are `source`: the reference in the file, `${OPENAI_API_KEY}`, or stars."""
+    """A secret value. Its repr and str show only `source`: the reference in the file, `${OPENAI_API_KEY}`, or stars."""
 
     value: str
     source: str = "***"
@@ -155,14 +155,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The behaviour of a target in a drill.
+    """The behaviour of a target in a drill, parsed from a text such as `503 retry 30s` or `cut times 2`.
 
     what: a word of FAULTS, or the status as text
     status: the HTTP status of its answer; None for a word
     after: delay in seconds
     retry: seconds in the Retry-After of a status; None without one
     lasts: seconds of a stall; None for a stall without an end
-    times: number of tries; None if it is not given
+    times: number of tries with this fault; None if it is not given
     """
 
     what: str
@@ -199,7 +199,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
 
 
 def name_of(text: str) -> Name:
-    """Read a name: 1 to 128 letters, digits and . _ - : / @. Raise Misfit if it is not one."""
+    """Return a text as a Name: 1 to 128 letters, digits and . _ - : / @, a letter or digit first. Raise Misfit if it is not one."""
     if not re.fullmatch(NAME, text):
         raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
     return Name(text)
@@ -241,7 +241,7 @@ PROVIDERS = frozenset({"openai", "anthropic", "azure", "gemini", "groq", "mistra
 
 
 def _with_provider(text: str) -> str:
-    """Return provider/model for a model without provider: the one before its colon, or of its family, or else OpenAI."""
+    """Return provider/model for a model without its provider: the provider before its colon, else of its family, else OpenAI."""
     provider, colon, model = text.partition(":")
     if colon and model and provider.lower() in PROVIDERS:
         return f"{'ollama_chat' if provider.lower() == 'ollama' else provider.lower()}/{model}"
@@ -251,7 +251,7 @@ def _with_provider(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The public keys that verify tokens: at an address, or as they stand in a file (RFC 7517)."""
+    """The public keys that verify tokens (RFC 7517): the address to fetch them from, or the keys themselves."""
 
     url: str = ""
     keys: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
@@ -268,7 +268,7 @@ def _key_set(text: str) -> KeySet:
 
 
 def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
-    """Read the keys of a JSON Web Key Set, each as a mapping, unchecked. Raise Misfit if it is not such a set."""
+    """Parse a JSON Web Key Set into its keys, each as a mapping, unchecked. Raise Misfit if the text is not such a set."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
@@ -280,7 +280,7 @@ def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
 
 
 def loopback(host: str) -> bool:
-    """Return True if a host is `localhost` or a loopback address (127.0.0.0/8, ::1); see `is_this_machine` for further spellings."""
+    """Return True if a host is `localhost` or a loopback address (127.0.0.0/8, ::1); `is_this_machine` accepts further spellings."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -17,7 +17,7 @@ MAX_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Folders to watch, without their subfolders. All paths have their links resolved, as the watcher reports them."""
+    """The folders to watch for edits, without their subfolders. All paths have their links resolved, as the watcher reports them."""
 
     folders: frozenset[tuple[str, int, int]]
     """(Path, device, inode): a folder that took the place of another under the same path is a new one."""
@@ -32,15 +32,12 @@ class Watched:
         return frozenset(path for path, *_ in self.folders)
 
     def counts(self, _: object, path: str) -> bool:
-        """Return True if a change of this path may be an edit. The first argument, the kind of change, is ignored."""
+        """Return True if a change of this path may be an edit. The first argument (the kind of change) is ignored."""
         return path in self.names or str(Path(path).parent) in self.whole_folders
 
 
 def watched(routes: Path, others: Iterable[Path]) -> Watched:
-    """Return the folders and names to watch for edits of the routes file, drills.yaml, pipelines/, tools/ and these other files.
-
-    Nothing is watched yet. Links are followed.
-    """
+    """Return the folders and names to watch for edits of the routes file, drills.yaml, pipelines/, tools/ and `others`, links followed."""
     root = routes.absolute().parent
     whole_folders: set[str] = set()
     files = [routes.absolute(), root / DRILLS, *others, *(root / folder for folder in FOLDERS)]
@@ -54,7 +51,7 @@ def watched(routes: Path, others: Iterable[Path]) -> Watched:
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """Yield each replaceable path on the way to a file: links, the file itself, or the first missing part."""
+    """Yield each path on the way to a file that another file may replace: links, then the file itself or its first missing part."""
     for _ in range(MAX_LINKS):
         for part in (*reversed(path.parents), path):
             try:

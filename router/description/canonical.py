@@ -1,4 +1,4 @@
-"""Canonical JSON of YAML nodes, with secrets masked: nodes of the same meaning have equal JSON."""
+"""Canonical JSON of YAML nodes, with secrets masked: nodes of one meaning have equal JSON."""
 
 import hashlib
 import inspect
@@ -62,7 +62,7 @@ def of_value(value: object, shape: Shape) -> Json:
 
 
 def shown(value: Json) -> Json:
-    """Return a value of a description as it may be published: a secret is `***`, without the mark that tells two secrets apart."""
+    """Return a value of a description for publication: each masked secret as `***`, without the mark that tells two secrets apart."""
     if isinstance(value, str):
         return MARKED.sub(STARS, value)
     if isinstance(value, Mapping):
@@ -83,7 +83,7 @@ def listing(value: Json) -> Sequence[Json]:
 
 
 def digest(text: str) -> str:
-    """Return the digest of a text: 12 hexadecimal digits."""
+    """Return the hash of a text: 12 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
@@ -100,7 +100,7 @@ def _scalar(node: document.Scalar, shape: Shape) -> Json:
 
 
 def _reference(source: str, *, secret: bool) -> str:
-    """Return a reference as it is written, with a secret in its default masked."""
+    """Return a text with `${…}` as it is written, but masked if it is a secret, or holds one as a default."""
     if secret:
         starred = DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)
         outside = re.sub(r"\$\{[^{}]*\}", "", source)
@@ -115,7 +115,7 @@ def _starred(secret: str) -> str:
 
 
 def _meant(node: Node, options: Sequence[Shape]) -> Shape:
-    """Return the shape that a YAML node was meant for: the first that it fits, else the last of its kind."""
+    """Return the shape that a node was meant for: of those for its kind of node the first that it fits, else the last."""
     near = [one for one in options if isinstance(node, kinds(one))]
     for option in near[:-1]:
         trial = Complaints({})
@@ -126,7 +126,7 @@ def _meant(node: Node, options: Sequence[Shape]) -> Shape:
 
 
 def _holds(shape: Shape, value: object) -> bool:
-    """Return whether a default value may have this shape. A scalar shape is not checked: every value counts."""
+    """Return whether a default value may be of this shape. Every value passes for a scalar shape."""
     match shape:
         case Record(build=build):
             return type(value) is build
@@ -141,7 +141,7 @@ def _holds(shape: Shape, value: object) -> bool:
 
 
 def _held(name: str, node: Node) -> Json:
-    """Return the JSON of the value under a name, masked where the name marks it as a secret."""
+    """Return the JSON of the node under a name, masked if the name marks it as a secret."""
     if (
         isinstance(node, document.Scalar)
         and not NUMBER.fullmatch(node.text)

@@ -24,7 +24,7 @@ ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 
 
 def changes(before: Description, after: Description) -> list[Change]:
-    """Return the differences, the gravest first; empty if there are none.
+    """Return the differences between two configurations, the gravest first; empty if there are none.
 
     Ids that went, came or moved; each remaining route; the parts that routes share; last the routes whose prompt caches go cold.
     """
@@ -42,10 +42,7 @@ def changes(before: Description, after: Description) -> list[Change]:
 
 
 def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
-    """Yield each value that differs: its key with dots, the old value, the new value. A missing key counts as None.
-
-    Mappings are compared key by key, lists as a whole.
-    """
+    """Yield (key with dots, old value, new value) for each value that differs; None for a missing key. Lists are compared as a whole."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in {**before, **after}:
             yield from leaves(before.get(name), after.get(name), f"{path}.{name}" if path else name)
@@ -54,7 +51,7 @@ def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Jso
 
 
 def _becomes(path: str, was: Json, now: Json) -> str:
-    """Return the words for an old value and the new one; only `KEY changed` if both cannot be shown in a short line."""
+    """Return the change of the value under a key in words; `KEY changed` if the values cannot be shown in a short line."""
     there, gone = BECOMES.get(path, ("", ""))
     if gone and (was is None or now is None):
         return there.format(worded(now)) if was is None else gone
@@ -78,7 +75,7 @@ def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
 
 
 def _ids(before: Description, after: Description) -> Iterator[Change]:
-    """Yield the changes of ids and aliases, of the route behind each, and of the route for requests that name no model."""
+    """Yield changes of ids and aliases, of the route behind each alias, and of the route for requests that name no model."""
     was, now = before.ids, after.ids
     for name in before.routes:
         if name not in after.routes:
@@ -147,10 +144,7 @@ def _granted(was: JsonObject, now: JsonObject) -> str:
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
-    """Return whether a route now asks one of its old targets under breaker and retry settings that no route used for it before.
-
-    State of a target is kept for each such pair: see Carryover in router/generation/.
-    """
+    """Return True if a route now asks one of its old targets under breaker and retry settings that no route used for it before."""
     now = after.routes[name]
     policies = {
         target: [(route.get("breaker"), route.get("retry")) for route in before.routes.values() if target in names(pools(route))]
@@ -160,7 +154,7 @@ def _asked_anew(name: str, before: Description, after: Description) -> bool:
 
 
 def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
-    """Return the remark that the new value comes from `defaults`, to be appended to the sentence; empty if it does not."""
+    """Return the remark to append if the new value comes from `defaults`: ` (from defaults)` or the like; else an empty text."""
     if path.partition(".")[0] not in DEFAULTS or path in listing(now.get("own")):
         return ""
     return " (from defaults from now on)" if path in listing(was.get("own")) else " (from defaults)"
@@ -292,11 +286,7 @@ FRONT = ("prompt", "history")
 
 
 def _cold(before: Description, after: Description) -> Iterator[Change]:
-    """Yield a change for each route whose chats miss the providers' prompt caches at their next question.
-
-    That question has another beginning than the last one, or goes to another target, so its whole prompt is paid for once more.
-    Scripts have no prompt cache.
-    """
+    """Yield a change for each route whose chats miss the providers' prompt caches at their next question, and so pay for it in full."""
     for name, now in after.routes.items():
         was = before.routes.get(name)
         if was is None or now.get("prompt_cache") == "off":
@@ -316,7 +306,7 @@ def _cold(before: Description, after: Description) -> Iterator[Change]:
 
 
 def _first_asked(route: JsonObject) -> set[str]:
-    """Return the targets that may be asked first: up to the first entry without a condition."""
+    """Return the names of the targets that may be asked first: those of the pools up to the first with an unconditional target."""
     found: set[str] = set()
     for pool, words in zip(pools(route), conditions(route), strict=True):
         found.update(names((pool,)))
@@ -326,14 +316,14 @@ def _first_asked(route: JsonObject) -> set[str]:
 
 
 def _front(route: JsonObject, described: Description) -> Json:
-    """Return the part of a route's pipeline that makes the beginning of the prompt."""
+    """Return the steps and templates of a route's pipeline that make the beginning of the prompt."""
     pipeline = table(described.pipelines.get(str(route.get("pipeline"))))
     steps = [one for one in listing(pipeline.get("steps")) if table(one).get("step") in FRONT]
     return [steps, pipeline.get("texts")]
 
 
 def _tooling(route: JsonObject, described: Description) -> Json:
-    """Return the tools that a route's model is offered, as far as the configuration names them."""
+    """Return the tools that a route declares, and the digests of their files: if equal, the model is offered the same tools."""
     return [route.get("tools"), [described.tools.get(name) for name in tool_files(route)]]
 
 

@@ -7,11 +7,11 @@ from router.description.canonical import listing, table
 
 
 def condition(when: JsonObject) -> str:
-    """Return a condition in words that follow "where"; empty without a condition."""
-    return " and ".join(_said(when))
+    """Return a condition in words that follow "where", e.g. `the conversation shows an image`; empty without a condition."""
+    return " and ".join(_clauses(when))
 
 
-def _said(when: JsonObject) -> Iterator[str]:
+def _clauses(when: JsonObject) -> Iterator[str]:
     if caller := when.get("caller"):
         yield f"{_any(caller)} asks"
     for name, values in table(when.get("claim")).items():
@@ -31,7 +31,7 @@ def _any(values: Json) -> str:
 
 
 def _range(text: str, less: str) -> str:
-    """Return a range in words; a reference to a variable stays as it is."""
+    """Return a range such as `2000..8000` in words: `from 2000 to fewer than 8000`; without dots, `… or more`. `less`: fewer, or less."""
     least, dots, below = text.partition("..")
     if not dots or (least and not below):
         return f"{least} or more"

@@ -1,4 +1,4 @@
-"""Description of a configuration with its defaults filled in: plain JSON."""
+"""Descriptions of configurations: plain JSON with defaults filled in."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ class Description:
     """A configuration as plain JSON without secrets: its routes, targets, pipelines, tools, server, network and drills.
 
     first: the route of a request that names no model
-    routes: id → its keys, those of `defaults` put in; `targets` is a list of pools; `own` lists what the route says itself
+    routes: id → its keys, those of `defaults` put in; `targets` is a list of pools; `own` lists the keys that the route sets itself
     targets: name → its keys
     pipelines: name → {"steps": [{"step", "options"}], "texts": {template → digest}}; those that a route names
     tools: set → digest of its file; those that a route names
@@ -52,12 +52,12 @@ class Description:
         return {"first": self.first, **parts, "network": self.network, "drills": self.drills}
 
     def route_of(self, model: str) -> str | None:
-        """Return the route id behind an id or alias; None if it is neither."""
+        """Return the route id for an id or alias; None if it is neither."""
         return model if model in self.routes else self.ids.get(model)
 
     @property
     def ids(self) -> dict[str, str]:
-        """Every route id and alias → its route."""
+        """Every route id and alias → its route id."""
         aliases = {str(alias): name for name, route in self.routes.items() for alias in listing(route.get("aliases"))}
         return {**aliases, **{name: name for name in self.routes}}
 
@@ -71,17 +71,17 @@ Pool = tuple[tuple[str, float | None], ...]
 
 
 def pools(route: JsonObject) -> tuple[Pool, ...]:
-    """Return the pools of a described route, in order, each with (target, weight) for its targets."""
+    """Return the pools of a described route, in order."""
     return tuple(tuple(_member(one) for one in listing(pool)) for pool in listing(route.get("targets")))
 
 
 def conditions(route: JsonObject) -> tuple[tuple[str, ...], ...]:
-    """Return the condition of each target of a described route, in words, by pool and place; empty where there is none."""
+    """Return the conditions of a described route's targets, in words, in the order of `pools`; empty for a target without one."""
     return tuple(tuple(condition(table(table(one).get("when"))) for one in listing(pool)) for pool in listing(route.get("targets")))
 
 
 def entries(route: JsonObject) -> tuple[Pool, ...]:
-    """Return the pools with names such as `NAME where CONDITION`, so that two entries of one target are distinct."""
+    """Return the pools with `NAME where CONDITION` in place of the name of a target with a condition, so that its entries are distinct."""
     return tuple(
         tuple((f"{name} where {words}" if words else name, weight) for (name, weight), words in zip(pool, said, strict=True))
         for pool, said in zip(pools(route), conditions(route), strict=True)
@@ -102,7 +102,7 @@ def tool_sets(route: JsonObject) -> tuple[str, ...]:
 
 
 def tool_files(route: JsonObject) -> tuple[str, ...]:
-    """Return the names of the described route's tool sets, isolated ones included; servers are left out."""
+    """Return the names of the described route's tool sets, isolated ones included; tool servers are left out."""
     return tuple(
         str(one if isinstance(one, str) else table(one)["use"])
         for one in listing(route.get("tools"))
@@ -130,11 +130,11 @@ def _member(one: Json) -> tuple[str, float | None]:
 
 
 def describe(declaration: Declaration) -> Description:
-    """Return the description of a declaration. This takes under a millisecond for each route."""
+    """Return the description of a declaration, in under a millisecond for each route."""
     complete = with_defaults(declaration.tree)
     routes = {name: _route(node) for name, node in _pairs(complete, "routes")}
     for name, node in _pairs(declaration.tree, "routes"):
-        routes[name]["own"] = sorted(_said(node))
+        routes[name]["own"] = sorted(_keys_set(node))
     return Description(
         first=next(iter(routes), ""),
         routes=routes,
@@ -148,12 +148,12 @@ def describe(declaration: Declaration) -> Description:
 
 
 def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
-    """Return the pipelines as in a description, without the rest, which takes longer: name → {"steps": …, "texts": …}."""
+    """Return only the `pipelines` of the declaration's description: the rest takes longer."""
     return {name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()}
 
 
 def understood(value: Json) -> Description:
-    """Return the description that `as_json` wrote. Raises Misfit if it is not one: another version may have made it."""
+    """Return the description whose `as_json` this is. Raises Misfit if it is not one: another version may have made it."""
     said = table(value)
     parts = {name: said.get(name) for name in ("routes", "targets", "pipelines", "tools", "server", "drills")}
     complete = all(isinstance(part, Mapping) for part in parts.values()) and isinstance(said.get("first"), str)
@@ -177,16 +177,13 @@ def _server(tree: document.Table) -> JsonObject:
 
 
 def _drills(tree: document.Table) -> Iterator[tuple[str, JsonObject]]:
-    below = tree.get("drills")
-    for node in below.items if isinstance(below, document.Listing) else ():
+    for node in document.items_of(tree.get("drills")):
         drill = table(canonical(node, _record(Drill)))
         yield str(drill.get("name")), drill
 
 
 def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
-    below = tree.get(name)
-    if isinstance(below, document.Table):
-        yield from ((key.text, node) for key, node in below.pairs)
+    yield from ((key.text, node) for key, node in document.pairs_of(tree.get(name)))
 
 
 def _route(node: Node) -> dict[str, Json]:
@@ -200,7 +197,7 @@ def _route(node: Node) -> dict[str, Json]:
 
 
 def _pool(entry: Json) -> Json:
-    """Return a pool as a list: a name for each target, or a mapping where a target has a weight or a condition."""
+    """Return an entry of `targets` as a list: for each target its name, or a mapping if it has a weight or a condition."""
     pool = isinstance(entry, Mapping)  # the condition of the pool is that of each of its targets
     used, condition = (table(entry).get("use"), table(entry).get("when")) if pool else (entry, None)
     members = [used] if isinstance(used, str) else list(listing(used))
@@ -227,13 +224,13 @@ def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
     return made if len(made) > 1 else made["use"]
 
 
-def _said(node: Node, path: str = "") -> Iterator[str]:
-    """Yield the keys of a YAML mapping; of a nested mapping only its own keys, joined with dots: `timeout.total`."""
+def _keys_set(node: Node, path: str = "") -> Iterator[str]:
+    """Yield the keys that a YAML mapping sets; the keys of nested mappings joined with dots in place of the mapping's: `timeout.total`."""
     if isinstance(node, document.Table):
         for key, value in node.pairs:
             below = f"{path}.{key.text}" if path else key.text
             if isinstance(value, document.Table):
-                yield from _said(value, below)
+                yield from _keys_set(value, below)
             else:
                 yield below
 
@@ -256,7 +253,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
 
 
 def _options(line: StepLine) -> Json:
-    """Return a step's options as JSON: a single value for a step that takes one, else a mapping."""
+    """Return a step's options as JSON: a mapping, or a single value for a step that takes one."""
     function = STEPS.get(line.name)
     if function is None:
         return canonical(line.options, Anything())

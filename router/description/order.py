@@ -6,10 +6,7 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """Return sentences for the changes between two lists of pools: targets, weights and order; none if they are equal.
-
-    The order within a pool has no meaning.
-    """
+    """Return sentences for the changes between two lists of pools (targets, weights, order of pools); empty if they are equal."""
     before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []
@@ -19,7 +16,7 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     went = [name for name in old if name not in new]
     first = names(before[:1]) != names(after[:1])
     if first:
-        said.append(f"first target {_said(before[0])} → {_said(after[0])}")
+        said.append(f"first target {_pool_words(before[0])} → {_pool_words(after[0])}")
     head = names(after[:1]) if first else ()
     weights = {name: weight for pool in after for name, weight in pool}
     said += [f"target {_named(name, weights[name])} added{_where(name, after)}" for name in came if name not in head]
@@ -27,11 +24,11 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     said += _weighed(before, after)
     # The sentences so far may not be enough to derive the new order from the old one.
     if not said or not _follows(before, after, came, first=first):
-        said.append(f"targets in order now: {', '.join(_said(pool) for pool in after)}")
+        said.append(f"targets in order now: {', '.join(_pool_words(pool) for pool in after)}")
     return said
 
 
-def _said(pool: Pool) -> str:
+def _pool_words(pool: Pool) -> str:
     weighted = [_named(name, weight) for name, weight in pool]
     return weighted[0] if len(weighted) == 1 else f"[{', '.join(weighted)}]"
 
@@ -47,7 +44,7 @@ def _where(name: str, after: Pools) -> str:
         return f" to the pool of {' and '.join(others)}"
     if place == len(after) - 1:
         return " last"
-    return f" after {_said(after[place - 1])}" if place else " first"
+    return f" after {_pool_words(after[place - 1])}" if place else " first"
 
 
 def _weighed(before: Pools, after: Pools) -> list[str]:
@@ -62,11 +59,7 @@ def _weight(weight: float | None) -> str:
 
 
 def _follows(before: Pools, after: Pools, came: list[str], *, first: bool) -> bool:
-    """Return True if removed targets, added targets and a new first pool are all that leads from the old order to the new one.
-
-    came: the added targets
-    first: True if the first pool changed
-    """
+    """Return True if removals, the added targets `came` and a new first pool (`first`) fully explain the new order of the pools."""
     new = names(after)
     kept = [tuple(name for name in names((pool,)) if name in new) for pool in before]
     there = [tuple(name for name in names((pool,)) if name not in came) for pool in after]

@@ -23,8 +23,10 @@ LONG = 60
 @dataclass(frozen=True, slots=True)
 class Change:
     """A change of one part of a configuration.
+
     about, name: the kind of the part and its name; the name is empty for `server` and `network`
-    what: its key, with dots; empty where the whole part was added or removed, and the words name it
+    what: its key, with dots; empty for a change of the whole part, which the words name
+    before, after: the old and the new value; None for none
     words: the change as a clause
     then: a further effect; empty without one
     """
@@ -39,11 +41,11 @@ class Change:
 
     @property
     def said(self) -> str:
-        """The change in words, without the name of the changed part."""
+        """The change and its further effect, without the name of the changed part."""
         return f"{self.words}; {self.then}" if self.then else self.words
 
     def sentence(self, *others: str) -> str:
-        """Return the change in words. `others`: names of the same kind that change in the same way."""
+        """Return the change as a sentence with the name of its part. `others`: names of the same kind that change in the same way."""
         if not self.what:
             return self.said
         kind = "" if self.about == "route" else self.about
@@ -56,7 +58,7 @@ class Change:
 
 
 def sentences(changes: Sequence[Change]) -> list[str]:
-    """Return the changes as sentences; routes that change in the same way share one, so there may be fewer."""
+    """Return the changes as sentences. Routes that change in the same way share one."""
     alike: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
         alone = () if change.about == "route" and change.what else (change.about, change.name)
@@ -65,17 +67,14 @@ def sentences(changes: Sequence[Change]) -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return names as a phrase: `a, b and c`. Of more than `most`, name `most` - 1 and count the rest: `a, b, c, d and 96 more`."""
+    """Return names as a phrase: `a, b and c`. Of more than `most`, only `most` - 1 are named: `a, b, c, d and 96 more`."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def worded(value: Json, key: str = "") -> str:
-    """Return a value of a description in words: `unset`, or the key's own word, for None; for a secret only that it is written out.
-
-    key: the key that it stands under
-    """
+    """Return a value of a description in words: for None `unset`, or the word of UNSAID for its `key`; for a secret, that it is written."""
     match shown(value):
         case None:
             return UNSAID.get(key.rpartition(".")[2], "unset")
@@ -93,6 +92,6 @@ def worded(value: Json, key: str = "") -> str:
 
 
 def brief(value: Json) -> str:
-    """Return a value in words where it is a line of at most `LONG` characters; else an empty text."""
+    """Return a value in words if that is one line of at most `LONG` characters; else an empty text."""
     text = worded(value)
     return text if len(text) <= LONG and text.isprintable() else ""

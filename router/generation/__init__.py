@@ -1,7 +1,6 @@
 """A generation: one loaded configuration, compiled, frozen, named by the hash of its text.
 
-`build(declaration)` is the whole way from a declaration to something that answers; `router check` takes it too, and
-closes what it built. All complaints of a load are reported at once.
+`build` makes it from a declaration. `router check` does the same, and closes it. All complaints of a load are reported at once.
 """
 
 from importlib.util import find_spec

@@ -19,7 +19,6 @@ class Carryover:
     """State that outlives a generation: connections, counts, caches, the health of targets, operators' switches.
 
     The next generation takes over the state of what it declares in the same way, and drops the rest. Operators' switches always stay.
-    State of a target stands beside the declaration that it was seen under.
     """
 
     connections: Connections = field(default_factory=Connections)
@@ -57,5 +56,5 @@ class Carryover:
 
     @property
     def counts(self) -> CountStore:
-        """The store in which limits are counted: Redis if it is declared, else this process."""
+        """Return the store in which limits are counted: Redis if it is declared, else this process."""
         return self.shared or self.local

@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Ground:
     """The environment of a generation, replaced in tests: functions that open targets and the like, a clock, randomness, and times.
 
-    loading: seconds in which a tool file in a process of its own must have been loaded
+    loading: seconds within which a tool file in a process of its own must have been loaded
     """
 
     open: Callable[[str, TargetConfig, float, Connections, Learned], Target] = open_target
@@ -41,7 +41,7 @@ class Ground:
 
 
 class Construction:
-    """A declaration on its way to a generation, with what all its parts share.
+    """A generation under construction: its declaration, and what all its parts share while they are made.
 
     before: the state of the generation before it
     kept: the state of this generation, filled while its parts are made
@@ -67,17 +67,17 @@ class Construction:
         self.kept.approvals = before.approvals.under(None if key is None else key.value, used)
 
     def complain(self, place: Place | None, message: str) -> None:
-        """Record a mistake at its place; without one, at the top of the routes file."""
+        """Add a mistake to the complaints of the declaration, with its place; None is the top of the routes file."""
         self.declaration.complaints.add(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def warn(self, place: Place | None, message: str) -> None:
-        """Record a warning at its place; without one, at the top of the routes file."""
+        """Add a warning to the complaints of the declaration, with its place; None is the top of the routes file."""
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
-        """Return the state of a target from this generation or the one before; None if there is none, or the target is declared otherwise.
+        """Return the state of a target from this generation or the one before; None without one, or if the declaration of it has changed.
 
-        table: picks the kind of state: target → (its declaration, its state)
+        table: picks the kind of state from a Carryover: target → (its declaration, its state)
         """
         for kept in (self.kept, self.before):
             config, found = table(kept).get(name, (None, None))
@@ -86,7 +86,7 @@ class Construction:
         return None
 
     def callers(self) -> Callers:
-        """Return the callers that `server.auth` lets in; ANYBODY if it is not declared, or is invalid (then a complaint was added)."""
+        """Return the authentication that `server.auth` declares; ANYBODY without one, or if it is invalid (then a complaint was added)."""
         try:
             auth, connections = self.declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self.before.jwks, self.kept.jwks)
@@ -95,10 +95,7 @@ class Construction:
             return ANYBODY
 
     def _redis(self) -> Redis | None:
-        """Return the declared Redis: the one in use if the address is the same. None if none is declared.
-
-        An invalid address adds a complaint and gives None, too.
-        """
+        """Return the declared Redis, the one in use if its address is the same; None without one, or for an invalid address."""
         url, before = self.declaration.routes.server.redis, self.before.redis
         if url is None:
             return None

@@ -19,7 +19,7 @@ from router.steps.prompt import unsteady
 
 
 def pipelines(parts: Construction) -> dict[str, list[Step]]:
-    """Return name → the steps of each pipeline, outermost first. A step with a mistake is left out (a complaint was added)."""
+    """Return pipeline → its steps, outermost first. A step with a mistake is left out (a complaint was added)."""
     made = {name: _pipeline(parts, lines) for name, lines in parts.declaration.pipelines.items()}
     _warn_of_cold_prompts(parts)
     return made
@@ -55,13 +55,13 @@ def _step(parts: Construction, line: StepLine) -> Step | None:
 
 
 def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:
-    """Call a step's function with its options and what the generation supplies; the step's own value goes by position."""
+    """Call a step's function: the value named `own` goes first by position, the other options and `given` go by name."""
     first = [values.pop(own)] if own else []
     return function(*first, **values, **given)
 
 
 def _warn_of_cold_prompts(parts: Construction) -> None:
-    """Warn of templates that make another system prompt each time, in pipelines of a route whose `prompt_cache` is not off."""
+    """Warn of templates that make a different system prompt each time, in pipelines of a route whose `prompt_cache` is not off."""
     asked = {str(route.pipeline) for route in parts.declaration.routes.routes.values() if route.prompt_cache != "off"}
     lines = [line for name, pipeline in parts.declaration.pipelines.items() if name in asked for line in pipeline]
     for line in lines:

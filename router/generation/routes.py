@@ -1,4 +1,4 @@
-"""Compilation of routes: fallbacks over a route's targets, inside of its pipeline's steps and the steps that its own keys add."""
+"""Compilation of routes: failover over a route's targets, inside the pipeline's steps and the steps that the route's keys add."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from router.toolbox import AskableRoute, Toolbox
 
 
 class RouteCompiler:
-    """Compiles routes. The targets, tools and pipelines that they share are made once, when it is created."""
+    """The compiler of a generation's routes. The targets, tools and pipelines that they share are made once, when it is created."""
 
     def __init__(self, parts: Construction) -> None:
         self._parts = parts
@@ -35,9 +35,9 @@ class RouteCompiler:
         self.targets = OpenedTargets(parts)
 
     def compiled(self, name: str, route: Route) -> Compiled | None:
-        """Return a compiled route; None if no target or pipeline is left for it (a complaint was added).
+        """Return the compiled route; None if no target or pipeline is left for it (a complaint was added).
 
-        Other mistakes add complaints alone: `build` then raises, and the route is not used.
+        Other mistakes only add complaints: `build` then raises, and the route is not used.
         """
         skipped, connect, uncached = self._parts.declaration.skipped, route.timeout.connect, route.prompt_cache == "off"
         opened = {name: self.targets.open(name, connect, uncached=uncached) for name in route.names if name not in skipped}
@@ -63,7 +63,7 @@ class RouteCompiler:
         return self._described(name, route, targets, toolbox, answer)
 
     def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox) -> list[Step]:
-        """Return the steps around the failover of a chat route, outermost first: those of its pipeline and those that its own keys add."""
+        """Return the steps around a chat route's failover, outermost first: those of its pipeline and those that its own keys add."""
         kept = self._parts.kept
         steps: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=kept.memory)]
         if route.reasoning == "hide":
@@ -80,7 +80,7 @@ class RouteCompiler:
         return steps
 
     def _described(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer) -> Compiled:
-        """Return the compiled route with this answer, and what others read of it: targets, models, steps, limit, headers of conditions."""
+        """Return the Compiled of a route: this answer, and the data about targets, models, steps and limit that other parts read."""
         chats, declared, posts = route.kind == "chat", self._parts.targets, self.targets.posts(route)
         return Compiled(
             name=str(name),
@@ -99,7 +99,7 @@ class RouteCompiler:
     def _embeddings(self, name: str, route: Route, opened: Sequence[Target]) -> Compiled | None:
         """Return a compiled route of kind embeddings; None if a target cannot make embeddings (a complaint was added).
 
-        Its scripts are asked only if every model before them is skipped: their vectors are of no use among a model's.
+        Scripts after a model that is not skipped are left out: their vectors are of no use among a model's.
         """
         posts = self.targets.posts(route)
         targets = tuple(target for target in opened if target.lane != "script" or not posts[target.name].asked)
@@ -132,8 +132,8 @@ class RouteCompiler:
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
         """Return a digest of the configuration that makes a route's answers. The answer cache has it in its keys.
 
-        Targets, weights, conditions and settings of targets change it; so do the route's tools, approvals, `max_steps` and `max_output`.
-        Skipped targets, keys, secret headers, proxy and CA do not. The pipeline's effect is in the question already.
+        It covers targets, weights, conditions, settings of targets, tools, approvals, `max_steps` and `max_output`; not skipped targets,
+        keys, secret headers, proxy and CA. The pipeline's effect is in the question already.
         """
         present = {target.name for target in targets}
         declared = {one: self._parts.targets[one] for one in route.names if one in present}
@@ -148,7 +148,7 @@ class RouteCompiler:
         ).hexdigest()
 
     def _check_supplied(self, name: str, route: Route, toolbox: Toolbox) -> None:
-        """Complain of a cached route with a tool that takes a parameter from the router: its result depends on more than the question."""
+        """Complain if a cached route has a tool that takes a parameter from the router: its result depends on more than the question."""
         if route.cache is not None and (supplied := toolbox.supplied):
             tool, kind = next(iter(supplied.items()))
             self._parts.complain(
@@ -158,7 +158,7 @@ class RouteCompiler:
             )
 
     def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:
-        """Complain of a target that is asked only about images, and is known not to read them."""
+        """Add a complaint for each target that is asked only about images, and is known not to read them."""
         for one in (one for pool in route.pools for one in pool):
             target = opened.get(named(one))
             if isinstance(one, Member) and one.when and one.when.has_image and target is not None and target.facts.images is False:
@@ -169,7 +169,7 @@ class RouteCompiler:
                 )
 
     def _warn_of_models(self, name: str, route: Route, targets: Sequence[Target]) -> None:
-        """Warn of an embeddings route whose targets are of different models: an index that holds the vectors of both finds nothing."""
+        """Warn if an embeddings route has targets of different models: an index that holds the vectors of both finds nothing."""
         models = {(self._parts.targets[target.name].base_model or target.model).rpartition("/")[2] for target in targets}
         if len(models) > 1:
             self._parts.warn(

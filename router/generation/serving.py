@@ -1,4 +1,4 @@
-"""A generation that serves: its routes, and what it opened."""
+"""A generation that serves: its compiled routes, and what it opened."""
 
 import asyncio
 import re
@@ -28,12 +28,10 @@ MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A route, ready to answer.
+    """A compiled route, ready to answer. Made by RouteCompiler. `quota`: its own limit; None without one.
 
-    declared: the route as declared
     answer: the function that answers a chat; it raises BadAsk if the route is for embeddings
     targets: those of its targets that may be asked; skipped ones are left out
-    quota: its own limit; None without one
     """
 
     name: str
@@ -58,7 +56,7 @@ class Compiled:
 
 @dataclass(slots=True)
 class Generation:
-    """A configuration that serves. Requests hold it to their end; `close` releases what it opened, except for `kept`.
+    """A configuration that serves: its routes, callers and prices. Requests hold it to their end; `close` releases what it opened.
 
     aliases: alias → route
     skipped: optional target → why it is skipped
@@ -77,9 +75,15 @@ class Generation:
     """Target → its price; targets without a known price are left out."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
+    usual: str = field(init=False)
+    """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
+
+    def __post_init__(self) -> None:
+        chats = (name for name, route in self.routes.items() if route.declared.kind == "chat")
+        self.usual = next(chats, next(iter(self.routes), ""))
 
     def route(self, model: str) -> Compiled:
-        """Return the route of this id or alias. Raises UnknownModel without one; the id is never repeated to the client."""
+        """Return the compiled route of this id or alias. Raises UnknownModel if there is none; the error does not repeat the id."""
         if not MODEL_ID.fullmatch(model):
             raise UnknownModel
         found = self.routes.get(self.aliases.get(model, model))
@@ -87,16 +91,8 @@ class Generation:
             raise UnknownModel
         return found
 
-    @property
-    def usual(self) -> str:
-        """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
-        for name, route in self.routes.items():
-            if route.declared.kind == "chat":
-                return name
-        return next(iter(self.routes))
-
     def start(self) -> None:
-        """Begin to warm up slow targets, and start Redis, hints and tool servers. Returns at once; see `ready`."""
+        """Start warming up slow targets, Redis, hints and tool servers in the background. Returns at once; see `ready`."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
@@ -110,15 +106,14 @@ class Generation:
 
     @property
     def ready(self) -> bool:
-        """True if every target was warmed up without an error, and every tool server was reached, or could not be."""
+        """Return whether every warm-up has ended without an error, and every tool server has been tried, reached or not."""
         if not all(server.tried for server in self.kept.tool_servers):
             return False
         return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
 
     async def close(self) -> None:
         """End warm-ups, and close what this generation opened.
-
-        Tool servers, Redis and its logs are closed only if no other generation holds them.
+        Tool servers, Redis and its logs stay open while another generation holds them.
         """
         for task in self._warming:
             task.cancel()
@@ -133,7 +128,7 @@ class Generation:
                 await self.kept.hints.close()
 
     def discard(self) -> None:
-        """Close the tool sets, and give up the hold on tool servers and Redis. Enough for a generation that was never started."""
+        """Close the tool sets, and release tool servers and Redis. Enough to close a generation that was never started."""
         for tool_set in self._sets:
             tool_set.close()
         for server in self.kept.tool_servers:

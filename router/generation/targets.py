@@ -11,11 +11,11 @@ from router.config.values import Name
 from router.errors import Misfit
 from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetRefusals, new_health
 from router.generation.construction import Construction
-from router.targets import Learned, Post, Target, past_declared_way
+from router.targets import Learned, Post, Target, proxy_warning
 
 
 class OpenedTargets:
-    """The targets that are not skipped, each opened once; again for a route with another `timeout.connect`, or with `prompt_cache: off`."""
+    """The opened targets that are not skipped: each once, and again for a route with another `timeout.connect` or `prompt_cache: off`."""
 
     def __init__(self, parts: Construction) -> None:
         self._parts = parts
@@ -25,7 +25,7 @@ class OpenedTargets:
         for name, declared in parts.targets.items():
             if name not in self._skipped:
                 self.open(name, parts.declaration.routes.defaults.timeout.connect)
-                if why := past_declared_way(declared):  # some requests do not go the declared way
+                if why := proxy_warning(declared):  # some requests do not go the declared way
                     parts.warn(getattr(declared.model, "place", None), f"`{name}`: {why}")
 
     def prices(self) -> dict[str, Price]:
@@ -33,10 +33,9 @@ class OpenedTargets:
         return {target.name: target.facts.price for target in self._opened.values() if target.facts.price is not None}
 
     def open(self, name: str, connect: float, *, uncached: bool = False) -> Target | None:
-        """Return a target, opened now if it is not open yet; None if it is not declared, or could not be opened (a complaint was added).
+        """Return a target, opened if it is not open yet; None if it is not declared, or could not be opened (a complaint was added).
 
-        connect: seconds that a connection may take
-        uncached: True for a route that asks for no prompt caching
+        connect: seconds that a connection may take. uncached: True for a route that asks for no prompt caching
         """
         declared = self._parts.targets.get(name)
         if declared is None:
@@ -55,7 +54,7 @@ class OpenedTargets:
         return self._opened[name, connect, uncached]
 
     def posts(self, route: Route) -> dict[str, Post]:
-        """Return the position of each target in a route: the models in the pools before its first entry, and which of them are skipped."""
+        """Return target → its position in a route: the models in the pools before its first entry, and which of them are skipped."""
         posts: dict[str, Post] = {}
         before: list[str] = []
         for pool in route.pools:
@@ -66,11 +65,7 @@ class OpenedTargets:
         return posts
 
     def pools(self, route: Route, targets: Sequence[Target], posts: dict[str, Post]) -> list[Pool]:
-        """Return the pools of a route, without skipped targets. An entry's place counts all entries before it, skipped ones included.
-
-        targets: the opened targets
-        posts: the result of `posts` for this route
-        """
+        """Return the pools of a route, without skipped targets. An entry's place counts all entries before it, skipped ones included."""
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         pools: list[Pool] = []
         for first, pool in zip(accumulate((len(pool) for pool in route.pools), initial=0), route.pools, strict=False):
@@ -98,7 +93,7 @@ class OpenedTargets:
         return Candidate(
             name,
             target.answer,
-            target.reads,
+            target.context_window,
             target.prefill,
             kept.health[key][1],
             kept.switches,
@@ -110,7 +105,7 @@ class OpenedTargets:
 
 
 def name_between_replicas(target: TargetConfig) -> str:
-    """Return the name of a target between replicas: a digest of model, `api_base` and `api_version`. Its name in a file may differ."""
+    """Return the name under which replicas share hints about a target: a digest of model, `api_base` and `api_version`."""
     return hashlib.sha256(repr((target.model, target.api_base, target.api_version)).encode()).hexdigest()
 
 

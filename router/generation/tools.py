@@ -1,4 +1,4 @@
-"""The tools of a generation: files, each loaded once in this process or in others, and servers."""
+"""The tools of a generation: tool sets, each loaded once in this process or in others, and tool servers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, Process
 
 
 class LoadedTools:
-    """The tool sets that routes grant. A file that all routes isolate is loaded in processes of its own, not here."""
+    """The loaded tool sets of all routes. A file that every route isolates is loaded in processes of its own only."""
 
     def __init__(self, parts: Construction) -> None:
         self._parts = parts
@@ -31,11 +31,11 @@ class LoadedTools:
 
     @property
     def opened(self) -> tuple[ToolSet | ToolProcesses, ...]:
-        """The loaded tool sets and the process pools of isolated ones: all of them have to be closed."""
+        """The loaded tool sets and the process pools of isolated ones; all of them have to be closed."""
         return (*self._sets.values(), *self._isolated.values())
 
     def box(self, name: str, route: Route) -> Toolbox:
-        """Return the tools of a route: those of its files, and those of its servers. Complain of two functions of the same name."""
+        """Return the tools of a route, of its files and servers. Two functions of one name from different files add a complaint."""
         approve: set[str] = set()
         granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
         for entry in route.tools:
@@ -55,10 +55,7 @@ class LoadedTools:
         return Toolbox(functions, route.timeout.tool, self._servers(route), frozenset(approve), self.askable)
 
     def _servers(self, route: Route) -> list[Grant]:
-        """Return the servers whose tools a route grants. A server in use is taken over if it is declared in the same way.
-
-        An invalid server is left out (a complaint was added).
-        """
+        """Return the grants of a route's tool servers, without invalid ones (complaints). A server declared as before is taken over."""
         grants: list[Grant] = []
         kept = self._parts.kept.tool_servers
         for declared in route.tool_servers:
@@ -95,10 +92,7 @@ class LoadedTools:
             return None
 
     def _file(self, name: str, source: str, place: Place | None) -> tuple[str, Path] | None:
-        """Return (text, path) of a tool set's file; None if there is no such file (a complaint was added).
-
-        source: the name as written, for the complaint
-        """
+        """Return (text, path) of a tool set's file; None without one (a complaint, with the name as written, `source`, was added)."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
@@ -108,10 +102,10 @@ class LoadedTools:
 
 
 def _set_of(entry: Name | ToolSetEntry) -> Name:
-    """Return the name of the tool set of an entry."""
+    """Return the name of the tool set that an entry of `tools` grants."""
     return entry.use if isinstance(entry, ToolSetEntry) else entry
 
 
 def _isolated(entry: Name | ToolSetEntry) -> bool:
-    """Return whether the functions of an entry run in processes of their own."""
+    """Return whether an entry of `tools` wants its functions run in processes of their own."""
     return isinstance(entry, ToolSetEntry) and entry.isolate is not None

@@ -1,7 +1,4 @@
-"""Import of another gateway's configuration: LiteLLM's proxy config → routes.yaml, with a comment at each thing without an equal here.
-
-It never imports litellm.
-"""
+"""Import of a LiteLLM proxy config as routes.yaml, with a comment at each setting that has no equal here. Never imports litellm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ PIPELINES = {f"pipelines/{PIPELINE}.yaml": "# The model is asked just what the c
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The result of an import: the text of routes.yaml, the files it needs beside it, and the notes for the operator."""
+    """The result of an import: the text of routes.yaml, the files that it needs beside it, and reports for the operator."""
 
     text: str
     files: Mapping[str, str]
@@ -41,7 +38,7 @@ class Imported:
 
 
 def from_litellm(config: Path) -> Imported:
-    """Import a LiteLLM proxy config. Raises ConfigError with file, line and column if it is not one."""
+    """Convert a LiteLLM proxy config to a routes.yaml; nothing is written. ConfigError with file, line and column if it is not one."""
     source = read(config)
     found = models(source)
     settings = Settings(source, *(source.section(name) for name in ("router_settings", "litellm_settings", "general_settings")))
@@ -62,7 +59,7 @@ def _head(config: Path) -> list[str]:
 
 
 def _carried(page: Page) -> Mapping[str, int]:
-    """Return kind (route, target, alias) → the number of them in the new file."""
+    """Return kind (route, target, alias) → the number of them in the new file, those in comments not counted."""
     targets = [section for section in page.targets.values() if not section.dropped]
     routes = [section for section in page.routes.values() if section.keys and not section.dropped]
     counts = {"route": len(routes), "target": len(targets)}
@@ -71,7 +68,7 @@ def _carried(page: Page) -> Mapping[str, int]:
 
 
 def _names(source: SourceConfig) -> set[str]:
-    """Return every environment variable that the LiteLLM config sets or refers to."""
+    """Return the names of all environment variables that the LiteLLM config sets or refers to."""
     found: set[str] = set(source.section("environment_variables"))
     todo = list(source.sections.values())
     seen: set[int] = set()

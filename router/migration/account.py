@@ -1,8 +1,7 @@
-"""The outcome of each value of a LiteLLM config: by construction none is dropped in silence.
+"""The record of what happened to each value of a LiteLLM config, so that none is dropped in silence.
 
-Every value is entered when it is read. Code that carries a value over, or mentions it in a comment, records that here. A value still
-open when the page is done is mentioned there. So code that forgets a value, or carries it over only in some cases, leaves a comment
-too many, never one too few.
+Every value is entered when it is read. Code that carries a value over, or mentions it in a comment, records that here. A value without
+an outcome at the end gets a comment. So code that forgets a value leaves a comment too many, never one too few.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,57 +16,51 @@ Outcome = Literal["carried", "told", "alike"]
 
 @dataclass(slots=True)
 class Account:
-    """The values of a config by their paths, e.g. `model_list[0].litellm_params.rpm`, each with its outcome.
-
-    A list or mapping below such a key has the outcome of that key.
-    """
+    """The values of a LiteLLM config by their paths, e.g. `model_list[0].litellm_params.rpm`, each with its outcome."""
 
     _entered: dict[str, Located] = field(default_factory=dict[str, Located])
     _outcomes: dict[int, tuple[Outcome, Located]] = field(default_factory=dict[int, tuple[Outcome, Located]])
     """id() of a value → its outcome, and the value itself, kept so that no other object gets the same id. See `apart`."""
 
     def enter(self, path: str, said: Located) -> None:
-        """Register a value whose outcome is to be recorded; that of an empty value is `alike` at once."""
+        """Register a value at its path, as yet without an outcome; an empty value gets the outcome `alike` at once."""
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
 
     def carry(self, *said: Located | None) -> None:
-        """Record that values are carried over, in place of any other outcome; None is passed over."""
+        """Set the outcome of these values to `carried`, in place of any other. None is ignored."""
         for one in said:
             if one is not None:
                 self._outcomes[id(one)] = "carried", one
 
-    def tell(self, *said: Located | None) -> None:
-        """Record that a comment mentions values; those that are recorded as carried over stay so. None is passed over."""
+    def mention(self, *said: Located | None) -> None:
+        """Set the outcome of these values to `told`: a comment mentions them. Values that are `carried` stay so. None is ignored."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
 
     def agree(self, *said: Located | None) -> None:
-        """Record that values without an outcome need no comment, because they hold here anyway. None is passed over."""
+        """Set the outcome of those of these values that have none to `alike`: they need no comment. None is ignored."""
         for one in said:
             if one is not None:
                 self._outcomes.setdefault(id(one), ("alike", one))
 
     def settled(self, said: Located) -> bool:
-        """Return whether the outcome of a value is recorded."""
+        """Return whether a value has an outcome."""
         return id(said) in self._outcomes
 
     def open(self) -> Iterator[tuple[str, Located]]:
-        """Yield the registered values without an outcome, each with its path."""
+        """Yield (path, value) for each registered value without an outcome."""
         return ((path, said) for path, said in self._entered.items() if not self.settled(said))
 
     def outcomes(self) -> Mapping[str, Outcome]:
-        """Return path → the outcome of its value. For use once `open` yields none: a value without an outcome raises KeyError."""
+        """Return path → outcome of all registered values. Raises KeyError if one has none."""
         return {path: self._outcomes[id(said)][0] for path, said in self._entered.items()}
 
 
 def apart(said: Located) -> Located:
-    """Return the same mapping with copies of its values: a YAML anchor's value may be in several mappings, each with its own outcome.
-
-    A value that is no mapping is returned as it is.
-    """
+    """Return a mapping with copies of its values, which an anchor may share with other mappings; any other value as it is."""
     return (
         Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
         if isinstance(said.value, Mapping)

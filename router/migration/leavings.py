@@ -23,7 +23,7 @@ REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Write LiteLLM's settings that belong to no route under `server`, or comment on them; comment on all values without an outcome."""
+    """Write LiteLLM's settings that belong to no route under `server`, and add a comment for every value that has no outcome yet."""
     source = settings.source
     account = source.account
     _callbacks(settings.library, page.rest, account)
@@ -36,7 +36,7 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
         page.rest.lose(
             f"environment_variables ({names}): set those that are needed where the router runs; their values are not repeated here"
         )
-        account.tell(source.sections["environment_variables"])
+        account.mention(source.sections["environment_variables"])
     account.carry(source.sections.get("include"))
     losses(page.rest, {name: said for name, said in source.sections.items() if name not in SETTLED}, verdicts.SECTIONS, account)
     for path, said in list(account.open()):
@@ -44,13 +44,13 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
             account.agree(said)
             continue
         page.rest.lose(f"{path}: {verdicts.OTHERWISE}")
-        account.tell(said)
+        account.mention(said)
 
 
 def _callbacks(library: Mapping[str, Located], made: Section, account: Account) -> None:
     for key in CALLBACKS:
         said = library.get(key)
-        account.tell(said)
+        account.mention(said)
         for one in (said.items or (said,)) if said and said.value else ():
             name = str(one.value) if isinstance(one.value, str) and re.fullmatch(r"[\w.-]+", one.value) else "one"
             made.lose(
@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """Record the outcome of LiteLLM's cache settings; write `server.redis` if they name a Redis. The routes have their `cache` already."""
+    """Record the outcome of LiteLLM's cache settings; write `server.redis` if they name a Redis. Routes have their `cache` already."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)
@@ -70,12 +70,12 @@ def _cache(page: Page, settings: Settings, variables: Variables) -> None:
             page.rest.note("cache: the original says no time to live; an hour is assumed")
     elif on and store not in STORES:
         page.rest.lose(f"litellm_settings.cache_params.type {store}: answers are kept in memory or in Redis")
-        account.tell(said, params.get("type"))
+        account.mention(said, params.get("type"))
     elif on:
         page.rest.lose(
             "litellm_settings.cache: it is not for every chat; a route keeps its answers or does not: write `cache` where it should"
         )
-        account.tell(said, params.get("mode"), params.get("supported_call_types"))
+        account.mention(said, params.get("mode"), params.get("supported_call_types"))
     elif not in_environment(said):
         account.agree(said, *params.values())  # it is switched off
     named = {key: one for key, one in settings.router.items() if key.startswith("redis_")}
@@ -84,7 +84,7 @@ def _cache(page: Page, settings: Settings, variables: Variables) -> None:
         page.server.note("redis: the original's host, port and password are one address here: in REDIS_URL")
         if on and store.startswith("redis"):
             account.carry(params.get("type"))
-            account.tell(*(params.get(key) for key in REDIS))
+            account.mention(*(params.get(key) for key in REDIS))
     losses(page.rest, params, {}, account, "litellm_settings.cache_params.")
 
 
@@ -98,7 +98,7 @@ def _general(page: Page, settings: Settings, models: Models) -> None:
         account.carry(general.get("completion_model"))
     if general.get("master_key") is not None:
         page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`; `router keys new NAME` makes one")
-        account.tell(general.get("master_key"))
+        account.mention(general.get("master_key"))
     losses(page.server, {key: one for key, one in general.items() if key in SERVER}, SERVED, account, "general_settings.")
     losses(page.rest, general, verdicts.GENERAL, account, "general_settings.")
 

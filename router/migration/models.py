@@ -1,4 +1,4 @@
-"""Models of a LiteLLM config: its deployments, in groups by the name that clients ask for."""
+"""The models of a LiteLLM config: its deployments, grouped by the name that clients ask for."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,11 +30,9 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """An entry of the model_list.
+    """An entry of a LiteLLM config's `model_list`, with its `litellm_params` (and those of its credential) and `model_info`.
 
     group: the name that clients ask for
-    params: its `litellm_params`, those of its credential included
-    info: its `model_info`
     model: the model, with its provider as a prefix if that is known
     """
 
@@ -46,25 +44,25 @@ class Deployment:
 
     @property
     def provider(self) -> str:
-        """The provider, as LiteLLM names it; the whole name of the model if it has no prefix."""
+        """Return the provider as LiteLLM names it; the whole name of the model if it has no prefix."""
         return self.model.partition("/")[0]
 
     @property
     def id(self) -> str:
-        """The id in `model_info`; empty without one."""
+        """Return the id in `model_info`; empty without one."""
         said = self.info.get("id")
         return str(said.value) if said is not None and isinstance(said.value, str | int) and not isinstance(said.value, bool) else ""
 
     @property
     def mode(self) -> str:
-        """The purpose: chat, embedding, …; empty if unknown."""
+        """Return the purpose of the model: chat, embedding, …; empty if unknown."""
         said = self.info.get("mode")
         return str(said.value) if said is not None and said.value else str(table.about(self.model).mode or "")
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The deployments that share a name."""
+    """The deployments with the same `model_name`, which LiteLLM uses in place of each other."""
 
     name: str
     deployments: tuple[Deployment, ...]
@@ -72,7 +70,7 @@ class Group:
 
 @dataclass(slots=True)
 class Models:
-    """All models of the config. `wildcards`: the groups whose name is a pattern with `*`."""
+    """All models of a LiteLLM config. `groups`: by name; `wildcards`: groups whose name is a pattern with `*`."""
 
     groups: dict[str, Group]
     wildcards: dict[str, Group]
@@ -80,17 +78,17 @@ class Models:
     """Entries that no client can ask here, with the reason."""
 
     def group(self, name: str) -> Group | None:
-        """Return the group of a name; None if no deployment serves it. One made from a matching wildcard is added to `groups`."""
+        """Return the group of this name; None if no deployment serves it. A group made from a matching wildcard is added to `groups`."""
         if name not in self.groups and (made := self._matched(name)) is not None:
             self.groups[name] = made
         return self.groups.get(name)
 
     def deployment(self, name: str) -> Deployment | None:
-        """Return the deployment of this id; None if no group has it. Wildcards are not searched."""
+        """Return the deployment whose `model_info` has this id; None if no group has it. Wildcards are not searched."""
         return next((one for group in self.groups.values() for one in group.deployments if one.id == name), None)
 
     def _matched(self, name: str) -> Group | None:
-        """Return a group made of the longest matching pattern; None if none matches. A name without its provider is also tried with it."""
+        """Return a new group from the longest matching wildcard; None if none matches. A name without a provider is also tried with it."""
         for asked in (name, prefixed(name)):
             for pattern in sorted(self.wildcards, key=len, reverse=True):
                 hit = re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked)
@@ -119,7 +117,7 @@ def _filled(model: str, hit: re.Match[str]) -> str:
 
 
 def prefixed(model: str, provider: str = "") -> str:
-    """Return the model with its provider as a prefix, as routes.yaml needs it; unchanged if its provider is unknown.
+    """Return the model as `provider/model`, as routes.yaml needs it; unchanged if its provider is unknown.
 
     provider: the provider, if the config states it; else the table of models and the patterns of names decide
     """
@@ -133,7 +131,7 @@ def prefixed(model: str, provider: str = "") -> str:
 
 
 def models(source: SourceConfig) -> Models:
-    """Return the models of the config. Malformed entries are complained about."""
+    """Return the models of the config. A malformed entry adds a complaint and is left out."""
     made = Models({}, {})
     said = source.sections.get("model_list")
     if said is None or not isinstance(said.value, tuple):
@@ -191,7 +189,7 @@ def _deployment(entry: Located, source: SourceConfig, known: Mapping[str, Mappin
 
 
 def _enter(source: SourceConfig, path: str, entry: Located, params: Mapping[str, Located], info: Mapping[str, Located]) -> None:
-    """Register each value of an entry of the model_list in the account, those of its inner mappings one by one."""
+    """Register in the account each value of an entry of the model_list, those of `litellm_params` and `model_info` one by one."""
     for key, one in entry.table.items():
         inner = {"litellm_params": params, "model_info": info}.get(key)
         for name, value in (inner or {}).items():
@@ -218,14 +216,14 @@ def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
 
 
 def slug(name: str, otherwise: str = "model") -> str:
-    """Return a name that routes.yaml takes, as similar to this one as possible. `otherwise`: the name if nothing of it is left."""
+    """Return a name as routes.yaml takes it: with other characters replaced by `-`, and cut. `otherwise`: if nothing is left."""
     if re.fullmatch(NAME, name):
         return name
     return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise
 
 
 def names(group: Group) -> Mapping[int, str]:
-    """Return index in a group → name of its target: the group's name, followed by a part that differs; or the ids, if all differ."""
+    """Return index in the group → name for its target: the group's name with a distinguishing part; or the ids, if all differ."""
     full_name = slug(group.name)
     count = len(group.deployments)
     if count == 1:
@@ -244,7 +242,7 @@ def names(group: Group) -> Mapping[int, str]:
 
 
 def _labels(deployments: Sequence[Deployment], group: str) -> Sequence[str]:
-    """Return labels that differ: words of models, addresses or key names; else numbers."""
+    """Return a different label for each deployment, from words of its model, address or key variable; else numbers from 1."""
     if len(deployments) == 1:
         return [""]
     for words in zip(*(list(_words(one)) for one in deployments), strict=True):

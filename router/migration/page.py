@@ -15,7 +15,7 @@ WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A comment in the generated routes.yaml. `lost`: true if it is about something without an equivalent here."""
+    """A comment in the generated routes.yaml. `lost`: true if it is about something without an equal here."""
 
     text: str
     lost: bool = False
@@ -28,7 +28,7 @@ class Remark:
 
 @dataclass(slots=True)
 class Section:
-    """A mapping of the new file with its comments. Without keys only the comments are written."""
+    """A mapping of the new routes.yaml, with its comments. Without keys only the comments are written."""
 
     keys: dict[str, Value] = field(default_factory=dict[str, Value])
     remarks: list[Remark] = field(default_factory=list[Remark])
@@ -38,18 +38,17 @@ class Section:
     """True if its keys cannot be served: they are written as comments too."""
 
     def note(self, text: str) -> None:
-        """Add a comment about a setting that was carried over."""
+        """Add a comment about something that was carried over."""
         self.remarks.append(Remark(text))
 
     def lose(self, text: str) -> None:
-        """Add a comment about a setting that was not carried over."""
+        """Add a comment about something that was not carried over; it is written with the prefix LOST."""
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """Yield the section as lines of YAML, its comments below its name. A dropped section is itself a comment, after its comments.
+        """Yield the section as lines of YAML with this indent, its comments below its name. A dropped section is written as a comment.
 
         name: its key; not written if the section has no keys
-        indent: the white space before each line
         """
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
@@ -68,7 +67,7 @@ class Section:
 
 @dataclass(slots=True)
 class Page:
-    """The routes.yaml to be written."""
+    """The routes.yaml that is being made, by its sections."""
 
     head: list[str]
     targets: dict[str, Section] = field(default_factory=dict[str, Section])
@@ -81,7 +80,7 @@ class Page:
     """Comments that belong to no key of routes.yaml."""
 
     def text(self) -> str:
-        """Return the page as YAML."""
+        """Return the whole file as YAML text."""
         parts = [
             [f"# {line}".rstrip() for line in self.head],
             _blocks("targets", self.targets),
@@ -93,7 +92,7 @@ class Page:
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
     def lost(self) -> tuple[tuple[int, str], ...]:
-        """Return (line number, comment) for every setting that was not carried over."""
+        """Return (line number in the file, comment without its prefix) for everything that was not carried over."""
         mark = f"# {LOST}"
         lines = enumerate(map(str.strip, self.text().split("\n")), 1)
         return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
@@ -113,7 +112,7 @@ UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def scalar(value: str | float | None, *, bare: bool = True) -> str:
-    """Return a scalar as YAML that every parser reads as the same value. `bare`: it stands outside of brackets."""
+    """Return a scalar as YAML text that every parser reads as the same value. `bare`: it stands outside of brackets."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -127,7 +126,7 @@ def scalar(value: str | float | None, *, bare: bool = True) -> str:
 
 
 def flowing(value: Value, *, bare: bool = False) -> str:
-    """Return a value as YAML on one line. `bare`: it stands outside of brackets, where references need no quotes."""
+    """Return a value as YAML text on one line. `bare`: it stands outside of brackets, where references need no quotes."""
     match value:
         case str() | bool() | int() | float() | None:
             return scalar(value, bare=bare)

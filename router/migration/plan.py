@@ -32,7 +32,7 @@ Share = tuple[str, float | None]
 
 @dataclass(slots=True)
 class Plan:
-    """The conversion of LiteLLM's model groups and fallbacks to the routes of a routes.yaml."""
+    """The conversion of LiteLLM's model groups and fallbacks to targets and routes in a Page."""
 
     models: Models
     settings: Settings
@@ -51,9 +51,9 @@ class Plan:
         self.chains = {kind: self.settings.chains(kind) for kind in FALLBACKS}
 
     def draw(self) -> None:
-        """Fill `page` with targets, defaults, routes and comments. No file is written."""
+        """Write targets, defaults, routes and comments into `page`; no file is written."""
         aliases = self._aliases()
-        self._invite()
+        self._add_from_wildcards()
         groups = self.models.groups
         for group in list(groups.values()):
             self._make_targets(group)
@@ -70,7 +70,7 @@ class Plan:
         self._unserved()
 
     def _aliases(self) -> dict[str, str]:
-        """Return alias → group. An alias that names no model gets a comment."""
+        """Return alias → model group, from LiteLLM's alias settings. An alias that names no model gets a comment."""
         made: dict[str, str] = {}
         for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
             said = section.get(name)
@@ -83,8 +83,8 @@ class Plan:
                     self.page.unrouted.lose(f"{name} {alias}: it means no model of this file")
         return made
 
-    def _invite(self) -> None:
-        """Create the model groups that match a wildcard and are named only in fallbacks, or as the default model."""
+    def _add_from_wildcards(self) -> None:
+        """Create the groups from wildcards that only fallbacks, or the default model, name."""
         named = [self.settings.first]
         for chains in self.chains.values():
             named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
@@ -109,12 +109,7 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """Write one route into `page`; one without any target is only a comment.
-
-        name: the name that clients and fallbacks use
-        group: the group that it asks first
-        aliases: its other names
-        """
+        """Write one route into `page`, with this group first and these other names; without any target it is only a comment."""
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")
@@ -131,19 +126,19 @@ class Plan:
         pools += [pool for other in behind for pool in self._pools(other)]
         pools += self._too_long(name, group, behind, pools, made)
         self._filtered(name, made)
-        listed = _once(pools)
+        listed = _without_repeats(pools)
         if not listed:
             return
         if aliases:
             made.keys["aliases"] = list(dict.fromkeys(map(slug, aliases)))
         made.keys["pipeline"] = PIPELINE
-        made.keys["targets"] = [_written(pool) for pool in listed]
+        made.keys["targets"] = [_entry(pool) for pool in listed]
         self.policy.route(group.name, self._served(group) or group.deployments, first, sum(map(len, listed)), made)
 
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
-        """Return the pools of a group: deployments of the lowest `order` first, those without an order last.
+        """Return the pools of a group by LiteLLM's `order`, the lowest first; deployments without an order come last.
 
-        remarks: a section that gets a comment if those without an order differ from LiteLLM; None for no comment
+        remarks: a section that gets a comment if that differs from LiteLLM; None for no comment
         """
         number = self.settings.source.number
         orders: dict[float, list[Deployment]] = {}
@@ -157,7 +152,7 @@ class Plan:
         return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
 
     def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
-        """Return pools with LiteLLM's shares as weights. If some members have weights, those without form a second pool, asked later."""
+        """Return a pool of these deployments, weighted as in LiteLLM, and a second pool of those without a weight if some have one."""
         called = [self.called[id(one)] for one in members]
         if self.settings.strategy != "simple-shuffle":
             return [[(name, None) for name in called]]
@@ -175,8 +170,7 @@ class Plan:
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
         """Return the groups that this one falls back to, and their fallbacks, each once, in LiteLLM's order.
 
-        kind: the kind of fallback
-        made: a section that gets a comment for each unknown name; None for no comment
+        kind: the kind of fallback. made: a section that gets a comment for each unknown name; None for no comment
         """
         found: dict[str, Group] = {}
         deepest = self.settings.number("max_fallbacks")
@@ -184,7 +178,7 @@ class Plan:
         def follow(asking: str, others: Sequence[Located], depth: int) -> None:
             # Counted as LiteLLM does: an attempt counts for the fallbacks of all later ones.
             for tried, other in enumerate(others if depth < (DEEPEST if deepest is None else deepest) else (), depth + 1):
-                group = self._meant(str(other.value))
+                group = self._group_named(str(other.value))
                 if group is None:
                     if made is not None:
                         made.lose(f"{kind}: {other.value}, which is no model of this file")
@@ -196,10 +190,7 @@ class Plan:
         return list(found.values())
 
     def _fallbacks(self, name: str, kind: str) -> tuple[Located, ...]:
-        """Return the fallbacks of this group, found by its name with or without its provider, and note that a route uses them.
-
-        Returns none if the group has no fallbacks of this kind.
-        """
+        """Return a group's fallbacks of this kind, looked up with or without its provider, and record their use; empty if none."""
         chains = self.chains[kind]
         known = next((one for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), None)
         if known is None:
@@ -207,21 +198,17 @@ class Plan:
         self.followed.add((kind, known))
         return chains[known]
 
-    def _meant(self, name: str) -> Group | None:
-        """Return the model group of a name, or a group of the one deployment with this id; None if there is neither."""
+    def _group_named(self, name: str) -> Group | None:
+        """Return the group of this name, or a new group of the one deployment with this id; None if there is neither."""
         if (group := self.models.groups.get(name)) is not None:
             return group
         one = self.models.deployment(name)
         return Group(name, (one,)) if one else None
 
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
-        """Return the pools that LiteLLM asks with too long conversations; they stand last, and get a large window if theirs is unknown.
+        """Return more pools for a route, to which LiteLLM sends conversations that are too long; an empty list if they add no target.
 
-        Returns none if they would add no target.
-
-        group: the route's own group
-        behind: the groups that it falls back to
-        pools: the route's pools so far
+        Targets in them get a large context window if theirs is unknown. `behind`: the groups that the route falls back to.
         """
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
@@ -244,7 +231,7 @@ class Plan:
         return more
 
     def _widen(self, group: Group, own: int) -> None:
-        """Declare a context window for targets whose own is unknown, because LiteLLM uses them for too long conversations."""
+        """Declare a context window larger than `own` for those of a group's targets whose window is unknown."""
         for one in group.deployments:
             if self._reads(one) == 0:
                 target = self._target(one)
@@ -255,7 +242,7 @@ class Plan:
         return max((self._reads(one) for one in group.deployments), default=0)
 
     def _reads(self, one: Deployment) -> int:
-        """Return the tokens that a deployment reads; 0 if unknown."""
+        """Return the context window of a deployment in tokens; 0 if unknown."""
         declared = self._target(one).keys.get("context_window")
         return declared if isinstance(declared, int) else table.about(one.model).window or 0
 
@@ -264,10 +251,10 @@ class Plan:
         if others := self._fallbacks(name, kind) or self.chains[kind].get("*", ()):
             other_names = ", ".join(str(other.value) for other in others)
             made.lose(f"{kind} to {other_names}: {verdicts.LIBRARY[kind]}")
-            self.settings.source.account.tell(self.settings.said(kind))
+            self.settings.source.account.mention(self.settings.said(kind))
 
     def _unfollowed(self) -> None:
-        """Comment on fallbacks of groups that have no route, and record the outcome of the other fallback settings."""
+        """Add a comment for fallbacks of groups that have no route, and record the outcome of the fallback settings."""
         account = self.settings.source.account
         for kind, chains in self.chains.items():
             for name in chains:
@@ -280,13 +267,13 @@ class Plan:
             self.settings.carry("max_fallbacks")
 
     def _unserved(self) -> None:
-        """Comment on wildcards, and on models that no client can ask here."""
+        """Add a comment for each wildcard, and for each model that no client can ask here."""
         made, account = self.page.unrouted, self.settings.source.account
         for one in (
             *(one for group in self.models.wildcards.values() for one in group.deployments),
             *(one for one, _ in self.models.others),
         ):
-            account.tell(*one.params.values(), *one.info.values())
+            account.mention(*one.params.values(), *one.info.values())
         for pattern, group in self.models.wildcards.items():
             model = group.deployments[0].model
             made.lose(f"{pattern}: a route has a name, not a pattern: each model that is asked for wants a target ({model}) and a route")
@@ -294,8 +281,8 @@ class Plan:
             made.lose(f"{one.group} ({one.model}): {why}")
 
 
-def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
-    """Return the pools with each target only in its first place."""
+def _without_repeats(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
+    """Return the pools with each target only where it comes first; pools that become empty are left out."""
     seen: set[str] = set()
     made: list[list[Share]] = []
     for pool in pools:
@@ -305,8 +292,8 @@ def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
     return made
 
 
-def _written(pool: Sequence[Share]) -> Value:
-    """Return one entry of a route's targets. A single target needs no weight."""
+def _entry(pool: Sequence[Share]) -> Value:
+    """Return a pool as an entry of a route's `targets`. A single target is only its name."""
     if len(pool) == 1:
         return pool[0][0]
     return [name if weight is None else {"use": name, "weight": weight} for name, weight in pool]

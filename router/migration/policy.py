@@ -1,4 +1,4 @@
-"""LiteLLM's policy as route settings: timeouts, retries, circuit breakers, cache, limits."""
+"""LiteLLM's policy (timeouts, retries, circuit breakers, cache, limits) as settings of routes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ SHORTEST = 0.001
 
 @dataclass(frozen=True, slots=True)
 class OriginalTries:
-    """The number of calls that LiteLLM makes, the first included.
+    """The number of calls that LiteLLM makes for one request, the first included.
 
     said: the values of `num_retries` and `max_retries` that set it; empty for LiteLLM's defaults and for a retry policy
     """
@@ -38,12 +38,12 @@ class OriginalTries:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The conversion of LiteLLM's policy to route settings."""
+    """The conversion of LiteLLM's policy to the settings of routes."""
 
     settings: Settings
 
     def defaults(self, made: Section) -> None:
-        """Write LiteLLM's general policy into `defaults`."""
+        """Write LiteLLM's general timeouts, retries, circuit breaker and strategy into this section, the `defaults`."""
         account = self.settings.source.account
         stated, whose = self._silence({})
         account.carry(whose)
@@ -66,11 +66,9 @@ class Policy:
             made.lose(f"routing_strategy {strategy}: the least busy of a pool is asked first")
 
     def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
-        """Write the settings of one route that differ from `defaults`.
+        """Write the settings of one route that differ from `defaults`: timeout, retry, cache and limit.
 
-        group: the group that it asks first
-        first: the number of targets that are asked first
-        count: the number of all its targets
+        first, count: the numbers of its targets that are asked first, and in all
         """
         if timeout := self._timeout(members, count, made):
             made.keys["timeout"] = timeout
@@ -82,7 +80,7 @@ class Policy:
             made.lose(
                 f"retries for each deployment ({', '.join(str(count - 1) for count in counts)}): a route has one number, the greatest"
             )
-            account.tell(*(said for one in made_by for said in one.said))
+            account.mention(*(said for one in made_by for said in one.said))
         if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, "").count, 1)["attempts"]:
             made.keys["retry"] = {"attempts": attempts}
         if self.settings.keeps_answers:
@@ -92,7 +90,7 @@ class Policy:
         self._limit(members, made)
 
     def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:
-        """Return a route's timeout: the longest silence of its targets, and a total that lets each of them be silent."""
+        """Return a route's `timeout`: the longest silence of its deployments, and a total for all of them; empty if as in `defaults`."""
         account = self.settings.source.account
         heard = [(seconds, whose) for seconds, whose in (self._silence(one.params) for one in members) if seconds is not None]
         silences = sorted({seconds for seconds, _ in heard})
@@ -105,13 +103,13 @@ class Policy:
         if len(silences) > 1:
             stated = ", ".join(map(written_duration, silences))
             made.lose(f"a timeout for each deployment ({stated}): a route has one, the longest")
-            account.tell(*(whose for _, whose in heard))
+            account.mention(*(whose for _, whose in heard))
         if longest * (count + 1) > TOTAL:
             timeout["total"] = written_duration(float(math.ceil(longest * (count + 1))))
         return timeout
 
     def _silence(self, params: Mapping[str, Located]) -> tuple[float | None, Located | None]:
-        """Return (seconds, value): how long LiteLLM waits for the next chunk of a stream, and the value that sets this; else two None."""
+        """Return (seconds that LiteLLM waits for the next chunk of a stream, the value that sets this); (None, None) if nothing sets it."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
         order = (
@@ -126,10 +124,9 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return how many calls LiteLLM makes to a group's deployments, retries included, and the values of retries that set this.
+        """Return the calls that LiteLLM makes to a group's deployments for one request, and the values that set this number.
 
-        params: the deployment's; empty for the general number
-        group: the name for which a retry policy of its own is looked up
+        params: the deployment's; empty for the general number. group: the name under which a retry policy of its own is looked up
         """
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
@@ -148,10 +145,10 @@ class Policy:
         return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """Return the settings of `retry`: `attempts`, and `backoff` if LiteLLM has a wait (`retry_after`).
+        """Return the settings of `retry`: `attempts`, and `backoff` if LiteLLM has a wait (`retry_after`) of SHORTEST or more.
 
         `attempts`: LiteLLM's calls divided by the members of the pool that is asked first, rounded up, from 1 to MAX_ATTEMPTS
-        `backoff`: from LiteLLM's wait to 4 s, or to the wait if it is longer; left out if the wait is below SHORTEST
+        `backoff`: from LiteLLM's wait to 4 s, or to the wait if it is longer
         """
         made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
@@ -176,7 +173,7 @@ class Policy:
         return made
 
     def _limit(self, members: Sequence[Deployment], made: Section) -> None:
-        """Write the sum of the deployments' limits as a limit of the route, if the original enforces them."""
+        """Write the sum of the deployments' limits as a `limit` of the route, if LiteLLM enforces them."""
         account = self.settings.source.account
         limit: dict[str, Value] = {}
         for key, name in (("requests", "rpm"), ("tokens", "tpm")):
@@ -186,7 +183,7 @@ class Policy:
                 account.carry(*said)
             elif self.settings.holds_limits and said:
                 made.lose(f"{name} as a limit: {len(said)} of {len(members)} deployments have one, and a route's limit is that of all")
-                account.tell(*said)
+                account.mention(*said)
         if concurrent := self._sum(members, "max_parallel_requests"):
             limit["concurrent"] = min(concurrent, MAX_CONCURRENT)
             account.carry(*(one.params["max_parallel_requests"] for one in members))
@@ -201,13 +198,13 @@ class Policy:
             account.agree(*(one.params[name] for one in members for name in unused if name in one.params))
 
     def weighed(self, members: Sequence[Deployment]) -> str:
-        """Return the key by which deployments share: weight, or rpm without any weight, or tpm; empty if they share equally."""
+        """Return the key by which deployments share load, the first of weight, rpm, tpm that any has; empty if they share equally."""
         if self.settings.strategy != "simple-shuffle" or len(members) < 2:
             return ""
         number = self.settings.source.number
         return next((name for name in ("weight", "rpm", "tpm") if any(number(one.params.get(name), name) for one in members)), "")
 
     def _sum(self, members: Sequence[Deployment], name: str) -> int:
-        """Return the sum of a limit over all deployments; 0 (no bound) if one has no value."""
+        """Return the sum of a limit over all deployments; 0 (no limit) if any of them has none."""
         stated = [self.settings.source.number(one.params.get(name), name) or 0 for one in members]
         return int(sum(stated)) if stated and all(stated) else 0

@@ -1,4 +1,4 @@
-"""LiteLLM's settings about targets, retries and timeouts."""
+"""LiteLLM's settings about routing, retries, timeouts and the cache, as typed values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,7 @@ Chains = Mapping[str, tuple[Located, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """LiteLLM's settings, of which router_settings take precedence over litellm_settings.
-
-    router: router_settings
-    library: litellm_settings
-    general: general_settings
-    """
+    """LiteLLM's router_settings (`router`), litellm_settings (`library`) and general_settings. `router` takes precedence over `library`."""
 
     source: SourceConfig
     router: Mapping[str, Located]
@@ -29,7 +24,7 @@ class Settings:
     general: Mapping[str, Located]
 
     def said(self, name: str) -> Located | None:
-        """Return the effective value of a setting; None if neither section has it, or it is empty."""
+        """Return the effective value of a setting, with its place; None if neither section has it, or it is empty."""
         for section in (self.router, self.library):
             said = section.get(name)
             if said is not None and said.value not in (None, (), {}):
@@ -37,22 +32,22 @@ class Settings:
         return None
 
     def number(self, name: str) -> float | None:
-        """Return a setting as a number; None if it is missing, in the environment, or wrong (a complaint is recorded)."""
+        """Return a setting as a number; None if it is missing, in the environment, or wrong (then a complaint is added)."""
         return self.source.number(self.said(name), name)
 
     def carry(self, *names: str) -> None:
-        """Record the effective values of these settings as carried over; settings that are missing are passed over."""
+        """Record the effective values of these settings as carried over. Missing settings are ignored."""
         self.source.account.carry(*(self.said(name) for name in names))
 
     @property
     def strategy(self) -> str:
-        """The strategy by which LiteLLM chooses among the deployments of a group; `simple-shuffle` by default."""
+        """Return the name of LiteLLM's strategy for choosing among deployments; `simple-shuffle` by default."""
         said = self.said("routing_strategy")
         return str(said.value) if said else "simple-shuffle"
 
     @property
     def holds_limits(self) -> bool:
-        """True if LiteLLM enforces rpm and tpm as limits, and does not only use them as weights."""
+        """Return whether LiteLLM enforces rpm and tpm as limits, not only as weights."""
         checks = self.said("optional_pre_call_checks")
         named = {str(one.value) for one in checks.items} if checks else set[str]()
         before = self.source.truth(self.said("enable_pre_call_checks")) or "enforce_model_rate_limits" in named
@@ -60,12 +55,12 @@ class Settings:
 
     @property
     def first(self) -> str:
-        """The model for requests that name none; empty if LiteLLM has none."""
+        """Return the model for requests that name none (`completion_model`); empty if LiteLLM has none."""
         said = self.general.get("completion_model")
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
     def chains(self, name: str) -> Chains:
-        """Return the fallback chains of one kind of fallback, `name`; none without any. Entries of a wrong form are complained about."""
+        """Return group → its fallbacks, for the kind of fallback `name`; empty without any. An entry of a wrong form adds a complaint."""
         made: dict[str, tuple[Located, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:
@@ -87,13 +82,13 @@ class Settings:
 
     @property
     def cache(self) -> Mapping[str, Located]:
-        """The parameters of LiteLLM's cache (`cache_params`); empty without any."""
+        """Return the parameters of LiteLLM's cache (`cache_params`); empty without any."""
         said = self.library.get("cache_params")
         return said.table if said else {}
 
     @property
     def keeps_answers(self) -> bool:
-        """True if LiteLLM caches chat answers for all callers, in a store that this router has too."""
+        """Return whether LiteLLM caches chat answers for all callers, in a store that this router has, too."""
         kind, mode, calls = (self.cache.get(name) for name in ("type", "mode", "supported_call_types"))
         if not self.source.truth(self.library.get("cache")) or (kind and kind.value not in STORES):
             return False

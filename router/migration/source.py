@@ -1,7 +1,4 @@
-"""LiteLLM's config.yaml, read completely: the file and those that it includes, as one mapping.
-
-All that affects the reading of its format stands here; the result is used in plan.py.
-"""
+"""LiteLLM's config.yaml as it is read: the file and those that it includes, as one mapping."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +16,7 @@ MAX_FILES = 100
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """The sections of a LiteLLM config with its `include`s merged in, the complaints about it, and the account of its values."""
+    """A LiteLLM config as read, its `include`s merged in: its sections, complaints about it, and the outcomes of its values."""
 
     root: Path
     """The folder of the config."""
@@ -29,14 +26,14 @@ class SourceConfig:
     """The outcome of each value."""
 
     def section(self, name: str) -> Mapping[str, Located]:
-        """Return a section as a mapping; empty if it is missing, or is no mapping (a complaint is recorded)."""
+        """Return a section as a mapping; empty if it is missing, or is not a mapping (then a complaint is added)."""
         said = self.sections.get(name)
         if said is not None and said.value is not None and not isinstance(said.value, Mapping):
             self.complaints.add(said.place, f"`{name}` takes a mapping")
         return said.table if said else {}
 
     def number(self, said: Located | None, name: str, least: float = 0) -> float | None:
-        """Return a number, written as one or as text; None if it is missing, in the environment, or wrong (a complaint is recorded).
+        """Return a value as a number, also from a text; None if it is missing, in the environment, or wrong (then a complaint is added).
 
         name: the setting's name, for the complaint
         least: the least value that is accepted; all must be below 1e12
@@ -55,13 +52,13 @@ class SourceConfig:
         return value
 
     def truth(self, said: Located | None) -> bool:
-        """Return whether a setting is switched on: true, or the text `true`. False if it is missing, or anything else."""
+        """Return whether a value is true, or the text `true` in any case; False if it is missing or anything else."""
         return said is not None and (said.value is True or str(said.value).lower() == "true")
 
     def texts(self, said: Located | None, name: str) -> tuple[Located, ...]:
-        """Return a list of texts; a single text is a list of one, a missing value an empty list.
+        """Return a value as a list of texts: a single text is a list of one, a missing value an empty list.
 
-        Entries that are no texts are left out, and a complaint is recorded. `name`: the setting's name, for the complaint.
+        Entries that are not texts are left out, and add a complaint. `name`: the setting's name, for the complaint.
         """
         if said is None or said.value is None:
             return ()
@@ -73,15 +70,12 @@ class SourceConfig:
 
 
 def in_environment(said: Located | None) -> bool:
-    """Return whether the value names a variable that holds it, as `os.environ/NAME`."""
+    """Return whether a value is a text of the form `os.environ/NAME`: an environment variable holds the actual value."""
     return said is not None and isinstance(said.value, str) and said.value.startswith("os.environ/")
 
 
 def read(path: Path) -> SourceConfig:
-    """Return the config as it is on disk now, with all files that it includes.
-
-    Raises ConfigError if a file cannot be read or is not a config, or if there is no `model_list`.
-    """
+    """Read a LiteLLM config with all files that it includes. Raises ConfigError if a file is not readable or not such a config."""
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
     reader = _SourceReader(complaints, texts)
@@ -109,7 +103,7 @@ def _apart(name: str, said: Located) -> Located:
 
 
 def _enter(source: SourceConfig) -> None:
-    """Register all values in the account except those of model_list and credential_list, which models.py registers."""
+    """Register all values in the account, except those of model_list and credential_list, which models.py registers."""
     for name, said in source.sections.items():
         if name in SETTINGS:
             for key, one in said.table.items():
@@ -129,7 +123,7 @@ class _SourceReader:
     seen: set[Path] = field(default_factory=set[Path])
 
     def merged(self, path: Path) -> Mapping[str, Located]:
-        """Return a file merged with its includes, and theirs: lists are joined, other values come from the included file."""
+        """Return a file's sections merged with all its includes. Lists are joined; of other values the included file's counts."""
         sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
         pending = [(one, path) for one in self._includes(sections)]
         self.seen.add(path.resolve())
@@ -152,10 +146,7 @@ class _SourceReader:
         return lambda message: self.complaints.add(place, message)
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
-        """Return one file; empty if it cannot be read, which is complained about.
-
-        An unreadable file is complained about at its include, by `unread`; a mistake in it at its own place.
-        """
+        """Return the sections of one file; empty if it is malformed (a complaint) or unreadable (`unread` is called with the reason)."""
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A target made from a deployment of a LiteLLM config."""
+"""Conversion of a LiteLLM deployment to a target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,17 +51,14 @@ ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "cl
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The conversion of deployments to targets, and, once the routes exist, the comments on values that were not carried over."""
+    """Converts deployments to targets, and later comments on values that were not carried over."""
 
     source: SourceConfig
     variables: Variables
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """Return the target of a deployment. `name`: the target's name. `leave` comments on the values that it does not carry over.
-
-        A target that could not be served is `dropped`, and has a comment with the reason.
-        """
+        """Return the target section for a deployment; `dropped`, with a comment why, if it could not be served. `leave` does the rest."""
         made = Section()
         self._model(one, made)
         self._address(one, made)
@@ -78,13 +75,13 @@ class Workshop:
         return made
 
     def leave(self, one: Deployment, made: Section) -> None:
-        """Add a comment for each value that neither the target nor one of its routes has carried over."""
+        """Add to a target a comment for each value of its deployment without an outcome. For use once its routes exist."""
         losses(made, one.params, verdicts.PARAMS, self.source.account)
         account = self.source.account
         account.agree(*(said for key, said in one.info.items() if key in TOLD_ONLY or key.startswith("supports_")))
         losses(made, one.info, verdicts.INFO, account, "model_info.")
         if made.dropped:
-            account.tell(*one.params.values(), *one.info.values())
+            account.mention(*one.params.values(), *one.info.values())
 
     def _model(self, one: Deployment, made: Section) -> None:
         said = one.params["model"]
@@ -106,7 +103,7 @@ class Workshop:
         if in_environment(said):
             if (reference := self.variables.reference(said)) is None:
                 made.lose(f"{key}: no variable can have this name")
-                account.tell(said)
+                account.mention(said)
             else:
                 made.keys["api_base"] = reference
                 account.carry(said)
@@ -116,7 +113,7 @@ class Workshop:
             bare = _bare(parts)
         except ValueError:
             made.lose(f"{key}: it is no address")
-            account.tell(said)
+            account.mention(said)
             return
         if bare != str(said.value):
             made.lose(f"a part of {key}: a user, a password or a query may be a secret, which belongs into `api_key`")
@@ -135,7 +132,7 @@ class Workshop:
                 self.source.account.carry(said)
             elif in_environment(said):
                 made.lose("api_key: no variable can have this name")
-                self.source.account.tell(said)
+                self.source.account.mention(said)
             else:
                 self.source.account.agree(said)  # it stood where no key is needed
         elif not ENTRA.isdisjoint(one.params):
@@ -149,7 +146,7 @@ class Workshop:
             return
         if one.provider != "azure":
             made.lose(f"api_version: {verdicts.PARAMS['api_version']}")
-            self.source.account.tell(said)
+            self.source.account.mention(said)
         elif not in_environment(said):
             made.keys["api_version"] = written(str(said.value))
             self.source.account.carry(said)
@@ -158,7 +155,7 @@ class Workshop:
             self.source.account.carry(said)
         else:
             made.lose("api_version: no variable can have this name")
-            self.source.account.tell(said)
+            self.source.account.mention(said)
 
     def _params(self, one: Deployment, made: Section) -> None:
         params: dict[str, Value] = {}
@@ -171,12 +168,12 @@ class Workshop:
                 self.source.account.carry(said)
             except Misfit as misfit:
                 made.lose(f"{key}: {misfit.message}")
-                self.source.account.tell(said)
+                self.source.account.mention(said)
         if params:
             made.keys["params"] = params
 
     def _param(self, name: str, said: Located) -> Value:
-        """Return one sampling parameter. Raises Misfit if routes.yaml would not take it."""
+        """Return one sampling parameter as routes.yaml takes it. Raises Misfit if the value does not fit."""
         if in_environment(said):
             raise Misfit(verdicts.NO_NUMBER)
         if name == "stop":
@@ -197,7 +194,7 @@ class Workshop:
         return value
 
     def _body(self, one: Deployment, made: Section) -> None:
-        """Write `extra_body` as `body`, without the fields that the router writes itself."""
+        """Write `extra_body` as `body`. A field that the router writes itself is left out, with a comment."""
         said = one.params.get("extra_body")
         if said is None or not said.table:
             return
@@ -214,7 +211,7 @@ class Workshop:
         self.source.account.carry(said)
 
     def _field(self, name: str, said: Located) -> Value:
-        """Return one field of `extra_body`, its secrets as references. Raises Misfit if a variable cannot have the name."""
+        """Return one field of `extra_body`, with references to variables for its secrets. Misfit if a variable cannot have the name."""
         if isinstance(said.value, tuple):
             return [self._field(name, one) for one in said.items]
         if isinstance(said.value, Mapping):
@@ -227,7 +224,7 @@ class Workshop:
         return written(said.value) if isinstance(said.value, str) else said.value
 
     def _headers(self, name: str, one: Deployment, made: Section) -> None:
-        """Write `extra_headers` as `headers`. Except for a few that are never secret, written-out values become references."""
+        """Write `extra_headers` as `headers`. Literal values become references to variables, except in PUBLIC headers."""
         said = next((found for key in ("extra_headers", "headers") if (found := one.params.get(key)) is not None and found.table), None)
         if said is None:
             return
@@ -254,7 +251,7 @@ class Workshop:
         return reference
 
     def _window(self, one: Deployment, made: Section) -> None:
-        """Write the context window: the original's value, or the table's for its base model."""
+        """Write `context_window`: LiteLLM's value, or the table's for the base model if that of the model itself is unknown."""
         account = self.source.account
         tokens = self.source.number(one.info.get("max_input_tokens"), "max_input_tokens", 1)
         base = one.info.get("base_model")
@@ -269,12 +266,12 @@ class Workshop:
                 account.carry(base)
             else:
                 made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
-                account.tell(base)
+                account.mention(base)
         elif base is not None and isinstance(base.value, str):
             account.agree(base)  # the model's own context window is known
 
     def _price(self, one: Deployment, made: Section) -> None:
-        """Write the price, if the original has the costs of input and output tokens."""
+        """Write `price`, if LiteLLM has the costs of input and output tokens."""
         number = self.source.number
         costs_stated = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
         costs = {name: number(costs_stated[name], key) for key, name in COSTS.items()}
@@ -284,10 +281,10 @@ class Workshop:
             self.source.account.carry(*(costs_stated[name] for name in known))
         elif known:
             made.lose("a price of one kind of token: `price` has input and output at least, for a million")
-            self.source.account.tell(*(costs_stated[name] for name in known))
+            self.source.account.mention(*(costs_stated[name] for name in known))
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
-        """Return the reason that this target could not be served, in one sentence; empty if it could be."""
+        """Return why the new target could not be served, in one sentence; empty if it could."""
         tried = Section({**made.keys, "optional": True})
         text = "\n".join(["targets:", *tried.lines(name, "  "), "routes: {}", ""])
         declaration = declare(Snapshot(self.source.root, "routes.yaml", {"routes.yaml": text}), {})
@@ -302,7 +299,7 @@ class Workshop:
 
 
 def _plain(said: Located) -> object:
-    """Return a value of the config as plain lists and dictionaries."""
+    """Return a value of the config as plain lists and dictionaries, without places."""
     if isinstance(said.value, tuple):
         return [_plain(one) for one in said.items]
     return {key: _plain(one) for key, one in said.table.items()} if isinstance(said.value, Mapping) else said.value
@@ -317,9 +314,9 @@ def _bare(parts: SplitResult) -> str:
 
 
 def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
-    """Add a comment for each value that was not carried over and is not accounted for; values with the same reason share one.
+    """Add a comment for each value without an outcome, and record it; values with the same reason share a comment.
 
-    Empty values, and those that say what the router does anyway, get none.
+    Empty values, and those that say what the router does anyway, get no comment.
 
     known: key → the reason
     prefix: the path of the values' section, before each key in the comments
@@ -331,14 +328,14 @@ def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str],
         if _as_here(key, one, known):
             account.agree(one)
             continue
-        account.tell(one)
+        account.mention(one)
         reasons.setdefault(_reason(key, one, known), []).append(prefix + key)
     for why, keys in reasons.items():
         made.lose(f"{', '.join(keys)}: {why}")
 
 
 def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
-    """Return the reason that a value was not carried over, as a sentence for its comment. `known`: key → the reason."""
+    """Return why a value was not carried over, as a sentence for its comment. `known`: key → the reason."""
     if said.value is False and key in verdicts.SWITCHED_OFF:
         return verdicts.SWITCHED_OFF[key]
     why = known.get(key, verdicts.OTHERWISE)
@@ -346,7 +343,7 @@ def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
 
 
 def _as_here(key: str, said: Located, known: Mapping[str, str]) -> bool:
-    """Return whether a value says what the router does anyway: a switch that is on here, or one that is off for a missing feature."""
+    """Return whether a value says what the router does anyway: a fixed behaviour, or false for a feature that is off or missing here."""
     if said.value is False:
         return key not in verdicts.SWITCHED_OFF and (key in known or key in verdicts.AS_HERE or key in verdicts.SWITCHES)
     return key in verdicts.AS_HERE

@@ -1,6 +1,6 @@
-"""Environment variables of a LiteLLM config, and variables for its literal secrets.
+"""References to environment variables in the new file, and new variables in place of literal secrets.
 
-A literal key is never copied: each becomes `${NAME}`, and the operator gets the name of the variable to set.
+A literal key is never copied: it becomes `${NAME}`, and the operator gets the name of the variable to set.
 """
 
 import re
@@ -21,7 +21,7 @@ PLACEHOLDERS = frozenset(
 
 @dataclass(slots=True)
 class Variables:
-    """The references that were made to environment variables, and the variables that the operator must set."""
+    """The environment variables of the new file: those that it refers to, and those that the operator must set."""
 
     values: Mapping[str, Located]
     """`environment_variables` of the original: the variables that it sets for itself."""
@@ -33,11 +33,11 @@ class Variables:
     """Written-out key → the variable in its place. The keys of this mapping are secrets, and are never shown."""
 
     def key(self, said: Located, *names: str) -> tuple[str | None, str]:
-        """Return (reference, remark) for an API key; the remark is for a key that was written out, at its first place, else empty.
+        """Return (reference, remark) for an API key. The reference is None for a placeholder, and for an invalid name of a variable.
 
-        The reference is None for a placeholder, and for a variable whose name is invalid.
+        The remark says which variable to set for a literal key, where it comes first; else it is empty.
 
-        names: the names to choose from for the variable of a written-out key
+        names: the names to choose from for the variable of a literal key
         """
         text = "" if said.value is None else str(said.value)
         if in_environment(said):
@@ -53,13 +53,16 @@ class Variables:
         return f"${{{name}}}", "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
 
     def variable(self, name: str, why: str = "LiteLLM read it by itself") -> str:
-        """Return a reference to a variable that the original does not name, and note that it is needed, with the reason `why`."""
+        """Return `${name}` for a variable that LiteLLM's config does not name, and record that it must be set, with the reason `why`."""
         self.needed.setdefault(name, why)
         self.taken.add(name)
         return f"${{{name}}}"
 
     def reference(self, said: Located) -> str | None:
-        """Return `os.environ/NAME` as `${NAME}`, with the original's value as default unless it is secret. None if the name is invalid."""
+        """Return the value `os.environ/NAME` as `${NAME}`, or `${NAME:-value}` if the config sets it and it is not secret; None if invalid.
+
+        A variable without such a value is recorded as one that must be set.
+        """
         name = str(said.value).removeprefix("os.environ/")
         if not NAME.fullmatch(name):
             return None
@@ -77,5 +80,5 @@ class Variables:
 
 
 def written(text: str) -> str:
-    """Return a text escaped for routes.yaml, where a dollar sign begins a reference."""
+    """Return a text as routes.yaml needs it: `$` doubled, because it begins a reference there."""
     return text.replace("$", "$$")

@@ -1,6 +1,6 @@
-"""Reasons why keys of LiteLLM are not carried over, or their alternatives.
+"""The reasons that keys of a LiteLLM config are not carried over, or what to write instead, as tables: key → sentence.
 
-Key → a sentence. A key that is in no table has no equal here either. `AS_HERE` are keys whose behaviour is fixed here.
+A key that is in no table has no equal here either. `AS_HERE` are keys whose behaviour is fixed here.
 """
 
 AS_HERE = frozenset(

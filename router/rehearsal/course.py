@@ -45,7 +45,7 @@ Opener = Callable[[TargetConfig], Target]
 
 @dataclass(frozen=True, slots=True)
 class QuestionOutcome:
-    """A rehearsal's question with its outcome.
+    """The outcome of one question of a rehearsal.
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
     outcome: `ok`, the category of the error, or the reason that it was skipped
@@ -64,7 +64,7 @@ class QuestionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """The result of a rehearsal: outcomes, findings and facts.
+    """The result of a rehearsal.
 
     facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
     calls: number of calls to the provider
@@ -81,13 +81,13 @@ class Rehearsed:
 
     @property
     def answers(self) -> bool:
-        """True if the plain question was answered."""
+        """Return whether the plain question was answered."""
         return bool(self.asked) and self.asked[0].state == "works"
 
 
 @dataclass(slots=True)
 class Course:
-    """A rehearsal of one target: asks the questions and collects findings. For one `run`.
+    """A rehearsal of one target while it runs: asks the questions and collects findings. For one call of `run`.
 
     name: the target's name
     declared: the target's declaration
@@ -118,7 +118,7 @@ class Course:
     """True once no effort is sent any more."""
 
     async def run(self) -> Rehearsed:
-        """Ask the questions one after the other, and return the outcomes.
+        """Ask the questions one after the other, and return outcomes, findings and facts.
 
         It ends early if the plain question is not answered, the account is refused, or FAILURES questions in a row fail.
         """
@@ -134,13 +134,13 @@ class Course:
             await self._ask(question, target)
             if self._stopped():
                 break
-        self._slow()
+        self._record_slow()
         calls = self._calls + int(spare - target.learned.repeats_left)
         first = median(self._times) if self._times else None
         return Rehearsed(tuple(self._asked), tuple(self._findings), self._to_write(target), calls, self._used, first)
 
     def _skipped(self, question: Question, target: Target) -> str:
-        """Return the reason that a question is not asked: `no_tools`, `no_images`, `no_effort` or `no_call`; empty if it is asked."""
+        """Return why a question is not asked: `no_tools`, `no_images`, `no_effort` or `no_call`; empty if it is asked."""
         known = target.learned.over(target.facts)
         takes_tools = known.tools and self._facts.get("tools", True)
         if question.ask.tools and not takes_tools:
@@ -154,26 +154,26 @@ class Course:
         return "no_call" if question is questions.ROUNDS and self._called is None else ""
 
     def _stopped(self) -> bool:
-        """Return whether to stop: the plain question failed, the account is refused, or the provider is down."""
+        """Return whether to ask no more: the plain question failed, the account is refused, or FAILURES questions in a row failed."""
         last = self._asked[-1]
         return self._asked[0].state != "works" or last.outcome in ACCOUNT or self._failures >= FAILURES
 
     async def _ask(self, question: Question, target: Target) -> None:
-        """Ask one question, and keep its findings."""
+        """Ask one question, and record its outcome and findings."""
         before = target.learned.over(target.facts)
-        ask = self._composed(question, target)
-        heard = await self._heard(target, ask)
-        self._learned(question, before, target.learned.over(target.facts))
+        ask = self._compose(question, target)
+        heard = await self._hear(target, ask)
+        self._record_learned(question, before, target.learned.over(target.facts))
         state: State = "works"
         if heard.refused:
-            state = await self._refused(question, ask, target, heard)
+            state = await self._judge_refusal(question, ask, target, heard)
         elif heard.error is not None:
             state = "failed"
             if question is questions.PLAIN:
-                self._remedy(heard)
+                self._record_remedy(heard)
         elif (verdict := self._verdict(question, ask, heard)) is not None:
             state = "wrong"
-            self._find(question, verdict)
+            self._record_verdict(question, verdict)
         self._failures = self._failures + 1 if state == "failed" else 0
         if question.ask.params.reasoning_effort and ("reasoning_effort" in heard.omitted or state == "refused"):
             self._unreasoned = True
@@ -183,15 +183,15 @@ class Course:
         omitted = tuple(one for one in heard.omitted if one not in taught)
         self._asked.append(QuestionOutcome(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
 
-    def _learned(self, question: Question, before: Facts, after: Facts) -> None:
-        """Add a finding for each fact that a question taught."""
+    def _record_learned(self, question: Question, before: Facts, after: Facts) -> None:
+        """Add a finding for each fact that differs between before and after a question: a refusal taught it."""
         old = declarable(before)
         for name, value in changed(before, after).items():
             known = cast("list[Json]", old[name]) if name == "refuses" else []
             new = [one for one in value if one not in known] if isinstance(value, list) else value
             self._findings.append(Finding(question.name, f"a refusal taught this: `{name}`", line=facts_line({name: new})))
 
-    async def _heard(self, target: Target, ask: Ask) -> Heard:
+    async def _hear(self, target: Target, ask: Ask) -> Heard:
         self._calls += 1
         heard = await hear(target, ask, self.deadline, self.clock)
         if heard.usage is not None:
@@ -200,8 +200,8 @@ class Course:
             self._times.append(heard.first_token)
         return heard
 
-    def _composed(self, question: Question, target: Target) -> Ask:
-        """Return a question as it is sent: with its token limit, and with results of earlier answers."""
+    def _compose(self, question: Question, target: Target) -> Ask:
+        """Return a question as it is sent: with a token limit, and, where it continues an earlier answer, with that answer."""
         ask = question.ask
         if question is questions.ROUNDS and self._called is not None:
             ask = second_round(*self._called)
@@ -213,29 +213,28 @@ class Course:
             ask = replace(ask, params=dataclasses.replace(ask.params, max_tokens=room(target.facts)))
         return ask
 
-    async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
-        """Return the state of a question that the target refused, and add the finding that follows from this question's refusal.
-
-        Some questions are asked once more in another form; the state is `works` if that succeeds.
-        """
+    async def _judge_refusal(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
+        """Return the state of a refused question (`works` if another form of it is answered), and add the finding that follows."""
         if question is questions.PLAIN:
-            self._remedy(heard)
+            self._record_remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):
             if "returns" in self._facts or await self._insists(target, ask):
                 if "returns" not in self._facts:
-                    self._find(question, Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"}))
+                    self._record_verdict(
+                        question, Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"})
+                    )
                 return "works"
-        elif question is questions.CONTINUE and target.prefill and self._may_repeat(target):
-            again = await self._heard(target, replace(wished(question.ask, SAID), params=ask.params))
+        elif question is questions.CONTINUE and target.prefill and self._take_repeat(target):
+            again = await self._hear(target, replace(wished(question.ask, SAID), params=ask.params))
             if again.error is None:
-                self._find(question, Verdict("it does not go on from the assistant's last words", {"prefill": False}))
+                self._record_verdict(question, Verdict("it does not go on from the assistant's last words", {"prefill": False}))
                 return "works" if question.judge(again) is None else "wrong"
         elif question.refused is not None:
-            self._find(question, question.refused)
+            self._record_verdict(question, question.refused)
         return "refused"
 
-    def _may_repeat(self, target: Target) -> bool:
-        """Reserve one of the calls left for repetitions. Returns False if none is left."""
+    def _take_repeat(self, target: Target) -> bool:
+        """Take one of the calls left for repetitions. Return False if none is left."""
         if target.learned.repeats_left < 1:
             return False
         target.learned.repeats_left -= 1
@@ -243,26 +242,26 @@ class Course:
         return True
 
     async def _insists(self, target: Target, ask: Ask) -> bool:
-        """Ask the same question with reasoning beside each call, and return whether it is answered."""
-        if target.lane != OPENAI_LANE or target.facts.returns or not self._may_repeat(target):
+        """Ask the question again with reasoning beside each call, if a call is left. Return whether that is answered."""
+        if target.lane != OPENAI_LANE or target.facts.returns or not self._take_repeat(target):
             return False
         facts = dataclasses.replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
-        return (await self._heard(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
+        return (await self._hear(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
-        """Return the fault that an answer shows, if any. An answer cut at the token limit is not judged, except the plain one."""
+        """Return the fault that an answer shows; None without one. An answer cut at the token limit is not judged, except the plain one."""
         most = ask.params.max_tokens or 0
         if heard.reason == "length" and question.ask.params.max_tokens is None:
             written = heard.usage.output_tokens if heard.usage else most
             if not 0 < written < FULL * most or heard.thoughts:
                 return None if question is not questions.PLAIN else questions.says_something(heard)
             if "max_output" not in self._facts:
-                self._find(question, Verdict("its answers are cut at a limit of its own", {"max_output": written}))
+                self._record_verdict(question, Verdict("its answers are cut at a limit of its own", {"max_output": written}))
             return None
         return question.judge(heard)
 
-    def _find(self, question: Question, verdict: Verdict) -> None:
-        """Record a finding and its facts. A verdict with a line for routes becomes a finding of the routes, else of the target."""
+    def _record_verdict(self, question: Question, verdict: Verdict) -> None:
+        """Record a verdict's facts and a finding, which is about routes if the verdict has a line for them, else about the target."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
@@ -272,8 +271,8 @@ class Course:
         else:
             self._findings.append(Finding(question.name, verdict.sentence, line=facts_line(verdict.facts) if verdict.facts else ""))
 
-    def _remedy(self, heard: Heard) -> None:
-        """Add the remedy for a target that does not answer the plain question."""
+    def _record_remedy(self, heard: Heard) -> None:
+        """Add a finding for a plain question without an answer: the fault, and the line of routes.yaml to correct."""
         line = remedy(heard, self.declared)
         sentence = REMEDIES.get(heard.outcome, "it does not answer")
         where: Literal["target", "route"] = (
@@ -281,8 +280,8 @@ class Course:
         )
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
-    def _slow(self) -> None:
-        """Add a finding, with a longer timeout, if the slowest first token came later than the routes' timeout allows."""
+    def _record_slow(self) -> None:
+        """Add a finding with a longer timeout if the slowest first token came later than the routes wait."""
         slowest = max(self._times, default=0.0)
         if slowest > self.patience:
             enough = written_duration(float(math.ceil(1.5 * slowest)))
@@ -290,10 +289,7 @@ class Course:
             self._findings.append(Finding(questions.PLAIN.name, sentence, "route", f"timeout: {{first_token: {enough}}}"))
 
     def _to_write(self, target: Target) -> dict[str, Json]:
-        """Return all facts of the target: the declared ones, updated with those that were learned and found.
-
-        Returns none if nothing was learned or found.
-        """
+        """Return the declared facts of the target, updated with those learned and found; empty if nothing was learned or found."""
         taught = target.learned.over(target.facts)
         found = {**changed(target.facts, taught), **self._facts}
         if not found:
@@ -305,7 +301,7 @@ class Course:
 
 
 def second_round(ask: Ask, heard: Heard) -> Ask:
-    """Return the conversation after an answer with calls: each call has its result."""
+    """Return the question that continues an answer with tool calls: the conversation, the answer, and a result for each call."""
     results = tuple(Result(one.call_id, one.name, "4°C, rain") for one in heard.calls)
     return ask.with_messages(*ask.messages, heard.as_message(), Message("tool", results))
 
@@ -345,7 +341,7 @@ ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
 
 
 def remedy(heard: Heard, declared: TargetConfig) -> str:
-    """Return the line of the target to correct, with a placeholder, if the plain question is not answered; empty if no line mends it."""
+    """Return the line of the target's declaration to correct after this failure, with a placeholder; empty if no line helps."""
     if heard.outcome in KEYS:
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
     if heard.outcome in ADDRESSES:

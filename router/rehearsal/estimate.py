@@ -27,12 +27,7 @@ OVERHEAD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The maximum number of calls and cost of a rehearsal.
-
-    calls: to the provider
-    read, written: tokens
-    dollars: None if the price is unknown
-    """
+    """The upper bounds of a rehearsal: calls to the provider, tokens read and written, and dollars (None without a price)."""
 
     questions: int
     calls: int
@@ -42,12 +37,12 @@ class Estimate:
 
 
 def room(facts: Facts) -> int:
-    """Return the token limit of a question that sets none: larger for a model that may think."""
+    """Return the token limit for questions that set none: ROOM, or THINKING_ROOM for a model that may think."""
     return ROOM if facts.thinking == "none" else THINKING_ROOM
 
 
 def estimate(facts: Facts, own: Params) -> Estimate:
-    """Return the maximum calls, tokens and cost of a rehearsal of a model with these facts. `own`: the target's parameters."""
+    """Return the most calls, tokens and dollars that a rehearsal of a model with these facts can take. `own`: the target's parameters."""
     each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
     spare = MAX_CALLS - len(QUESTIONS)
     read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)

@@ -15,12 +15,12 @@ NAMES = tuple(one.name for one in fields(FactsConfig))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A difference between a model and its configuration.
+    """A difference between a model's behaviour and its configuration.
 
     question: the question that showed it
     sentence: the finding, in words of ours
     where: the place of the line: the target, or each route that asks it
-    line: the line of routes.yaml that declares it; empty if no line mends it
+    line: the line of routes.yaml that declares it; empty if no line helps
     """
 
     question: str
@@ -30,7 +30,7 @@ class Finding:
 
 
 def declarable(facts: Facts) -> dict[str, Json]:
-    """Return all facts that a target can declare, as keys of its `facts`, each with its present value."""
+    """Return key of a target's `facts` → the present value, for all facts that can be declared."""
     refused = {*facts.refuses, *facts.refuses_thinking, *(("top_p",) if facts.one_of_sampling else ())}
     return {
         "refuses": [one for one in HINTS if one in refused],
@@ -47,13 +47,13 @@ def declarable(facts: Facts) -> dict[str, Json]:
 
 
 def changed(before: Facts, after: Facts) -> dict[str, Json]:
-    """Return the facts that a target can declare and whose values differ, each with the value in `after`."""
+    """Return those declarable facts whose values differ, each with its value in `after`."""
     old = declarable(before)
     return {name: value for name, value in declarable(after).items() if value != old[name]}
 
 
 def facts_line(facts: Mapping[str, Json]) -> str:
-    """Return the line of a target that declares these facts, such as `facts: {tools: false}`."""
+    """Return the line of routes.yaml that declares these facts of a target, such as `facts: {tools: false}`."""
     return f"facts: {{{', '.join(f'{name}: {_written(facts[name])}' for name in NAMES if name in facts)}}}"
 
 

@@ -34,7 +34,7 @@ ACCOUNT = frozenset(
 
 @dataclass(slots=True)
 class Heard:
-    """The collected answer to one rehearsal question.
+    """The collected answer to one question of a rehearsal, or the error in its place.
 
     outcome: `ok`, or the category of the error
     error: the error, if there was one
@@ -57,12 +57,12 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """The text of the answer, without its reasoning."""
+        """Return the text of the answer, without its reasoning."""
         return "".join(self.said)
 
     @property
     def refused(self) -> bool:
-        """True if the provider refuses this question itself, and not the key, the length or the content."""
+        """Return whether the provider refused this question itself: not for the key, the account, the length or the content."""
         other = isinstance(self.error, ContextTooLong | ContentFiltered) or self.outcome in ACCOUNT
         return isinstance(self.error, TargetRefused) and not other
 
@@ -72,7 +72,7 @@ class Heard:
         return Message("assistant", (*([self.text] if self.text else []), *self.states, *calls))
 
     def take(self, event: Event) -> None:
-        """Add one event of the answer; events that a rehearsal does not look at are ignored."""
+        """Add one event to the answer. Kinds of events that a rehearsal does not look at are ignored."""
         match event:
             case Start(omitted=omitted):
                 self.omitted = omitted
@@ -91,7 +91,7 @@ class Heard:
 
 
 async def hear(target: Target, ask: Ask, deadline: float, clock: Clock) -> Heard:
-    """Ask the target, and collect the answer or its error. Raises only a cancellation.
+    """Ask the target, and return the collected answer or its error. Raises only when it is cancelled.
 
     deadline: seconds for all of it; after that the error is a TargetSilent
     clock: the clock of `first_token`

@@ -26,7 +26,7 @@ WEATHER = ToolSpec(
 
 
 def png(size: int = 64) -> str:
-    """Return a plain red square as a data: URL: large enough for providers that refuse images of a few pixels."""
+    """Return a plain red square of `size` pixels as a data: URL. Some providers refuse images of a few pixels."""
     rows = (b"\x00" + b"\xff\x00\x00" * size) * size
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -39,7 +39,7 @@ def png(size: int = 64) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The fault of an answer. `facts`: what it shows of the model; empty if it shows nothing that a target can declare."""
+    """A fault that an answer or a refusal shows. `facts`: what a target should declare because of it; empty if nothing."""
 
     sentence: str
     facts: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -53,11 +53,11 @@ Judge = Callable[[Heard], Verdict | None]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question of the rehearsal.
+    """A question of the rehearsal, and how its answer is judged.
 
     name: one word or two, for the report
     ask: the question; its `max_tokens` is filled in if it has none
-    judge: reads the answer
+    judge: returns the fault of the answer
     refused: the meaning of a refusal that names no parameter; None if it has none
     """
 
@@ -72,7 +72,7 @@ def _ask(*parts: str | File, params: Params | None = None, tools: tuple[ToolSpec
 
 
 def says_something(heard: Heard) -> Verdict | None:
-    """Return a fault if an answer is empty; None if it has text, or only thoughts because it reached its limit."""
+    """Return a fault if the answer is empty; None if it has text, or reached its limit while the model was thinking."""
     thinking = heard.thoughts or (heard.usage is not None and heard.usage.output_tokens > 0)
     if heard.text.strip() or (heard.reason == "length" and thinking):
         return None
@@ -122,7 +122,7 @@ def _sees(heard: Heard) -> Verdict | None:
 
 
 def goes_on(heard: Heard) -> Verdict | None:
-    """Return a fault if the model starts its answer again instead of continuing the given beginning."""
+    """Return a fault if the model began its answer again instead of continuing the given beginning, or added nothing; else None."""
     splice = Splice(SAID)
     try:
         rest = splice.feed(heard.text) + splice.end()

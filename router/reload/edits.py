@@ -29,11 +29,9 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served.
+    """An edit that cannot be served, with its complaints in `error`. `at`: time of the attempt, in seconds since 1970.
 
-    error: has its complaints
     digest: of its content; None if that could not be read, or took too long to build
-    at: the time of the attempt, in seconds since 1970
     """
 
     error: ConfigError
@@ -43,9 +41,9 @@ class FailedEdit:
 
 @dataclass(frozen=True, slots=True)
 class PendingEdit:
-    """The configuration on disk beside the one that serves.
+    """The difference between the configuration on disk and the one that serves.
 
-    digest: of its content; None if it could not be read
+    digest: of the configuration on disk; None if it could not be read
     changes: the effects of serving it, in sentences; empty if it already serves
     complaints: the reasons that it cannot be served, in reading order; reasons that only building shows are missing
     """
@@ -59,7 +57,7 @@ class PendingEdit:
 class Built:
     """The outcome of building an edit.
 
-    declaration: None if the files could not be read as one
+    declaration: None if the files could not be read or declared
     generation: not yet started; None if the edit changes nothing, or cannot be served
     error: the reason that it cannot be served; None if it can, or changes nothing
     """
@@ -70,12 +68,9 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content, and run the drills if `server.reload.drills` is true. A ConfigError becomes part of the result.
+    """Return the generation built from this content, or the ConfigError in its place. Runs the drills if configured. Blocks for seconds.
 
-    Blocks for seconds. Secret files, which the declaration names, are read here.
-
-    now: the generation that serves
-    host: the address that it serves at
+    now: the generation that serves. host: the address that it serves at
     """
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
@@ -99,7 +94,7 @@ def edit_built(content: FileContents, now: Generation, host: str) -> Built:
 
 
 def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
-    """Read and declare the files on disk, and compare them with the serving configuration. Nothing is built. Blocks."""
+    """Read and declare the files on disk, and return how they differ from the serving configuration. Nothing is built. Blocks."""
     try:
         snapshot = read(routes)
         after = declared(snapshot, host)

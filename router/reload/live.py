@@ -10,7 +10,7 @@ from router.targets import close_lanes
 
 
 class Live:
-    """The generation that answers, and the number of requests on each. It closes an old one after its last request."""
+    """The generation that serves new requests, and the number of requests that each generation still answers. Closes old generations."""
 
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
@@ -23,10 +23,7 @@ class Live:
 
     @property
     def ready(self) -> bool:
-        """True once a serving generation has been ready: the process answers as quickly as it ever will.
-
-        It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
-        """
+        """True once a serving generation has been ready (warmed up), and from then on: a new slow target does not delay the others."""
         self._ready = self._ready or self.generation.ready
         return self._ready
 
@@ -36,23 +33,23 @@ class Live:
         return len({*self._riders, id(self.generation)}) + len(self._closing)
 
     def enter(self) -> Generation:
-        """Return the present generation, kept open until `leave` is called with it."""
+        """Count a request on the serving generation, and return that generation. It stays open until `leave` is called with it."""
         key = id(self.generation)
         self._riders[key] = self._riders.get(key, 0) + 1
         return self.generation
 
     def leave(self, generation: Generation) -> None:
-        """Release a generation that `enter` returned. An old one is closed in the background once its last request releases it."""
+        """Count a request off a generation that `enter` returned. An old one is closed in the background after its last request."""
         key = id(generation)
         self._riders[key] -= 1
         if not self._riders[key]:
             del self._riders[key]
             if generation is not self.generation:
-                self._let_go(generation)
+                self._close_later(generation)
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
-        """Yield the present generation, kept open until the block ends."""
+        """Yield the serving generation, which stays open until the block ends."""
         generation = self.enter()
         try:
             yield generation
@@ -60,20 +57,20 @@ class Live:
             self.leave(generation)
 
     def swap(self, generation: Generation) -> None:
-        """Serve this generation from now on; it is not started here. The old one is closed in the background once no request holds it."""
+        """Serve new requests with this generation; it is not started here. The old one is closed once no request holds it."""
         old, self.generation = self.generation, generation
         self.since = time.time()
         if id(old) not in self._riders:
-            self._let_go(old)
+            self._close_later(old)
 
     async def close(self) -> None:
-        """Close the serving generation, its connections and the lanes, and wait for generations that are closing: the process ends."""
+        """Close the serving generation, its connections and the lanes, and wait for generations that are closing, as the process ends."""
         await self.generation.close()
         await self.generation.kept.connections.close()
         await asyncio.gather(*self._closing)
         await close_lanes()
 
-    def _let_go(self, generation: Generation) -> None:
+    def _close_later(self, generation: Generation) -> None:
         task = asyncio.create_task(generation.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -31,13 +31,10 @@ THREAD = "reload"
 
 @dataclass(frozen=True, slots=True)
 class ReloadTiming:
-    """Times of a reload, in seconds."""
+    """Waits and time limits of a reload, in seconds."""
 
     check: float = 2.0
-    """Time after which the files are read without a hint, if edits go live by themselves: a watch can miss an edit.
-
-    Reasons: a network's file system, a folder that was removed and made again.
-    """
+    """Time after which files are read without a hint, if edits go live by themselves: a watch may miss one, as on a network's disk."""
     settle: float = 0.05
     """Time without a change before an edit is read: editors write a file in pieces."""
     max_settle: float = 1.0
@@ -52,9 +49,9 @@ def _nobody() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Functions that are called for changes of the serving configuration.
+    """Functions that are called when the serving configuration changes or an edit fails.
 
-    swapped: for each that went live, a return to the previous one included
+    swapped: for each configuration that went live, a return to the previous one included
     failed: for each edit that cannot be served; not again for the same complaints
     """
 
@@ -63,7 +60,7 @@ class Listeners:
 
 
 class Reload:
-    """Follows the configuration files while entered, and serves an edit: by itself if so configured, else on request (SIGHUP, `refresh`).
+    """Follows the configuration files while entered, and serves an edit: by itself if so configured, else on SIGHUP or `refresh`.
 
     failed: the newest edit if it cannot be served; None otherwise
     timing: may be replaced while files are followed
@@ -107,9 +104,9 @@ class Reload:
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._watch())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_sighup)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a signal that came while the process started is delivered now
         return self
 
@@ -118,11 +115,8 @@ class Reload:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _hints(self) -> None:
-        """Pass on the hints of the watch, without an end. The watch starts anew when other paths have to be watched.
-
-        Where the system cannot watch, the files are still read every `timing.check` seconds if edits go live by themselves.
-        """
+    async def _watch(self) -> None:
+        """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched."""
         watch: Any = watchfiles
         while True:
             self._moved.clear()
@@ -151,7 +145,7 @@ class Reload:
 
     @property
     def _follows(self) -> bool:
-        """True if an edit goes live by itself, as the serving configuration has it; an edit may change that too."""
+        """True if the serving configuration says that edits go live by themselves."""
         return reloads(self._live.generation.declaration)
 
     async def _follow(self) -> None:
@@ -171,36 +165,35 @@ class Reload:
                 self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
-    def _asked(self) -> None:
-        """Request a reload, on SIGHUP, without waiting for it. A failed edit is tried once more: what it lacked may be there by now."""
+    def _on_sighup(self) -> None:
+        """Request a reload, on SIGHUP, and return at once. A failed edit is tried again: what it lacked may be there by now."""
         if self.failed is not None or self._returned:
             self._tried = None
         self._wanted = True
         self._hint.set()
 
     async def refresh(self) -> None:
-        """Serve the files as they are now, and wait for that. An edit that cannot be served raises nothing: see `failed`.
+        """Read the files, serve them if they changed, and wait for that. An edit that cannot be served raises nothing: see `failed`.
 
-        Files that are unchanged since the last try are tried again only after a failure, or while a previous configuration serves.
-        The reload goes on if its caller leaves: a half-done reload would lose the edit.
+        Unchanged files are tried again only after a failure, or while a previous configuration serves. A reload outlives its caller.
         """
         if self.failed is not None or self._returned:
             self._tried = None
-        looking = asyncio.create_task(self._looked())
-        looking.add_done_callback(_seen)
+        looking = asyncio.create_task(self._refresh_alone())
+        looking.add_done_callback(_retrieve_error)
         await asyncio.shield(looking)
 
-    async def _looked(self) -> None:
+    async def _refresh_alone(self) -> None:
         async with self._one:
             await self._refresh()
 
     async def _refresh(self) -> None:
-        content = await self._settled()
+        content = await self._settled_content()
         if content == self._tried:
             return
         self._tried, self._digest = content, None
         try:
-            generation = await self._built(content)
+            generation = await self._build(content)
         except ConfigError as error:
             reported = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = FailedEdit(error, self._digest, time.time())
@@ -229,10 +222,10 @@ class Reload:
         await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def go_back(self, digest: str) -> bool:
-        """Serve again the configuration before the newest swap if it has this digest. Return True if that digest serves, or did already.
+        """Serve the previous configuration again if it has this digest. Return whether this digest serves now.
 
-        False: that configuration has another digest. A worker that has not seen the swap takes the one in the shared folder.
-        The files stay as they are, and go live with the next edit or on request. Raises ConfigError if it cannot be served any more.
+        A worker that has not seen the swap takes the configuration from the shared folder. The files stay as they are, and go live with the
+        next edit or on request. Raises ConfigError if it cannot be served any more.
         """
         async with self._one:
             now, before = self._live.generation, self.previous
@@ -249,14 +242,14 @@ class Reload:
             return True
 
     async def pending(self) -> PendingEdit:
-        """Compare the files on disk with the serving configuration. They are read and declared, neither built nor served."""
+        """Return how the files on disk differ from the serving configuration. They are read and declared, neither built nor served."""
         now = self._live.generation
         return await in_thread(lambda: pending_edit(self._routes, now, self._host), THREAD)
 
-    async def _built(self, content: FileContents) -> Generation | None:
+    async def _build(self, content: FileContents) -> Generation | None:
         """Return the generation of this content, built in a thread; None if the content is what serves already.
 
-        Raises ConfigError if it cannot be served, or takes too long to build: a late result is closed, and changes nothing here.
+        Raises ConfigError if it cannot be served or takes too long to build; a late result is closed.
         """
         late, seconds = threading.Event(), self.timing.build
         now = self._live.generation
@@ -281,8 +274,8 @@ class Reload:
             raise built.error
         return built.generation
 
-    async def _settled(self) -> FileContents:
-        """Return the content of the files once it no longer changes, or after `timing.max_settle` as it is then."""
+    async def _settled_content(self) -> FileContents:
+        """Return the content of the files once it stops changing, or after `timing.max_settle` seconds as it is then."""
         until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
@@ -308,7 +301,7 @@ def _log_env_file(env_file: EnvFile) -> None:
         log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
 
 
-def _seen(looking: asyncio.Task[None]) -> None:
-    """Consume the error of a reload whose caller may have left, so that asyncio does not report it as never retrieved."""
+def _retrieve_error(looking: asyncio.Task[None]) -> None:
+    """Retrieve the error of a finished reload, so that asyncio does not report it if the caller has left."""
     if not looking.cancelled():
         looking.exception()

@@ -40,12 +40,12 @@ def application(
     only: Callers | None = None,
     slowdown: Slowdown | None = None,
 ) -> Edge:
-    """Return the ASGI application of a generation.
+    """Return the ASGI application that serves a generation.
 
     routes: the file that the generation was loaded from, whose edits can go live; None if none can
     host: the address at which it is served
     run_key: an admin key that holds while none is declared
-    only: the callers that may ask, whatever is declared
+    only: the authentication to use in place of the declared one
     slowdown: the delays of refused keys
     """
     live = Live(generation)
@@ -64,10 +64,7 @@ def application(
 
 
 def create() -> Edge:
-    """Build and return the application of a worker process, from the routes file that the environment names.
-
-    Raises ConfigError if the configuration is invalid.
-    """
+    """Return the application of a worker process, built from the routes file that the environment names. ConfigError if it is invalid."""
     to_stderr()
     routes = routes_from_environment()
     host = host_from_environment(routes)
@@ -92,7 +89,7 @@ def warn_undeclared(generation: Generation) -> None:
 
 
 def steady() -> None:
-    """Prepare a process that begins to serve: free what only loading needs, freeze the loaded objects, and collect garbage less often.
+    """Tune the garbage collector of a process that begins to serve: free what loading needed, freeze what is left, collect less often.
 
     This saves a tenth of the CPU of a short answer, and its longest pauses.
     """

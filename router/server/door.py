@@ -33,7 +33,7 @@ SENTENCES = {
 
 
 class _Unhurried:
-    """A transport for an answer. Its `close` first lets a client that is still sending read the answer."""
+    """The transport of an answer. Its `close` is the given function, which lets a client that is still sending read the answer."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write
@@ -93,7 +93,7 @@ class Door(HttpToolsProtocol):
     # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Set the socket's options, and the deadline for the first request."""
+        """Set the socket's options, and start the deadline for the first request."""
         super().connection_made(transport)
         self._unhurried = _Unhurried(transport, self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
@@ -111,7 +111,7 @@ class Door(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes, and refuse or close the connection if they exceed a bound."""
+        """Parse received bytes, and refuse the request or close the connection if a bound is exceeded. While lingering, discard them."""
         turns, size = self._turns, len(data)
         if self._lingers:
             self._after += size
@@ -127,12 +127,15 @@ class Door(HttpToolsProtocol):
         elif self._after > self.MAX_DISCARDED_BYTES:
             self.transport.abort()
         elif turns != self._turns:
-            self._turned()
+            if self._at == "idle":
+                self._read_by = math.inf
+            else:
+                self._read_within(self.FIRST if self._at == "head" else self.BODY)
         elif self._at == "idle" and self._read_by == math.inf:
             self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
 
     def pause_writing(self) -> None:
-        """Stop writing, and set the time by which the client must have read some of the data."""
+        """Stop writing, and set the deadline by which the client must have read some of the data."""
         super().pause_writing()
         self._sent_by = self.loop.time() + self.SENT
         self._wait()
@@ -145,16 +148,22 @@ class Door(HttpToolsProtocol):
     # What the parser finds in it.
 
     def on_message_begin(self) -> None:
-        """Note the first byte of a request."""
+        """Record that the headers of a request begin to arrive: they now have a deadline."""
         super().on_message_begin()
         self._at, self._turns = "head", self._turns + 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on."""
-        super().on_header(name, value.rstrip(b" \t"))
+        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on.
+
+        uvicorn's own method is not called: it would do the same again, for each header of each request.
+        """
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Pass the request on, or refuse it, once its headers are complete."""
+        """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served."""
         if (
             self._loose > self.MAX_HEAD_BYTES and self._head > self.MAX_HEAD_BYTES
         ):  # else it came with what is not the head, or is not that long
@@ -177,7 +186,7 @@ class Door(HttpToolsProtocol):
         self._loose = 0
 
     def on_message_complete(self) -> None:
-        """Note that the request is complete, body included."""
+        """Record that the request is complete, body included."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
@@ -188,13 +197,6 @@ class Door(HttpToolsProtocol):
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-    def _turned(self) -> None:
-        """Set the deadline of the part of a request that is being read."""
-        if self._at == "idle":
-            self._read_by = math.inf
-        else:
-            self._read_within(self.FIRST if self._at == "head" else self.BODY)
-
     # What is late.
 
     def _read_within(self, seconds: float) -> None:
@@ -202,7 +204,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def _wait(self) -> None:
-        """Set the timer to the earliest deadline of the connection."""
+        """Set the timer to the earliest deadline of the connection; returns at once."""
         until = min(self._read_by, self._sent_by, self.loop.time() + self.SENT)
         if self._timer is None or self._timer.when() > until:
             if self._timer is not None:
@@ -228,7 +230,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def _drop(self) -> None:
-        """Reset the connection: a close would wait until the client has read the remaining data."""
+        """Reset the connection at once; a close would wait until the client has read the remaining data."""
         with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -245,8 +247,7 @@ class Door(HttpToolsProtocol):
     def _linger(self) -> None:
         """Shut down the sending side, and read on for LINGER seconds before the connection is closed.
 
-        A connection that is closed while its client is sending is reset: the bytes sent last, such as the reason, would be lost
-        (RFC 9112, 9.6).
+        Closing while the client sends would reset the connection: the bytes sent last, such as the reason, would be lost (RFC 9112, 9.6).
         """
         self._lingers = True
         if self.transport.can_write_eof():
@@ -261,14 +262,11 @@ class Door(HttpToolsProtocol):
 
     @property
     def _said(self) -> bool:
-        """Return whether every request so far is answered."""
+        """Return whether every request so far has its complete answer; True before the first request."""
         return self._answering is None or self._answering.response_complete
 
     def _refuse(self, status: int) -> None:
-        """Refuse the current request with this status, and close the connection.
-
-        Without a request, or after its answer, the connection is only closed.
-        """
+        """Refuse the current request with this status, and close the connection; without a request, or after its answer, only close it."""
         self._status = status
         if (self._at == "idle" and self._loose == 0) or (self._at == "body" and self._said):
             self.transport.close()  # nothing was asked, or it has been answered
@@ -278,8 +276,7 @@ class Door(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
         """Send an error of status `_status` and close the connection: uvicorn calls this for invalid HTTP, `_refuse` for its own refusals.
 
-        Nothing is sent on a connection that closes. If another answer is under way or due, the connection is aborted instead.
-        `msg`, uvicorn's own words, is not sent.
+        Nothing is sent on a closing connection; one on which another answer is under way or due is aborted. `msg` is not used.
         """
         if self.transport.is_closing():
             return

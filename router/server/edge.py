@@ -18,14 +18,13 @@ from router.access.gate import Gate
 from router.access.local import bad_host
 from router.admin.operations import Operations
 from router.admin.probes import Probes
-from router.admin.routed import Answer, AnswerRoute, DialectErrors
+from router.admin.routed import AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.server import Cors
 from router.errors import BadAsk
 from router.intake import gateway_api
 from router.intake.protocol import AG_UI, COMPLETIONS, GATEWAY, MESSAGES, OPENAI, RESPONSES
-from router.intake.question import Surface
 from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
@@ -41,7 +40,7 @@ log = logging.getLogger("router.server")
 
 
 class Edge:
-    """The ASGI application: served by uvicorn, or mounted in another application, whose lifespan must then enter `started`."""
+    """The ASGI application of the server. An application that mounts it must enter `started` in its own lifespan."""
 
     def __init__(self, admin: Operations, gate: Gate) -> None:
         self.live = admin.live
@@ -60,36 +59,38 @@ class Edge:
 
     @cached_property
     def _pages(self) -> "Pages":
-        """The FastAPI application of all addresses but chats and probes, made at its first request: the import takes 0.2 s and 16 MB."""
+        """The FastAPI application of all addresses but chats and probes, made at first use: the import takes 0.2 s and 16 MB."""
         from router.admin.pages import pages  # noqa: PLC0415
 
         return pages(self.admin, self._gate, self._answers, self._probes)
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        """Routes of all addresses, each with its access check."""
+        """Return the routes of all addresses, each with its access check."""
         return self._pages.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed."""
+        """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             if bad_host(scope):
                 await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
             else:
-                await self._with_cors().serving(scope)(scope, receive, send)
+                cors, app = self._cors
+                if self.live.generation.server.cors is not cors:
+                    app = self._with_cors()
+                await app.serving(scope)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
     def _with_cors(self) -> DeclaredOrigins:
-        """Return the application behind the CORS rules of the live generation. It is made anew when they change."""
+        """Return the application behind the CORS rules of the serving generation; it is rebuilt when they change."""
         declared = self.live.generation.server.cors
         known, app = self._cors
-        if declared is not known:
-            if declared != known:
-                app = DeclaredOrigins(self._serve, declared, self._refused_origins)
-            self._cors = (declared, app)
+        if declared != known:
+            app = DeclaredOrigins(self._serve, declared, self._refused_origins)
+        self._cors = (declared, app)
         return app
 
     def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -116,7 +117,7 @@ class Edge:
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[None, None]:
-        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything.
+        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; close everything at the end.
 
         Entering waits shortly for Redis. If Redis does not answer, the server starts without it.
         """
@@ -163,10 +164,6 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
     async def input_items(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"], "input_items")
 
-    async def count(request: Request, send: Send) -> None:
-        request.surface = "responses"
-        await chat.count(request, send)
-
     async def resume(request: Request, send: Send) -> None:
         await chat.resume(request, send, request.scope["path_params"]["chat"])
 
@@ -179,7 +176,7 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.stop(request, send, named)
 
     return [
-        AnswerRoute(f"{RESPONSES}/input_tokens", count, ["POST"], post="count_input_tokens"),
+        AnswerRoute(f"{RESPONSES}/input_tokens", chat.count, ["POST"], surface="responses", post="count_input_tokens"),
         AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
         AnswerRoute(f"{RESPONSES}/{{response}}/input_items", input_items, get="input_items"),
         AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
@@ -189,7 +186,7 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the chat routes, in the order in which they are matched."""
+    """Return the routes at which clients chat, count tokens or ask for embeddings, in the order in which they are matched."""
 
     async def ask(request: Request, send: Send) -> None:
         if request.method == "GET" and b"chatId=" in request.query:
@@ -197,29 +194,13 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         else:
             await chat.ask(request, send)
 
-    def through(surface: Surface) -> Answer:
-        def ask_through(request: Request, send: Send) -> Awaitable[None]:
-            request.surface = surface
-            return chat.ask(request, send)
-
-        return ask_through
-
-    async def run_agent(request: Request, send: Send) -> None:
-        request.surface = "ag_ui"
-        request.model = request.scope["path_params"].get("route")
-        await chat.ask(request, send)
-
     async def language_model(request: Request, send: Send) -> None:
-        request.surface, request.stated = "gateway", gateway_api.stated(request.values(gateway_api.HEADERS))
+        request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
         await chat.ask(request, send)
 
     async def embedding_model(request: Request, send: Send) -> None:
-        request.surface, request.stated = "gateway", gateway_api.stated(request.values(gateway_api.HEADERS))
+        request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
         await chat.embed(request, send)
-
-    async def count(request: Request, send: Send) -> None:
-        request.surface = "count_tokens"
-        await chat.count(request, send)
 
     async def ask_route(request: Request, send: Send) -> None:
         request.model = request.scope["path_params"]["route"]
@@ -227,23 +208,23 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
     return [
         AnswerRoute("/api/chat", ask, post="chat", get="stream_of_chat_id"),
-        AnswerRoute(f"{OPENAI}chat/completions", through("completions"), post="completions"),
-        AnswerRoute(COMPLETIONS, through("text_completion"), post="text_completion"),
+        AnswerRoute(f"{OPENAI}chat/completions", chat.ask, surface="completions", post="completions"),
+        AnswerRoute(COMPLETIONS, chat.ask, surface="text_completion", post="text_completion"),
         AnswerRoute(f"{OPENAI}embeddings", chat.embed, post="embeddings"),
-        AnswerRoute(MESSAGES, through("messages"), post="messages"),
-        AnswerRoute(f"{MESSAGES}/count_tokens", count, post="count_tokens"),
-        AnswerRoute(RESPONSES, through("responses"), post="responses"),
-        AnswerRoute(AG_UI, run_agent, post="run_agent"),
-        AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, post="run_agent_with_route"),
-        AnswerRoute(f"{GATEWAY}/language-model", language_model, post="language_model"),
-        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, post="embedding_model"),
+        AnswerRoute(MESSAGES, chat.ask, surface="messages", post="messages"),
+        AnswerRoute(f"{MESSAGES}/count_tokens", chat.count, surface="count_tokens", post="count_tokens"),
+        AnswerRoute(RESPONSES, chat.ask, surface="responses", post="responses"),
+        AnswerRoute(AG_UI, chat.ask, surface="ag_ui", post="run_agent"),
+        AnswerRoute(f"{AG_UI}/{{route:path}}", ask_route, surface="ag_ui", post="run_agent_with_route"),
+        AnswerRoute(f"{GATEWAY}/language-model", language_model, surface="gateway", post="language_model"),
+        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, surface="gateway", post="embedding_model"),
         *_answers_found_again(chat, live),
         AnswerRoute("/api/chat/{route:path}", ask_route, post="chat_with_route"),
     ]
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
-    """Return path → application of the chat routes with one fixed path, except those that an earlier route matches or that limit methods.
+    """Return path → application for chat routes with a fixed path that take all methods and that no earlier route matches.
 
     Requests to these paths are served without a search through the table of routes.
     """
@@ -256,10 +237,7 @@ def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
 
 
 def _careful(send: Send) -> Send:
-    """Return a `send` that adds the security headers which a page lacks.
-
-    They forbid storing, type sniffing, and loading any content, unless the page has a policy of its own.
-    """
+    """Return a `send` that adds the missing ones of the security headers to a response: no storing, no type sniffing, no loaded content."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":

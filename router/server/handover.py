@@ -13,9 +13,9 @@ ANOTHER = (b"x-accel-redirect", b"@another")
 
 
 def handing_over(scope: Scope, send: Send) -> Send:
-    """Return a `send` for a draining router: a response of status 503 asks a proxy that supports it to try another router.
+    """Return a `send` that adds X-Accel-Redirect to a response of status 503, so that the proxy asks another router.
 
-    Without the proxy's header in the request, `send` itself is returned.
+    Without the header X-Router-Handover in the request, `send` itself is returned.
     """
     if KNOWS not in scope["headers"]:
         return send

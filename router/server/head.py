@@ -4,7 +4,7 @@ from starlette.types import Message, Scope, Send
 
 
 def as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
-    """Return (scope, send): a HEAD request as a GET whose body is not sent. Other requests are returned unchanged."""
+    """Return (scope, send) for a HEAD request as a GET whose body is dropped; those of any other request unchanged."""
     if scope["method"] != "HEAD":
         return scope, send
 

@@ -15,7 +15,7 @@ Header = tuple[bytes, bytes]
 
 
 class HeadReader(Protocol):
-    """The interface of a connection that receives the HTTP parser's callbacks and holds the request's headers."""
+    """The interface of a connection that receives the parser's callbacks and holds the request's URL and headers."""
 
     url: bytes
     headers: list[Header]
@@ -24,8 +24,7 @@ class HeadReader(Protocol):
 class PlainParser:
     """An HTTP/1.1 request parser that ignores Upgrade offers.
 
-    A head with an offer is parsed a second time without it: `reader` gets that head alone, and has to ignore a head for which
-    `should_upgrade` is true.
+    A head with an offer is parsed a second time without it. So `reader` has to ignore a head for which `should_upgrade` is true.
     """
 
     def __init__(self, reader: HeadReader) -> None:
@@ -62,10 +61,7 @@ class PlainParser:
 
 
 def without_offer(headers: Sequence[Header]) -> list[Header]:
-    """Return the headers without those that offer another protocol.
-
-    `Connection` keeps its other words. Names are in lower case.
-    """
+    """Return the headers (names in lower case) without those that offer another protocol; `Connection` keeps its other words."""
     kept: list[Header] = []
     for name, value in headers:
         if name == b"connection":

@@ -16,10 +16,10 @@ Phase = Callable[[], Coroutine[object, object, None]]
 
 
 class Shutdown:
-    """Signal handlers in front of those that uvicorn has set for SIGTERM and SIGINT, from `install` on.
+    """Signal handlers for SIGTERM and SIGINT that drain first and call the server's own handler after that.
 
-    drain: a coroutine function that returns when no answer runs, or its time is over
-    end: a coroutine function that ends the remaining answers, and returns when none runs
+    drain: returns when no answer runs, or its time is over
+    end: ends the remaining answers, and returns when none runs
     """
 
     def __init__(self, drain: Phase, end: Phase) -> None:
@@ -32,7 +32,7 @@ class Shutdown:
         self._draining: asyncio.Task[None] | None = None
 
     def install(self) -> None:
-        """Install the signal handlers; do nothing off the main thread, or where no server handles SIGTERM."""
+        """Install the signal handlers; does nothing off the main thread, or where no server handles SIGTERM."""
         if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
             return
         self._loop = asyncio.get_running_loop()

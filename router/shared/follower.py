@@ -1,4 +1,4 @@
-"""A reader of a log that another replica writes."""
+"""Logs of other replicas: a log that was found, its entries, and the state of its reader here."""
 
 import asyncio
 from collections import deque
@@ -7,22 +7,40 @@ from dataclasses import dataclass, field
 from router.shared.written_log import Batch
 
 
+class Deleted(Exception):
+    """The log under this name was deleted on request of the caller that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A log that can be read: its name, id, replica and head.
+
+    replica: the id of the replica that writes it
+    head: the data that its source had before the first event; empty for a log that is only offered, and perhaps not written yet
+    """
+
+    name: str
+    id: str
+    replica: str
+    head: bytes = b""
+    count: int = 0
+    """Events that it held when it was found."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of a log that no event describes. `code`: the text of `ending` in router/relay.py, such as `stopped` or `overloaded 30.0`."""
+    """The end of an answer without a final event. `code`: made by `ending` in router/relay.py, such as `stopped` or `overloaded 30.0`."""
 
     code: str
 
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """A reader, on this replica, of a log that another replica writes.
+    """The state of one reader, on this replica, of a log that `replica` writes.
 
-    stream: the key of the log's stream
-    replica: the id of the replica that writes it
     last: the number of the entry that was read last, in its two parts
-    waiting: batches that were read from Redis and not yet taken
-    news: set when a batch was added, or the log is lost
+    waiting: entries that were read from Redis and not yet taken by the reader
+    news: set when an entry was added, or the log is lost
     lost: true once nothing more will come, although the log has no end
     """
 
@@ -34,19 +52,19 @@ class Follower:
     waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
-    """True once the writer is gone: Redis gets no more events of this log."""
+    """True once the writer or the stream is gone: no more events will come to Redis."""
     missed: int = 0
     """Checks in a row at which its stream was missing."""
     lost: bool = False
     looked: bool = False
-    """True once Redis has answered what the stream holds, even if it is empty."""
+    """True once Redis has been read for this log, with or without an entry."""
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
-    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost.
+    """Return an entry of a log's stream as a Batch; as a LogEnd if it marks the end; as an empty Batch if it is the head.
 
     after: the number of events up to the entry's end, from its id
-    The head of a log becomes an empty batch.
+    An unreadable entry becomes a Batch that begins at `after` + 1, so that its reader sees a gap and raises ReplicaLost.
     """
     if (code := fields.get(b"x")) is not None:
         return LogEnd(code.decode("ascii", "replace"))

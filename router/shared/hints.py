@@ -16,7 +16,7 @@ GRACE_S = 1.5
 
 
 class BreakerHint:
-    """The hint between replicas that the circuit breaker of one target is open."""
+    """The hint, shared through Redis, that some replica's circuit breaker of one target is open."""
 
     def __init__(self, hints: "Hints", name: str) -> None:
         self._hints = hints
@@ -25,34 +25,30 @@ class BreakerHint:
 
     @property
     def warned(self) -> bool:
-        """True while the hint lasts that some replica's breaker is open, this one's included, as last read. It is read every second.
-
-        The hint lasts GRACE_S longer than the breaker's open time. A replica whose breaker closes takes it back for all of them.
+        """True while some replica's breaker of the target is open, this one's included, and GRACE_S longer. Read from Redis once a second.
+        A replica whose breaker closes withdraws the hint for all replicas.
         """
         return asyncio.get_running_loop().time() < self._until
 
     def publish(self, seconds: float) -> None:
-        """Publish in the background that the breaker is open here for so many seconds; 0 takes the hint back. Returns at once.
-
-        While Redis is away nothing is published.
-        """
+        """Publish in the background that the breaker is open for `seconds`; 0 withdraws that. Nothing is sent while Redis is away."""
         if seconds > 0:
             self._hints.send(("SET", self._key, 1, "PX", milliseconds(seconds + GRACE_S)))
         else:
             self._hints.send(("DEL", self._key))
 
     def command(self) -> tuple[str, str]:
-        """Return the command that reads how long the hint lasts, in milliseconds."""
+        """Return the Redis command that reads the milliseconds for which the hint lasts: PTTL and the key."""
         return "PTTL", self._key
 
     def receive(self, answer: object) -> None:
-        """Take in Redis's answer to `command`: the hint lasts so long from now, or has ended."""
+        """Store Redis's answer to `command`: the hint lasts for that many milliseconds from now. Any other answer ends the hint."""
         left = answer if isinstance(answer, int) and answer > 0 else 0
         self._until = asyncio.get_running_loop().time() + left / 1000
 
 
 class Hints:
-    """The hints between replicas about all targets that this process asks."""
+    """The breaker hints about all targets that this process asks; one task reads all of them every second."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -74,7 +70,7 @@ class Hints:
             self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
-        """Stop reading the hints of other replicas, and drop own hints that are still being sent."""
+        """Stop reading hints, and cancel own hints that are still being sent."""
         for task in (*self._sending, *([self._looking] if self._looking else [])):
             task.cancel()
             await asyncio.wait([task])

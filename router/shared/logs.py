@@ -2,14 +2,12 @@
 
     pointsman:{<name>}:now          the id of the log last begun under this name, where readers find it by the name
     pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts the events written up to its end
-    pointsman:{<name>}:<id>:asked   its attachment: the question, if a later one may continue from it; complete before the head is there
+    pointsman:{<name>}:<id>:asked   its attachment: the question, if a later one may continue from it; written before the head
     pointsman:{<replica>}:alive     exists while this replica is alive
     pointsman:{<replica>}:inbox     a stream: messages of other replicas
 
-No request waits for a write. Events stay with their source until Redis has them. The number of a batch says how far it goes: after a break
-the stream itself shows where to go on, and no event is in it twice. One read waits for all streams that are followed.
-
-An offered log is written only once another replica asks for it: until then it costs Redis nothing.
+No request waits for a write. Events stay with their source until Redis has them. The stream shows which: no event is in it twice. One
+read waits for all streams that are followed. An offered log is written only once another replica asks for it.
 """
 
 import asyncio
@@ -18,11 +16,10 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import cast
 
 from router.errors import ReplicaLost
-from router.shared.follower import Follower, LogEnd, entry
+from router.shared.follower import Deleted, Follower, Found, LogEnd, entry
 from router.shared.redis import Away, Command, Mismatch, Redis, key, milliseconds
 from router.shared.written_log import ATTACHMENT, GONE, Batch, EventSource, LogTerms, WrittenLog
 
@@ -39,7 +36,7 @@ ABSENT = 2
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD_S = 3.0
-"""Seconds for which the message of a reader on another replica, that it reads a log, counts; it is repeated three times in them."""
+"""Seconds for which a reader's message that it reads a log counts. It is repeated three times in that time."""
 PATIENCE = 5.0
 """Seconds that a reader waits for a Redis that is away."""
 LAST = 0.5
@@ -59,40 +56,20 @@ DELETED = "~"
 """A value in place of a log's id, sorted after all ids: the name was deleted, and nothing is found under it."""
 
 
-class Deleted(Exception):
-    """The log under this name was deleted by its caller."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A log that can be read: its name, id, replica and head.
-
-    replica: the id of the replica that writes it
-    head: the data that its source had before the first event; empty for a log that is only offered, and perhaps not written yet
-    """
-
-    name: str
-    id: str
-    replica: str
-    head: bytes = b""
-    count: int = 0
-    """Events that it held when it was found."""
-
-
 def new_id() -> str:
     """Return a new id of a log: unique, and in the order of time over all replicas, as far as their clocks agree."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
-def _stopped(task: "asyncio.Task[None]") -> None:
+def _log_if_failed(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the resume log has stopped", exc_info=error)
 
 
 class Logs:
-    """The logs that this process writes and reads, as one replica of several. `hold`: seconds for which a reader's message counts.
+    """The logs of answers that this process writes for other replicas, and those of other replicas that it reads.
 
-    Tasks in the background write and read. They start at the first use.
+    Two tasks in the background write and read; they start at the first use. `hold`: seconds for which a reader's message counts.
     """
 
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
@@ -105,7 +82,7 @@ class Logs:
         """Id → log that is written once another replica asks for it."""
         self._written: dict[str, WrittenLog] = {}
         self._behind = False
-        """True if more logs waited than one round writes."""
+        """True if the last round left logs unwritten."""
         self._dirty: dict[WrittenLog, None] = {}
         """Logs with something to write, in the order it came."""
         self._news = asyncio.Event()
@@ -121,17 +98,17 @@ class Logs:
 
     @property
     def closed(self) -> bool:
-        """Return whether the Redis of the logs is closed."""
+        """Return whether the connection to Redis is closed."""
         return self._redis.closed
 
     # Writing.
 
     def write(self, name: str, source: EventSource, *, lasts: float, keep: float, attachment: bytes = b"") -> WrittenLog:
-        """Begin to write the source under this name, in place of the log found there before. Returns at once.
+        """Return a new log of this source at once. It is written in the background, and becomes the log that is found under this name.
 
         lasts: seconds that it can take at most, and be found if this replica is lost
         keep: seconds that it is found after its end
-        attachment: bytes that `attachment` returns at other replicas, kept as long as the log
+        attachment: bytes stored beside the log for as long as it is kept; other replicas read them by `attachment`
         """
         self._start()
         made = WrittenLog(self, name, new_id(), source, LogTerms(lasts, keep, key(name, "now"), attachment))
@@ -139,10 +116,9 @@ class Logs:
         return made
 
     def offer(self, name: str, number: str, source: EventSource, *, lasts: float) -> WrittenLog:
-        """Offer the source: it is written once another replica reads it by its id, and gets a call of `hold` then. Returns at once.
+        """Return a log of this source at once. It is written only after another replica asks for its id; `source.hold` is called then.
 
-        number: the log's id
-        lasts: seconds that it can take at most
+        number: the log's id. lasts: seconds that it can take at most
         """
         self._start()
         made = self._offered[number] = WrittenLog(self, name, number, source, LogTerms(lasts, GONE))
@@ -159,7 +135,7 @@ class Logs:
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
-        """Note that a log has more to write: events, or its end. Returns at once; a log that is complete or given up is passed over."""
+        """Schedule the writing of a log that has more events, or its end; ignored once the log is complete or given up. Returns at once."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -169,7 +145,7 @@ class Logs:
             self._departures = self._redis.departures
             self._tasks = [asyncio.create_task(self._keep_writing()), asyncio.create_task(self._keep_reading())]
             for task in self._tasks:
-                task.add_done_callback(_stopped)
+                task.add_done_callback(_log_if_failed)
 
     async def _keep_writing(self) -> None:
         loop = asyncio.get_running_loop()
@@ -179,7 +155,7 @@ class Logs:
                     await self._news.wait()
             self._news.clear()
             try:
-                await self._round()
+                await self._write_round()
             except Away:
                 self._behind = False
                 self._beat_at = loop.time() + BEAT
@@ -190,8 +166,8 @@ class Logs:
             # Logs left over have waited a turn already: at a fixed pace a busy replica would fall further behind with each.
             await asyncio.sleep(0 if self._behind else WRITE_INTERVAL_S)
 
-    async def _round(self) -> None:
-        """Publish that this replica is alive, and write the logs that have news, AT_ONCE of them at most."""
+    async def _write_round(self) -> None:
+        """Renew this replica's sign of life if it is due, and write up to AT_ONCE of the logs that have news. Raises Away."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
             departures = self._redis.departures
@@ -227,7 +203,7 @@ class Logs:
             self._news.set()
 
     def _forget_late(self) -> None:
-        """Give up writing logs to Redis that ended more than `keep` seconds ago: nobody could find them there any more."""
+        """Give up logs that Redis still lacks in part `keep` seconds after their answer ended: they could not be found any more."""
         now = asyncio.get_running_loop().time()
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
@@ -240,7 +216,7 @@ class Logs:
     # Finding and reading.
 
     async def find(self, name: str) -> Found | None:
-        """Return the newest log under this name, of any replica; None if there is none.
+        """Return the newest log under this name, of any replica; None without one, or if its head is missing.
 
         Raises Away if Redis is away, Mismatch if another kind of value is there, and Deleted if the log was deleted.
         """
@@ -267,12 +243,11 @@ class Logs:
         return value if isinstance(value, bytes) else None
 
     async def read(self, found: Found) -> AsyncGenerator[Batch | LogEnd, None]:
-        """Stream all batches of a log from its start, and follow it. A batch may repeat earlier events; none leaves any out.
+        """Yield the batches of a log from its start and as they come, and its LogEnd, if it has one. A batch may repeat earlier events.
 
-        Raises ReplicaLost if the log has no end and nothing more will come: its writer is gone, or Redis is.
-        Raises Away if Redis goes away before the first read.
-
-        An offered log begins with an empty batch, once it is written. Until the next batch it does not wait for an absent Redis.
+        The generator does not end by itself: its reader closes it. Raises ReplicaLost if events are missing, or if no more can come because
+        the writer or Redis is gone; Away if Redis goes away before the first read. An offered log begins with an empty batch, once it is
+        written. Until the next batch it does not wait for an absent Redis.
         """
         self._start()
         offered = not found.head
@@ -280,12 +255,12 @@ class Logs:
         self._followers.append(follower)
         count = 0
         try:
-            await self._tell([*self._message(self.id, ""), *self._hold(found.replica, found.id)])
+            await self._send([*self._message(self.id, ""), *self._hold_messages(found.replica, found.id)])
             while True:
                 while follower.waiting:
                     batch = follower.waiting.popleft()
                     if len(follower.waiting) == ROOM - 1:
-                        await self._turn()
+                        await self._send(self._message(self.id, ""))  # ends the running read: the next one has this stream again
                     if isinstance(batch, Batch):
                         if batch.first > count:
                             raise ReplicaLost
@@ -300,24 +275,21 @@ class Logs:
         finally:
             self._followers.remove(follower)
             if offered and all(one.stream != follower.stream for one in self._followers):
-                await self._tell(self._message(found.replica, f"leave {found.id}"))
+                await self._send(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
-        """Renew the reading of a log at the replica that writes it, and return whether that replica's sign of life is still in Redis.
-
-        Raises Away if Redis is away.
-        """
-        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
+        """Send the writer of a log another message that it is read. Return whether the writer's sign of life is in Redis. Raises Away."""
+        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold_messages(found.replica, found.id)])
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
-        """Ask the replica that writes the log to stop its source, without waiting until it does. Raises Away if Redis is away."""
+        """Send the replica that writes the log a request to stop its source; does not wait for that. Raises Away if Redis is away."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:
-        """Delete the log under this name, and keep it deleted for `keep` seconds. Raises Away if that is not certain.
+        """Mark the name as deleted for `keep` seconds: `find` raises Deleted meanwhile. Raises Away if that is not certain.
 
-        found: the log, which its present readers may read for some seconds more; None if only the name is to be deleted
+        found: the log to delete too, with its attachment; present readers may read it for GONE seconds more. None: only the name
         """
         commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
         if found is not None:
@@ -325,15 +297,11 @@ class Logs:
             commands.append(("DEL", key(name, found.id, ATTACHMENT)))
         await self._redis.ask_all(commands)
 
-    async def _turn(self) -> None:
-        """Restart the running read of Redis with the streams that are read now."""
-        await self._tell(self._message(self.id, ""))
-
-    async def _tell(self, messages: Sequence[Command]) -> None:
+    async def _send(self, messages: Sequence[Command]) -> None:
         with suppress(Away):
             await self._redis.ask_all(messages)
 
-    def _hold(self, replica: str, number: str) -> tuple[Command, Command]:
+    def _hold_messages(self, replica: str, number: str) -> tuple[Command, Command]:
         return self._message(replica, f"hold {number}")
 
     def _message(self, replica: str, text: str) -> tuple[Command, Command]:
@@ -344,10 +312,10 @@ class Logs:
         try:
             while not self._redis.closed:
                 try:
-                    await self._look()
-                    await self._read()
+                    await self._check_writers()
+                    await self._read_streams()
                 except Mismatch:
-                    await self._find_wrong_ones()
+                    await self._lose_wrong_keys()
                     await asyncio.sleep(LIVENESS_CHECK_S)
                 except Away:
                     self._lose_patience()
@@ -357,8 +325,8 @@ class Logs:
             for follower in self._followers:
                 self._lose(follower)
 
-    async def _look(self) -> None:
-        """Check that the replicas whose logs are read here are alive, and publish to them that their logs are read."""
+    async def _check_writers(self) -> None:
+        """Check that the replicas whose logs are read here are alive, and renew the message to them that their logs are read."""
         now = asyncio.get_running_loop().time()
         if not self._followers or now < self._look_at:
             return
@@ -370,7 +338,7 @@ class Logs:
         if now >= self._hold_at:
             self._hold_at = now + self._held_for / 3
             for one in self._followers:
-                commands += self._hold(one.replica, one.stream.rpartition(":")[2])
+                commands += self._hold_messages(one.replica, one.stream.rpartition(":")[2])
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
         missing = [replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled]
@@ -381,7 +349,7 @@ class Logs:
             follower.missed = follower.missed + 1 if there == 0 and settled else 0
             follower.doomed = follower.replica in gone or follower.missed > MISSED
 
-    async def _read(self) -> None:
+    async def _read_streams(self) -> None:
         """Read the new entries of all followed streams, and of this replica's inbox."""
         inbox = key(self.id, "inbox")
         reading = [one for one in self._followers if len(one.waiting) < ROOM]
@@ -393,7 +361,7 @@ class Logs:
         found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
         for number, fields in found.pop(inbox, ()):
             self._inbox_last = number
-            self._obey(*(fields.get(name, b"").decode("ascii", "replace") for name in (b"m", b"r")))
+            self._carry_out(*(fields.get(name, b"").decode("ascii", "replace") for name in (b"m", b"r")))
         for one in reading:
             one.looked = True
             for number, fields in found.get(one.stream, ()):
@@ -405,7 +373,7 @@ class Logs:
             if one.doomed and one.stream not in found:
                 self._lose(one)
 
-    def _obey(self, message: str, reader: str) -> None:
+    def _carry_out(self, message: str, reader: str) -> None:
         """Carry out another replica's message about a log: `hold`, `leave` or `stop`. An unknown log or word is passed over."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
@@ -424,7 +392,7 @@ class Logs:
             written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))
 
     def _lose_patience(self) -> None:
-        """Mark the followers as lost that have waited too long for Redis; without a first read they are lost at once."""
+        """Mark as lost the followers that have waited longer than their patience for Redis, and those without a first read."""
         for follower in self._followers:
             if not follower.looked or self._redis.away_for > follower.patience:
                 self._lose(follower)
@@ -433,8 +401,8 @@ class Logs:
         follower.lost = True
         follower.news.set()
 
-    async def _find_wrong_ones(self) -> None:
-        """Find the keys that are not streams: their readers get an error, and an inbox that is not a stream is deleted."""
+    async def _lose_wrong_keys(self) -> None:
+        """Mark the followers of keys that are not streams as lost, and delete this replica's inbox if it is not a stream."""
         with suppress(Away):
             inbox, *others = await self._redis.ask_all(
                 [("XLEN", key(self.id, "inbox")), *(("XLEN", one.stream) for one in self._followers)]
@@ -452,7 +420,7 @@ class Logs:
                 await self._redis.back()
 
     async def close(self) -> None:
-        """Stop all sources and tasks, and write the rest of the logs, for LAST seconds at most; what is left then is lost."""
+        """Stop the tasks and all sources, and write the rest of the logs, for LAST seconds at most; what is left then is lost."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -463,7 +431,7 @@ class Logs:
             async with asyncio.timeout(LAST):
                 while self._written:
                     self._news.clear()
-                    await self._round()
+                    await self._write_round()
                     if self._written and not self._dirty:
                         await self._news.wait()  # a stopped source has yet to come to its end
         with suppress(Away):

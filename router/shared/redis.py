@@ -15,13 +15,13 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from router.config.values import Secret
 from router.errors import Misfit
 from router.lifecycle import Backoff, SharedConnection
+from router.shared.timing import RedisTiming
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -34,44 +34,11 @@ AT_ONCE = 128
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
-"""Delete a key if it still holds this value. The text never varies, so that Redis compiles it once: all that varies is in ARGV."""
+"""The Redis script that deletes a key if it still holds this value. Its text never varies, so that Redis compiles it once."""
 PREFIX = "pointsman:"
 """The beginning of every key."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class RedisTiming:
-    """Times of a Redis that may be away, in seconds."""
-
-    limit: float = 0.05
-    """Silence after which Redis counts as away: the time that its absence costs the requests of that moment, once."""
-    tick: float = 0.005
-    """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
-    late: float = 0.0025
-    """Silence that a late check counts.
-
-    A process with a slow event loop thus has twenty turns to read an answer before Redis counts as away.
-    """
-    most: float = 1.0
-    """The longest silence to which a slow Redis can raise the limit."""
-    probe: float = 1.0
-    """Longest time of a probe. No request waits for it."""
-
-    def silence(self, waited: float) -> float:
-        """Return the seconds of silence that a check counts, `waited` seconds after the check before it."""
-        return waited if waited <= 2 * self.tick else self.late
-
-    def after(self, silence: float, limit: float) -> float:
-        """Return the next limit: four times the silence before an answer, or nine tenths of the old limit, whichever is longer.
-
-        It is at least `self.limit`, and `most` at most. Like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again.
-
-        silence: seconds without any answer, until this one
-        limit: the limit until now
-        """
-        return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
 
 
 Argument = str | bytes | int
@@ -87,11 +54,11 @@ class Unsent(Away):
 
 
 class Mismatch(Away):
-    """Redis refused this one command, whose key holds a value of another kind. Other commands work."""
+    """Redis refused this one command, as for a key that holds a value of another kind. Other commands work."""
 
 
 def key(*parts: str) -> str:
-    """Return the name of a key. Its first part decides the cluster slot: keys that share it can be used together."""
+    """Return the Redis key of these parts, `pointsman:{<first>}:<other>…`. Keys with the same first part share a cluster slot."""
     first, *others = parts
     return ":".join((f"{PREFIX}{{{first}}}", *others))
 
@@ -102,27 +69,27 @@ def milliseconds(seconds: float) -> int:
 
 
 class Redis(SharedConnection):
-    """A connection to Redis, opened by the first command or by `start`, and whether Redis can be asked.
+    """A connection to Redis, opened by the first command or by `start`, that keeps track of whether Redis can be used.
 
     departed: functions that are called each time that Redis goes away
-    timing: the times after which it counts as away
-    The constructor raises Misfit without the package, or for an address with invalid options.
+    timing: the times after which it counts as away; None for the usual ones
+    The constructor raises Misfit if the package is missing or the address has invalid options.
     """
 
-    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming = RedisTiming()) -> None:
+    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming | None = None) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
         super().__init__()
         self.url = url
-        self._timing = timing
+        self._timing = timing or RedisTiming()
         self._departed = departed
         self.departures = 0
         """Times that Redis went away."""
         self._driver = driver
         try:
-            self._lines = self._opened()
+            self._lines = self._pool()
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._state: Literal["new", "here", "away"] = "new"
@@ -138,7 +105,7 @@ class Redis(SharedConnection):
         self._listening: set[asyncio.Future[Any]] = set()
         self._quiet = 0.0
         """Seconds of silence so far."""
-        self._limit = timing.limit
+        self._limit = self._timing.limit
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
 
@@ -151,14 +118,11 @@ class Redis(SharedConnection):
 
     @property
     def away_for(self) -> float:
-        """The seconds since Redis went away, or since the first attempt to connect began; 0 while it can be asked."""
+        """Return the seconds since Redis went away, or since the first attempt to connect began; 0 while it can be asked."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait, at the start of a process, until the first connection has succeeded or failed, so that no request waits for it.
-
-        After the longest time of a probe without either, Redis counts as away.
-        """
+        """Wait, when a process starts, for the first connection to Redis; after the longest time of a probe Redis counts as away."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < self._timing.probe:
@@ -168,7 +132,7 @@ class Redis(SharedConnection):
                     await self._known.wait()
             silence += self._timing.silence(loop.time() - last)
         if self._state == "new":
-            self._leave("timeout")
+            self._go_away("timeout")
 
     async def back(self) -> None:
         """Wait, without a time limit, until Redis can be asked. Raises Away once the connection is closed."""
@@ -189,18 +153,18 @@ class Redis(SharedConnection):
         """Begin to connect in the background, so that no request has to wait for the first connection. Returns at once."""
         if self._state == "new" and self._probe is None:
             self._changed_at = asyncio.get_running_loop().time()
-            self._probe = asyncio.create_task(self._return(paused=False))
+            self._probe = asyncio.create_task(self._probe_until_back(paused=False))
 
     async def _close(self) -> None:
         self._state = "away"
         tasks = [task for task in (self._probe, self._pump) if task is not None]
-        self._let_go()
+        self._fail_waiting()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lines.disconnect()
 
-    def _opened(self) -> "ConnectionPool":
+    def _pool(self) -> "ConnectionPool":
         # The driver retries nothing, limits no wait, and uses the oldest protocol: all of that is done here.
         pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             self.url.value,
@@ -227,26 +191,24 @@ class Redis(SharedConnection):
         return answer
 
     async def ask_all(self, commands: Sequence[Command]) -> list[object]:
-        """Return the answers to commands that go out in this order; the answer to a refused one is a Mismatch, which is not raised.
-
-        Raises Away if there are no answers: the outcome of each command is then unknown, or with Unsent none was received.
+        """Return the answers to commands that go out in this order; a refused command's answer is a Mismatch, which is not raised.
+        Raises Unsent if Redis received none of them, else Away if there are no answers: the outcome is then unknown.
         """
         await self._present()
         loop = asyncio.get_running_loop()
         turns: list[tuple[Command, asyncio.Future[object]]] = [(command, loop.create_future()) for command in commands]
         self._waiting.extend(turns)
-        self._sent()
+        self._start_sending()
         return [await future for _, future in turns] if len(turns) == 1 else list(await asyncio.gather(*(one for _, one in turns)))
 
-    def _sent(self) -> None:
+    def _start_sending(self) -> None:
         if self._pump is None:
             self._pump = asyncio.create_task(self._send())
 
     async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
-        """Return the next entries of streams, each after the given id: (stream, [(id, fields)]). Waits `wait` seconds for a first one.
-
+        """Return new entries of streams as (stream, [(id, fields)]), at most 32 of each; waits up to `wait` seconds for a first one.
         streams: stream → id after which its entries are read
-        At most 32 entries of each stream are returned, and none if none came. Raises Away if Redis is away, Mismatch if a key is no stream.
+        Returns an empty list if none came. Raises Away if Redis is away, Mismatch if a key is not a stream.
         """
         await self._present()
         words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
@@ -259,15 +221,15 @@ class Redis(SharedConnection):
         except TimeoutError:
             raise Away from None
         except asyncio.CancelledError:
-            if _given_up(task):
+            if _was_cancelled(task):
                 raise Away from None
             raise
         except (self._driver.RedisError, OSError) as error:
-            raise self._judged(error) from None
+            raise self._error_for(error) from None
         return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
 
     async def _present(self) -> None:
-        """Check that Redis can be asked; raises Unsent if not. The very first command waits shortly for the connection."""
+        """Raise Unsent if Redis is away. The very first command waits shortly for the connection."""
         if self._state == "new":
             self.start()
             with suppress(Away):
@@ -285,12 +247,12 @@ class Redis(SharedConnection):
                 try:
                     with suppress(Away):
                         answers = await self._watched(self._pipeline([command for command, _ in turns]))
-                    why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._why(answer))), None)
+                    why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._absence_shown(answer))), None)
                 finally:  # callers are let go also where this is closed meanwhile
                     for (_, future), answer in zip(turns, answers, strict=True):
                         self._settle(future, answer, why)
                 if why is not None:
-                    self._leave(why)
+                    self._go_away(why)
         finally:
             self._pump = None
             self._forget_unsent()
@@ -317,24 +279,23 @@ class Redis(SharedConnection):
     # Silence.
 
     async def _watched(self, work: Awaitable[T]) -> T:
-        """Return the result of this work. Raises Away after too long a silence of Redis.
-
+        """Return the result of this work. Raises Away if Redis is silent for too long, or fails; Mismatch if it refuses the command.
         The work continues if its caller is cancelled: no connection is cut in the middle of an answer.
         """
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._forget_done)
         self._watch()
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if _given_up(task):
+            if _was_cancelled(task):
                 raise Away from None
             raise
         except (self._driver.RedisError, OSError) as error:
-            raise self._judged(error) from None
+            raise self._error_for(error) from None
 
-    def _done(self, task: "asyncio.Future[Any]") -> None:
+    def _forget_done(self, task: "asyncio.Future[Any]") -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             self._limit = self._timing.after(self._quiet, self._limit)
@@ -348,37 +309,37 @@ class Redis(SharedConnection):
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        self._look = loop.call_later(self._timing.tick, self._looked, loop.time())
+        self._look = loop.call_later(self._timing.tick, self._check_silence, loop.time())
 
-    def _looked(self, last: float) -> None:
-        """Add up the time without an answer, and count Redis as away once it is too long."""
+    def _check_silence(self, last: float) -> None:
+        """Add up the time without an answer, send a PING at half the limit, and count Redis as away once the limit is reached."""
         self._look = None
         if not self._under_way:
             return
         before = self._quiet
         self._quiet += self._timing.silence(asyncio.get_running_loop().time() - last)
         if self._quiet >= self._limit:
-            self._leave("timeout")
+            self._go_away("timeout")
             return
         if before < self._limit / 2 <= self._quiet:
             # The command may be slow, or wait for its connection. A PING shows whether Redis is there.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()
             self._waiting.append((("PING",), nobody))
-            self._sent()
+            self._start_sending()
         self._tick()
 
     # Away and back.
 
-    def _judged(self, error: Exception) -> Away:
-        """Return the error for the caller of a failed command: Mismatch, or Away if Redis itself is away, which is noted."""
-        why = self._why(error)
+    def _error_for(self, error: Exception) -> Away:
+        """Return the error to raise for a failed command: Mismatch, or Away if the error shows that Redis is away, which is noted here."""
+        why = self._absence_shown(error)
         if why is None:
             return Mismatch()
-        self._leave(why)
+        self._go_away(why)
         return Away()
 
-    def _why(self, error: Exception) -> str | None:
+    def _absence_shown(self, error: Exception) -> str | None:
         """Return the reason that Redis is away, if this error shows it (`timeout`, `full`, …); None where it concerns one command."""
         faults = self._driver
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
@@ -396,7 +357,7 @@ class Redis(SharedConnection):
         code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
         return "unusable" if code in UNUSABLE else None
 
-    def _leave(self, why: str) -> None:
+    def _go_away(self, why: str) -> None:
         """Count Redis as away: waiting commands fail, later ones fail at once, and a probe in the background looks for its return."""
         if self._state == "away":
             return
@@ -408,11 +369,11 @@ class Redis(SharedConnection):
         for tell in self._departed:
             tell()
         log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
-        self._let_go()
+        self._fail_waiting()
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._return(paused=True))
+            self._probe = asyncio.create_task(self._probe_until_back(paused=True))
 
-    def _let_go(self) -> None:
+    def _fail_waiting(self) -> None:
         """Fail all commands that wait for an answer."""
         if self._look is not None:
             self._look.cancel()
@@ -422,10 +383,10 @@ class Redis(SharedConnection):
         self._under_way.clear()
         self._forget_unsent()
         if self.closed:
-            self._tell()
+            self._wake_waiters()
 
-    async def _return(self, *, paused: bool) -> None:
-        """Try a write until one succeeds: Redis counts as back then."""
+    async def _probe_until_back(self, *, paused: bool) -> None:
+        """Write a probe key until a write succeeds, and count Redis as available then."""
         while True:
             if paused:
                 await self._lines.disconnect(inuse_connections=False)
@@ -436,16 +397,16 @@ class Redis(SharedConnection):
                 break
             except (self._driver.RedisError, OSError) as error:
                 if self._state == "new" and not isinstance(error, TimeoutError):  # silence is judged by the commands that wait
-                    self._leave(self._why(error) or "unusable")
+                    self._go_away(self._absence_shown(error) or "unusable")
                 paused = True
         if self._state == "away":
             log.info("redis is back: shared from now on", extra={"fields": {"seconds": round(self.away_for, 3)}})
         self._state, self._changed_at = "here", asyncio.get_running_loop().time()
         self._probe = None
         self._known.set()
-        self._tell()
+        self._wake_waiters()
 
-    def _tell(self) -> None:
+    def _wake_waiters(self) -> None:
         for future in self._back:
             if not future.done():
                 future.set_result(None)
@@ -455,8 +416,8 @@ UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVE
 """Error codes that concern every command, not a single key."""
 
 
-def _given_up(task: "asyncio.Future[Any]") -> bool:
-    """Return whether this task was cancelled, and not the caller that waits for it."""
+def _was_cancelled(task: "asyncio.Future[Any]") -> bool:
+    """Return whether the task was cancelled, and not the coroutine that awaits it."""
     current = asyncio.current_task()
     return task.cancelled() and (current is None or not current.cancelling())
 

@@ -6,8 +6,7 @@ from router.shared.redis import Away, Redis, key, milliseconds
 
 
 class RedisStore:
-    """A namespace in Redis for copies of data that can be made again. `room`: the last part of its keys, the name of the namespace.
-
+    """A namespace in the Redis that all replicas share, for copies of data that can be made again. `room`: the last part of its keys.
     An entry may be gone at any time. While Redis is away, reads find nothing and writes do nothing.
     """
 
@@ -28,7 +27,7 @@ class RedisStore:
             await self._redis.ask("SET", key(name, self._room), value, "PX", milliseconds(ttl))
 
     async def claim(self, name: str, ttl: float) -> bool:
-        """Claim a name among all replicas: return true for one caller in `ttl` seconds, false for others; true while Redis is away."""
+        """Claim a name for `ttl` seconds: return True for the first caller on any replica, else False; True while Redis is away."""
         with suppress(Away):
             return await self._redis.ask("SET", key(name, self._room), b"claimed", "NX", "PX", milliseconds(ttl)) is not None
         return True

@@ -1,4 +1,4 @@
-"""A log that this replica writes: what Redis has of it, and what it lacks."""
+"""A log that this replica writes: which of its events Redis has, and the commands that add the rest."""
 
 import asyncio
 import logging
@@ -25,14 +25,13 @@ if now and now > ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-"""Point the name at the log that was begun last: ids are in the order of time."""
+"""The Redis script that points a name at this log, unless at a newer one (a greater id). Returns 1 if it did, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events from number `first` up to but not including `after`, encoded. An empty batch has no data.
-
-    note: data about the end of the answer beside its last event, with the last batch; else empty
+    """Encoded events of a log, from number `first` up to but not including `after`. An empty batch has no data.
+    note: data about the answer's end beside its last event, in the last batch; else empty
     """
 
     first: int
@@ -42,11 +41,11 @@ class Batch:
 
 
 class EventSource(Protocol):
-    """The interface of the answer that a log is written from."""
+    """The interface of a running answer whose events are written to a log."""
 
     @property
     def head(self) -> bytes:
-        """Return the data that is known before the first event."""
+        """Return the data about the answer that is known before its first event, encoded."""
         ...
 
     @property
@@ -56,7 +55,7 @@ class EventSource(Protocol):
 
     @property
     def findable(self) -> bool:
-        """Return whether the log can be read from its first event, also while it is running; new readers find it only then."""
+        """Return whether the log holds the answer from its first event; readers can find it by its name only then."""
         ...
 
     @property
@@ -65,31 +64,31 @@ class EventSource(Protocol):
         ...
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from number `start` on, as far as there are any yet, in batches."""
+        """Return the events from number `start` on that exist so far, in batches."""
         ...
 
     def hold(self, seconds: float) -> None:
-        """Keep the answer running for `seconds` from now, because another replica reads its log; 0 if no replica reads it any more."""
+        """Keep the answer running for `seconds` more, because another replica reads its log; 0: no other replica reads it any more."""
         ...
 
     def stop(self) -> None:
-        """Begin to stop the answer: the caller wants no more of it, or this replica ends."""
+        """Begin to stop the answer, because the caller cancelled it or this replica ends."""
         ...
 
 
 class LogWriter(Protocol):
-    """The interface of the replica that writes the log."""
+    """The interface of the Logs that a WrittenLog belongs to. `id`: the id of this replica."""
 
     id: str
 
     def wake(self, written: "WrittenLog") -> None:
-        """Schedule the writing of a log that has news."""
+        """Schedule the writing of a log that has more events, or its end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LogTerms:
-    """The place at which a log is found, and its lifetime.
+    """The lifetime of a log, the key under which readers find it, and its attachment.
 
     lasts: seconds that it may take
     keep: seconds that it can be found after its end
@@ -104,7 +103,9 @@ class LogTerms:
 
 
 class WrittenLog:
-    """A log that this replica writes. Its owner calls `news` whenever the source has more, or is over."""
+    """A running answer that this replica writes to a stream in Redis, and how much of it is there. Made by `Logs`.
+    The source's owner calls `news` whenever the source has more events, or is over.
+    """
 
     def __init__(self, writer: LogWriter, name: str, number: str, source: EventSource, terms: LogTerms) -> None:
         self.id = number
@@ -132,17 +133,16 @@ class WrittenLog:
         self._refusals = 0
 
     def news(self) -> None:
-        """Have the writer fetch, in the background, what the source has new: more events, or its end."""
+        """Schedule the writing of what the source has new: more events, or its end. Returns at once."""
         self._writer.wake(self)
 
     def doubt(self) -> None:
-        """Note that Redis may have lost the log."""
+        """Note that Redis may have lost the log: the next write first looks up what is there."""
         self._doubt = True
         self.news()
 
     async def sync(self, redis: Redis) -> None:
-        """Write some of what Redis lacks: about ROUND bytes of the attachment or the events. If more is left, another turn is asked for.
-
+        """Write about ROUND bytes of what Redis lacks of the log: attachment, head, events, end. If more is left, schedule another write.
         Raises Away if the outcome is not certain. If Redis refuses the log three times, it is given up.
         """
         if self._doubt:
@@ -177,10 +177,7 @@ class WrittenLog:
             self.news()
 
     async def _attach(self, redis: Redis) -> None:
-        """Write the next `ROUND` bytes of an attachment that is too long to be written at once, and ask for another turn.
-
-        Raises Away if Redis may not have them.
-        """
+        """Write the next ROUND bytes of a long attachment, and schedule another write. Raises Away if Redis may not have them."""
         self._doubt = True
         answers = await redis.ask_all(self._attaching())
         if any(isinstance(answer, Mismatch) for answer in answers):
@@ -191,7 +188,7 @@ class WrittenLog:
         self.news()
 
     def _attaching(self) -> list[Command]:
-        """Return the writes of the next piece of the attachment; none once all of it is in Redis."""
+        """Return the commands that write the next ROUND bytes of the attachment; an empty list once all of it is in Redis."""
         piece = self.terms.attachment[self._attached : self._attached + ROUND]
         if not piece:
             return []
@@ -240,7 +237,7 @@ class WrittenLog:
         return [("EVAL", FREE, 1, self.terms.pointer, self.id)] if self.terms.pointer else []
 
     async def _look_up(self, redis: Redis) -> None:
-        """Read from Redis how much of the log is there."""
+        """Read from Redis which events, head and end of the log are there; the attachment is written anew."""
         try:
             found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
         except Mismatch:
@@ -251,7 +248,7 @@ class WrittenLog:
         self._attached = 0
 
     def _refused(self) -> None:
-        """Count a refusal: the first two may come from a Redis that lost the log, the third ends the log."""
+        """Count a refusal by Redis, and schedule another write after the first two; the third gives the log up, with a warning."""
         self._refusals += 1
         if self._refusals < 3:
             self.news()

@@ -1,7 +1,7 @@
 """The steps of pipelines and routes: a step's name → its function, whose signature declares its options.
 
-A positional-only parameter is the word's value itself (`- prompt: chat.j2`), others are its options
-(`- history: {keep: 40}`), keyword-only ones are supplied by the generation.
+A positional-only parameter is the word's own value (`- prompt: chat.j2`). Other parameters are its options (`- history: {keep: 40}`).
+Keyword-only parameters are supplied by the generation.
 """
 
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from router.attempt import Attempt
 from router.broadcast import Broadcast
 from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, Shared, Store, key
 from router.chat import Ask
@@ -29,7 +30,7 @@ AT_FIRST = 16
 
 def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
     """Return the cache step of one route.
-    shared: the cache that replicas share
+    shared: the cache that replicas share; None without Redis
     made_by: a digest of the configuration that makes the route's answers
     last_resort: targets whose answers are not cached
     """
@@ -42,13 +43,13 @@ def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str,
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """A cached answer. `age`: seconds since it was made."""
+    """An answer read from the cache. `age`: seconds since it was made."""
 
     events: Sequence[Event]
     age: float
 
     def replayed(self) -> Iterator[Event]:
-        """Yield the events of the answer, marked as a cache hit."""
+        """Yield the events of the answer, with `cache` set to `hit` in Start and Finish, and the age in Start."""
         for event in self.events:
             match event:
                 case Start():
@@ -60,7 +61,7 @@ class CachedAnswer:
 
 
 class Keeper:
-    """The cache of one route: its cached answers, and the calls in flight that identical requests share."""
+    """The cache of one route: reads and stores its answers, and holds the calls in flight that identical requests share."""
 
     def __init__(
         self, answer: Answer, declared: Cache, store: Store, shared: Shared | None, *, made_by: str, last_resort: frozenset[str]
@@ -74,10 +75,7 @@ class Keeper:
         self._under_way: dict[str, Flight] = {}
 
     async def answer(self, ask: Ask) -> Events:
-        """Yield the cached answer, else follow the identical one in flight, else start a new call.
-
-        With a `max_age` of 0 (the client wants a new answer) a new call is started in any case.
-        """
+        """Yield the events of the cached answer; else of the identical question in flight; else, and for `max_age` 0, of a new call."""
         name = key(ask, self._made_by, _shared_by(ask, self._declared))
         how: Cached = "bypass"
         flight: Flight | None = None
@@ -99,7 +97,7 @@ class Keeper:
                 found.drop()
         if flight is None:
             flight = self._begun(name, ask, found)
-        async with aclosing(flight.follow(how, ask.tried)) as events:
+        async with aclosing(flight.follow(how, ask.trail)) as events:
             async for event in events:
                 yield event
 
@@ -111,7 +109,7 @@ class Keeper:
         flight = Flight(Broadcast(MAX_FLIGHT_BYTES))
         if ask.cache.store:
             self._under_way[name] = flight
-        flight.made.start(self._make(name, replace(ask, tried=flight.tried), flight, found))
+        flight.made.start(self._make(name, replace(ask, trail=flight.trail), flight, found))
         return flight
 
     async def _make(self, name: str, ask: Ask, flight: Flight, found: Elsewhere | Lead | None) -> None:
@@ -124,7 +122,7 @@ class Keeper:
             if found is not None:
                 found.offer(flight)
             await made.take(self._answer(ask))
-            if ask.cache.store and made.complete and self.worth_it(made.events):
+            if ask.cache.store and made.complete and self.worth_it(made.events, flight.trail.attempts):
                 value = _written(made.events)
                 await self._store.put(name, value, self._declared.ttl)
                 if self._shared is not None:
@@ -136,12 +134,11 @@ class Keeper:
                 await found.free()
 
     async def _looked(self, name: str, ask: Ask) -> tuple[CachedAnswer | None, Elsewhere | Lead | None]:
-        """Return the cached answer that is fresh enough (else None), and what the shared cache knows of the question in flight.
+        """Look a question up: return (cached answer that is fresh enough or None, Elsewhere or Lead or None).
 
-        The second value is an Elsewhere if another replica is answering the question, a Lead if this one may begin, or None.
-        It is None without a shared cache, while that is away, and if that has an entry.
-        The shared cache comes before the local one: another replica may have made a newer answer.
-        A request with `store` off reads the shared cache only: it neither follows another replica nor takes the lead.
+        Elsewhere: another replica is answering the question. Lead: this replica may. None: there is no shared cache, it is away, or it has
+        an entry. The shared cache comes before the local one: another replica may have made a newer answer.
+        A request with `store` off only reads entries: it neither follows another replica nor takes the lead.
         """
         found: bytes | Elsewhere | Lead | None = None
         if self._shared is not None:
@@ -156,7 +153,7 @@ class Keeper:
             found.drop()
         return kept, found
 
-    def worth_it(self, events: Sequence[Event]) -> bool:
+    def worth_it(self, events: Sequence[Event], attempts: Sequence[Attempt]) -> bool:
         """Return True if the answer may be cached: all of the conditions below hold.
 
         - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
@@ -167,7 +164,7 @@ class Keeper:
         end = events[-1] if events else None
         if not isinstance(end, Finish) or end.reason != "stop":
             return False
-        spoke = [attempt for attempt in end.attempts if attempt.first is not None]
+        spoke = [attempt for attempt in attempts if attempt.first is not None]
         if any(attempt.outcome != "ok" for attempt in spoke):
             return False
         speakers = {event.target for event in events if isinstance(event, Start)} | {attempt.target for attempt in spoke}
@@ -180,7 +177,7 @@ class Keeper:
 
 
 def _shared_by(ask: Ask, declared: Cache) -> str:
-    """Return whose questions share a cached answer: the id of an end user or of a caller with all its users; empty for all clients."""
+    """Return the id of the end user, or of the caller, within whose questions a cached answer is shared; empty for all clients."""
     match declared.scope:
         case "user":
             return ask.owner
@@ -191,10 +188,7 @@ def _shared_by(ask: Ask, declared: Cache) -> str:
 
 
 async def _followed(made: Broadcast, found: Elsewhere) -> bool:
-    """Copy the answer that another replica makes into `made`, and return True at its end.
-
-    Return False if nothing of it arrived: another replica may then make it. If it breaks off later, the error is raised.
-    """
+    """Copy the answer of another replica into `made`: return True at its end, False if nothing arrived. A later break is raised."""
     try:
         await made.take(found.follow())
     except (Away, ReplicaLost, Stopping):
@@ -205,7 +199,7 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
 
 
 def _written(events: Sequence[Event]) -> bytes:
-    """Return a cache entry: the time in milliseconds since 1970, a line break, and the answer's events without their attempts."""
+    """Return a cache entry: milliseconds since 1970, a line break, and the encoded events without attempts and tool progress."""
     stripped = [
         replace(event, attempts=()) if isinstance(event, Start | Finish) else event
         for event in events
@@ -215,7 +209,7 @@ def _written(events: Sequence[Event]) -> bytes:
 
 
 def _read(value: bytes) -> CachedAnswer | None:
-    """Return the answer that `_written` stored; None if the value is something else or an incomplete answer."""
+    """Return the answer in a cache entry that `_written` made; None for other bytes or an incomplete answer."""
     made, _, data = value.partition(b"\n")
     try:
         age, events = max(0.0, time.time() - int(made) / 1000), decode(data)

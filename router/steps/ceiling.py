@@ -18,7 +18,7 @@ SLACK = 1024
 
 
 def ceiling(*, tokens: int) -> Step:
-    """Return the step that has the model asked for at most `tokens` output tokens in each call; a lower limit of the client stays.
+    """Return the step that limits each model call to `tokens` output tokens; a lower limit of the client stays.
 
     An answer of more than tokens × `WIDEST` + `SLACK` characters is cut off, with a Finish of reason `length`.
     """

@@ -18,7 +18,7 @@ SHARE = 4
 
 
 def history(keep: int) -> Step:
-    """Keep the last messages of the conversation, and more than `keep` only if the latest user message would be dropped.
+    """Keep only the last messages of the conversation, at most `keep`. The latest user message and what follows it always stay.
 
     keep: the most messages that stay, system messages not counted
     """
@@ -28,8 +28,9 @@ def history(keep: int) -> Step:
 
     def step(answer: Answer) -> Answer:
         def shorter(ask: Ask) -> Events:
-            messages = shortened(ask.messages, keep, at_a_time)
-            return answer(ask if messages is ask.messages else ask.with_messages(*messages))
+            if len(ask.messages) <= keep:
+                return answer(ask)
+            return answer(ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
 
         return shorter
 
@@ -37,7 +38,7 @@ def history(keep: int) -> Step:
 
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
-    """Return the system messages and at most the last `keep` others, from a user message on.
+    """Return the system messages, and at most the last `keep` others, beginning with a user message.
 
     Messages are dropped in multiples of `cut`, and then up to the next user message. If no user message follows, the latest one and
     everything after it are kept, even if they are more than `keep`.

@@ -32,10 +32,7 @@ def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def _read(name: str, files: Mapping[str, str]) -> JsonObject:
-    """Return the schema in a file. Misfit if the file is missing, holds no JSON object, or its schema cannot be used.
-
-    files: name of a file → its text
-    """
+    """Return the JSON schema in a file. Misfit if the file is missing, does not hold a JSON object, or its schema cannot be used."""
     if name not in files:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in files if one.endswith('.json')])}")
     file = f"pipelines/{name}"

@@ -9,7 +9,7 @@ from router.value import replace
 
 
 def params(values: Params, /) -> Step:
-    """Set sampling parameters. A `max_tokens` of the client that is smaller stays.
+    """Set sampling parameters, in place of the client's. A `max_tokens` of the client that is smaller stays.
 
     values: the parameters to set, by name
     """

@@ -31,9 +31,9 @@ MAX_CHARS = 1024 * 1024
 
 
 class Missing(jinja2.StrictUndefined):
-    """A template field that the request lacks. Every use of it, except a test whether it is defined, raises BadAsk.
+    """The value of a template field that the request lacks. Every use of it, except a test whether it is defined, raises BadAsk.
 
-    The error names the field to the client if the name is a word of at most 64 characters. The log does not have the name.
+    The error names the field to the client if the name is a word of at most 64 characters; the log never does.
     """
 
     def __init__(
@@ -69,10 +69,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
-    """Return the compiled template. Misfit if it is missing, does not compile, or uses an unknown variable, filter, test or template.
-
-    templates: name of a file → its text
-    """
+    """Return the compiled template. Misfit if it is missing, does not compile, or uses an unknown variable, filter, test or template."""
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
     return _compiled(name, tuple(sorted(templates.items())))
@@ -80,7 +77,7 @@ def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template
 
 @lru_cache(maxsize=MAX_COMPILED)
 def _compiled(name: str, texts: tuple[tuple[str, str], ...]) -> jinja2.Template:
-    """Return a compiled template of a folder with these texts. Routes and generations share it: compiling takes milliseconds."""
+    """Return the compiled template from the cache, or compile it with these texts, which takes milliseconds."""
     templates = dict(texts)
     environment = ImmutableSandboxedEnvironment(
         loader=jinja2.DictLoader(templates),
@@ -123,7 +120,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
 
 
 def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
-    """Return the names of a template and of all that it uses, directly or not; missing ones and computed names are left out."""
+    """Return the name of a template and those of all templates that it uses, directly or not. Missing and computed names are left out."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -143,10 +140,10 @@ HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]:
-    """Return (place, description) of each value that a template, or one it includes, inserts and that differs in each request.
+    """Return (place, description) of each value in a template, or one it includes, that probably differs in each request.
 
-    The prompt begins every question: with such a value in it, a provider's prompt cache is missed each time. Names and forms that usually
-    mean such a value are found (`ask.date`, `random`, the newest message), not every one.
+    With such a value in the prompt, a provider's prompt cache is missed each time. Typical names and forms are found (`ask.date`, `random`,
+    the newest message), not every one.
     """
     environment = jinja2.Environment(autoescape=False)  # noqa: S701 - nothing is rendered
     found: list[tuple[Place, str]] = []
@@ -162,7 +159,7 @@ def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]
 
 
 def _varying(node: nodes.Node) -> tuple[str, str] | None:
-    """Return the word in a template node whose value differs in each request, and its description; None if there is no such word."""
+    """Return (word, description) of a template node whose value probably differs in each request; None for any other node."""
     match node:
         case nodes.Filter(name="random"):
             return "random", "a random choice (`random`)"

@@ -15,22 +15,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from router.cache import Memory, ModelCall, Recollection, Trail, trail
+from router.cache import ConversationHash, Memory, ModelCall, Recollection, conversation_hash
 from router.chat import Ask, Call, Message, ReasoningState, Result
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
 from router.value import replace
 
 
 def recall(*, memory: Memory) -> Step:
-    """Return the step that stores what a client does not send back (reasoning state, tool calls) and restores it in its next request.
-
-    memory: where it is stored
-    """
+    """Return the step that stores in `memory` what clients do not send back (reasoning state, hidden calls), and restores it later."""
 
     def step(answer: Answer) -> Answer:
         async def watched(ask: Ask, beside: Beside) -> Events:
-            rounds = Rounds(trail(ask.owner))
-            names = rounds.trail.follow(ask.messages)
+            rounds = Rounds(conversation_hash(ask.owner))
+            names = rounds.hashed.follow(ask.messages)
             held = await memory.get(ask.caller, list(names.values()), ask.user)
             async with aclosing(beside.over(answer(_restored(ask, names, held)))) as events:
                 async for event in events:
@@ -53,16 +50,12 @@ def recall(*, memory: Memory) -> Step:
 
 
 def _up_to(names: dict[int, str], held: Recollection) -> Recollection:
-    """Return what is stored of this conversation's model calls, in their order.
-
-    names: position of a message → name of its model call
-    held: name of a model call → what is stored of it
-    """
+    """Return what is stored (`held`) of the model calls in `names`, in their order. `names`: position of a message → name of its call."""
     return {name: held[name] for name in names.values() if name in held}
 
 
 def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
-    """Return the question with what is stored of its model calls: reasoning state, and the route's own calls with their results.
+    """Return the question with stored data of its model calls put back: reasoning state, and the route's own calls with their results.
 
     names, held: as in `_up_to`
 
@@ -89,7 +82,7 @@ def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]
 
 
 def _with(message: Message, kept: ModelCall) -> Message:
-    """Return the client's message with the stored reasoning state and all calls of its model call. The client's own calls stay as sent."""
+    """Return the client's message with the stored reasoning state and all stored calls added. The client's own calls stay as sent."""
     parts = [part for part in message.parts if not (kept.states and isinstance(part, ReasoningState))]
     first = next(index for index, part in enumerate(parts) if isinstance(part, Call))
     own = {call.call_id: call for call in message.calls}
@@ -100,9 +93,9 @@ def _with(message: Message, kept: ModelCall) -> Message:
 
 @dataclass(slots=True)
 class Rounds:
-    """The model calls of one answer so far, with their reasoning state, tool calls and results."""
+    """A recorder of one answer's model calls: their reasoning state, tool calls and results."""
 
-    trail: Trail
+    hashed: ConversationHash
     """The conversation before the answer."""
     _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _calls: list[Call] = field(default_factory=list[Call])
@@ -111,7 +104,7 @@ class Rounds:
     """The earlier model calls of the answer, whose tools the route ran."""
 
     def see(self, event: Event) -> None:
-        """Record an event's reasoning state, tool call or tool result. A Start begins another model call; other events are ignored."""
+        """Record reasoning state, a tool call or a tool result. A Start begins the next model call; other events are ignored."""
         match event:
             case Start():
                 if self._results:
@@ -131,10 +124,10 @@ class Rounds:
         return ModelCall(tuple(self._states), tuple(self._calls), tuple(self._results))
 
     def kept(self) -> list[Recollection]:
-        """Return what to store, under each name by which the next request may be recognised; [] if no call is left to the client.
+        """Return what to store, one mapping for each form in which the client may send the calls back; [] if no call is left to the client.
 
         Some clients are shown the route's calls and send them along: they lack only the reasoning state. Others are shown only their
-        own calls: they lack the rest, too. If the route ran calls, both names are used.
+        own calls: they lack the rest, too. If the route ran calls, both forms are stored.
         """
         run = {result.call_id for result in self._results}
         left = [call for call in self._calls if call.call_id not in run]
@@ -143,18 +136,18 @@ class Rounds:
         every = [*self._before, self._last]
         found: list[Recollection] = []
         if self._before or run:
-            shown = self.trail.copy()
+            shown = self.hashed.copy()
             stated = {_shown(shown, one): [ModelCall(one.states)] for one in every}
             if any(one.states for one in every):
                 found.append(stated)
             last = self._last if run else replace(self._last, calls=())
-            found.append({self.trail.copy().called(left): [*self._before, last]})
+            found.append({self.hashed.copy().called(left): [*self._before, last]})
         elif self._states:
-            found.append({self.trail.copy().called(left): [ModelCall(tuple(self._states))]})
+            found.append({self.hashed.copy().called(left): [ModelCall(tuple(self._states))]})
         return found
 
 
-def _shown(trail: Trail, call: ModelCall) -> str:
-    """Advance the trail over a model call and its results, and return the name of the call for a client that sends both back."""
-    names = trail.follow([Message("assistant", call.calls), Message("tool", call.results)])
+def _shown(hashed: ConversationHash, call: ModelCall) -> str:
+    """Add a model call and its results to the hash. Return the name of that call, for a client that sends both back."""
+    names = hashed.follow([Message("assistant", call.calls), Message("tool", call.results)])
     return names[0]

@@ -7,18 +7,18 @@ hash of it (prompt caching).
 """
 
 import hashlib
-import json
 
 from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Answer, Step
+from router.jsontext import writer
 from router.value import replace
 
-_dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encoder for each question
+_dumps = writer(dict)
 
 
 def session() -> Step:
-    """Return the step that sets each question's `session`, the digest that it shares with all others of its chat."""
+    """Return the step that sets `session` of each question: a digest that all questions of one chat share."""
 
     def step(answer: Answer) -> Answer:
         return lambda ask: answer(replace(ask, session=session_of(ask)))
@@ -27,10 +27,7 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the session of a question: a SHA-256 in hex.
-
-    Without a chat id, chats of one caller and user with equal first messages are one session.
-    """
+    """Return the session of a question: a SHA-256 in hex of caller, user and chat id, or of the first messages if there is no id."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         begun: list[Json] = []

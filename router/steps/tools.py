@@ -22,10 +22,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from router.attempt import Attempt
 from router.cache import Approvals
 from router.chat import AUTO, Ask, Call, Json, Message, Part, ReasoningState, Result
-from router.errors import InvalidOutput, Unanswered
+from router.errors import InvalidOutput
 from router.events import (
     Answer,
     Approval,
@@ -60,17 +59,12 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
             ask = replace(ask, tools=offered + theirs)
             ask, turn.late = await _decided(ask, toolbox, approvals)
-            turn.asked(ask.tried)
             turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
-                try:
-                    async with aclosing(turn.spoken(beside.over(answer(ask)))) as events:
-                        async for event in events:
-                            yield event
-                except Unanswered as error:
-                    error.attempts = turn.attempts + error.attempts
-                    raise
+                async with aclosing(turn.spoken(beside.over(answer(ask)))) as events:
+                    async for event in events:
+                        yield event
                 if turn.over:
                     return
                 if not turn.calls:
@@ -84,19 +78,17 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                 for call in waiting:  # the user decides while the others run
                     allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
                     yield Approval(call.call_id, call.name, allowed)
-                calls = len(ask.tried)
                 async with aclosing(_run(toolbox, ask, [call for call in turn.own if call not in waiting], asking)) as outputs:
                     async for output in outputs:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
                         yield output
-                turn.asked(ask.tried[calls:])
                 if turn.leaves or waiting:
                     yield replace(turn.finish(), reason="tool-calls")
                     return
                 if count == max_steps or turn.circles():
                     end = replace(turn.finish(), reason="tool-calls")
-                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED, end.attempts)
+                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED)
                     return
                 ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
@@ -119,15 +111,13 @@ CIRCLE = 3
 
 @dataclass(slots=True)
 class Turn:
-    """The state of one answer in the tool loop: the current model call, and usage and attempts of all its model calls."""
+    """The state of one answer in the tool loop: the present model call, and the usage of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
     """Names of the tools that the client runs."""
     late: list[LateResult] = field(default_factory=list[LateResult])
     """Results of approved calls of an earlier answer, sent after the first Start."""
     usage: Usage | None = None
-    attempts: tuple[Attempt, ...] = ()
-    """Attempts of the model calls that have ended."""
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
@@ -140,21 +130,21 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Reset the state of the current model call, for the next one; usage, attempts and used call ids of the answer stay."""
+        """Begin the next model call: forget the calls, results and texts of the last one. Usage and used call ids stay."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
     def words(self, words: Sequence[Words]) -> Sequence[Words]:
-        """Record the texts among these pieces of the model call, and return all pieces unchanged."""
+        """Record the texts among these Text and Thought events, and return all of them unchanged."""
         for word in words:
             if word.__class__ is Text:
                 self._said.append(word.text)
         return words
 
     async def spoken(self, events: Events) -> Events:
-        """Record the events of a model call and yield those for the client, as `see` returns them; late results follow the first Start."""
+        """Record the events of a model call, and yield what `see` returns for each. Results of approved calls follow the first Start."""
         async with aclosing(events):
             async for event in events:
                 if (seen := self.see(event)) is not None:
@@ -165,9 +155,9 @@ class Turn:
                     self.late = []
 
     def see(self, event: Event) -> Event | None:
-        """Record an event and return it for the client; None for reasoning state and for a Finish, which may not be the last.
+        """Record an event, and return what the client gets of it; None for reasoning state and for a Finish, which may not be the last.
 
-        A call id that an earlier model call used is replaced; a Start or Failure gets the attempts of all model calls so far.
+        A call id that an earlier model call used is replaced; a Start gets the usage of the model call before it.
         """
         match event:
             case Text(text):
@@ -182,15 +172,13 @@ class Turn:
                 return None
             case Finish():
                 self._last = event
-                self.attempts += event.attempts
                 if event.usage:
                     self.usage = event.usage + (self.usage or Usage())
                 return None
             case Start():
-                return replace(event, attempts=self.attempts + event.attempts, used=self._used)
+                return replace(event, used=self._used)
             case Failure():
                 self.over = True
-                return replace(event, attempts=self.attempts + event.attempts)
             case _:
                 pass
         return event
@@ -206,44 +194,34 @@ class Turn:
         """Return the reasoning state of this model call."""
         return self._states
 
-    def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer.
-
-        calls: lists of attempts; attempts without a route are skipped
-        """
-        self.attempts += tuple(one for call in calls for one in call if one.route)
-
     @property
     def leaves(self) -> bool:
-        """Return whether a call is left for the client to run."""
+        """Return whether this model call has a tool call that the client has to run."""
         return any(call.name in self.theirs for call in self.calls)
 
     @property
     def own(self) -> list[ToolCall]:
-        """Return the calls of tools that the route runs."""
+        """Return the calls, in this model call, of tools that the route runs."""
         return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
-        """Record this model call, and return True if the last `CIRCLE` ones, this one included, asked for the same and got the same.
-
-        Calls are the same by tool, arguments and result, in their order.
-        """
+        """Record this model call. Return whether the last `CIRCLE` ones had the same calls (tool, arguments, order) and results."""
         given = [(call.name, call.arguments, call.malformed, self.results[call.call_id].result) for call in self.calls]
         self._rounds.append(json.dumps(given, sort_keys=True, default=repr))
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
-        """Return the Finish of the whole answer, with the usage and the attempts of all its model calls.
+        """Return the Finish of the whole answer, with the usage of all its model calls.
 
-        The reason is that of the last model call, `stop` in place of `tool-calls`, and `unknown` if it had none.
+        The reason is that of the last model call, but `stop` in place of `tool-calls`; `unknown` if it gave none.
         """
         last = self._last or Finish("unknown")
         # The calls were run, or there were none: "tool-calls" would ask the client to run them.
         reason = "stop" if last.reason == "tool-calls" else last.reason
-        return Finish(reason, self.usage, self.attempts)
+        return Finish(reason, self.usage)
 
     def messages(self) -> tuple[Message, Message]:
-        """Return the two messages of this model call, to send with the next one: the assistant's with its calls, and the tools' results."""
+        """Return this model call as two messages for the next one: the assistant's with its calls, and the one with the tools' results."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
         spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
@@ -258,10 +236,7 @@ MAX_HELD = 64 * 1024
 
 @dataclass(slots=True)
 class _Outputs:
-    """The outputs of running tools that have not been yielded yet.
-
-    The newest preliminary output of each call replaces those before it. Data parts are held in order.
-    """
+    """Outputs of running tools that wait to be yielded: data parts in order, the newest preliminary output of each call, and results."""
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -271,7 +246,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Add a preliminary output at once; add a data part once fewer than MAX_HELD characters of data parts wait."""
+        """Add a preliminary output at once, or a data part once fewer than MAX_HELD characters of data parts wait (backpressure)."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()
@@ -283,15 +258,12 @@ class _Outputs:
         self._some.set()
 
     def end(self, task: asyncio.Task[ToolResult]) -> None:
-        """Add the result of a tool that has ended."""
+        """Add the result of a finished tool, as its task."""
         self._ended.append(task)
         self._some.set()
 
     async def come(self) -> list[ToolProgress | ToolResult]:
-        """Wait until there are outputs, then return and remove them: data parts, preliminary outputs, results in the order of their ends.
-
-        A preliminary output of a tool that has ended is left out.
-        """
+        """Wait for outputs, then remove and return them: data parts, preliminary outputs of running tools, and results as they ended."""
         await self._some.wait()
         self._some.clear()
         results = [task.result() for task in self._ended]
@@ -318,7 +290,7 @@ async def _asking(toolbox: Toolbox, calls: Sequence[ToolCall]) -> frozenset[str]
 async def _run(
     toolbox: Toolbox, ask: Ask, calls: list[ToolCall], asking: frozenset[str]
 ) -> AsyncGenerator[ToolProgress | ToolResult, None]:
-    """Run the tools concurrently and yield each output when it is there. Closing the generator cancels the tools.
+    """Run the tools concurrently, and yield their outputs as they come. Closing the generator cancels the tools.
 
     asking: ids of calls that need an approval which the client cannot ask for: they do not run, and their result says so
     """
@@ -354,10 +326,9 @@ async def _result(
 
 
 async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
-    """Run the calls that the user has approved since the last answer. Return the question with their results, and those results.
+    """Run the calls that the user has approved since the last answer. Return (the question with their results, those results).
 
-    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls the question is
-    unchanged.
+    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls: the same question, [].
     """
     at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
     message = ask.messages[at]

@@ -14,7 +14,7 @@ from router.value import replace
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:
-    """Return the step that sets each question's `held`: the positions of the entries whose condition holds.
+    """Return the step that sets `held` of each question: the positions of the route's entries whose condition holds for it.
 
     conditions: one for each entry, in order; an entry without a condition (None) always holds
     """

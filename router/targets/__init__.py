@@ -20,7 +20,7 @@ from router.targets.embeddings import batch_of, split_of
 from router.targets.facts import Facts
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
-from router.targets.passage import signs_in_past
+from router.targets.passage import sign_in_warning
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
 from router.targets.resolved_facts import facts_of
@@ -43,7 +43,7 @@ __all__ = [
     "forget_table",
     "lane_of",
     "open_target",
-    "past_declared_way",
+    "proxy_warning",
     "refusal",
     "split_of",
 ]
@@ -87,10 +87,7 @@ class Target:
         return self.learned.over(self.facts).prefill
 
     def takes(self, sort: FileSort) -> bool | None:
-        """Return whether the target reads files of this sort, by its facts and lessons; None if unknown.
-
-        Always True for a script, which ignores the files.
-        """
+        """Return whether the target reads files of this sort; None if unknown. Always True for a script, which ignores files."""
         known = self.learned.over(self.facts)
         return True if self.lane == "script" else {"image": known.images, "document": known.documents, "audio": known.audio}[sort]
 
@@ -99,16 +96,13 @@ class Target:
         if self.takes(sort) is None:
             self.learned.keep(self.name, [file_lesson(sort)])
 
-    async def reads(self) -> int | None:
-        """Return the target's context window in tokens; None if unknown."""
+    async def context_window(self) -> int | None:
+        """Return the number of tokens that the target's model can read; None if unknown."""
         return self.facts.window
 
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
-    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`.
-
-    The declaration is not checked here, but in `open_target`.
-    """
+    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`. The target is not checked."""
     if declared.model is None:
         return "script", "a script, offline"
     if openai.serves(declared):
@@ -124,8 +118,7 @@ def lane_of(declared: TargetConfig) -> tuple[str, str]:
 def open_target(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Target:
     """Open a declared target; no request is sent. Raises Misfit if the declaration does not fit the target's lane.
 
-    connect: seconds a connection may take
-    learned: lessons from earlier refusals of this target
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals of this target.
     """
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"
@@ -143,7 +136,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
     if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
-        facts = replace(facts, prefill=False)  # it takes no last words of the assistant's: it is asked to go on in another way
+        facts = replace(facts, prefill=False)  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
     connections = connections.over(declared.egress)
     match lane:
         case "openai":
@@ -162,9 +155,9 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 
-def past_declared_way(declared: TargetConfig) -> str:
+def proxy_warning(declared: TargetConfig) -> str:
     """Return a warning if LiteLLM's sign-in for a target bypasses the declared proxy and CA; otherwise an empty text."""
-    return signs_in_past(declared) if lane_of(declared)[0] == "litellm" else ""
+    return sign_in_warning(declared) if lane_of(declared)[0] == "litellm" else ""
 
 
 async def close_lanes() -> None:

@@ -81,10 +81,7 @@ class Details(msgspec.Struct):
 
 
 class Counted(msgspec.Struct):
-    """Token counts of a message so far; a later count may lack some of them.
-
-    Tokens read from or written to a prompt cache are not included in `input_tokens`.
-    """
+    """Token counts of a message so far, some of them perhaps missing. `input_tokens` has no tokens of the prompt cache."""
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -101,7 +98,7 @@ class Counted(msgspec.Struct):
     def over(self, before: "Counted") -> "Counted":
         """Return these counts, with missing ones filled in from the earlier counts `before`.
 
-        Relays, vLLM and Z.ai repeat only some counts, or end with zeros for all. Zero output tokens, or zeros for all input, are ignored.
+        Zero output tokens, or zeros for all input, count as missing: relays, vLLM and Z.ai send them.
         If the input tokens are unchanged or missing, the larger count of each cache stays. Otherwise a new cache count holds, even 0.
         """
         again = not self.asked() or self.input_tokens in (None, before.input_tokens)
@@ -120,7 +117,7 @@ class Counted(msgspec.Struct):
         )
 
     def tell(self, speech: Speech) -> None:
-        """Report the counts to `speech`, cache tokens added to the input."""
+        """Call `speech.usage` with these counts, cache tokens added to the input."""
         speech.usage(
             self.asked(),
             self.output_tokens or 0,
@@ -142,7 +139,7 @@ class Whole(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """An event of the stream."""
+    """The data of one event of the stream."""
 
     type: str = ""
     index: int = 0
@@ -173,9 +170,7 @@ def answer(
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if it has neither a key nor an `api_base`, or an invalid address.
 
-    connect: seconds a connection may take
-    learned: lessons from earlier refusals of this target
-    facts: facts of its model, if already known
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
@@ -214,7 +209,7 @@ def answer(
                 output=form.way,
             )
 
-        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 
@@ -259,7 +254,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
     """Return whether the model may think about this question.
 
     False if it cannot think, or if the question forces a tool call and the model takes that.
-    Also False for a model with a budget if its thoughts before the last tool calls are missing.
+    Also False for a model with a thinking budget if its thoughts before the last tool calls are missing.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
@@ -267,12 +262,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
-    """Return the body's fields for thinking; empty if none are needed.
-
-    A budget also sets `max_tokens`, because Anthropic counts thoughts in the limit.
-
-    limit: the limit of the answer in tokens, without thoughts
-    """
+    """Return the body's fields for thinking, perhaps none; with a budget also `max_tokens`: the answer's `limit` plus the budget."""
     effort = fitted.effort
     if facts.thinking == "adaptive":
         if effort == "none":
@@ -286,11 +276,9 @@ def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
 
 
 def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
-    """Return the user and assistant messages with alternating roles; system messages and empty ones are left out.
+    """Return the user and assistant messages by turns, neighbours of one role joined. Tool results are user turns.
 
-    Neighbouring turns of one role are joined, and tool results are user turns.
-
-    issuer: the target whose thoughts are sent back in messages with calls; None to send none
+    System and empty messages are left out. `issuer`: the target whose thoughts are sent back in messages with calls; None to send none.
     """
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
@@ -351,7 +339,7 @@ def _block(part: File | Call | Result) -> Json:
 
 
 def _source(file: File) -> Json:
-    """Return a file's source: base64 data, or the URL that the provider fetches."""
+    """Return a file's `source` in a content block: base64 data, or the URL that the provider fetches."""
     if file.remote:
         return {"type": "url", "url": file.url}
     head, _, data = file.url.partition(",")
@@ -361,7 +349,7 @@ def _source(file: File) -> Json:
 
 
 class MessageReader:
-    """A reader that feeds one message, streamed or complete, to a Speech."""
+    """Parser of one message, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -372,10 +360,7 @@ class MessageReader:
         self._thoughts = Blocks(speech)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read frames in order, up to the end of the answer; return whether more may follow. Raises as `frame` does.
-
-        found: the data of the frames that came with one read
-        """
+        """Read the data of frames up to the end of the answer; return whether more may follow. Raises as `frame` does."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
@@ -436,7 +421,7 @@ class MessageReader:
             self._speech.finish(complete.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
-        """Read a complete block, or the start of one, and end the thinking block before it. Blocks of other types are skipped."""
+        """Read a content block, complete or its start, and end the thinking block before it. Blocks of unknown types are skipped."""
         speech = self._speech
         self._thoughts.close()
         if block.type == BLOCKS[0]:

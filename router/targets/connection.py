@@ -37,7 +37,7 @@ Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 
 
 class KeepsConnections(Protocol):
-    """The methods of the pool that a connection uses."""
+    """The methods of a connection pool that a connection calls."""
 
     def keep(self, connection: "Connection") -> None:
         """Keep an idle connection for the next request."""
@@ -48,12 +48,12 @@ class KeepsConnections(Protocol):
         ...
 
     def settled(self, connection: "Connection") -> None:
-        """Remove a connection whose body has ended, or will not end."""
+        """Undo `settle`: the body of the connection has ended, or will not end."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """An HTTP connection and its current response."""
+    """An HTTP/1.1 connection (an asyncio protocol) with the state and the unread body of its current response."""
 
     pool: KeepsConnections
     key: Key
@@ -64,6 +64,9 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.status = 0
         self.headers: dict[str, str] = {}
+        self._named: dict[bytes, bytes] = {}
+        """The headers that the parser finds, until all of them are here; trailers are left in it."""
+        self.on_header = self._named.__setitem__  # the parser's callback: a method of ours would be a call for each header
         self._waiter: asyncio.Future[None] | None = None
         self._lost = self.loop.create_future()
         self._over = True
@@ -99,15 +102,15 @@ class Connection(asyncio.Protocol):
         self._loose = 0
         """Bytes received since the last headers or piece of the body were complete."""
         self._head = 0
+        self._named.clear()
         self._over = self._again = False
         self._unpacker = None
         self._transport.write(request)
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Send a CONNECT request to a proxy, wait for its answer, and return the transport of the tunnel.
+        """Send a CONNECT request to a proxy, and return the transport of the tunnel. The connection is closed after an error.
 
         Raises ProxyFailed if the proxy refuses; OSError or Cut if it does not answer, or sends data after its headers.
-        The connection is closed after an error.
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)
@@ -116,7 +119,7 @@ class Connection(asyncio.Protocol):
             if self.status // 100 != 2:
                 raise refused(self.status)
             if self._pieces or self._error is not None:
-                raise Cut  # whoever speaks TLS is spoken to first
+                raise Cut  # in TLS the client sends first
             undo.pop_all()
         return self._transport
 
@@ -128,29 +131,31 @@ class Connection(asyncio.Protocol):
     async def answered(self) -> None:
         """Wait for the status and headers of the response, without a timeout. Raises OSError or Cut if they do not come.
 
-        If it raises, the connection is closed, also where it is cancelled just as they arrive.
+        The connection is closed after an error or a cancellation.
         """
         while not self.status:
             if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
+            self._waiter = self.loop.create_future()
             try:
-                await self._wait()
+                await self._waiter
             except asyncio.CancelledError:
                 self._transport.abort()
                 raise
 
     async def read(self) -> bytes:
-        """Wait for bytes of the body, and return them; empty at its end. Raises OSError or Cut if the body broke off."""
+        """Wait for bytes of the body, and return all that are unread; empty at its end. Raises OSError or Cut if the body broke off."""
         while not self._pieces:
             if self._over:
                 return b""
             if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
-            await self._wait()
+                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
+            self._waiter = self.loop.create_future()
+            await self._waiter
         return self.taken()
 
     def taken(self) -> bytes:
-        """Return the bytes of the body that have arrived, perhaps none, without waiting. Ends a pause in reading from the socket."""
+        """Remove and return the unread bytes of the body, perhaps none, without waiting. Resumes a paused reading from the socket."""
         data = b"".join(self._pieces)
         del self._pieces[:]
         self._waiting = 0
@@ -160,24 +165,14 @@ class Connection(asyncio.Protocol):
         return data
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done when bytes, the end or an error arrive; None if one of them is there already.
-
-        Only the latest such future is completed.
-        """
+        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future."""
         if self._pieces or self._over or self._error is not None:
             return None
         self._waiter = self.loop.create_future()
         return self._waiter
 
-    async def _wait(self) -> None:
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     def release(self) -> None:
-        """Return the connection to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
+        """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
@@ -201,7 +196,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """End the background read if there is one, because the body has ended or will not end. Completes `settled`."""
+        """End the background read of `settle`, if there is one, and release the connection. Completes `settled`."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -231,7 +226,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse the bytes of one read, and apply the bounds and backpressure. Bytes outside a response close the connection."""
         if self._over:
-            self._fail(Cut())  # nobody asked for this
+            self._fail(Cut())  # bytes outside a response
             return
         self.heard = True
         size = len(data)
@@ -258,7 +253,7 @@ class Connection(asyncio.Protocol):
             if self._over or self._error is not None:
                 self._settle_down()
             elif self._waiting > MAX_UNREAD_BYTES:
-                self._transport.abort()  # this is more than an end
+                self._transport.abort()  # more than the end of a body
         if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
@@ -266,7 +261,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:
-        """Decompress the received pieces of the body; fail the response if they are invalid or too large."""
+        """Decompress the pieces of the body in `_found` into `_pieces`; fail the response if they are invalid or too large."""
         for packed in self._found:
             try:
                 piece = unpacker.feed(packed)
@@ -303,26 +298,23 @@ class Connection(asyncio.Protocol):
 
     # Callbacks of the parser.
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Record a header; trailers are dropped. Raises Cut if all headers exceed MAX_HEAD_BYTES."""
-        self._head += len(name) + len(value)
+    def on_headers_complete(self) -> None:
+        """Record status and headers once all of them are here; those of a 1xx are dropped. Raises Cut if they exceed MAX_HEAD_BYTES."""
+        status = self._parser.get_status_code()
+        for name, value in self._named.items():
+            self._head += len(name) + len(value)
+            if status >= 200:
+                self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._named.clear()
         if self._head > MAX_HEAD_BYTES:
             raise Cut
-        if not self.status:
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        """Record the status once all headers are here; those of a 1xx are dropped."""
-        status = self._parser.get_status_code()
         if status >= 200:
             self.status = status
             self._loose = self._head = 0
             if encoding := self.headers.get("content-encoding"):
                 self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
-        else:
-            self.headers = {}
 
     def on_message_complete(self) -> None:
-        """Record the end of the response."""
+        """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""
         self._over = self.status != 0
         self._again = self._parser.should_keep_alive()

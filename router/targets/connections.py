@@ -25,7 +25,7 @@ from router.targets.proxy import ProxyFailed
 
 log = logging.getLogger("router.targets")
 KEPT = 30.0
-"""Seconds after which an idle connection is closed, at most half as many later: less than servers keep it."""
+"""Seconds that a connection stays idle in the pool, at most 1.5 times as many: servers keep it longer."""
 EYEBALLS = 0.25
 """Seconds after which a host's next address is tried in parallel (happy eyeballs), in case the first one does not answer."""
 FETCH = 3.0
@@ -35,12 +35,14 @@ LINGER_S = 1.0
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last body is just ending: less than opening a new one takes."""
 LENGTH = b"content-length: "
+REQUEST = b"%b%d\r\n\r\n%b"
+"""A request: `Endpoint.head`, the length of the body, and the body."""
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
 """The result of a DNS lookup."""
 MAX_CONTEXTS = 16
-"""TLS contexts in the cache: one for each CA bundle in use, and a few from earlier edits. Each takes 10 ms and half a megabyte."""
+"""Limit of cached TLS contexts: one for each CA bundle in use, and a few of earlier configurations. Each takes 10 ms and 0.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Connections:
         return Connections(egress, self._pool, linger=self.linger)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
-        """Return the endpoint of a URL, without connecting. Raises Misfit for a URL other than http(s), or a header that cannot be sent.
+        """Return the endpoint of a URL. Raises Misfit for a URL other than http(s), or a header that cannot be sent.
 
         connect: seconds a connection may take
         """
@@ -133,23 +135,22 @@ class Connections:
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
-        """Send a request, and return its connection without waiting for the response. The caller releases it.
+        """Send a request on an idle or new connection, and return that without waiting for the response. The caller releases it.
 
-        An idle connection is reused. Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
+        Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """
-        pool = self._pool
-        connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
-        connection.ask(_request(endpoint, body))
+        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection.ask(REQUEST % (endpoint.head, len(body), body))
         return connection
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
 
-        The caller releases the connection. Only connecting has a timeout.
-        A server may close a kept connection in the moment in which it is used. If no byte of an answer came, the request is sent once
-        more, on a new connection.
+        The caller releases the connection. Only connecting has a timeout. If a kept connection fails before a byte of the answer came, the
+        request is sent once more, on a new one: the server may have closed it.
         """
-        connection = await self.ask(endpoint, body)
+        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection.ask(REQUEST % (endpoint.head, len(body), body))
         try:
             await connection.answered()
         except (OSError, Cut):
@@ -157,14 +158,14 @@ class Connections:
                 raise
             log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
             connection = await self._pool.opened(endpoint)
-            connection.ask(_request(endpoint, body))
+            connection.ask(REQUEST % (endpoint.head, len(body), body))
             await connection.answered()
         return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
-        """Return the body at a URL, by GET. Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
+        """Return the body at a URL, by GET. Only connecting has a timeout. Raises Misfit if the URL is not an address.
 
-        Only connecting has a timeout. Raises Misfit if the URL is not an address.
+        Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
         """
         endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
         response = await self.ask(endpoint, b"")
@@ -182,10 +183,7 @@ class Connections:
             response.release()
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Start `work`, which reads the rest of an answer, as a background task. Returns at once.
-
-        then: called when the work has ended, failed or been cancelled by `close`
-        """
+        """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
         self._pool.behind(work, then)
 
     async def close(self) -> None:
@@ -204,18 +202,22 @@ def trusting(ca: str) -> ssl.SSLContext:
 
 
 class ConnectionPool:
-    """A pool of idle connections by their key, which also opens new ones. Their number has no limit."""
+    """A pool of idle HTTP connections, grouped by their key, that also opens new ones. Their number has no limit."""
 
     def __init__(self) -> None:
         self._idle: dict[Key, list[Connection]] = {}
         self._settling: dict[Key, list[Connection]] = {}
-        """Connections whose answers are complete, and whose bodies have not ended."""
+        """Connections whose answer is complete but whose body has not ended."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
         """DNS lookups under way."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
         self._closed = False
+
+    async def another(self, endpoint: Endpoint) -> Connection:
+        """Return a connection for a request that found none idle: one whose last body is just ending, or else a new one. Raises OSError."""
+        return await self.claimed(endpoint.key) or await self.opened(endpoint)
 
     async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""
@@ -228,7 +230,7 @@ class ConnectionPool:
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
-        """Open a connection to a proxy that passes requests on, or a tunnel through it. Raises ProxyFailed if the proxy is at fault."""
+        """Connect to a proxy, and open a tunnel through it unless it passes requests on. Raises ProxyFailed if the proxy is at fault."""
         until = asyncio.get_running_loop().time() + endpoint.connect
         try:
             async with asyncio.timeout_at(until):
@@ -245,9 +247,9 @@ class ConnectionPool:
             return await _secured(transport, endpoint)
 
     async def claimed(self, key: Key) -> Connection | None:
-        """Wait at most CLAIM seconds for a connection whose last body is ending; return an idle connection, or None.
+        """Wait at most CLAIM seconds for a connection whose last body is ending, then take an idle connection out of the pool.
 
-        None at once if no such connection has this key. The returned connection is removed from the pool.
+        None if no connection is idle by then; at once if no body of this key is ending.
         """
         settling = self._settling.get(key)
         if not settling:
@@ -256,20 +258,20 @@ class ConnectionPool:
         return self.waiting(key)
 
     def settle(self, connection: Connection) -> None:
-        """Register a connection whose body has not ended, so that a request may wait for it; close it if the pool is closed."""
+        """Register a connection whose body has not ended, so that `claimed` can wait for it. Closes it if the pool is closed."""
         if self._closed:
             connection.close()
         else:
             self._settling.setdefault(connection.key, []).append(connection)
 
     def settled(self, connection: Connection) -> None:
-        """Remove a connection whose body has ended, or will not end."""
+        """Undo `settle`: the body of the connection has ended, or will not end."""
         settling = self._settling.get(connection.key, [])
         if connection in settling:
             settling.remove(connection)
 
     def waiting(self, key: Key) -> Connection | None:
-        """Remove an idle connection that is still usable from the pool, and return it without waiting; None if there is none."""
+        """Take an idle connection that is still usable out of the pool and return it, without waiting; None if there is none."""
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
@@ -290,7 +292,7 @@ class ConnectionPool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Return the addresses of a host. Concurrent lookups of one host share a thread, since a hanging lookup cannot be cancelled."""
+        """Look up the addresses of a host by DNS. Concurrent lookups of one host share a thread: a hanging lookup cannot be cancelled."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
@@ -301,10 +303,10 @@ class ConnectionPool:
     def _looked_up(self, place: tuple[str, int], lookup: asyncio.Future[Addresses]) -> None:
         del self._lookups[place]
         if not lookup.cancelled():
-            lookup.exception()  # all who waited for it may have gone
+            lookup.exception()  # retrieved, since all its waiters may be cancelled
 
     def keep(self, connection: Connection) -> None:
-        """Keep a connection for the next request; close it if the pool is closed."""
+        """Add a connection to the idle ones, for the next request; close it if the pool is closed."""
         if self._closed:
             connection.close()
             return
@@ -326,7 +328,7 @@ class ConnectionPool:
             self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an answer in the background (see Connections.behind)."""
+        """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
         task = asyncio.create_task(work)
         self._behind.add(task)
 
@@ -353,7 +355,7 @@ class ConnectionPool:
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:
-    """Return the ProxyFailed for an error of connecting through a proxy."""
+    """Return the ProxyFailed that names the outcome (timeout, TLS, connection) of an error while connecting through a proxy."""
     match error:
         case ProxyFailed():
             return error
@@ -378,7 +380,3 @@ async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
         connection.connection_made(transport)
         undo.pop_all()
     return connection
-
-
-def _request(endpoint: Endpoint, body: bytes) -> bytes:
-    return b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body)

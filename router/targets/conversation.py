@@ -3,8 +3,6 @@
 Providers, and the chat templates of models, refuse what others accept: an id of another form, a call without a result, two
 messages of one role in a row. A rule returns the same Ask object if there is nothing to change. `providers.py` lists the rules of each
 provider in order; `fitted` applies them, and logs the changes.
-
-No provider's documents list all of its rules: each function names its source.
 """
 
 import hashlib
@@ -33,10 +31,7 @@ APART = "\n\n"
 
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
-    """Return a question after a target's rules, in order; log the names of those that changed it.
-
-    The same object is returned if no rule changed it.
-    """
+    """Return a question after a target's rules, in order, and log the names of those that changed it; the same object if none did."""
     if _usual(ask, rules):
         return ask
     changed: list[str] = []
@@ -54,7 +49,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
-    """Return whether no rule can change a question: no tools, user and assistant by turns, each with one text. False proves nothing."""
+    """Return True if no rule can change a question: no tools, user and assistant by turns, each with one text. False proves nothing."""
     if ask.tools:
         return False
     speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
@@ -125,7 +120,7 @@ def _lost(part: Part, found: Mapping[int, Result], lost: Collection[str]) -> boo
 
 
 def _paired(messages: Sequence[Message]) -> bool:
-    """Return whether every call is answered right after it, and every result has its call."""
+    """Return whether each message with calls is followed by their results, and each result has its call."""
     open_: Counter[str] = Counter()
     for message in messages:
         if message.role == "tool":
@@ -154,7 +149,7 @@ def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) ->
 
 
 def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
-    """Rename the ids of calls and of their results and reasoning states.
+    """Return a question whose call ids are replaced, in calls, results and reasoning states.
 
     name: returns the new id for an id and the number of its earlier uses
     """
@@ -242,7 +237,7 @@ def one_system_message_at_the_start(ask: Ask) -> Ask:
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """Join all system messages into one at the start, because templates say that it must be at the beginning."""
+    """Join all system messages into one at the start, as some chat templates require."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask
@@ -294,9 +289,9 @@ def assistant_between_tool_and_user(ask: Ask) -> Ask:
 
 
 def user_begins(ask: Ask) -> Ask:
-    """Insert a user turn `(start)` if the first message after the system messages is not a user's.
+    """Insert a user turn `(start)` before the first message that is not the system's, unless it is a user's.
 
-    System text alone becomes a user turn; an empty conversation becomes `(start)`.
+    Without such a message, the system messages become one user turn, or `(start)` if they are blank.
     Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601, posit-dev/py-shiny#1530); Qwen's templates: `No user
     query found in messages`.
     """
@@ -318,7 +313,7 @@ def user_ends(ask: Ask) -> Ask:
 
 
 def _joined(messages: Sequence[Message]) -> Message:
-    """Join messages of one role into one, with a blank line between neighbouring texts. Keeps the name if all have the same."""
+    """Return one message with the parts of several, a blank line between neighbouring texts, and the name if all have the same."""
     parts: list[Part] = []
     for message in messages:
         begin, rest = message.parts[:1], message.parts[1:]
@@ -397,7 +392,7 @@ def _without_files(part: Part) -> Part:
 
 
 def schemas_have_properties(ask: Ask) -> Ask:
-    """Give each tool's schema that lacks `type` or `properties` the type `object` and empty `properties`; one of another type stays.
+    """Add `type: object` and empty `properties` to tools' schemas that lack either, unless their type is another.
 
     OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """

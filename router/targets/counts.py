@@ -34,13 +34,13 @@ def tokens(count: float | None) -> int:
 
 
 def each(*counts: float | None) -> list[int]:
-    """Return each of several counts as `tokens` returns it, in order."""
+    """Return what `tokens` returns for each of several counts, in order."""
     return [int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0 for count in counts]
 
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Counts with prices of their own: audio, images, searches. `tier`: the service tier in the provider's own word."""
+    """Counts with prices of their own: audio tokens, image tokens, web searches. `tier`: the provider's word for the service tier."""
 
     audio_input: float | None = 0
     audio_output: float | None = 0
@@ -49,7 +49,7 @@ class Apart:
     tier: object = ""
 
     def over(self, usage: Usage) -> Usage:
-        """Return the usage with these counts; an unknown or zero count leaves the usage's own, and so does a missing tier.
+        """Return the usage with these counts and tier; a zero or unknown one leaves the usage's own.
 
         Audio and image tokens are limited to the usage's input and output tokens.
         """
@@ -130,7 +130,7 @@ READ, COMPLETED = Read(), CompletionDetails()
 
 
 class ServerTools(msgspec.Struct):
-    """The provider's counts of calls of its own tools. Only web searches are read: each search has a price."""
+    """The provider's counts of its own tools' calls; only web searches are read."""
 
     web_search_requests: Number = None
 
@@ -170,7 +170,7 @@ class ChatUsage(msgspec.Struct):
         return answered + (thought if total == asked + answered + thought else 0), thought
 
     def tell(self, counter: Counter, tier: object = None) -> None:
-        """Report the counts to a receiver. `tier`: the service tier that the answer names."""
+        """Call `counter.usage` with these counts. `tier`: the service tier that the answer names."""
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
@@ -197,7 +197,7 @@ class ResponseUsage(msgspec.Struct):
     output_tokens_details: CompletionDetails | None = None
 
     def tell(self, counter: Counter, tier: object = None) -> None:
-        """Report the counts to a receiver. `tier`: the service tier that the answer names."""
+        """Call `counter.usage` with these counts. `tier`: the service tier that the answer names."""
         read, written = self.input_tokens_details or READ, self.output_tokens_details or COMPLETED
         apart = tier or read.audio_tokens or written.audio_tokens or written.image_tokens
         counter.usage(

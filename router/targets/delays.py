@@ -11,10 +11,7 @@ MAX_WAIT_S = 86_400.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds in `retry-after-ms`, or in `retry-after` as a number or a date, at most MAX_WAIT_S.
-
-    None if absent, zero, past or invalid.
-    """
+    """Return the seconds in `retry-after-ms` or `retry-after` (number or date), at most MAX_WAIT_S; None if absent, past or invalid."""
     known = {name.lower(): value for name, value in headers.items()}
     milliseconds = _number(known.get("retry-after-ms"))
     if milliseconds:
@@ -41,7 +38,7 @@ def limits_reset(headers: Mapping[str, str]) -> float | None:
     """Return the seconds until the last exhausted rate limit resets, at most MAX_WAIT_S; None if no header states a time to come.
 
     Read from `x-ratelimit-reset-…` and `anthropic-ratelimit-…-reset`, as durations (`6m0s`, `20ms`), seconds or dates.
-    A limit with something remaining is ignored; one that does not state its remainder counts as exhausted.
+    Limits with something remaining are ignored; a limit without a `remaining` header counts as exhausted.
     """
     known = {name.lower(): value for name, value in headers.items()}
     waits: list[float] = []

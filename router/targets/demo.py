@@ -1,7 +1,6 @@
 """The lines of the offline demo (`script: demo`), which answers every shipped route without a key or a network.
 
-The demo calls a tool if the request lists one that the question needs, and then lists its result. What it states about the route is
-true: its tools, the models before it, and why none of them answered.
+The demo calls a tool if the request lists one that the question needs. What it states about the route is true.
 """
 
 import json
@@ -81,16 +80,16 @@ ALONE = Post()
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     """Return the demo's lines for a question. The first that applies: JSON, a title, a document, tool results, tool calls, a greeting.
 
-    post: the demo's place in the route, which the greeting explains
+    `post` is the demo's place in the route, which the greeting explains.
     """
-    if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
+    if ask.output is not None and not _calls(_question(ask)[:READ], _callable_tools(ask)):
         return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
         return (ScriptLine(text=_title(ask)),)
     if "artifact" in ask.model:
         return (ScriptLine(text=_artifact(ask)),)
     question = _question(ask)[:READ]
-    goes_on = ask.messages[-1].role == "assistant"  # another broke off: the same words come again, and those that were said are passed over
+    goes_on = ask.messages[-1].role == "assistant"  # a rescue: the same words are sent again, and failover drops those already sent
     results = [part for message in _since_question(ask.messages) for part in message.results]
     if results:
         listed = "\n".join(f"- {result.text}" for result in results)
@@ -101,15 +100,15 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     return said if goes_on else [thought, *said]
 
 
-def _unused(ask: Ask) -> set[str]:
-    """Return the names of the request's tools; none once the last user message is followed by tool results."""
+def _callable_tools(ask: Ask) -> set[str]:
+    """Return the names of the request's tools; an empty set once tool results follow the last user message."""
     return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
 
 
 def _json(ask: Ask) -> str:
-    """Return JSON for the requested schema, filled with the question's words; without a schema, an object with the key `demo`.
+    """Return JSON for the requested schema, with the question's words as texts; without a schema, an object with the key `demo`.
 
-    A property named `code` or `csv` gets a document, because chat front ends ask for documents in this way.
+    A property named `code` or `csv` gets a document: so chat front ends ask for one.
     """
     schema = ask.output.schema if ask.output else None
     said = " ".join(_question(ask).split())[:READ] or "Demo"
@@ -142,7 +141,7 @@ def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
 
 
 def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
-    """Return the place beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
+    """Return the place named beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
     anywhere = re.search(PLACE, " " + question)
@@ -158,7 +157,7 @@ def _hello(question: str, ask: Ask, post: Post) -> str:
 
 
 def _tools(ask: Ask) -> str:
-    """Return a sentence on the tools of the request."""
+    """Return one or two sentences that name the request's tools, or the sentence that there are none."""
     granted = [spec.name for spec in ask.tools]
     own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     if not granted:
@@ -172,7 +171,7 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
     """Return sentences on why the models before the demo did not answer."""
     if not post.models:
         return ["In `routes.yaml` this route asks no model before the demo."]
-    outcomes = {attempt.target: attempt.outcome for call in ask.tried[-1:] for attempt in call}
+    outcomes = {attempt.target: attempt.outcome for call in ask.trail.calls[-1:] for attempt in call}
     failed = [f"{_code(name)} {WORDS.get(outcomes[name], 'could not answer')}" for name in post.models if outcomes.get(name)]
     skipped = [_code(name) for name in post.models if name in post.skipped]
     facts: list[str] = []

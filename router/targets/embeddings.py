@@ -83,25 +83,19 @@ TEXT = msgspec.json.Decoder(str)
 
 
 def batch_of(model: str, declared: int | None) -> int:
-    """Return the limit of inputs per call.
-
-    model: provider/model
-    declared: the target's own `batch_size`, which takes precedence; None if there is none
-    """
+    """Return the limit of inputs per call: `declared` (the target's `batch_size`), or else that of the model's provider."""
     return declared or BATCHES.get(model.partition("/")[0], BATCH)
 
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
     """Return the function that splits an embeddings request into a target's calls. Raises Misfit if the target makes no embeddings.
 
-    The function itself sends nothing; a call is sent when it is awaited.
-
-    connect: seconds a connection may take
+    A call is sent when it is awaited. `connect`: seconds a connection may take.
     """
     if declared.script is not None:
         if declared.script != "demo":
             raise Misfit("a script of lines makes no embeddings: `script: demo` does")
-        return lambda embed: [EmbedCall(partial(_demonstrated, embed), lambda: tokens_of(embed.inputs))]
+        return lambda embed: [EmbedCall(partial(_demo_vectors, embed), lambda: tokens_of(embed.inputs))]
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         raise Misfit("LiteLLM is not asked for embeddings: leave `via` out", "via")
@@ -125,7 +119,10 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
 
 
 def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
-    """Return the URL and headers of Google's OpenAI-compatible API (ai.google.dev/gemini-api/docs/openai). Raises Misfit without a key."""
+    """Return the embeddings URL of Google's OpenAI-compatible API, and the header with the key. Raises Misfit without a key.
+
+    Source: ai.google.dev/gemini-api/docs/openai.
+    """
     base = str(declared.api_base or GEMINI).rstrip("/").removesuffix("/openai")
     within = "/openai" if urlsplit(base).path.endswith(("/v1beta", "/v1")) else "/v1beta/openai"
     if declared.api_key is None:
@@ -152,7 +149,7 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
 
 
 class _Lane:
-    """A provider's endpoint for embeddings."""
+    """Calls of one target's embeddings endpoint."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
         self._name = name
@@ -193,18 +190,18 @@ class _Lane:
         if len(lengths) != 1 or not 0 < max(lengths) <= MAX_DIMENSIONS:
             raise TargetDown(self._name, "malformed")
         if dimensions is not None and lengths != {dimensions}:
-            raise ParameterMissed(self._name, "dimensions")  # it passed over what it does not know
+            raise ParameterMissed(self._name, "dimensions")  # the provider ignored the field
         tokens = answer.usage and (answer.usage.prompt_tokens or answer.usage.total_tokens)
         return vectors, Usage(tokens) if tokens and tokens > 0 else None
 
 
 def _of_dimensions(error: TargetRefused) -> bool:
-    """Return whether a refusal is about `dimensions` (vLLM speaks of matryoshka representation)."""
+    """Return whether the provider's error text is about `dimensions` (vLLM's speaks of matryoshka representation)."""
     return isinstance(error.__cause__, http.ErrorText) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
 
 
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """Return the items in the order of the inputs. Raises ValueError unless there is one for each."""
+    """Return the items in the order of the inputs, by `index`. Raises ValueError unless there is exactly one for each input."""
     placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
     if len(items) != count or set(placed) != set(range(count)):
         raise ValueError(count)
@@ -225,7 +222,7 @@ def _vector(raw: msgspec.Raw) -> Vector:
         vector = array("d", made)
     else:
         vector = array("d", NUMBERS.decode(data))
-    if not all(abs(one) <= MAX_NUMBER for one in vector):  # NaN is not, either
+    if not all(abs(one) <= MAX_NUMBER for one in vector):  # also false for NaN
         raise ValueError
     return vector
 
@@ -236,8 +233,8 @@ PLACES = 4
 """Numbers of a vector that one word changes, at most."""
 
 
-async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
-    """Return the demo's vectors, made of hashes of words so that texts with common words are similar, and estimated usage."""
+async def _demo_vectors(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
+    """Return the demo's vectors, which are similar for texts with common words, and the estimated usage."""
     size = embed.dimensions or DEMO_DIMENSIONS
     made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
     return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))
@@ -248,12 +245,12 @@ def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector
 
 
 def words_of(text: str) -> Sequence[str]:
-    """Return the words in lower case, or single CJK characters, that the demo hashes; the text itself if it has none."""
+    """Return the words of a text in lower case, with each CJK character as a word; the text itself if it has no words."""
     return WORD.findall(text.lower()) or [text]
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
-    """Return the sum of the words' hashes, scaled to the Euclidean norm 1. Equal words make equal vectors. `size`: its dimensions."""
+    """Return the sum of one sparse hash vector per word, scaled to the Euclidean norm 1. `size`: number of dimensions."""
     vector = array("d", bytes(8 * size))
     for word in words:
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()

@@ -116,7 +116,7 @@ class Facts:
         files = (("images", self.images), ("PDF documents", self.documents), ("audio", self.audio))
         reads = [word for word, flag in files if flag]
         said += [f"reads {' and '.join(reads)}"] if reads else []
-        lacks = [word for word, flag in files[:2] if flag is False]  # hardly any model listens to audio
+        lacks = [word for word, flag in files[:2] if flag is False]  # hardly any model reads audio
         said += [f"reads no {' and no '.join(lacks)}"] if lacks else []
         said += [f"reads {self.window:,} tokens"] if self.window else []
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []

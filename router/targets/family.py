@@ -24,10 +24,7 @@ class Family:
 
 
 def parsed(model: str) -> Family:
-    """Return the family of a model, named with or without its provider; dates and release words are left out.
-
-    Only the last part of a path counts (openrouter/x/claude-…).
-    """
+    """Return the family of a model's name, of which only the part after the last `/` counts, without date and release words."""
     name = model.rpartition("/")[2].lower()
     if name.startswith("ft:"):
         name = name.split(":")[1]

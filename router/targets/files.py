@@ -34,7 +34,7 @@ def fetches(declared: Declared) -> bool:
 
 
 def without_addresses(name: str, answer: Answer) -> Answer:
-    """Wrap a target's answer: for a question with a file's URL, reading the answer raises TargetRefused, and no request is sent."""
+    """Return a target's answer function, wrapped: for a question with a file's URL, reading the answer raises TargetRefused."""
 
     def spoken(ask: Ask) -> Events:
         return _refused(name) if has_address(ask) else answer(ask)
@@ -43,10 +43,7 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
-    """Return whether any message has a file given by URL. Files within tool results are not considered.
-
-    sort: consider only files of this sort; None for all
-    """
+    """Return whether a message has a file given by URL; tool results' files are ignored. `sort`: only files of this sort; None for all."""
     for message in ask.messages:
         for part in message.parts:
             if isinstance(part, File) and part.remote and sort in (None, part.sort):
@@ -56,4 +53,4 @@ def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
 
 async def _refused(name: str) -> Events:
     raise TargetRefused(name, FILE_ADDRESS)
-    yield  # an async generator, as every answer
+    yield  # makes this an async generator

@@ -4,7 +4,6 @@ A sampling parameter that the model refuses is left out and listed as omitted. I
 on length is sent under the model's own name, or the router cuts the answer. A refused parameter at its default is not listed.
 """
 
-from collections.abc import Iterator
 from typing import Self, cast
 
 from router.chat import Ask, File, Json
@@ -71,9 +70,9 @@ class Fitted(Value, frozen=True):
 
 
 def fit(facts: Facts, params: Params) -> Fitted:
-    """Return a question's parameters as a model takes them: others are left out, and values reduced to its limits. Raises nothing.
+    """Return a question's parameters as a model takes them: refused ones are left out, and values reduced to its limits.
 
-    `check_answerable` checks the parameters that may not be left out.
+    Parameters that may not be left out (NEEDS) are checked by `check_answerable`, not here.
     """
     omitted: list[str] = []
     effort = None if params.reasoning_effort is None else _effort(facts, params.reasoning_effort, omitted)
@@ -94,7 +93,7 @@ def fit(facts: Facts, params: Params) -> Fitted:
         elif value not in DEFAULTS.get(name, ()):
             omitted.append(name)
     if "prediction" in hints and (params.max_tokens is not None or any(hints.get(one) for one in PENALTIES)):
-        del hints["prediction"]  # OpenAI takes none of them together
+        del hints["prediction"]  # OpenAI refuses `prediction` beside these
         omitted.append("prediction")
     for name in NEEDS:
         if (value := getattr(params, name)) is not None and name in facts.takes:
@@ -104,21 +103,13 @@ def fit(facts: Facts, params: Params) -> Fitted:
         limit = min(limit, facts.max_output)  # some models refuse more than they can write
     stop = params.stop or ()
     ours = "stop" in facts.refuses
-    return Fitted(
-        hints,
-        effort,
-        thinks,
-        limit,
-        () if ours else stop,
-        stop if ours else (),
-        tuple(omitted),
-    )
+    return Fitted(hints, effort, thinks, limit, () if ours else stop, stop if ours else (), tuple(omitted))
 
 
 def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
-    """Return the effort of the model that is nearest to the wanted one; None if no effort is to be sent.
+    """Return the model's effort that is nearest to the wanted one; None if none is to be sent.
 
-    omitted: extended by `reasoning_effort` if the model takes no effort, or cannot turn thinking off as wanted
+    `reasoning_effort` is added to `omitted` if the model takes no effort, or cannot turn thinking off as wanted.
     """
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
         if wanted != "none" or facts.thinking != "none" or facts.always_thinks:
@@ -126,47 +117,39 @@ def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
         return None
     known = facts.efforts
     if wanted == "none" and facts.always_thinks:
-        omitted.append("reasoning_effort")  # it cannot be told not to think: as little as it can, where that is known
+        omitted.append("reasoning_effort")  # its thinking cannot be turned off: the lowest known effort is sent
         if not known:
             return None
     if not known or wanted in known:
         return wanted
     if wanted == "none" and not facts.always_thinks and facts.thinking in ("budget", "adaptive"):
-        return wanted  # the lane has a word for it
+        return wanted  # the lane translates it
     thinking: list[Effort] = [one for one in known if one != "none"] or [*known]
     return min(thinking, key=lambda one: (abs(EFFORTS.index(one) - EFFORTS.index(wanted)), EFFORTS.index(one)))
 
 
 def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
-    """Raise TargetRefused if the question has tools and the model takes none, ParameterMissed for a parameter that `missed` yields."""
+    """Raise TargetRefused if the question has tools and the model takes none, ParameterMissed if it misses a parameter of NEEDS.
+
+    A parameter at a value without effect is not missed, nor is `parallel_tool_calls` without tools.
+    """
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
-    for name in missed(facts, ask, params):
-        raise ParameterMissed(target, name)
-
-
-def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
-    """Yield the parameters of NEEDS that a question sets and this model does not take.
-
-    A value without effect is not yielded, nor is `parallel_tool_calls` without tools.
-    """
     for name, harmless in NEEDS.items():
         value = getattr(params, name)
         if value is None or value in harmless or name in facts.takes:
             continue
         if name != "parallel_tool_calls" or ask.tools:
-            yield name
+            raise ParameterMissed(target, name)
 
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
-    """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`.
-
-    Fields that the router sends to no model (`ask.unsent`) are included.
-    """
-    names = [message.name for message in ask.messages if message.name]
+    """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`, and `ask.unsent`."""
     carries, lost = facts.carries, list[str]()
-    if names and ("messages.name" not in carries or not all(map(SPEAKER.fullmatch, names))):
-        lost.append("messages.name")
+    for message in ask.messages:
+        if message.name and ("messages.name" not in carries or not SPEAKER.fullmatch(message.name)):
+            lost.append("messages.name")
+            break
     if "image_url.detail" not in carries and not ask.text_alone and _looks_closely(ask):
         lost.append("image_url.detail")
     if ask.tools and "function.strict" not in carries and any(tool.strict for tool in ask.tools):
@@ -175,5 +158,5 @@ def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
 
 
 def _looks_closely(ask: Ask) -> bool:
-    """Return whether a question states a `detail` for any of its images: the resolution at which it is to be read."""
+    """Return whether an image of the question states a `detail`: the resolution at which it is to be read."""
     return any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts)

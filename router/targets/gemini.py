@@ -51,10 +51,7 @@ SEEDS = 2**31
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Return whether this lane serves a target: `gemini/`, or `vertex_ai/gemini-…` with an API key, if `via` is not set.
-
-    Vertex AI without a key needs Google's sign-in, which LiteLLM has.
-    """
+    """Return whether this lane serves a target: `gemini/`, or `vertex_ai/gemini-…` with an API key, if `via` is not set."""
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         return False
@@ -72,9 +69,7 @@ def answer(
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if it has neither a key nor an `api_base`, or an invalid address.
 
-    connect: seconds a connection may take
-    learned: lessons from earlier refusals of this target
-    facts: facts of its model, if already known
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
     if declared.api_key is None and declared.api_base is None:
@@ -117,7 +112,7 @@ def answer(
                 output=form.way,
             )
 
-        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 
@@ -169,7 +164,7 @@ def _choice(choice: Choice) -> Json:
 def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
     """Return the `generationConfig` of sampling, thinking and limits; empty if nothing is to be set.
 
-    Google counts thoughts in an answer's limit. A thinking budget is therefore added to the client's limit, up to the model's maximum.
+    A thinking budget is added to the client's limit, because Google counts thoughts in it, up to the model's maximum.
     """
     made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items() if name != "service_tier"}
     if isinstance(seed := made.get("seed"), int):
@@ -201,10 +196,7 @@ def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
 
 
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """Return the `thinkingConfig`: a level from Gemini 3 on, a budget before; empty for a model that does not think.
-
-    Thoughts are requested whenever the model thinks and can summarise its thoughts.
-    """
+    """Return the `thinkingConfig`, perhaps empty: whether thoughts are sent, and the effort as a budget (before Gemini 3) or a level."""
     if facts.thinking == "none":
         return {}
     made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}

@@ -20,8 +20,8 @@ UNSIGNED = "skip_thought_signature_validator"
 """Placeholder for the signature of a call that another model made."""
 
 
-def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
-    """Return the list of contents, without the system messages. Tool results are user contents, in the order of their calls.
+def contents(ask: Ask, issuer: str, *, signs: bool = False, ids: bool = True) -> list[Json]:
+    """Return the conversation as Gemini's list of contents, without system messages. Tool results are user contents, in the order of calls.
 
     issuer: the target whose reasoning states are sent back
     signs: true if the first call of a message gets the placeholder when it has no signature
@@ -38,7 +38,7 @@ def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = Tru
         given.clear()
         if message.role == "assistant":
             called = message.calls
-            _turn(made, "model", _spoken(message, issuer, signs=signs, ids=ids))
+            _turn(made, "model", _model_parts(message, issuer, signs=signs, ids=ids))
         elif message.role == "user":
             _turn(made, "user", [_part(part) for part in message.parts if isinstance(part, str | File)])
     _turn(made, "user", _responses(given, called, ids=ids))
@@ -54,7 +54,7 @@ def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> N
 
 
 def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -> list[Json]:
-    """Return function responses in the order of their calls, by which Google matches them if they have no ids."""
+    """Return tool results as function responses, in the order of `calls`, by which Google matches them if they have no ids."""
     order = {call.call_id: at for at, call in enumerate(calls)}
     names = {call.call_id: call.name for call in calls}
     made: list[Json] = []
@@ -72,11 +72,8 @@ def _response(result: Result) -> Json:
     return result.value if isinstance(result.value, Mapping) else {"result": result.value}
 
 
-def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """Return the parts of an assistant message, with signatures at the places where they came.
-
-    Signatures are sent back only in a message with calls.
-    """
+def _model_parts(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
+    """Return the parts of an assistant message, with signatures at the places where they came if it has calls."""
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]
@@ -126,7 +123,7 @@ def _signature(value: JsonObject) -> str | None:
 
 
 def _part(part: str | File) -> Json:
-    """Return a part: a text, a file's data, or the URL of a file that Google fetches."""
+    """Return a text or a file as a Gemini part: a file as its data, or as the URL that Google fetches."""
     if isinstance(part, str):
         return {"text": part}
     if part.remote:

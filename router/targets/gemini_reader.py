@@ -29,7 +29,7 @@ STOP = "STOP"
 
 
 class FunctionCall(msgspec.Struct, rename="camel"):
-    """A call, or a piece of one."""
+    """A function call, or a piece of one."""
 
     id: str | None = None
     name: str | None = None
@@ -62,7 +62,7 @@ class Content(msgspec.Struct):
 
 
 class Grounding(msgspec.Struct, rename="camel"):
-    """The sources of an answer that Google's tools found."""
+    """The sources that Google's tools found for an answer."""
 
     grounding_chunks: list[Any] | None = None
 
@@ -83,10 +83,7 @@ class Feedback(msgspec.Struct, rename="camel"):
 
 
 class Counted(msgspec.Struct, rename="camel"):
-    """Token counts as Google reports them.
-
-    The prompt includes cached tokens, but not those of Google's tools. The candidates do not include thoughts.
-    """
+    """Token counts as Google reports them: the prompt with cached tokens but not those of tools, the candidates without thoughts."""
 
     prompt_token_count: int | float | None = None
     tool_use_prompt_token_count: int | float | None = None
@@ -99,7 +96,7 @@ class Counted(msgspec.Struct, rename="camel"):
 
     @property
     def apart(self) -> Apart | None:
-        """Return the counts with prices of their own, and the service tier; None if there are neither audio, images nor a tier."""
+        """Return the counts of audio and image tokens, and the service tier; None if there is none of the three."""
         read, made = bytes(self.prompt_tokens_details), bytes(self.candidates_tokens_details)
         if not (b"AUDIO" in read or b"AUDIO" in made or b"IMAGE" in made or self.service_tier):
             return None
@@ -140,7 +137,7 @@ CHUNKS = msgspec.json.Decoder(list[Chunk])
 
 
 class GeminiReader:
-    """A reader that feeds one answer to a Speech."""
+    """Parser of one Gemini answer, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -158,10 +155,7 @@ class GeminiReader:
         """The last document that was read once the answer had finished: a repeat of it is skipped."""
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read frames in order, and return True: the stream has no mark of its last frame. Raises TargetError for an error.
-
-        found: the data of the frames that came with one read
-        """
+        """Read the data of frames, and return True: the stream has no mark of its last frame. Raises TargetError for an error."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
@@ -182,9 +176,9 @@ class GeminiReader:
             self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """Read a document; return whether it could be decoded. Raises TargetError for an error.
+        """Decode a document and read it, unless it repeats the last one of a finished answer; return whether it could be decoded.
 
-        Once the answer has finished, an exact repeat of the last document is skipped.
+        Raises TargetError for an error.
         """
         chunk = http.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
@@ -217,9 +211,9 @@ class GeminiReader:
             speech.finish("content_filter")
 
     def _candidate(self, candidate: GeminiCandidate) -> None:
-        """Read the candidate of one response. If each response has a finish reason, all are read, and the last reason counts.
+        """Read the candidate of one response: its parts, sources and finish reason.
 
-        After a reason other than STOP, or in a response without one, only sources are read.
+        After a finish reason, further parts are read only if that was STOP and this response has a reason too; otherwise only sources.
         """
         speech = self._speech
         reason = candidate.finish_reason or ""
@@ -240,7 +234,7 @@ class GeminiReader:
             speech.finish(reason)
 
     def _ground(self, candidate: GeminiCandidate) -> None:
-        """Add the sources of the answer, without the passages that cite them."""
+        """Pass the web pages, places and documents that a candidate cites to the Speech, as sources."""
         for one in (candidate.grounding_metadata.grounding_chunks if candidate.grounding_metadata else None) or ():
             match one:
                 case {"web": {"uri": url, **more}} | {"maps": {"uri": url, **more}}:
@@ -255,7 +249,7 @@ class GeminiReader:
         if part.function_call is not None:
             self._call(part.function_call, signature)
         elif (blob := part.inline_data) is not None:
-            if not part.thought:  # a draft of an image is a thought, and no client has a form for it
+            if not part.thought:  # drafts of an image come as thoughts: no wire can show them
                 speech.file(shown.produced(blob.mime_type, blob.data))
             if signature:
                 speech.state({SIGNATURE: signature})
@@ -271,10 +265,7 @@ class GeminiReader:
                 speech.state({SIGNATURE: signature})
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
-        """Read a complete call, the start of a call, or further arguments of the open call, which have no name.
-
-        A signed call that was read before is skipped.
-        """
+        """Read a complete call, the start of one, or further arguments of the open one (without a name). Skips a repeated signed call."""
         if not call.name:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
@@ -301,7 +292,7 @@ class GeminiReader:
                 self._close(complete=True)
 
     def _close(self, *, complete: bool) -> None:
-        """End the open call if there is one, and emit its arguments.
+        """End the open call if there is one, and pass its arguments to the Speech.
 
         complete: true if all of its arguments came; otherwise they are written as unfinished JSON, so that the call counts as malformed
         """
@@ -325,10 +316,7 @@ class Partial:
         self._size = 0
 
     def add(self, target: str, pieces: "list[Any] | tuple[Any, ...]") -> None:
-        """Add pieces; unreadable ones are skipped. Raises TargetDown if all of them together exceed MAX_ARGUMENTS characters.
-
-        target: the target's name, for the error
-        """
+        """Add pieces; skip unreadable ones. Raises TargetDown for `target` if all together exceed MAX_ARGUMENTS characters."""
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
@@ -342,7 +330,7 @@ class Partial:
             raise TargetDown(target, "malformed")
 
     def arguments(self) -> dict[str, Json]:
-        """Return all arguments."""
+        """Return the arguments as assembled so far."""
         for path, values in self._pieces.items():
             texts = [one for one in values if isinstance(one, str)]
             _put(self._args, list(_steps(path)), "".join(texts) if texts else values[-1])

@@ -34,19 +34,19 @@ def parameters(schema: JsonObject) -> dict[str, Json]:
     """Return `{"parameters": …}` for a function declaration; an empty dict for a tool without properties, which Google would refuse."""
     made = Converter(schema).converted(schema)
     if "anyOf" in made:
-        made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
+        made = _merged_objects(cast("list[dict[str, Json]]", made["anyOf"]))
     return {"parameters": made} if made.get("properties") else {}
 
 
 class Converter:
-    """A converter of one tool's schema; its count of subschemas covers all calls of `converted`."""
+    """A converter of one tool's schema, which holds its root and the number of converted subschemas (at most MAX_NODES)."""
 
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """Return a schema in Google's form; ANYTHING if it cannot be resolved, or lies beyond a limit.
+        """Return a schema in Google's form; the placeholder ANYTHING if it cannot be resolved, or lies beyond a limit.
 
         within: the references and levels from the root to this schema
         """
@@ -111,10 +111,7 @@ class Converter:
         return made
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """Return the properties of an object, and the required ones; empty if it has no properties.
-
-        Google refuses a required name that is not a property: such names are dropped.
-        """
+        """Return the keywords `properties` and `required` of an object schema, the latter without other names; empty without properties."""
         properties = schema.get("properties")
         if not isinstance(properties, Mapping) or not properties:
             return {}
@@ -125,23 +122,15 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Return converted alternatives as one `anyOf`, or the only one itself. Title and description are repeated in each.
-
-    Google takes no other keyword beside `anyOf`.
-
-    schema: the original, with title and description
-    """
+    """Return converted alternatives as one `anyOf`, or the only one itself: each with `schema`'s title and description, and `nullable`."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
     return made[0] if len(made) == 1 else {"anyOf": made}
 
 
-def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
-    """Merge several object schemas into one with all their properties, since a function has one set of parameters.
-
-    Only properties that all of them require stay required.
-    """
+def _merged_objects(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """Merge object schemas into one with all their properties; those that each of them requires are required."""
     properties: dict[str, Json] = {}
     for one in branches:
         properties |= cast("JsonObject", one.get("properties") or {})
@@ -163,10 +152,10 @@ def _types(schema: JsonObject) -> list[str]:
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
-    return list(dict.fromkeys(known or _spoken_of(schema)))
+    return list(dict.fromkeys(known or _implied_types(schema)))
 
 
-def _spoken_of(schema: JsonObject) -> Iterator[str]:
+def _implied_types(schema: JsonObject) -> Iterator[str]:
     if "properties" in schema:
         yield "object"
     elif "items" in schema or "prefixItems" in schema:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
-from router.chat import Json, issued_by, separators
+from router.chat import Json, separators
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
@@ -53,17 +53,14 @@ BOM = b"\xef\xbb\xbf"
 
 
 class AnswerReader(Protocol):
-    """A lane's reader of one answer, which feeds a Speech."""
+    """Parser of one answer in the format of a provider, which feeds a Speech."""
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return whether more may follow. Raises TargetError for an error of the provider."""
         ...
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read frames in order, up to the end of the answer; return whether more may follow. Raises as `frame` does.
-
-        found: the data of the frames that came with one read
-        """
+        """Read the data of frames up to the end of the answer; return whether more may follow. Raises as `frame` does."""
         ...
 
     def complete(self, body: bytes) -> None:
@@ -100,52 +97,53 @@ class Prepared(Value, frozen=True):
     @property
     def sent(self) -> bytes:
         """Return the JSON body as it is sent."""
-        return msgspec.json.encode(self.options.onto(self.body, self.api))
+        return msgspec.json.encode(self.options.onto(self.body, self.api) if self.options.body else self.body)
 
     @property
     def fields(self) -> Collection[str]:
-        """Return the names of the top-level fields and of those in `config`, by which a refusal may name them.
-
-        The target's own fields (`options`) are not included.
-        """
+        """Return the names by which a refusal may name the request's fields: top-level ones and those in `config`, without `options`."""
         config = self.body.get(self.config)
         return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
-def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
+def answered(start: Start, issuer: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
     """Stream the events of an answer. Raises TargetError if the provider refuses, the connection fails or the answer is malformed.
 
     start: the first event, to which the omitted parameters are added
+    issuer: the target and its model, for reasoning states
     pupil: learns from refusals
     prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
     sent before the first event.
     """
-    feed = Feed(Speech(start.target, issued_by(start.target, start.model)))
+    feed = Feed(Speech(start.target, issuer))
     return EventStream(_answered(start, connections, pupil, prepare, feed), feed.fast)
 
 
 async def _answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared], feed: "Feed") -> Events:
     name, speech = start.target, feed.speech
     try:
-        response, prepared = await _accepted(name, connections, pupil, prepare)
-        speech.bound(prepared.bounds)
+        while True:
+            prepared = prepare(pupil.facts)
+            response = await connections.answered(prepared.endpoint, prepared.sent)
+            if response.status == 200:
+                break
+            await _learn(name, response, prepared, pupil)
         complete = owed = False
+        rest: Rest | None = None
         try:
-            omitted = prepared.omitted
-            if learned := pupil.learned:
-                omitted = (*omitted, *(one for one in learned if one not in omitted))
-            if omitted:
-                start = replace(start, omitted=omitted)
-            pupil.answered()
-            yield replace(start, output=prepared.output, meter=speech.meter)
+            if prepared.bounds is not UNBOUND:
+                speech.bound(prepared.bounds)
+            omitted = _accepted(prepared, pupil) if pupil.lessons else prepared.omitted
+            yield replace(start, omitted=omitted, output=prepared.output, meter=speech.meter)
             reader = prepared.reader(speech)
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                rest = Rest(response.read, speech, connections.linger)
                 feed.open(response, reader)
                 while feed.more:
-                    feed.events += feed.read(piece or await (rest.read() if speech.finished else response.read()))
+                    if speech.finished and rest is None:
+                        rest = Rest(response.read, speech, connections.linger)
+                    feed.events += feed.read(piece or await (rest.read() if rest and speech.finished else response.read()))
                     piece = b""
                     # Content before an error is still passed on, even if it came in the same read.
                     while feed.events:
@@ -154,7 +152,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
                         raise feed.failure
                     if speech.cut:
                         break
-                if owed := rest.late and not speech.counted and not speech.cut:
+                if owed := rest is not None and rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
                     connections.behind(read_late(response.read, reader, speech), partial(_let_go, response, speech))
             else:
@@ -163,10 +161,8 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
             for event in speech.end():
                 yield event
         finally:
-            if complete and not owed:
-                response.settle()
-            elif not owed:
-                response.release()
+            if not owed:
+                (response.settle if complete else response.release)()
     except (OSError, Cut) as error:
         raise _with_usage(translated(name, error), speech) from None
     except TargetError as error:
@@ -177,7 +173,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
 
 
 class Feed:
-    """The body of a response on its way into a Speech: read by the answer's generator, or without it on a fast path.
+    """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
     more: true if more may follow
     failure: the error that ended the body; None if there is none
@@ -209,9 +205,9 @@ class Feed:
         return self if self._steady and not self.events else None
 
     def take(self) -> Sequence[Words] | None:
-        """Return the text and thoughts that have arrived, without waiting; None if nothing has, or if the generator must continue.
+        """Return the text and thoughts that have arrived, without waiting. Other events that were read wait in `events`.
 
-        Events read in the latter case wait in `events`.
+        None if nothing has arrived, or if the generator must continue.
         """
         if not self._steady or not (piece := self._response.taken()):
             return None
@@ -230,31 +226,30 @@ class Feed:
         return None
 
 
-async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
-    """Return a response with status 200, and its request. After a refusal that teaches something, a changed request is sent.
+def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
+    """Pass on the lessons of a question that was accepted after refusals. Return the names of all parameters that were not sent as asked."""
+    learned = pupil.learned
+    pupil.answered()
+    return (*prepared.omitted, *(one for one in learned if one not in prepared.omitted))
 
-    Raises TargetError for any other refusal.
-    """
-    while True:
-        prepared = prepare(pupil.facts)
-        response = await connections.answered(prepared.endpoint, prepared.sent)
-        if response.status == 200:
-            return response, prepared
-        with ExitStack() as undo:
-            undo.callback(response.release)
-            passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
-            if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
-                raise failed
-            explanation = await _explained(response)
-        if not pupil.refused(response.status, explanation, (*prepared.fields, *prepared.within), prepared.options.names):
-            raise _refused(name, response, explanation)
+
+async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pupil) -> None:
+    """Learn from a refusal, so that a changed request may be sent; release its connection. Raises TargetError if it teaches nothing."""
+    try:
+        passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
+        if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
+            raise failed
+        explanation = await _explained(response)
+    finally:
+        response.release()
+    if not pupil.refused(response.status, explanation, (*prepared.fields, *prepared.within), prepared.options.names):
+        raise _refused(name, response, explanation)
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
-    """Return the complete body of a response under status 200, which is not streamed.
+    """Return the complete body of a response under status 200, at most `most` bytes.
 
-    Raises TargetError if the status is another, the connection fails, or the body exceeds `most` bytes.
-    A refusal by the provider has an ErrorText as its cause.
+    Raises TargetError if it is longer, the status is another, or the connection fails. A provider's refusal has an ErrorText as its cause.
     """
     try:
         response = await connections.answered(endpoint, body)
@@ -319,10 +314,7 @@ def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech)
 
 
 async def _explained(response: Connection) -> str:
-    """Return the text of an error's body, as far as it arrives within EXPLAIN seconds and about MAX_BODY bytes.
-
-    Empty for a status below 400.
-    """
+    """Return an error's body as text, as far as it comes within EXPLAIN seconds and about MAX_BODY bytes; empty for a status below 400."""
     explanation = b""
     if response.status >= 400:
         with suppress(OSError, Cut):
@@ -340,10 +332,9 @@ def _refused(name: str, response: Connection, explanation: str) -> TargetError:
 
 
 class Rest:
-    """The part of a body after the finish reason.
+    """The part of a body after the finish reason, read for `linger` seconds in total. The time starts anew if the answer goes on.
 
-    The wait for it is `linger` seconds in total, whatever the provider sends meanwhile, and starts anew if the answer goes on.
-    A failed connection there ends the body without an error.
+    A failed connection ends the body without an error.
     """
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float = LINGER_S) -> None:
@@ -356,7 +347,7 @@ class Rest:
         self._resumed: int = speech.resumed
 
     async def read(self) -> bytes:
-        """Return the next piece; empty at the end of the body, after a failure, or when the time is over. Waits SETTLE once counts came."""
+        """Return the next piece; empty at the body's end, after a failure, or when the time is over (SETTLE seconds once counts came)."""
         now = asyncio.get_running_loop().time()
         if self._speech.resumed != self._resumed:
             self._resumed, self._until = self._speech.resumed, inf
@@ -372,7 +363,7 @@ class Rest:
 
 
 async def _begun(response: Connection) -> bytes:
-    """Return the start of a body without a stream's content type, long enough to tell if it is a stream. Leading white space is dropped."""
+    """Return the start of a body of another content type than a stream's, long enough to see if it is one, without leading white space."""
     begun = b""
     while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
         begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()
@@ -391,9 +382,9 @@ async def _complete_body(name: str, response: Connection, begun: bytes, most: in
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Decode the used fields of a JSON document; None if it is invalid, nested too deeply or has too many values.
+    """Decode the used fields of a JSON document, and skip those of a wrong type.
 
-    A field with a wrong type is skipped, and the others are read.
+    None if the document is invalid, nested too deeply or has too many values.
     """
     if len(data) > SMALL and separators(data) >= MAX_VALUES:
         return None
@@ -411,7 +402,7 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
 
 
 def _text(data: bytes) -> str:
-    """Decode a document as UTF-8 with invalid bytes as U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
+    """Decode a document as UTF-8, with surrogates as they are; otherwise invalid bytes become U+FFFD (WHATWG HTML, 9.2.6)."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -423,7 +414,7 @@ _fields = cache(fields)
 
 
 def _fitting(value: Any, kind: Any) -> Any:
-    """Return the parts of a value that match a type, numbers in quotes included. Raises ValidationError if no part does."""
+    """Convert the parts of a value that match a type; numbers in quotes match too. Raises ValidationError if no part matches."""
     for one in get_args(kind) or (kind,):
         if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
             found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
@@ -434,7 +425,7 @@ def _fitting(value: Any, kind: Any) -> Any:
 
 
 def _kept(value: Any, kind: Any) -> tuple[Any] | None:
-    """Return the matching parts of a value in a one-element tuple; None if no part matches."""
+    """Return what `_fitting` returns in a one-element tuple; None if no part of the value matches."""
     try:
         return (_fitting(value, kind),)
     except msgspec.ValidationError:
@@ -442,10 +433,7 @@ def _kept(value: Any, kind: Any) -> tuple[Any] | None:
 
 
 def translated(name: str, error: OSError | Cut) -> TargetError:
-    """Return the TargetError for a failed connection, by whose fault it was: the proxy's, TLS, a timeout, or a body that broke off.
-
-    A timeout is always one of connecting (`timeout_connect`).
-    """
+    """Return the TargetError for an error of the connection: the proxy's, TLS, a timeout of connecting, or a response that broke off."""
     match error:
         case ProxyFailed():
             return error.of(name)

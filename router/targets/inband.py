@@ -31,7 +31,7 @@ BARE = frozenset({*NUMBERED, *WORDED, "id"})
 
 
 class ErrorData(bytes):
-    """The data of an event that is marked as an error, by its event name or its field (see the list above)."""
+    """The data of a server-sent event that is marked as an error, by its event name or field name (see the list above)."""
 
 
 def error_in(target: str, data: bytes) -> TargetError | None:
@@ -41,9 +41,8 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 
 
 def fault(data: bytes) -> object:
-    """Return the error in a frame that is not a chunk; None if there is none.
+    """Return the error in a frame that is not a chunk: the object in `error`, else the object around it, else the text; None without one.
 
-    The error is the object in `error`, else the object around it, else the text.
     A text is an error if it has a word such as `failed` or `unavailable`, or is ErrorData.
     """
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)
@@ -58,13 +57,13 @@ def _found(data: bytes) -> object:
     if isinstance(held, str):
         return held if SPOKEN.search(held[:1000].encode("utf-8", "surrogatepass")) else None
     if isinstance(held, list):
-        errors = (_said(cast("Mapping[str, object]", one)) for one in cast("list[object]", held) if isinstance(one, dict))
+        errors = (_error_object(cast("Mapping[str, object]", one)) for one in cast("list[object]", held) if isinstance(one, dict))
         return next((error for error in errors if error is not None), None)
-    return _said(cast("Mapping[str, object]", held)) if isinstance(held, dict) else None
+    return _error_object(cast("Mapping[str, object]", held)) if isinstance(held, dict) else None
 
 
-def _said(held: Mapping[str, object]) -> object:
-    """Return the object in `error`, or else the object itself if it has the form of an error; None if it has not."""
+def _error_object(held: Mapping[str, object]) -> object:
+    """Return the object in `error`, or else `held` itself if it has the form of an error; None if it has not."""
     error = held.get("error")
     if isinstance(error, dict) and error:
         return cast("object", error)

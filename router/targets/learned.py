@@ -19,7 +19,7 @@ log = logging.getLogger("router.targets")
 
 
 class Learned:
-    """The lessons of one target. They are kept over reloads that leave the target unchanged."""
+    """The lessons of one target: parameters and files that it refused. Kept over reloads that leave the target unchanged."""
 
     def __init__(self) -> None:
         self._lessons: dict[str, Lesson] = {}
@@ -30,7 +30,7 @@ class Learned:
         """Retries that are still allowed for learning at this target; limited only in a rehearsal."""
 
     def over(self, facts: Facts) -> Facts:
-        """Return the facts, corrected by these lessons."""
+        """Return the facts of the target's model, corrected by these lessons."""
         if not self._lessons:
             return facts
         if self._taught is None or self._taught[0] is not facts:
@@ -52,7 +52,7 @@ class Learned:
             log.warning("a provider refused a field of the target's own `body`", extra={"fields": {"target": target, "field": name}})
 
     def keep(self, target: str, lessons: Collection[Lesson]) -> None:
-        """Keep lessons for later questions, and log each new one as a warning. Beyond MAX_LESSONS new ones are ignored."""
+        """Add lessons for later questions, and log each new one as a warning. Beyond MAX_LESSONS new ones are ignored."""
         for one in lessons:
             if str(one) not in self._lessons and len(self._lessons) < MAX_LESSONS:
                 self._lessons[str(one)] = one
@@ -67,21 +67,21 @@ class Learned:
 
 
 class Pupil:
-    """A question to one target on its way: the lessons of its refusals so far, and the facts that result."""
+    """The lessons of one question's refusals at a target, and the facts for its next attempt. Made for each question."""
 
     def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
         self._target = target
         self._learned = learned
-        self._lessons: list[Lesson] = []
+        self.lessons: list[Lesson] = []
+        """Lessons from refusals of this question; empty for nearly all questions."""
         self.facts = learned.over(facts)
         """The facts of the next attempt."""
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
-        """Learn from a refusal, and correct `facts`; return whether the question is worth a retry with them.
+        """Learn from a refusal, and correct `facts`; return True if the question is to be sent again with them.
 
-        False if nothing new is learned, or the retries are used up.
+        False if nothing new is learned, or the retries are used up. `status`, `body`: the refusal's.
 
-        status, body: the refusal's
         sent: the fields of the request that the router wrote
         own: the fields of the target's own `body`, about which nothing is learned
         """
@@ -91,23 +91,23 @@ class Pupil:
         if self._learned.repeats_left < 1:
             return False
         found = lesson(status, body, sent, self.facts)
-        if found is None or any(str(one) == str(found) for one in self._lessons):
+        if found is None or any(str(one) == str(found) for one in self.lessons):
             return False
-        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION:
-            self.answered()  # each was followed by the refusal of something else: the next question goes on from here
+        if len(self.lessons) >= MAX_LESSONS_PER_QUESTION:
+            self.answered()  # each retry met another refusal: the next question starts with these lessons
             return False
         self._learned.repeats_left -= 1
-        self._lessons.append(found)
+        self.lessons.append(found)
         self.facts = found.applied(self.facts)
         return True
 
     def answered(self) -> None:
-        """Pass this question's lasting lessons on to later questions, because the target accepted it. Clears `learned`."""
-        if self._lessons:
-            self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
-            self._lessons.clear()
+        """Add this question's lasting lessons to the target's, and clear `learned`: the target accepted it, or its retries are used up."""
+        if self.lessons:
+            self._learned.keep(self._target, [one for one in self.lessons if one.lasting])
+            self.lessons.clear()
 
     @property
     def learned(self) -> tuple[str, ...]:
         """Return the parameters of the question that are not sent as asked because the target refused them."""
-        return tuple(dict.fromkeys([one.parameter for one in self._lessons if one.parameter not in OURS])) if self._lessons else ()
+        return tuple(dict.fromkeys([one.parameter for one in self.lessons if one.parameter not in OURS]))

@@ -19,8 +19,8 @@ from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import NEEDS, check_answerable, fit, uncarried
 from router.targets.learned import Learned, Pupil
-from router.targets.litellm_chunks import Hearing, heard
-from router.targets.litellm_errors import raised, said
+from router.targets.litellm_chunks import ChunkParser, call_events
+from router.targets.litellm_errors import raised, status_and_text
 from router.targets.litellm_library import CONNECT, SHARED, STREAMS, Library, library_for
 from router.targets.litellm_providers import ASKED, OWN_CLIENT
 from router.targets.options import Options, options_of
@@ -48,16 +48,8 @@ ITS_OWN = frozenset(
     (
         *("api_key", "api_base", "base_url", "api_version", "timeout", "num_retries", "max_retries", "fallbacks", "headers", "user"),
         *("extra_headers", "extra_body", "mock_response", "mock_tool_calls", "custom_llm_provider", "drop_params", "caching", "cache"),
-        *(
-            "allowed_openai_params",
-            "additional_drop_params",
-            "logger_fn",
-            "verbose",
-            "model_list",
-            "base_model",
-            "model_info",
-            "ssl_verify",
-        ),
+        *("allowed_openai_params", "additional_drop_params", "logger_fn", "verbose"),
+        *("model_list", "base_model", "model_info", "ssl_verify"),
     )
 )
 """Arguments of LiteLLM's call that are not request fields."""
@@ -91,15 +83,12 @@ def answer(
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
 
-    LiteLLM is imported at the first question, if not before.
-
-    connect: seconds a connection may take; failover has the other timeouts
-    learned: lessons from earlier refusals of this target
-    connections: used for background reads alone
+    LiteLLM is imported at the first question, if not before. `connections` are used for background reads alone.
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals.
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
-    _check_led(provider, called, declared)
+    _check_way(provider, called, declared)
     options = options_of(declared, "litellm")
     fixed = _fixed(declared, options)
     facts, learned, connections = facts_of(declared), learned or Learned(), connections or Connections()
@@ -109,17 +98,21 @@ def answer(
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
         if has_address(ask):
-            raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
+            raise TargetRefused(name, FILE_ADDRESS)  # for some providers LiteLLM would fetch the file itself, from the router's network
         lane = await library_for(name)
         if ask.tools and not lane.takes_tools(model):
             if provider in TEXTUAL:
                 raise TargetRefused(name, "no_tools")
-            fixed["allowed_openai_params"] = [*options.body, "tools", "tool_choice"]  # whether its model takes them it says itself
+            fixed["allowed_openai_params"] = [
+                *options.body,
+                "tools",
+                "tool_choice",
+            ]  # the provider itself refuses tools that its model does not take
         if provider in ASKED:
             lane.make_known(model)
         # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        passage = _set_out(Passage(declared.egress, tls), connect, connections)
+        passage = _set_context(Passage(declared.egress, tls), connect, connections)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -128,44 +121,46 @@ def answer(
             wanted = structured(ask, lane.formed(pupil.facts, ask, model), subset_of(provider), beside_tools=False)
             form = _form({**fixed, **deepcopy(wanted.chat)}, wanted.ask, params, pupil.facts, issuer)
             dropped = _dropped(name, lane, form)
-            hear = _hearing(Speech(name, issuer), form)
+            parser = _chunk_parser(Speech(name, issuer), form)
             try:
-                async with aclosing(heard(lane, form.arguments, hear)) as events:
+                async with aclosing(call_events(lane, form.arguments, parser)) as events:
                     async for event in events:
                         if not begun:
                             begun = True
                             omitted = tuple(dict.fromkeys((*form.omitted, *dropped, *options.over(params), *pupil.learned)))
                             pupil.answered()
-                            yield Start(name, model, omitted=omitted, output=wanted.way, meter=hear.speech.meter)
+                            yield Start(name, model, omitted=omitted, output=wanted.way, meter=parser.speech.meter)
                         yield event
             except lane.errors as error:
                 if passage.failed is not None and not begun:
-                    raise hear.with_usage(passage.failed.of(name)) from None
-                # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
-                if begun or not pupil.refused(*said(error), {*form.names, *wanted.sent}.difference(options.names), options.names):
-                    raise hear.with_usage(raised(name, provider, error, hear)) from None
+                    raise parser.with_usage(passage.failed.of(name)) from None
+                # Some providers are asked at the first read of their stream: their refusal comes then, before any event.
+                if begun or not pupil.refused(
+                    *status_and_text(error), {*form.names, *wanted.sent}.difference(options.names), options.names
+                ):
+                    raise parser.with_usage(raised(name, provider, error, parser)) from None
             except TargetError as error:
-                raise hear.with_usage(error) from None
+                raise parser.with_usage(error) from None
 
     return spoken
 
 
-def _hearing(speech: Speech, form: Arguments) -> Hearing:
-    """Return the reader for the next call's chunks, with a new STREAMS list for the normalizers of that call's streams."""
+def _chunk_parser(speech: Speech, form: Arguments) -> ChunkParser:
+    """Return the parser of the next LiteLLM call's chunks, and set STREAMS to a new list that the call's stream normalizers enter."""
     speech.bound(form.bounds)
     STREAMS.set(streams_read := [])
-    return Hearing(speech, streams_read, form.takes)
+    return ChunkParser(speech, streams_read, form.takes)
 
 
-def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
-    """Set the passage, connect timeout and connections for LiteLLM's requests in this context, and return the passage."""
+def _set_context(passage: Passage, connect: float, connections: Connections) -> Passage:
+    """Set the proxy passage, connect timeout and connections for LiteLLM's requests in this context; return the passage."""
     CONNECT.set(connect)
     SHARED.set(connections)
     PASSAGE.set(passage)
     return passage
 
 
-def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
+def _check_way(provider: str, called: str, declared: TargetConfig) -> None:
     """Raise Misfit if LiteLLM would ask another provider than declared, or ignore the declared proxy and CA."""
     if "replicate" in called and provider != "replicate":
         raise Misfit(
@@ -191,7 +186,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
         "stream_options": {"include_usage": True},
         "num_retries": 0,
         "max_retries": 0,
-        # With tools it would look for its own MCP gateway: that imports its whole proxy, and fails where `mcp` is not installed.
+        # With tools LiteLLM would look for its MCP gateway: that imports its whole proxy, and fails if `mcp` is not installed.
         "_skip_mcp_handler": True,
     }
     if declared.api_base:
@@ -211,7 +206,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
     if declared.api_key:
         fixed["api_key"] = declared.api_key.value
     elif declared.api_base:
-        # A server of one's own wants no key, the OpenAI client insists on one; never the environment's, meant for another.
+        # A self-hosted server needs no key, but the OpenAI client requires one. The environment's key is for another server.
         fixed["api_key"] = "none"
     return fixed
 
@@ -219,7 +214,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
 def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, issuer: str = "") -> Arguments:
     model = str(fixed["model"])
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
-        facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
+        facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM turns an effort into a budget
     fitted = fit(facts, params).beside(ask)
     takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
@@ -232,9 +227,9 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if (effort := fitted.effort or (_usual_effort(facts) if responding else None)) is not None:
         arguments["reasoning_effort"] = effort
     if fitted.max_tokens is not None and facts.limit != "none":
-        arguments["max_tokens"] = fitted.max_tokens  # LiteLLM knows what each model calls it
+        arguments["max_tokens"] = fitted.max_tokens  # LiteLLM translates the name
     if is_claude(model) and facts.thinking == "budget" and (budget := BUDGETS.get(fitted.effort or "")):
-        # Of an effort LiteLLM makes a budget that may be more than the limit, of which it is a part: Claude refuses that.
+        # LiteLLM turns an effort into a budget that may exceed the limit, which includes it: Claude refuses that.
         arguments["thinking"] = {"type": "enabled", "budget_tokens": budget}
         del arguments["reasoning_effort"]
         if fitted.max_tokens is not None:
@@ -242,14 +237,14 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if fitted.stop:
         arguments["stop"] = list(fitted.stop)
     if ask.tools:
-        # A copy: it takes out of a schema what Gemini does not know, and every other target would be told another tool from then on.
+        # A copy: LiteLLM removes keywords unknown to Gemini from the schema itself, which other targets share.
         arguments["tools"] = [deepcopy(completions.tool(spec, facts.carries)) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
     if ask.session and facts.session_key == CACHE_KEY and model.partition("/")[0] in KEYED:
         arguments[CACHE_KEY] = session_key(ask.session, str(fixed.get("api_key", "")))
     if responding:
-        arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
+        arguments["store"] = False  # LiteLLM then asks the Responses API, which stores conversations by default
     return Arguments(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes, (CONTROL,) if keeps else ())
 
 

@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from router.targets.http import read_late
-from router.targets.retold import Retold
+from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
 from router.targets.unpacking import Unpacker, UnreadableBody
 
 
-class RetoldBody:
-    """The body of a response, read in decompressed pieces."""
+class DecompressedBody:
+    """The body of an httpx response to LiteLLM, read in decompressed pieces."""
 
     def __init__(self, stream: Any, packed: Unpacker | None, heard: Speech, httpx: Any) -> None:
         self._stream = stream
@@ -23,7 +23,7 @@ class RetoldBody:
     async def read(self) -> bytes:
         """Return the next piece; empty at the end of the body, or after a failure that follows the finish reason.
 
-        An earlier failure is raised as an error of httpx.
+        Raises an error of httpx for an earlier failure.
         """
         try:
             while piece := await anext(self._pieces, b""):
@@ -53,9 +53,9 @@ class RetoldBody:
         await self._stream.aclose()
 
 
-async def count_late(body: RetoldBody, retold: Retold) -> None:
+async def count_late(body: DecompressedBody, normalizer: SseNormalizer) -> None:
     """Read the rest of a body until its token counts came, within the bounds of `read_late`, and close the response."""
     try:
-        await read_late(body.beside, retold.reader, retold.heard)
+        await read_late(body.beside, normalizer.reader, normalizer.heard)
     finally:
         await body.close()

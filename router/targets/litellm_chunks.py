@@ -11,7 +11,7 @@ from router.targets import shown
 from router.targets.counts import ChatUsage
 from router.targets.litellm_library import Library, Stream
 from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
-from router.targets.retold import Retold
+from router.targets.retold import SseNormalizer
 from router.targets.speech import BROKEN, REASONS, Speech
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
@@ -20,8 +20,8 @@ SIGNATURE = "__thought__"
 """Separator in a call id, after which LiteLLM puts Gemini's signature."""
 
 
-def _gather(delta: Any, thoughts: Blocks) -> None:
-    """Collect pieces of Claude's thinking blocks from a delta. Text or a call closes the open block."""
+def _read_thinking(delta: Any, thoughts: Blocks) -> None:
+    """Pass the pieces of Claude's thinking blocks in a delta to `thoughts`. Text or a call without such pieces closes the open block."""
     pieces: list[Any] = list(getattr(delta, "thinking_blocks", None) or ())
     for piece in pieces:
         match piece:
@@ -38,17 +38,16 @@ def _gather(delta: Any, thoughts: Blocks) -> None:
         thoughts.close()
 
 
-class Hearing:
-    """A reader of LiteLLM's chunks that feeds a Speech.
+class ChunkParser:
+    """Parser of the chunks of one LiteLLM call, which feeds a Speech (the assembler of the answer's events).
 
-    Values that LiteLLM invents are dropped: token counts that the provider did not send, and an end without a finish reason. Calls of tools
-    that the provider runs itself are dropped, too.
+    It drops token counts and finish reasons that LiteLLM invents, and calls of tools that the provider runs itself.
     """
 
-    def __init__(self, speech: Speech, streams_read: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
+    def __init__(self, speech: Speech, streams_read: Sequence[SseNormalizer] = (), takes: Returns = NOTHING) -> None:
         self.speech = speech
         self._reasoning = Reasoning(takes)
-        speech.states_at_end(self._reasoning.states)
+        speech.states_at_end = self._reasoning.states
         self._blocks = Blocks(speech) if takes.blocks else None
         self._streams = streams_read
         self.stream: Stream | None = None
@@ -59,7 +58,7 @@ class Hearing:
         """Add the content of one chunk to the Speech; after the finish reason, only its token counts."""
         speech = self.speech
         if (usage := getattr(chunk, "usage", None)) and (sent := self._sent):
-            _count(usage, speech, sent)
+            _read_usage(usage, speech, sent)
         for choice in chunk.choices[:1]:
             delta = choice.delta
             if speech.finished:
@@ -68,10 +67,10 @@ class Hearing:
                 speech.thought(thought)
                 self._reasoning.text("reasoning_content", thought)
             if self._blocks is not None:
-                _gather(delta, self._blocks)
+                _read_thinking(delta, self._blocks)
             if delta.content:
                 speech.text(delta.content)
-            _show(delta, speech)
+            _read_sources(delta, speech)
             for call in delta.tool_calls or ():
                 self._call(call)
             if choice.finish_reason:
@@ -80,17 +79,14 @@ class Hearing:
                 self._finish(choice.finish_reason)
 
     def with_usage(self, error: TargetError) -> TargetError:
-        """Set the answer's usage so far on the error, if the provider sent any, and return the error.
-
-        LiteLLM would report the usage only at the end.
-        """
+        """Set the answer's usage so far on an error, if the provider sent any, and return the error."""
         if sent := self._sent:
-            _count(sent[-1], self.speech, sent)
+            _read_usage(sent[-1], self.speech, sent)
             error.used = self.speech.used
         return error
 
     def expect_count(self) -> None:
-        """Keep the answer's meter open for late token counts, if the stream is still read for them. Returns at once."""
+        """Keep the answer's meter open if its stream is still read in the background; close it once that read ends. Returns at once."""
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return
@@ -105,12 +101,12 @@ class Hearing:
 
     @property
     def is_broken(self) -> bool:
-        """Return whether the provider's own finish reason means a failure."""
-        return self._own.lower() in BROKEN
+        """Return whether the finish reason that the provider sent means a failure; False if none came."""
+        return self._own_reason.lower() in BROKEN
 
     @property
-    def _own(self) -> str:
-        """Return the provider's own finish reason; empty if none came."""
+    def _own_reason(self) -> str:
+        """Return the finish reason in the provider's own word, before LiteLLM changed it; empty if none came."""
         return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property
@@ -136,28 +132,28 @@ class Hearing:
     def _finish(self, reason: str) -> None:
         assert self.stream is not None
         stated = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
-        own = self._own
+        own = self._own_reason
         if stated and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
-            self.speech.finish(own)  # LiteLLM calls it stop, or a limit
+            self.speech.finish(own)  # LiteLLM reports it as `stop` or `length`
         elif stated and stated.lower() in BROKEN:
             self.speech.finish(stated)
         elif stated:
-            # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
+            # LiteLLM reports `tool_calls` for the provider's own tools too; Speech corrects `stop` if there are calls.
             self.speech.finish("stop" if reason == "tool_calls" else reason)
 
 
-async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -> Events:
-    """Stream the events of one call. Raises LiteLLM's own errors, and TargetError for an answer that broke off or was filtered."""
-    hear.stream = stream = await lane.acompletion(**arguments)
-    speech = hear.speech
+async def call_events(lane: Library, arguments: Mapping[str, object], parser: ChunkParser) -> Events:
+    """Call LiteLLM, and stream the events of the answer. Raises LiteLLM's errors, and TargetError for a cut or filtered answer."""
+    parser.stream = stream = await lane.acompletion(**arguments)
+    speech = parser.speech
     try:
         async for chunk in stream:
-            hear(chunk)
+            parser(chunk)
             for event in speech.take():
                 yield event
             if speech.cut or (getattr(chunk, "usage", None) and speech.finished):
-                break  # the last one: what it would do yet is to log it, for nobody
-        hear.expect_count()
+                break  # the last one: LiteLLM would only log after it
+        parser.expect_count()
         for event in speech.end():
             yield event
     finally:
@@ -165,8 +161,8 @@ async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -
         await stream.aclose()
 
 
-def _show(delta: Any, speech: Speech) -> None:
-    """Add the sources and images of a delta, in OpenAI's form, or in Anthropic's where LiteLLM leaves it unchanged."""
+def _read_sources(delta: Any, speech: Speech) -> None:
+    """Pass the sources and images of a delta to the Speech, in OpenAI's form, or in Anthropic's where LiteLLM leaves it unchanged."""
     for one in getattr(delta, "annotations", None) or ():
         speech.source(shown.annotation(one if isinstance(one, dict) else one.model_dump()))
     for one in getattr(delta, "images", None) or ():
@@ -182,18 +178,15 @@ def _show(delta: Any, speech: Speech) -> None:
             pass
 
 
-def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
-    """Record LiteLLM's usage object, which has the form of a chat completion's usage.
-
-    LiteLLM invents reasoning tokens if none of the `sent` counts has them: those are dropped.
-    """
+def _read_usage(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
+    """Pass LiteLLM's token counts to the Speech, without reasoning tokens that none of the provider's counts (`sent`) has."""
     counted = _plain(usage)
     if not any(_plain(one).get("completion_tokens_details") for one in sent):
         counted.pop("completion_tokens_details", None)
     try:
         msgspec.convert(counted, ChatUsage, strict=False).tell(speech)
     except msgspec.ValidationError:
-        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
+        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # its details have a wrong type
 
 
 def _plain(usage: Any) -> dict[str, Any]:

@@ -1,36 +1,36 @@
 """Translation of LiteLLM's errors into TargetErrors."""
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.targets.litellm_chunks import Hearing
+from router.targets.litellm_chunks import ChunkParser
 from router.targets.litellm_providers import ASKED
 from router.targets.verdict import verdict
 
 
-def raised(target: str, provider: str, error: BaseException, hear: Hearing) -> TargetError:
-    """Return the TargetError for a failed call.
+def raised(target: str, provider: str, error: BaseException, parser: ChunkParser) -> TargetError:
+    """Return the TargetError for a failed call of LiteLLM.
 
-    An end without a finish reason, or with one that means a failure, is a cut stream. For which of them LiteLLM raises an error of its own
-    depends on its version. A refusal within a stream of Ollama's counts as a failure of the server.
+    A stream that ended without a finish reason, or with one that means a failure, is `cut`, whichever error LiteLLM raises for it.
+    A refusal within a stream of Ollama's counts as a failure of the server (`status_500`).
     """
     original = getattr(error, "original_exception", None) or error
-    if hear.stream is not None and not hear.speech.finished and (hear.is_broken or "StopAsyncIteration" in _causes(original)):
+    if parser.stream is not None and not parser.speech.finished and (parser.is_broken or "StopAsyncIteration" in _causes(original)):
         return TargetDown(target, "cut")
     raised = translated(target, error)
-    if provider in ASKED and type(raised) is TargetRefused and hear.stream is not None:
-        return TargetDown(target, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
+    if provider in ASKED and type(raised) is TargetRefused and parser.stream is not None:
+        return TargetDown(target, "status_500")  # LiteLLM reports any error inside Ollama's stream as a 400
     return raised
 
 
-def said(error: BaseException) -> tuple[int, str]:
-    """Return the status and the text of a refusal; status 0 if the error has none."""
+def status_and_text(error: BaseException) -> tuple[int, str]:
+    """Return the HTTP status and the text of LiteLLM's error; status 0 if the error has none."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else 0, str(error)
 
 
 def translated(target: str, error: BaseException) -> TargetError:
-    """Return the TargetError for LiteLLM's error, without its message, which may contain the provider's body and the key.
+    """Return the TargetError for LiteLLM's error; `malformed` for an error of no known kind.
 
-    An error of no known kind is a TargetDown with the outcome `malformed`.
+    LiteLLM's message is left out, because it may contain the provider's body and the key.
     """
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
@@ -62,7 +62,7 @@ CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "
 
 
 def _causes(error: BaseException) -> set[str]:
-    """Return the class names of an error's causes and of their base classes, up to 8 levels deep; its own are not included."""
+    """Return the class names of an error's causes and of their base classes, up to 8 causes deep; its own class is not included."""
     names: set[str] = set()
     cause = error.__cause__ or error.__context__
     for _ in range(8):
@@ -74,5 +74,5 @@ def _causes(error: BaseException) -> set[str]:
 
 
 def _kinds(error: BaseException) -> set[str]:
-    """Return the names of an error's class and base classes: the classes themselves exist only once LiteLLM is imported."""
+    """Return the names of an error's class and base classes. Names, because LiteLLM's classes exist only once it is imported."""
     return {kind.__name__ for kind in type(error).__mro__}

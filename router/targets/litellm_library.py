@@ -1,7 +1,7 @@
 """The LiteLLM library: imported late, patched once, warmed up and closed. No other module imports it.
 
 The import takes seconds and 160 MB: it runs in a thread when a target first needs it. LiteLLM's own retries, fallbacks, caches and
-callbacks are off: the router's are in failover/, configured by routes.yaml.
+callbacks are off.
 """
 
 import asyncio
@@ -27,16 +27,25 @@ from router.targets.connections import LINGER_S, Connections
 from router.targets.facts import Facts
 from router.targets.fit import HINTS, NEEDS
 from router.targets.http import MAX_WHOLE, Rest
-from router.targets.litellm_body import RetoldBody, count_late
-from router.targets.passage import PASSAGE, blamed, led_past_environment, led_to_aws, note, passage_to, passed_on, synchronous
-from router.targets.retold import Anthropic, Google, Retold
+from router.targets.litellm_body import DecompressedBody, count_late
+from router.targets.passage import (
+    PASSAGE,
+    failure_behind,
+    passage_to,
+    patch_aws_session,
+    patch_environment_proxies,
+    proxy_failure,
+    record_failure,
+    synchronous,
+)
+from router.targets.retold import Anthropic, Google, SseNormalizer
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
 log = logging.getLogger("router.targets")
 
 
 class Stream(Protocol):
-    """The stream of a LiteLLM call: chunks in OpenAI's form, and what it records while reading."""
+    """The stream of a LiteLLM call: chunks in OpenAI's form, and the attributes that LiteLLM sets while it reads them."""
 
     chunks: list[Any]
     """Chunks of the provider so far, with its token counts if it sent any."""
@@ -76,17 +85,17 @@ class Library:
     """Exceptions that LiteLLM's calls raise: its own, those of its HTTP clients, and Python's."""
 
     def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
-        """Return those of the arguments that LiteLLM will not send to this model; empty if LiteLLM does not know the model."""
+        """Return those of the arguments that LiteLLM drops for this model; empty if LiteLLM does not know the model."""
         known = self._known(model)
         return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
 
     def takes_tools(self, model: str) -> bool:
-        """Return whether LiteLLM sends tools to this model, or does not know it; otherwise it drops them without an error."""
+        """Return whether LiteLLM sends tools to this model; otherwise it drops them without an error. True also for an unknown model."""
         known = self._known(model)
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """Return the facts as they hold through LiteLLM: without JSON schemas and JSON mode if LiteLLM would drop them for this model."""
+        """Return the facts, without schemas and JSON mode if the question wants JSON and LiteLLM sends no `response_format`."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
@@ -114,7 +123,7 @@ PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSE
 
 @cache
 def _import() -> Library | None:
-    """Return LiteLLM, imported and patched once; None if that fails. A failure is logged, and the import is not tried again."""
+    """Import and patch LiteLLM, once per process, and return it. None, and a logged warning, if that fails; it is not tried again."""
     try:
         return _imported()
     except (ImportError, SyntaxError, *PYTHONS) as error:
@@ -126,7 +135,7 @@ def _import() -> Library | None:
 IMPORTING = Lock()
 
 
-def _import_alone() -> Library | None:
+def _import_locked() -> Library | None:
     """Return `_import()` under a lock, so that concurrent threads import and patch LiteLLM once."""
     with IMPORTING:
         return _import()
@@ -146,13 +155,13 @@ def _imported() -> Library:
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
-    litellm.disable_aiohttp_trust_env = True  # as the direct lanes: no proxy of the environment is shown a key
+    litellm.disable_aiohttp_trust_env = True  # no key goes to a proxy of the environment, as in the direct lanes
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
-        logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
+        logging.getLogger(name).handlers.clear()  # they print providers' texts
     httpx: Any = importlib.import_module("httpx")
-    _kept_from_asking(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
-    _given_ways(litellm, httpx)
-    _mended(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
+    _without_get_requests(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
+    _use_declared_proxies(litellm, httpx)
+    _patch_transport(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
     openai: Any = importlib.import_module("openai")
     litellm.token_counter(model="gpt-4o", text=".")  # loads a tokenizer: it would be loaded in the first answer, 0.3 s on the loop
     importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
@@ -168,35 +177,32 @@ def _imported() -> Library:
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Connect timeout in seconds for this context's requests: LiteLLM loses its own on the way to most providers."""
-STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
+STREAMS: ContextVar[list[SseNormalizer] | None] = ContextVar("told", default=None)
 """Normalizers of the streams read in this context, which know the provider's finish reason."""
 SHARED: ContextVar[Connections | None] = ContextVar("shared", default=None)
 """Connections that run this context's background reads (see Connections.behind)."""
-EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
+EVENTS = {"/chat/completions": SseNormalizer, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """Path suffix → the normalizer for its streams."""
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
 """The field that asks for a stream on OpenAI's and Anthropic's wires; on Google's the path does."""
 
 
-def _given_ways(litellm: Any, httpx: Any) -> None:
-    """Make clients that would use the environment's proxies use the declared proxy and CA.
+def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
+    """Make LiteLLM's clients that would use the environment's proxies use the declared proxy and CA.
 
-    They are LiteLLM's synchronous client, the client of OpenAI's library, and the one with which AWS's library fetches credentials.
+    They are its synchronous client, the client of OpenAI's library, and AWS's library.
     """
     litellm.sync_transport = synchronous(httpx)
-    litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
-    _given_session(litellm)
+    litellm.module_level_client.client = litellm.module_level_client.create_client()  # the present one was made without the transport
+    _share_openai_client(litellm)
     if find_spec("botocore") is not None:
         for name in ("botocore.utils", "botocore.endpoint"):
-            led_past_environment(importlib.import_module(name))
-        led_to_aws(importlib.import_module("botocore.httpsession"))
+            patch_environment_proxies(importlib.import_module(name))
+        patch_aws_session(importlib.import_module("botocore.httpsession"))
 
 
-def _given_session(litellm: Any) -> None:
-    """Give OpenAI's library one client for the whole process.
-
-    LiteLLM's cleanup closes that client for all users: this one then only closes its connections, and opens new ones when used again.
-    """
+def _share_openai_client(litellm: Any) -> None:
+    """Give OpenAI's library one client for the whole process, which stays usable after LiteLLM's cleanup has closed it."""
     httpx: Any = importlib.import_module("httpx")
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
 
@@ -209,12 +215,8 @@ def _given_session(litellm: Any) -> None:
     litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
 
 
-def _kept_from_asking(client: Any, httpx: Any) -> None:
-    """Make GET requests of LiteLLM's synchronous client fail at once.
-
-    LiteLLM uses them to fetch descriptions of models, from a model hub or the target, and continues without. It does so during a question,
-    on the event loop or in a thread that DNS lookups share. Tokens that some providers need first are requested by POST.
-    """
+def _without_get_requests(client: Any, httpx: Any) -> None:
+    """Make GET requests of LiteLLM's synchronous client fail: it would fetch descriptions of models, on the event loop."""
 
     def get(*_: object, **__: object) -> Any:
         raise httpx.ConnectError("this is not asked")
@@ -222,14 +224,14 @@ def _kept_from_asking(client: Any, httpx: Any) -> None:
     client.get = get
 
 
-def _mended(transport: Any, httpx: Any) -> None:
-    """Patch LiteLLM's transport: redirects, status 422, connect timeout and event streams.
+def _patch_transport(transport: Any, httpx: Any) -> None:
+    """Patch LiteLLM's transport class: redirects, status 422, connect timeout and event streams.
 
-    LiteLLM would follow a redirect with the conversation, so `location` is removed, and a redirect is an error. It would repeat a question
-    after a 422, so a 422 becomes a 400. Its own connect timeout is minutes, so the declared one is set. Streams are normalized.
+    `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422 becomes a 400: LiteLLM would repeat the
+    question. The declared connect timeout is set in place of its minutes. Streams are normalized.
     """
-    _lead(transport)
-    events, complete = _bodies(httpx)
+    _patch_proxy_and_tls(transport)
+    events, complete = _body_classes(httpx)
     inner = transport.handle_async_request
 
     async def handle_async_request(self: Any, request: Any) -> Any:
@@ -237,35 +239,35 @@ def _mended(transport: Any, httpx: Any) -> None:
         if (limit := CONNECT.get()) is not None:
             # LiteLLM's `connect` limits the socket alone; its `pool` limits all of the connecting, a proxy's part included.
             request.extensions["timeout"] = {"connect": limit} if proxy is None else {"connect": limit, "pool": limit}
-        retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
-        if retold is not None:
+        normalizer_class = next((kind for end, kind in EVENTS.items() if request.url.path.endswith(end)), None)
+        if normalizer_class is not None:
             request.headers["accept-encoding"] = "identity"
         try:
             response = await inner(self, request)
         except httpx.HTTPError as error:
             if passage is not None and proxy is not None:
-                note(passage, blamed(error, proxy), httpx)
+                record_failure(passage, failure_behind(error, proxy), httpx)
             raise
-        if passage is not None and (failed := passed_on(request, response, proxy)):
+        if passage is not None and (failed := proxy_failure(request, response, proxy)):
             await response.aclose()
-            note(passage, failed, httpx)
+            record_failure(passage, failed, httpx)
         if 300 <= response.status_code < 400:
             response.headers.pop("location", None)
         elif response.status_code == 422:
             response.status_code = 400
-        if retold is not None and response.status_code == 200:
+        if normalizer_class is not None and response.status_code == 200:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind == "text/event-stream":
-                _tell_again(response, events, retold())
+                _normalize_body(response, events, normalizer_class())
             elif kind == "application/json" and STREAMED.search(request.content):
-                _tell_again(response, complete, retold())
+                _normalize_body(response, complete, normalizer_class())
         return response
 
     transport.handle_async_request = handle_async_request
 
 
-def _lead(transport: Any) -> None:
-    """Make the transport use the proxy and TLS context of the current question's target."""
+def _patch_proxy_and_tls(transport: Any) -> None:
+    """Patch LiteLLM's transport class to use the proxy and TLS context of the target that is asked in the current context."""
 
     async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
         _, proxy = passage_to(request.url.host)
@@ -279,42 +281,42 @@ def _lead(transport: Any) -> None:
     transport._ssl_verify = property(trusted, lambda self, given: self.__dict__.update(_ssl_verify=given))  # noqa: SLF001
 
 
-def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
-    """Return two classes for normalized response bodies: of a stream, and of a complete answer."""
+def _body_classes(httpx: Any) -> tuple[type[Any], type[Any]]:
+    """Return two httpx body classes that yield a normalized stream: one reads a stream, the other a complete answer."""
 
-    class RetoldStream(httpx.AsyncByteStream):
-        """A normalized stream of events. Late token counts are read beside the answer, which does not wait for the end of the body."""
+    class NormalizedStream(httpx.AsyncByteStream):
+        """A streamed body as normalized events. Late token counts are read in the background, after the events have ended."""
 
-        def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
+        def __init__(self, stream: Any, normalizer: SseNormalizer, packed: Unpacker | None) -> None:
             self._stream = stream
-            self._retold = retold
+            self._normalizer = normalizer
             self._packed = packed
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            retold, heard = self._retold, self._retold.heard
-            body = RetoldBody(self._stream, self._packed, heard, httpx)
+            normalizer, heard = self._normalizer, self._normalizer.heard
+            body = DecompressedBody(self._stream, self._packed, heard, httpx)
             connections, more = SHARED.get(), True
             rest = Rest(body.beside, heard, LINGER_S if connections is None else connections.linger)
             try:
                 while more:
                     piece = await (rest.read() if heard.finished else body.read())
                     if rest.late and not heard.counted and connections is not None:
-                        retold.late = asyncio.get_running_loop().create_future()
-                        connections.behind(count_late(body, retold), partial(_resolve, retold.late))
+                        normalizer.late = asyncio.get_running_loop().create_future()
+                        connections.behind(count_late(body, normalizer), partial(_resolve, normalizer.late))
                     more = bool(piece)
-                    yield retold.feed(piece)
-                if retold.cut:
+                    yield normalizer.feed(piece)
+                if normalizer.cut:
                     raise httpx.ReadError("cut")
             finally:
-                if retold.late is None:
+                if normalizer.late is None:
                     await body.close()
 
         async def aclose(self) -> None:
-            if self._retold.late is None:
+            if self._normalizer.late is None:
                 await self._stream.aclose()
 
-    class RetoldAnswer(RetoldStream):
-        """A complete answer in place of a stream, turned into a stream."""
+    class NormalizedAnswer(NormalizedStream):
+        """A complete answer that came in place of a stream, as normalized events."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             body = bytearray()
@@ -323,9 +325,9 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
                     body += self._packed.feed(piece) if self._packed else piece
                     if len(body) > MAX_WHOLE:
                         raise httpx.ReadError("too large")
-            yield self._retold.complete(bytes(body))
+            yield self._normalizer.complete(bytes(body))
 
-    return RetoldStream, RetoldAnswer
+    return NormalizedStream, NormalizedAnswer
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -333,11 +335,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
-    """Replace a response's body by its normalized form, and add the normalizer to STREAMS.
-
-    A response with an unsupported content encoding stays unchanged.
-    """
+def _normalize_body(response: Any, body: type[Any], normalizer: SseNormalizer) -> None:
+    """Replace a response's body by its normalized form, and add the normalizer to STREAMS; skip an unsupported content encoding."""
     try:
         packed = unpacker(response.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
     except UnreadableBody:
@@ -345,21 +344,21 @@ def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
     for name in ("content-encoding", "content-length"):
         response.headers.pop(name, None)
     response.headers["content-type"] = "text/event-stream"
-    response.stream = body(response.stream, teller, packed)
+    response.stream = body(response.stream, normalizer, packed)
     if (streams_read := STREAMS.get()) is not None:
-        streams_read.append(teller)
+        streams_read.append(normalizer)
 
 
 async def library() -> Library:
-    """Return LiteLLM, after its import in a thread if that has not been done. Raises ImportError if the import fails or has failed."""
-    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
+    """Return LiteLLM, imported in a thread if that has not been done. Raises ImportError if the import fails or has failed."""
+    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_locked)
     if lane is None:
         raise ImportError("litellm")
     return lane
 
 
 async def library_for(target: str) -> Library:
-    """Return LiteLLM for a question to this target. Raises TargetDenied if it cannot be imported."""
+    """Return LiteLLM, as `library` does. Raises TargetDenied for this target if it cannot be imported."""
     try:
         return await library()
     except ImportError:
@@ -373,26 +372,22 @@ async def ready() -> None:
 
 
 async def warm() -> None:
-    """Import LiteLLM, and make one mock call, without a request, so that its lazy set-up is done. Later calls do nothing.
-
-    Raises ImportError if the import fails.
-    """
+    """Import LiteLLM, and make one mock call for its lazy set-up, once per process. Raises ImportError if the import fails."""
     lane = await library()
-    if _keep.cache_info().currsize:
+    if _freeze_objects.cache_info().currsize:
         return
     messages = [{"role": "user", "content": "."}]
     stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
     async for _ in stream:
         pass
-    _keep()
+    _freeze_objects()
 
 
 @cache
-def _keep() -> None:
-    """Exclude all existing objects from garbage collection, once per process.
+def _freeze_objects() -> None:
+    """Exclude all existing objects from garbage collection, once per process; those that become garbage are never freed.
 
-    A collection would otherwise stop the process for 0.2 s every few hundred answers, because of LiteLLM's million objects. Garbage that
-    exists at that time is never freed; a repeated freeze would add more at each reload.
+    A collection would stop the process for 0.2 s every few hundred answers, because of LiteLLM's million objects.
     """
     gc.freeze()
 
@@ -405,10 +400,10 @@ async def close() -> None:
     try:
         await litellm.close_litellm_async_clients()
     finally:
-        # Also when this was cancelled, or another thread asked meanwhile: a closed client left there would fail every later question.
+        # Also after a cancellation, or if another thread asked meanwhile: a closed client in the cache would fail every later question.
         litellm.in_memory_llm_clients_cache.flush_cache()
         if (session := litellm.aclient_session) is not None:
             await session.aclose()
         made = cast("dict[str, Any]", vars(litellm))
-        if (client := made.pop("module_level_aclient", None)) is not None:  # another is made when one is wanted
+        if (client := made.pop("module_level_aclient", None)) is not None:  # LiteLLM makes a new one on demand
             await client.close()

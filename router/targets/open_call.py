@@ -18,7 +18,7 @@ MAX_LOOKS = 64
 
 @dataclass(slots=True)
 class OpenCall:
-    """A tool call whose arguments are incomplete.
+    """A tool call whose arguments are still arriving. Held by a Speech.
 
     index: the provider's number of the call
     call_id: unique in the answer; made by the router if the provider sends none or repeats one
@@ -59,9 +59,9 @@ another: it begins another call"""
 
 
 def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
-    """Return how a piece with this id and name relates to a known call. `part`: the piece of arguments.
+    """Return how a piece of arguments (`part`), with the id and name sent beside it, relates to a known call.
 
-    It counts the parses of the known call in `looks`. After MAX_LOOKS of them the answer is `on`, unless the name differs.
+    Each parse of the known arguments is counted in `known.looks`. After MAX_LOOKS the result is `on`, unless the name differs.
     """
     if name and known.name and name != known.name:
         return "another"
@@ -78,12 +78,12 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
     if new == held and (call_id or not name):
         return "repeated"
     if name and (new is not None or not call_id):
-        return "another"  # from a server that sends calls whole and tells them apart by nothing
+        return "another"  # from a server that sends complete calls without ids or indexes
     return "again"
 
 
 def called_by(pending: OpenCall) -> ToolCall:
-    """Return the ToolCall that the pieces become. Empty arguments become {}; arguments that a server restarted count once.
+    """Return the ToolCall of a call's pieces. Empty arguments become {}; of arguments that a server restarted, the last ones count.
 
     Arguments that are not an object, are invalid, or are nested too deeply become {}, with their text in `malformed`.
     """
@@ -100,10 +100,7 @@ def called_by(pending: OpenCall) -> ToolCall:
 
 
 def _arguments(written: str) -> JsonObject | None:
-    """Parse the arguments as an object, `null` as an empty one.
-
-    None if they are incomplete, invalid, not an object, or have more than MAX_VALUES values.
-    """
+    """Parse the arguments as an object, `null` as an empty one; None if incomplete, invalid, no object, or more than MAX_VALUES values."""
     if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
         return None
     try:
@@ -114,9 +111,9 @@ def _arguments(written: str) -> JsonObject | None:
 
 
 def _last(parts: list[str]) -> JsonObject | None:
-    """Return the arguments of a call whose server restarted them, once or with each piece: those after the last restart. None otherwise.
+    """Return the arguments after the last restart, for a call whose server began them anew, once or with each piece.
 
-    The text before a restart must be the beginning of the text after it, or all of it.
+    None if they are incomplete, or if the text before a restart is not the beginning of the text after it.
     """
     starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]
     for at in reversed(starts[1:][-MAX_LOOKS:]):

@@ -16,9 +16,10 @@ from router.chat import Ask, Json, issued_by
 from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
+from router.params import Params
 from router.targets import completions, http, responses, shown
 from router.targets.address import endpoint_of
-from router.targets.connections import Connections
+from router.targets.connections import Connections, Endpoint
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
 from router.targets.facts import Facts
@@ -27,13 +28,15 @@ from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
 from router.targets.learned import Learned, Pupil
-from router.targets.options import Api, options_of
+from router.targets.options import Api, Options, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
+from router.targets.text_filters import AnswerLimits
+from router.value import Value
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
@@ -71,7 +74,7 @@ class Delta(msgspec.Struct):
 
 
 class ChunkChoice(msgspec.Struct):
-    """A candidate answer; only the first is read."""
+    """A candidate answer (choice), or a piece of one; only index 0 is read."""
 
     index: int | None = None
     delta: Delta | None = None
@@ -101,6 +104,25 @@ class Chunk(msgspec.Struct):
 DECODE = msgspec.json.Decoder(Chunk)
 
 
+class Terms(Value, frozen=True):
+    """The treatment of all questions with the same parameters: made once for those that set none of their own, as nearly all.
+
+    fits: the parameters as the model takes them
+    takes: the reasoning that it takes back
+    bounds: limits at which the router ends the answer itself
+    """
+
+    fits: Fitted
+    takes: Returns
+    bounds: AnswerLimits
+
+
+def _terms(declared: TargetConfig, known: Facts, params: Params) -> Terms:
+    """Return the terms for questions with these parameters at a target whose model has these facts."""
+    fits = fit(known, params)
+    return Terms(fits, returned(known, fits, str(declared.model), own=declared.api_base is not None), fits.bounds(known))
+
+
 def serves(declared: TargetConfig) -> bool:
     """Return whether this lane serves a target: its provider is in PROVIDERS, and `via` is not set."""
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
@@ -115,12 +137,9 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer: a function that asks the provider when it is called with a question.
+    """Return the function that asks a declared target. Raises Misfit if its address or key is missing, or its own `body` may not be sent.
 
-    connect: seconds a connection may take
-    learned: what refusals have taught about the target's model so far; nothing if None
-    facts: facts of its model, if already known
-    Raises Misfit if its address or key is missing, or if its own `body` may not be sent.
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
@@ -136,21 +155,25 @@ def answer(
     rules = rules_of(prefix, model, own=declared.api_base is not None)
     subset, beside_tools = subset_of(prefix), prefix not in APART
     secret = declared.api_key.value if declared.api_key else ""
+    usual = _terms(declared, facts, declared.params)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
         ask = fitted(ask, rules, name)
 
         def prepare(known: Facts) -> Prepared:
-            fits = fit(known, params).beside(ask)
-            if responding := responses.needed(ask, known, fits):
+            terms = usual if known is facts and params is declared.params else _terms(declared, known, params)
+            fits = terms.fits.beside(ask) if ask.tools else terms.fits
+            if responding := known.responses != "never" and responses.needed(ask, known, fits):
                 known = responses.lacking(known)
-                fits = fit(known, params)
+                terms = _terms(declared, known, params)
+                fits = terms.fits
                 responding = responses.needed(ask, known, fits)
             check_answerable(name, known, ask, params)
-            if not ask.text_alone and has_address(ask, "audio"):
+            text_alone = ask.text_alone
+            if not text_alone and has_address(ask, "audio"):
                 raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
-            omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
+            omitted = (*fits.omitted, *uncarried(known, ask), *(options.over(params) if options.body else ()))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
             form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
             if responding:
@@ -160,29 +183,26 @@ def answer(
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.ResponseReader, name)
                 return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
-            takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
-            messages = completions.messages(form.ask, beside(form.ask, issuer, takes), known.carries)
+            amend = None if text_alone and not terms.takes.insists else beside(form.ask, issuer, terms.takes)
+            messages = completions.messages(form.ask, amend, known.carries)
             keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
-            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages, **form.chat}
-            asked = endpoint
-            if chat and known.session_key == CACHE_KEY:
-                body[CACHE_KEY] = chat
-            elif chat and known.session_key not in options.headers:
-                asked = endpoint.bearing(known.session_key, chat)
-            within = (*((CONTROL,) if keeps else ()), *form.sent)
-            reader = partial(ChatReader, name, takes=takes)
-            return Prepared(asked, body, reader, omitted, fits.bounds(known), "chat", options, within=within, output=form.way)
+            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages}
+            if form.way:
+                body |= form.chat
+            asked = _for_chat(endpoint, body, known.session_key, chat, options) if chat else endpoint
+            within = (*((CONTROL,) if keeps else ()), *(form.sent if form.way else ()))
+            reader = partial(ChatReader, name, takes=terms.takes)
+            return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
 
-        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the URL of a provider's endpoint, and the header with the key, empty without a key.
+    """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
 
-    path: path of the endpoint, such as /chat/completions
-    Raises Misfit if the address is missing, or the key where the provider needs one. With the operator's own address it needs none, except
+    The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: without an `api_base`, and
     at Azure.
     """
     prefix, _, model = str(declared.model).partition("/")
@@ -202,10 +222,7 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
-    """Return the URL of the Responses API for a URL of chat completions.
-
-    At Azure it is below /openai/v1, whose paths name no deployment.
-    """
+    """Return the URL of the Responses API for a URL of chat completions; at Azure below /openai/v1, without the deployment."""
     path, _, query = url.partition("?")
     if "/openai/deployments/" in path:
         base = path.partition("/openai/deployments/")[0]
@@ -218,10 +235,9 @@ AZURE_VERSION = "2024-10-21"
 
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment.
+    """Return the URL of an `endpoint` (such as /chat/completions) at Azure: below the deployment's path, or below /openai/v1.
 
-    endpoint: such as /chat/completions
-    Below /openai/v1, `api-version` is there only if it is declared. Raises Misfit if `api_base` is missing.
+    Below /openai/v1 the body names the deployment, and `api-version` is added only if it is declared. Raises Misfit without an `api_base`.
     """
     base = str(declared.api_base or "")
     if not base:
@@ -235,11 +251,19 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     return endpoint_of(base, endpoint, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
-def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """Return the fields of a chat-completions request, without messages, output format and session key.
+def _for_chat(endpoint: Endpoint, body: dict[str, Json], name: str, key: str, options: Options) -> Endpoint:
+    """Put the session key of a chat into the body, or into a header of the endpoint; return the endpoint to ask.
 
-    model: its name without the provider
+    name: the field or the header; a header that the target's own `headers` declare is left as it is
     """
+    if name == CACHE_KEY:
+        body[CACHE_KEY] = key
+        return endpoint
+    return endpoint if name in options.headers else endpoint.bearing(name, key)
+
+
+def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
+    """Return the fields of a chat-completions request, without messages, output format and session key. `model`: without the provider."""
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -261,9 +285,9 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 
 class ChatReader:
-    """A reader of one chat completion, in a stream or whole, that feeds its content to a Speech.
+    """Parser of one chat completion, streamed or complete, which feeds a Speech (the assembler of the answer's events).
 
-    takes: the reasoning that the provider takes back, which is kept for it
+    takes: the fields of reasoning that the provider takes back, which are kept for the next request
     """
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
@@ -272,12 +296,12 @@ class ChatReader:
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
         """Sources that stand beside the choices, not in the Speech yet."""
-        speech.states_at_end(self._reasoning.states)
+        speech.states_at_end = self._reasoning.states
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events. Return False after `[DONE]`, behind which nothing is read, otherwise True.
+        """Read the data of several events. Return False if `[DONE]` came, where it stops; otherwise True. Raises TargetError for an error.
 
-        Raises TargetError for an error. Nearly all frames have a piece of text alone: those are read here without a call for each.
+        Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
         if max(map(len, found), default=0) > http.SMALL:
@@ -322,7 +346,8 @@ class ChatReader:
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
         if data == DONE:
-            self.speech.done()
+            if not self.speech.finished:
+                self.speech.done()
             return False
         self._hear(data)
         return True
@@ -341,8 +366,7 @@ class ChatReader:
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
 
-        data: the document before decoding
-        chunk: None if it could not be decoded; it is then only checked for an error
+        `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
@@ -370,7 +394,7 @@ class ChatReader:
                 speech.finish(choice.finish_reason)
 
     def _cite(self) -> None:
-        """Add the sources that stand beside the choices; the passages that cite them are unknown."""
+        """Pass the sources that stand beside the choices to the Speech, and forget them."""
         for one in self._cited:
             match one:
                 case {"url": url, **more}:
@@ -380,7 +404,7 @@ class ChatReader:
         self._cited = ()
 
     def _keep(self, said: Delta) -> None:
-        """Keep the reasoning of a piece for the next request, in the fields that the provider takes back; the answer is not changed."""
+        """Record the reasoning of a piece for the next request, in the fields that the provider takes back. No event comes of it."""
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -418,7 +442,7 @@ def _called(calls: list[CallPiece], speech: Speech) -> None:
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:
-    """Add content that is a list of parts, as Mistral's thinking models send it: texts, thoughts and images; other parts are skipped."""
+    """Pass content that is a list of parts to the Speech: texts, thoughts and images. Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:

@@ -109,10 +109,7 @@ class Options:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def onto(self, request: JsonObject, api: Api) -> JsonObject:
-        """Return the request with the target's own fields merged in, except those that the router writes for this API.
-
-        A target may be asked through more than one API. Without own fields, the same request is returned.
-        """
+        """Return the request with the target's own fields merged in, except those that the router writes for this API."""
         return merged(request, _without(self.body, OURS[api])) if self.body else request
 
     def over(self, params: Params) -> tuple[str, ...]:
@@ -124,11 +121,11 @@ class Options:
 
     @property
     def names(self) -> Collection[str]:
-        """Return the names by which a refusal may refer to the target's own fields: each dotted path, and its last part."""
+        """Return the names by which a refusal may refer to the target's own fields: dotted paths of two levels, and their last parts."""
         return {part for _, path in _paths(self.body) for part in (path, path.rpartition(".")[2])}
 
     def beside(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return the router's headers and the target's, which replaces one of the same name. A list header has the values of both."""
+        """Return the router's headers with the target's added or in their place. A header of JOINED has the values of both."""
         made = dict(headers)
         for name, value in self.headers.items():
             made[name] = _joined(made[name], value) if name in JOINED and name in made else value
@@ -141,8 +138,7 @@ NO_OPTIONS = Options()
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
     """Return the options of a declared target that is asked through these APIs.
 
-    Raises Misfit if its `body` has a field that the router writes for one of them. Raises it, too, if the body is not JSON, or is nested
-    more than MAX_DEPTH levels.
+    Raises Misfit if its `body` is not JSON, or nested more than MAX_DEPTH levels. Raises it, too, for a field that the router writes.
     """
     body, headers = declared.body or {}, declared.headers or {}
     if declared.body is not None:

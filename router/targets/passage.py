@@ -22,9 +22,10 @@ MAX_CLIENTS = 16
 
 @dataclass(slots=True)
 class Passage:
-    """The proxy and CA for LiteLLM's requests of one question.
+    """The declared proxy and CA for LiteLLM's requests of one question.
 
     egress: the declared way out, which has the proxy for each host
+    tls: the TLS context with the declared CA
     failed: the proxy's failure at the last request; None if there was none
     """
 
@@ -43,10 +44,10 @@ SIGN_IN = {
 """LiteLLM's providers for which another library signs in if the target has no key → that library, which has its own HTTP client."""
 
 
-def signs_in_past(declared: TargetConfig) -> str:
-    """Return a warning for the operator if the sign-in of this LiteLLM target bypasses its declared proxy and CA; else an empty text.
+def sign_in_warning(declared: TargetConfig) -> str:
+    """Return a warning if LiteLLM's sign-in for this target bypasses its declared proxy and CA; otherwise an empty text.
 
-    It does so for a provider in SIGN_IN if the target has no `api_key`. The caller makes sure of the lane.
+    It does so for a provider in SIGN_IN without an `api_key`. The caller makes sure that LiteLLM serves the target.
     """
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
@@ -62,15 +63,12 @@ PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
 
 
 def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
-    """Return the passage of the current question, and its proxy to a host.
-
-    Both are None outside of a question; the proxy is None, too, if the host is reached directly.
-    """
+    """Return the passage of the current question, and its proxy to a host; None if there is no question, or no proxy."""
     passage = PASSAGE.get()
     return passage, None if passage is None else passage.egress.proxy_to(host)
 
 
-def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
+def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
     """Return the proxy's failure behind an error of httpx or aiohttp, found in its causes; None if the proxy is not at fault."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
@@ -82,14 +80,14 @@ def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
             return ProxyFailed("proxy_connection")
         if names & {"ConnectTimeout", "PoolTimeout", "ConnectionTimeoutError"}:
             return ProxyFailed("proxy_timeout")
-        if "ProxyError" in names:  # httpx has the status of a refusal in its words alone
+        if "ProxyError" in names:  # httpx states the status only in the text
             status = str(one)[:3]
             return refused(int(status)) if status.isdigit() else ProxyFailed("proxy_connection")
     return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, up to 8, the innermost first."""
+    """Yield an error and its causes, the innermost first; of a longer chain, the outermost 8."""
     causes: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and len(causes) < 8:
@@ -98,28 +96,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     yield from reversed(causes)
 
 
-def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
-    """Record a proxy's failure, or None for success, in the passage. Raises httpx.ProxyError for a failure: LiteLLM does not retry that."""
+def record_failure(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
+    """Set `passage.failed` to a proxy's failure, or None for success. Raises httpx.ProxyError for a failure: LiteLLM does not retry it."""
     passage.failed = failed
     if failed is not None:
         raise httpx.ProxyError(failed.outcome)
 
 
-def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
-    """Return the failure if the proxy itself answered a request for an http:// URL.
-
-    None if the provider answered, if there is no proxy, or for https://.
-    """
+def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
+    """Return the failure if the proxy itself answered a request for an http:// URL; None otherwise, or without a proxy."""
     if proxy is None or request.url.scheme != "http":
         return None
     return answered_itself(response.status_code, response.headers)
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client that uses the current passage, and nothing from the environment.
-
-    Outside of a passage it connects directly, with httpx's own CAs.
-    """
+    """Return a transport for httpx's synchronous client that uses the current passage; outside of one, it connects directly."""
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
@@ -142,21 +134,20 @@ def synchronous(httpx: Any) -> Any:
             try:
                 response = chosen.handle_request(request)
             except httpx.HTTPError as error:
-                note(passage, blamed(error, proxy), httpx)
+                record_failure(passage, failure_behind(error, proxy), httpx)
                 raise
-            if failed := passed_on(request, response, proxy):
+            if failed := proxy_failure(request, response, proxy):
                 response.close()
-                note(passage, failed, httpx)
+                record_failure(passage, failed, httpx)
             return response
 
     return Through()
 
 
-def led_past_environment(module: Any) -> None:
-    """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
+def patch_environment_proxies(module: Any) -> None:
+    """Patch a module of AWS's library to use the current passage's proxy, if there is a passage, in place of the environment's.
 
-    Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage, the proxy of the
-    environment is used.
+    Link-local addresses, from which the library fetches a role's credentials, are reached directly.
     """
     of_environment = module.get_environ_proxies
 
@@ -170,19 +161,19 @@ def led_past_environment(module: Any) -> None:
     module.get_environ_proxies = proxies
 
 
-def led_to_aws(module: Any) -> None:
-    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's refusals.
+def patch_aws_session(module: Any) -> None:
+    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's failures in the current passage.
 
     module: `botocore.httpsession`
-    A request outside of a passage is not the router's, and keeps the library's own settings. For the router's requests no variable
-    of the environment (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
+    For these requests no environment variable (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
+    Outside of a passage, the library keeps its own settings.
     """
     session = module.URLLib3Session
     own_context, own_proxy_context, own_certificates = session._get_ssl_context, session._setup_proxy_ssl_context, session._setup_ssl_cert  # noqa: SLF001
     own_send = session.send
 
     def context(self: Any) -> Any:
-        # A context of its own: urllib3 changes those that it is handed.
+        # A new context each time: urllib3 changes the contexts that it gets.
         passage = PASSAGE.get()
         return own_context(self) if passage is None else tls_context(passage.egress.ca)
 
@@ -193,7 +184,7 @@ def led_to_aws(module: Any) -> None:
         if PASSAGE.get() is None:
             own_certificates(self, pool, url, verify)
         else:
-            pool.cert_reqs, pool.ca_certs = "CERT_REQUIRED", None  # the context has them
+            pool.cert_reqs, pool.ca_certs = "CERT_REQUIRED", None  # the context has the CAs
 
     def send(self: Any, request: Any) -> Any:
         passage = PASSAGE.get()
@@ -204,7 +195,7 @@ def led_to_aws(module: Any) -> None:
                 passage.failed = _refused_tunnel(error)
             raise
         if passage is not None:
-            passage.failed = None  # of several requests of a sign-in, LiteLLM can do without the first
+            passage.failed = None  # a sign-in may succeed although its first request failed
         return response
 
     session._get_ssl_context = context  # noqa: SLF001

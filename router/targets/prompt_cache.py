@@ -1,17 +1,11 @@
-"""Prompt caching: how a provider is asked to cache the beginning of a prompt, which the chat's next question then reads at a lower price.
-
-    session_key(session, secret)     groups the questions of a chat, for providers that route by it: OpenAI, xAI, Fireworks …
-    is_long(ask, tokens)             whether a prompt is long enough for cache marks
-    MARK, mark_turns, mark_messages  Claude's cache marks (`cache_control`): on its own wire, and on OpenAI's
+"""Prompt caching: a key for the chat (OpenAI and others), and Claude's cache marks (`cache_control`) on its own wire and on OpenAI's.
 
 Claude caches what stands before a mark. For a new question it reads the longest cached prefix that ends at a mark, or at most 20 blocks
-before one. A request may have four marks:
+before one. A request may have four marks, which are not part of what is compared:
 
 * after the tools, and after the system prompt: these do not move;
 * on the last user turn, which the next question reads, and on the one before, where the last request had its own. So the 20 blocks of
   look-back suffice, however many calls a turn has.
-
-Marks are not part of what is compared.
 
 Source: Anthropic's guide to prompt caching.
 """
@@ -37,11 +31,10 @@ FILE_BYTES = 3000
 
 
 def session_key(session: str, secret: str) -> str:
-    """Return an opaque key for a chat at one provider account: an HMAC of the session under a key derived from the target's `api_key`.
+    """Return an opaque key for a chat at one provider account: 32 hexadecimal digits, equal on all replicas.
 
     session: the digest of the caller's chat (`Ask.session`)
-    secret: the `api_key`; another one gives another key
-    All replicas compute the same key, which reveals neither caller nor chat.
+    secret: the target's `api_key`; another one gives another key
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
     return hmac.digest(key, session.encode(), "sha256").hex()[:KEY_CHARS]
@@ -85,9 +78,8 @@ def marked(block: Json) -> Json:
 
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the indexes of the at most two messages with moving marks, in order; empty without a message of a user or tool.
+    """Return the indexes in `roles` of the at most two messages that get a moving cache mark, in order; empty without any.
 
-    roles: the roles of all messages
     They are the last message of a user or tool, and the last such message before the assistant's last answer.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
@@ -98,7 +90,7 @@ def moving(roles: Sequence[str]) -> tuple[int, ...]:
 
 
 def mark_turns(turns: list[Json]) -> list[Json]:
-    """Return a copy of Anthropic turns with cache marks on the last block of the at most two turns that `moving` names."""
+    """Return a copy of Anthropic turns with a cache mark on the last block of each turn that `moving` names."""
     made = [cast("dict[str, Json]", turn) for turn in turns]
     for at in moving([str(turn["role"]) for turn in made]):
         content = cast("list[Json]", made[at]["content"])
@@ -109,8 +101,7 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
     """Return a copy of messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
 
-    Marks are on the last system message, which follows the tools in the prompt, and on at most two user or tool messages. A blank text gets
-    none.
+    Marked are the last system message and the messages that `moving` names, except for blank texts.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]

@@ -1,7 +1,4 @@
-"""Rules of providers: what is known of all models of a provider, or of a family there, and is missing from LiteLLM's table.
-
-Each rule returns changed facts of a model (Facts); it sends nothing.
-"""
+"""Rules of providers: corrections of a model's facts (Facts) that LiteLLM's table lacks, for all models of a provider or for a family."""
 
 from collections.abc import Callable
 
@@ -17,7 +14,7 @@ Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
 
 
 def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
-    """Return the efforts that the flags of a table entry allow and the `usual` ones, in ascending order."""
+    """Return, in ascending order, the `usual` efforts and those of none, minimal, xhigh and max that the table entry flags as supported."""
     flags: dict[Effort, object] = {
         "none": entry.supports_none_reasoning_effort,
         "minimal": entry.supports_minimal_reasoning_effort,
@@ -28,10 +25,7 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
-    """Return the facts of a model of a provider without rules: a known model without reasoning in the table does not think.
-
-    Other models are unchanged.
-    """
+    """Return the facts of a model whose provider has no rules: a known model does not think unless the table states reasoning."""
     known = made.source != "unknown"
     return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
@@ -125,7 +119,7 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
         made = with_changes(made, responses="always")
     thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
     if not thinks:
-        # From Grok 4 on those that do not think refuse the penalties, too (lobehub/lobehub#13332).
+        # Source of the penalties: lobehub/lobehub#13332.
         return with_changes(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
     refused = PENALTIES | {"stop"}
     willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
@@ -167,7 +161,7 @@ def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetCon
 def _parsing(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of Groq and Cerebras: `unruled`, and reasoning is sent back as `reasoning`.
 
-    They refuse the other name, `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
+    They refuse `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
     """
     return with_changes(unruled(made, family, entry, declared), returns="reasoning")
 
@@ -195,7 +189,7 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     """
     made = with_changes(unruled(made, family, entry, declared), carries=frozenset())
     made = with_changes(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
-    if provider_of(declared) == "gemini":  # at Vertex AI a header says it, which a target declares in `headers`
+    if provider_of(declared) == "gemini":  # at Vertex AI the tier is a header, which a target declares in `headers`
         made = with_changes(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
         made = with_changes(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
@@ -229,7 +223,7 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
-    """Apply the rules of Cohere's OpenAI-compatible API: for thinking models the efforts `none` and `high` turn thinking off and on.
+    """Apply the rules of Cohere's OpenAI-compatible API: thinking is off or on, by the efforts `none` and `high`.
 
     Source: docs.cohere.com/docs/compatibility-api.
     """
@@ -238,10 +232,7 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
 
 
 def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Return the facts of a model that is sent no tools.
-
-    Sonar takes none (Perplexity's API reference), and LiteLLM drops them from its text for Replicate.
-    """
+    """Return the facts of a model that is sent no tools: at Perplexity, and at Replicate, for which LiteLLM drops them."""
     return with_changes(made, tools=False)
 
 
@@ -251,7 +242,7 @@ def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
 
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply rules for a server at the operator's address: Google's to Gemini, and reasoning is sent back to models of RETURNING.
+    """Apply the rules for a server at the operator's address: Google's to Gemini; models of RETURNING are sent their reasoning back.
 
     Models of MAKERS refuse calls without it. All other facts stay as they are.
     """
@@ -269,10 +260,7 @@ RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 
 
 def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of gateways: all parameters are sent, because a gateway leaves out those that the model does not take.
-
-    Reasoning is sent back as `reasoning_details`.
-    """
+    """Apply the rules of gateways: no parameter counts as refused (a gateway drops those), and `reasoning_details` are sent back."""
     return with_changes(made, refuses=frozenset(), returns="reasoning_details")
 
 

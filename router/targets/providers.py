@@ -153,12 +153,7 @@ PROVIDERS = {
         schemas=True,
         json_mode=False,
     ),
-    "sambanova": Provider(
-        "https://api.sambanova.ai/v1",
-        lacks=PENALTIES,
-        takes=PARALLEL | BIAS | {"top_k"},
-        json_mode=True,
-    ),
+    "sambanova": Provider("https://api.sambanova.ai/v1", lacks=PENALTIES, takes=PARALLEL | BIAS | {"top_k"}, json_mode=True),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
     "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS, json_mode=True),
     "vercel_ai_gateway": Provider(
@@ -237,9 +232,8 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return the rules by which conversations are changed for a provider and a model on the OpenAI wire.
+    """Return the conversation rules, in order, for a provider (`prefix`) and a model on the OpenAI wire.
 
-    prefix: the provider
     own: true if the operator gave the address
     """
     if prefix in AT_HOME:
@@ -249,15 +243,12 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:
-    """Return the rules by which the Gemini lane changes conversations for a model."""
+    """Return the conversation rules of the Gemini lane for a model, in the order of their application."""
     return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:
-    """Return the rules by which conversations are changed for a model (provider/model) that is asked through LiteLLM.
-
-    LiteLLM then converts OpenAI's form to the provider's.
-    """
+    """Return the conversation rules for a model (provider/model) that is asked through LiteLLM: those of the OpenAI wire."""
     prefix, _, name = model.partition("/")
     return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 

@@ -26,24 +26,21 @@ class ProxyFailed(ConnectionError):
         self.outcome = outcome
 
     def of(self, target: str) -> TargetError:
-        """Return this failure as a TargetError: TargetDenied if in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown.
-
-        target: name of the target that was asked through the proxy
-        """
+        """Return the failure as TargetDenied for an outcome in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown."""
         if self.outcome in DENIED:
             return TargetDenied(target, self.outcome)
         return (TargetSilent if self.outcome == "proxy_timeout" else TargetDown)(target, self.outcome)
 
 
 def refused(status: int) -> ProxyFailed:
-    """Return the failure for a proxy's status other than 2xx: proxy_login for 407, proxy_gateway from 500 on, otherwise proxy_denied."""
+    """Return the ProxyFailed for a proxy's status: proxy_login for 407, proxy_gateway from 500 on, otherwise proxy_denied."""
     if status == LOGIN:
         return ProxyFailed("proxy_login")
     return ProxyFailed("proxy_gateway" if status >= 500 else "proxy_denied")
 
 
 def answered_itself(status: int, headers: Mapping[str, str]) -> ProxyFailed | None:
-    """Return the failure if a proxy itself answered a request for an http:// URL; None if nothing shows that it did.
+    """Return the failure if a proxy itself answered a request for an http:// URL; None if nothing shows that.
 
     headers: by name in lower case
     A 407 is never a provider's (RFC 9110, 15.5.8). Any other status from 300 on needs a sign in the headers that proxies leave (RFC 9209).

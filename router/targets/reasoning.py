@@ -21,7 +21,7 @@ from router.targets.facts import Facts
 from router.targets.fit import Fitted
 from router.targets.providers import CLAUDES
 from router.targets.speech import MAX_STATE, MAX_STATES, Speech
-from router.value import Value
+from router.value import Mutable, Value, field
 
 TEXTS = ("reasoning_content", "reasoning")
 """Fields with reasoning as text."""
@@ -71,16 +71,14 @@ NOTHING = Returns()
 
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
-    """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none.
+    """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none. `model`: provider/model.
 
-    fitted: the parameters of this question, which decide whether the model thinks
-    model: provider/model
-    own: true if the operator gave its address
+    `fitted`: the parameters of this question, which decide whether the model thinks. `own`: true if the operator gave its address.
     """
     prefix, _, name = model.partition("/")
     insists = facts.insists and fitted.thinks
     if facts.returns:
-        # DeepSeek wants it with every message of a turn that has tools: MoonshotAI/kimi-cli#2141.
+        # DeepSeek requires it in every message of a turn with tools: MoonshotAI/kimi-cli#2141.
         return Returns(FIELDS[facts.returns], insists=insists, everywhere=insists and "deepseek" in model)
     if prefix == "openai" and own and name.startswith("gemini-"):
         return Returns(signs=True)
@@ -88,11 +86,7 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
 
 
 def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
-    """Return the forms in which a model takes reasoning back through LiteLLM; NOTHING if it takes none.
-
-    model: provider/model
-    LiteLLM adds Gemini's placeholder signature itself.
-    """
+    """Return the forms in which a model takes reasoning back through LiteLLM; NOTHING if it takes none. `model`: provider/model."""
     if is_claude(model):
         return Returns(blocks=True)
     found = returned(facts, fitted, model, own=False)
@@ -104,27 +98,23 @@ def is_claude(model: str) -> bool:
     return "claude" in model and model.partition("/")[0] in CLAUDES
 
 
-class Reasoning:
+class Reasoning(Mutable):
     """The reasoning of one answer on the OpenAI wire, collected in the fields that its provider takes back; others are ignored."""
 
-    def __init__(self, returns: Returns) -> None:
-        self._returns = returns
-        self._field = ""
-        self._pieces: list[str] = []
-        self._details: list[dict[str, Json]] = []
-        self._size = 0
+    _returns: Returns
+    _field: str = ""
+    _pieces: list[str] = field(default_factory=list[str])
+    _details: list[dict[str, Json]] = field(default_factory=list[dict[str, Json]])
+    _size: int = 0
 
     def text(self, name: str, piece: str) -> None:
-        """Add a piece of reasoning from the field `name`. Only one field is kept, the first: some servers send the same text in two.
-
-        It is ignored if the provider does not take this field back.
-        """
+        """Add a piece of the field `name`, if the provider takes it back and no other text field came before: some servers send two."""
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
             self._add(self._pieces, piece, len(piece))
 
     def details(self, pieces: object) -> None:
-        """Add a list of `reasoning_details`, or the pieces of one; ignored if it is not a list, or if the provider does not take it back.
+        """Add `reasoning_details`, or pieces of them, if the provider takes that field back.
 
         Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
@@ -150,10 +140,7 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """Yield the answer's reasoning as one state in the provider's form, its details before its text.
-
-        Nothing if there is none, or if it exceeds MAX_STATE bytes or MAX_STATES details.
-        """
+        """Yield one state: the collected details, or else the text. Nothing if there is neither, or if a limit is exceeded."""
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
         if self._details:
@@ -163,10 +150,7 @@ class Reasoning:
 
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
-    """Return whether a piece of `reasoning_details` continues a known one: same type, same index, and same id if encrypted.
-
-    False for a piece without an index.
-    """
+    """Return whether a piece of `reasoning_details` continues a known one: the same index and type, and the same id if encrypted."""
     named = [
         name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
     ]
@@ -183,7 +167,7 @@ def _merge(known: dict[str, Json], piece: Mapping[str, Json]) -> None:
 
 
 class Blocks:
-    """Assembler of Claude's thinking blocks; each becomes a reasoning state of the Speech when it ends."""
+    """Assembler of Claude's thinking blocks from their pieces. A block becomes a reasoning state of the Speech when it ends."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
@@ -200,7 +184,7 @@ class Blocks:
 
     @property
     def signed(self) -> bool:
-        """Return whether the open block has its signature, or a part of it; the signature comes last."""
+        """Return whether the open block has its signature, or the first part of it."""
         return self._signature is not None
 
     def redacted(self, data: str) -> None:
@@ -219,12 +203,12 @@ class Blocks:
 
 
 def blocks(message: Message, issuer: str) -> list[ReasoningState]:
-    """Return Claude's reasoning blocks in a message that may be sent to this issuer, in order."""
+    """Return the message's reasoning states that are Claude's thinking blocks and may be sent to this issuer, in order."""
     return [state for state in message.states(issuer) if state.value.get("type") in BLOCKS]
 
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
-    """Return whether Claude may think with a budget: the latest message of this turn with calls must begin with a thought of this issuer.
+    """Return whether Claude may think with a budget: the turn's latest message with calls must begin with a thought of this issuer.
 
     True if the turn has no calls. False if the last message is not of a user or tool.
     """
@@ -240,10 +224,9 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return a function that adds reasoning states to an assistant message of the OpenAI wire in place; None if it would add nothing.
+    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None if it would add nothing.
 
-    issuer: the target that the request goes to
-    returns: the forms that it takes
+    `issuer`: the target that the request goes to. `returns`: the forms of reasoning that it takes.
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):
@@ -277,7 +260,7 @@ def _put(state: ReasoningState, made: dict[str, Json], returns: Returns) -> None
         elif name in returns.fields and (state.issuer or not returns.own):
             made[name] = value
         elif name in TEXTS and not state.issuer and not returns.own:
-            for other in returns.fields:  # the client was sent it under our name
+            for other in returns.fields:  # the client got it under the wire's name, not the provider's
                 if other in TEXTS:
                     made.setdefault(other, value)
                     break

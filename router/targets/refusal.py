@@ -1,7 +1,5 @@
 """Lessons from a refusal that names a parameter: what the model is sent instead from then on.
 
-    lesson(status, body, sent, facts) → Lesson | None
-
 A 400 or 422 mostly names the refused parameter: in a field (OpenAI's `param`, the `loc` of a validator), or in a sentence. A field that
 was not sent is not at fault; messages, tools and their schemas are never left out.
 """
@@ -42,7 +40,7 @@ EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A lesson from one refusal: what a model does not take, and what it is sent from then on.
+    """The result of one refusal: a parameter that a model does not take, and what it is sent from then on.
 
     parameter: the refused parameter, by the question's name for it
     instead: what is sent in its place, in one word; empty if the parameter is left out
@@ -88,20 +86,17 @@ WITHHELD = frozenset(
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
-    """Return the lesson about a parameter that was sent; None if the refusal teaches nothing.
+    """Return the lesson of a refusal about a sent parameter, by which the request can be changed; None if it teaches nothing.
 
-    It teaches nothing in these cases:
-    its status is not 400 or 422; the question was too long; it names no sent field; the named fields cannot be left out or changed
-
-    sent: names of the request's fields
-    facts: the facts by which the request was made
+    It teaches something with a status of 400 or 422 that names a field in `sent`, unless the question was too long.
+    `facts` are those by which the request was made.
     """
     if status not in (400, 422):
         return None
     body = body[:QUOTED]
     said = _sentence(body)
     if CONTEXT.search(said):
-        return None  # this question is too long: the next one may not be
+        return None  # another question may be shorter
     if BOUND.search(said):
         return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None
     for name in _named(body, said, sent):
@@ -154,10 +149,7 @@ def _sentence(body: str) -> str:
 
 
 def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
-    """Yield the sent fields that a refusal names, the likeliest first; one may come more than once.
-
-    said: the sentence of the refusal
-    """
+    """Yield the sent fields that a refusal names, the likeliest first, perhaps repeatedly. `said`: the sentence of the refusal."""
     known = {_plain(name): name for name in sent}
     placed: list[str] = []
     for one in _objects(_decoded(body)):
@@ -166,7 +158,7 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
             if isinstance(part, str):
                 placed += [known[piece] for piece in _pieces(part) if piece in known]
     if placed:
-        yield from placed  # what its sentence names beside that may be a field of a tool, or the user's word
+        yield from placed  # other names in the sentence may be a tool's field or the user's word
     elif REFUSING.search(said):
         for word in WORD.findall(said):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
@@ -199,14 +191,14 @@ OF_ONE_SCHEMA = re.compile(
 
 
 def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
-    """Return whether a refusal of the field `name` concerns the requested form of the answer; False if no form was sent."""
+    """Return whether a refusal of the field `name` concerns the requested form of the answer (JSON); False if none was requested."""
     return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
 
 
 def _output(said: str, sent: Collection[str]) -> Lesson:
-    """Return the lesson that the requested form of the answer is refused: the next weaker way is used (see structured.py).
+    """Return the lesson of a refused form of output: in place of a schema JSON mode, in place of that an instruction.
 
-    A refused schema is followed by JSON mode, that by an instruction. It lasts unless only this question's schema was at fault.
+    It lasts unless only this question's schema was at fault.
     """
     lasting = OF_ONE_SCHEMA.search(said) is None
     if SCHEMA in sent:
@@ -244,18 +236,16 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
 
 
 def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson about the output limit: its other name, a lower maximum, or that the router has to cut the answer.
+    """Return the lesson of a refused output limit: its other name, a lower maximum, or a cut by the router; None if it cuts already.
 
-    sent: the refused field
-    said: the sentence of the refusal
-    None if the router cuts already.
+    `sent` is the refused field, `said` the sentence of the refusal.
     """
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if other in said and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
     numbers = sorted(int(number) for number in NUMBER.findall(EXCLUSIVE.sub(lambda found: str(int(found[1]) - 1), said)))
     if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:
-        # Of what was sent and what is allowed, the smaller; a range begins with 1.
+        # The sentence has the sent and the allowed number: the smaller is taken. A range begins with 1.
         ranged = RANGE.search(said)
         most = int(ranged[1]) if ranged else next((number for number in numbers if number > 1), 0)
         if most and most != facts.max_output:

@@ -1,7 +1,5 @@
 """The facts of a declared target's model (Facts): the parameters and files that it takes, how it thinks, its window and its prices.
 
-    facts_of(declared) → Facts
-
 Facts come from LiteLLM's table, then from the rules of the provider for what the table lacks. The operator's declaration overrides both.
 A model missing from the table gets the facts of the known model most like it (`nearest`); its window and prices only if the names have
 the same words. A model of an unknown family is sent all parameters; those that it refuses are learned (learned.py).
@@ -21,7 +19,7 @@ from router.targets.table import ModelRow, entries, nearest
 
 
 def facts_of(declared: TargetConfig) -> Facts:
-    """Return the facts of a declared target's model, the operator's declarations included.
+    """Return the facts of a declared target's model: from the table, corrected by provider rules and by the operator's declaration.
 
     The first call reads the table, and blocks the event loop meanwhile.
     """
@@ -35,20 +33,20 @@ def facts_of(declared: TargetConfig) -> Facts:
     entry = known[found] if found else ModelRow()
     made = _listed(found or "", source if found else "unknown", entry)
     if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
-        made = with_changes(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
+        made = with_changes(made, window=None, max_output=None, price=None)  # another size: the same behaviour, but other prices and limits
     served = PROVIDERS.get(provider, ELSEWHERE)
     own = provider == "openai" and declared.api_base is not None
-    if not own:  # behind `openai/` at another address anything may stand
+    if not own:  # `openai/` at another address may be any server
         schemas = made.schemas if served.schemas is None else served.schemas
         made = with_changes(
             made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode
         )
-    if source == "family":  # a newer model may read what its sibling does not
+    if source == "family":  # a newer model may read files that its sibling refuses
         made = with_changes(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
     elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
         made = with_changes(made, audio=False)
     if provider in CLAUDES and "claude" in model:
-        made = with_changes(made, audio=False)  # no Claude does
+        made = with_changes(made, audio=False)  # no Claude reads audio
     made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
     theirs = provider in PROVIDERS
     made = with_changes(
@@ -75,10 +73,8 @@ Source: Anthropic's guide to prompt caching."""
 def _session_key(made: Facts, declared: TargetConfig) -> str:
     """Return the name of the body field or header that takes the session key; empty if the key is not sent.
 
-    With the target's `prompt_cache: off` it is not sent. With `on` it is sent to each provider on the OpenAI wire. With `auto` it is sent
-    to providers that are known to take it.
-    OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
-    Azure's, may refuse it (zed-industries/zed#52000).
+    By the target's `prompt_cache`: `off` sends none, `on` sends it to each provider on the OpenAI wire, `auto` to those known to take it.
+    OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's: others may refuse it (zed-industries/zed#52000).
     """
     provider = provider_of(declared)
     known = PROVIDERS[provider].session if provider in PROVIDERS else ""
@@ -93,10 +89,10 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 
 
 def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
-    """Return the prompt tokens from which cache marks are sent; 0 if none are sent.
+    """Return the number of prompt tokens from which cache marks are sent; 0 if none are sent.
 
-    They are sent for Claude, and for all models at Anthropic's own address. The target's `prompt_cache: off` prevents them, and so does a
-    `cache_control` in its `body`. `on` adds other models of the providers in CLAUDES.
+    They are sent for Claude, and for all models at Anthropic's own address; with `prompt_cache: on` for all models of CLAUDES.
+    `prompt_cache: off` prevents them, and so does a `cache_control` in the target's `body`.
     """
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)
@@ -129,7 +125,7 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
-    """Return the facts in a table entry, without the rules of the provider.
+    """Return the facts that a table entry states, without the rules of the provider.
 
     model: name of the entry; empty if there is none
     source: whether it is the entry of the model itself or of one of its family
@@ -157,7 +153,7 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
 
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
-    """Return the facts with the operator's `facts` of the target in their place; unchanged if there are none."""
+    """Return the facts, overridden by the operator's `facts` of the target; the same object if there are none."""
     stated = declared.facts
     if stated is None:
         return made

@@ -63,7 +63,7 @@ class Response(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """An event of the stream."""
+    """The data of one event of the stream."""
 
     type: str = ""
     output_index: int = 0
@@ -93,12 +93,12 @@ def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
 
 
 def lacking(facts: Facts) -> Facts:
-    """Return the facts as this API narrows them: parameters in LACKS are refused; neither `logit_bias` nor a message's `name` is taken."""
+    """Return the facts with the limits of this API: no parameter in LACKS, no `logit_bias`, no `name` of a message."""
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
-    """Return the complete request body, which asks for a stream.
+    """Return the body of a Responses API request, which asks for a stream.
 
     model: its name without the provider
     issuer: the target, whose own reasoning is sent back
@@ -130,10 +130,7 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
 
 
 def bounds(fitted: Fitted, facts: Facts) -> AnswerLimits:
-    """Return the limits at which the router ends the answer: stop texts, and an output limit that cannot be sent.
-
-    An output limit cannot be sent if it is below LEAST, or if the model refuses it.
-    """
+    """Return the limits at which the router ends the answer: stop texts, and an output limit that is below LEAST or refused."""
     low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
     return AnswerLimits(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
 
@@ -154,7 +151,7 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
 
 
 def _is_reasoning(state: ReasoningState) -> bool:
-    """Return whether a reasoning state has this API's form: a client may have sent one of another form."""
+    """Return whether a reasoning state has this API's form."""
     return state.value.get("type") == "reasoning"
 
 
@@ -190,7 +187,7 @@ def _choice(choice: Choice) -> Json:
 
 
 class ResponseReader:
-    """A reader of one response of the Responses API, in a stream or whole, that feeds its content to a Speech."""
+    """Parser of one response of the Responses API, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -204,16 +201,13 @@ class ResponseReader:
         self._summary: tuple[int, int] | None = None
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events. Return False after the last one of the answer, behind which nothing is read, otherwise True.
-
-        Raises TargetError for an error.
-        """
+        """Read the data of events up to the last of the answer. Return False if that came, otherwise True. Raises as `frame` does."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one event. Raises TargetError for an error or a failed response; skips unreadable data.
+        """Read the data of one event. Return False if the response is complete or incomplete, and for `[DONE]`; otherwise True.
 
-        Return False for a complete or incomplete response and for `[DONE]`, otherwise True.
+        Raises TargetError for an error or a failed response; skips unreadable data.
         """
         if data == b"[DONE]":
             return False
@@ -284,7 +278,7 @@ class ResponseReader:
             speech.call(index, "", "", item.arguments)
 
     def _state(self, call: int | None) -> None:
-        """Move the pending reasoning items to the Speech as states of the call with this index, or of no call (None)."""
+        """Move the pending reasoning items to the Speech, as states of the call with this index, or of no call (None)."""
         for value in self._reasoned:
             self._speech.state(value, call)
         self._reasoned.clear()
@@ -304,10 +298,7 @@ class ResponseReader:
                     pass
 
     def _response(self, status: str, response: Response) -> bool:
-        """Read the response's model, usage and status. Raises TargetError if it failed or was cancelled.
-
-        Return False if it is complete or incomplete, True if it is still in progress.
-        """
+        """Read a response's model, usage and status; return whether it is in progress. Raises TargetError if it failed or was cancelled."""
         speech = self._speech
         if speech.model is None and response.model:
             speech.called(response.model)

@@ -23,8 +23,8 @@ APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x
 """Characters within a text at which LiteLLM's client would end a line."""
 
 
-class Retold:
-    """The normalizer of a stream on OpenAI's wire, where each event up to the end mark is an object."""
+class SseNormalizer:
+    """A normalizer of one stream on OpenAI's wire: after it, each event up to the end mark is a JSON object on one line."""
 
     cut = False
     """True if the body ends too soon here, and LiteLLM would not notice. Only Gemini's normalizer sets it: True until a finish reason
@@ -48,22 +48,22 @@ class Retold:
     def feed(self, piece: bytes) -> bytes:
         """Return the normalized events that this piece completes; an empty piece means the end of the body."""
         events = self._frames.feed(piece) if piece else self._frames.end()
-        return b"".join(map(_event, (retold_data for data in events for retold_data in self._retell(data))))
+        return b"".join(map(_event, (made for data in events for made in self._normalized(data))))
 
-    def _retell(self, data: bytes) -> Iterator[bytes]:
-        """Yield the normalized data of an event, nothing if it is dropped.
+    def _normalized(self, data: bytes) -> Iterator[bytes]:
+        """Yield the normalized data of an event; nothing if it is dropped.
 
-        Before `[DONE]`, END is inserted if neither a finish reason nor an error came.
+        Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
         """
         if data == openai.DONE and not self.heard.finished and not self._failed:
             self.reader.frame(data)
             self.reason = "unknown"
             yield END
-        if (retold_data := self._hear(data)) is not None:
-            yield retold_data
+        if (made := self._normalized_event(data)) is not None:
+            yield made
 
     def complete(self, body: bytes) -> bytes:
-        """Return a complete answer, sent in place of a stream, as the events of a stream; return a body that is not an answer unchanged."""
+        """Return a complete answer, sent in place of a stream, as the events of a stream; any other body unchanged."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
         if held is None or not choices:
@@ -75,8 +75,8 @@ class Retold:
             choice["delta"] = message
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
-    def _hear(self, data: bytes) -> bytes | None:
-        """Read an event, and return its normalized data. None drops it: it is unreadable, or an error after the complete answer."""
+    def _normalized_event(self, data: bytes) -> bytes | None:
+        """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer."""
         if data == openai.DONE:
             return data
         chunk = http.decoded(data, openai.DECODE)
@@ -84,7 +84,7 @@ class Retold:
             self.reader.frame(data)
         except TargetError:
             if self.heard.answered:
-                return None  # after the answer it comes too late to matter
+                return None  # an error after the complete answer is ignored
             self._failed = True
             return data if chunk is not None and chunk.error is not None else _error(data)
         self.heard.take()
@@ -95,8 +95,8 @@ class Retold:
                 self.reason = choice.finish_reason
         return _plain(data) if _is_odd(chunk) else data
 
-    def _listen(self, data: bytes) -> None:
-        """Read an event only for its finish reason and token counts. Errors are left to LiteLLM; after one, nothing more is read."""
+    def _record(self, data: bytes) -> None:
+        """Feed an event to the reader for its finish reason and token counts alone. After an error, no further event is fed."""
         if not self._failed:
             try:
                 self.reader.frame(data)
@@ -110,7 +110,7 @@ END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
 
 
 def _is_odd(chunk: openai.Chunk) -> bool:
-    """Return whether LiteLLM would misread a chunk, which `_plain` then rewrites.
+    """Return whether LiteLLM would misread a chunk, so that `_plain` has to rewrite it.
 
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
     Groq's field for token counts.
@@ -123,7 +123,7 @@ def _is_odd(chunk: openai.Chunk) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """Return a chunk rewritten so that LiteLLM reads it correctly."""
+    """Return a chunk rewritten for LiteLLM: one candidate, its content as one text, and token counts with the reasoning."""
     held = _object(data) or {}
     choices: list[Any] = held.get("choices") or []
     held["choices"] = [choice for choice in filter(_is_object, choices) if not choice.get("index")]
@@ -143,7 +143,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _parts(parts: list[Any]) -> tuple[str, str]:
-    """Return (thought, text) of content that is a list of parts."""
+    """Return the thoughts and the text in content that is a list of parts, each joined."""
     speech = Speech("")
     openai.said_in_parts(parts, speech)
     events = speech.take()
@@ -176,15 +176,15 @@ def _event(data: bytes) -> bytes:
     return b"data: " + data.replace(b"\n", b" ") + b"\n\n"
 
 
-class Anthropic(Retold):
-    """The normalizer of Anthropic's wire. It removes `iterations`, whose counts LiteLLM adds up, and records the real stop reason."""
+class Anthropic(SseNormalizer):
+    """A normalizer of one stream on Anthropic's wire: removes `iterations`, whose counts LiteLLM adds up, and records the stop reason."""
 
     @staticmethod
     def _read_by(heard: Speech) -> http.AnswerReader:
         return anthropic.MessageReader("", heard)
 
-    def _hear(self, data: bytes) -> bytes | None:
-        self._listen(data)
+    def _normalized_event(self, data: bytes) -> bytes | None:
+        self._record(data)
         frame = http.decoded(data, anthropic.FRAME)
         if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, ErrorData):
             if fault(data) is None:
@@ -215,7 +215,7 @@ class Anthropic(Retold):
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return how Anthropic's stream sends a complete block: the block of `content_block_start`, and the deltas with its content.
+    """Return a complete block of Anthropic's as a stream sends it: the block of `content_block_start`, and its deltas.
 
     Text, thinking with its signature, and the input of a call go into deltas. Any other block stands whole in the start, without a delta.
     """
@@ -245,7 +245,7 @@ class Blocked(msgspec.Struct, rename="camel"):
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """An event of Gemini's stream."""
+    """The data of one event of Gemini's stream."""
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Blocked | None = None
@@ -254,10 +254,10 @@ class Chunk(msgspec.Struct, rename="camel"):
 GOOGLES = msgspec.json.Decoder(Chunk)
 
 
-class Google(Retold):
-    """The normalizer of Gemini's wire. It records whether a finish reason came: there is no end mark, and LiteLLM reports `stop` always.
+class Google(SseNormalizer):
+    """A normalizer of one stream on Gemini's wire: drops all candidates but the first, and records whether a finish reason came.
 
-    Some models send a finish reason with each event, so a reason does not mean that the stream is over.
+    There is no end mark, and LiteLLM always reports `stop`. Some models send a finish reason with each event.
     """
 
     cut = True
@@ -266,8 +266,8 @@ class Google(Retold):
     def _read_by(heard: Speech) -> http.AnswerReader:
         return GeminiReader("", heard)
 
-    def _hear(self, data: bytes) -> bytes | None:
-        self._listen(data)
+    def _normalized_event(self, data: bytes) -> bytes | None:
+        self._record(data)
         chunk = http.decoded(data, GOOGLES)
         if chunk is None:
             return None
@@ -283,5 +283,5 @@ class Google(Retold):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return the body unchanged: Gemini's API streams whenever a stream is requested, so there is nothing to convert."""
+        """Return the body unchanged: Gemini's API always streams if asked to."""
         return body

@@ -24,15 +24,12 @@ Texts = Callable[[str], str]
 
 
 def sample(schema: JsonObject, texts: Texts) -> Json:
-    """Return a sample value of a schema, bounded in depth and size. Schemas beyond the bounds get invalid values.
-
-    texts: returns the text of a property by the property's name
-    """
+    """Return a sample value of a JSON schema; invalid beyond bounds of depth and size. `texts`: property name → text."""
     return _Sample(schema, texts).of(schema, "", 0)
 
 
 class _Sample:
-    """The construction of one value, bounded because a schema may refer to itself."""
+    """The construction of one sample value, which counts its subschemas (MAX_VALUES): a schema may refer to itself."""
 
     def __init__(self, root: JsonObject, texts: Texts) -> None:
         self._root = root
@@ -40,11 +37,7 @@ class _Sample:
         self._left = MAX_VALUES
 
     def of(self, schema: Json, name: str, level: int) -> Json:
-        """Return a value for a subschema; None beyond the bounds, or for a schema that is not an object.
-
-        name: the property that it is for
-        level: depth of the subschema
-        """
+        """Return a value for a subschema of the property `name`; None beyond the bounds, or for a schema that is not an object."""
         self._left -= 1
         if not isinstance(schema, Mapping) or level > MAX_LEVELS or self._left < 0:
             return None

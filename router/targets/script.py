@@ -33,10 +33,9 @@ MAX_COUNTED = 64 * 1024
 
 
 def answer(name: str, script: str | Sequence[ScriptLine], post: Post = ALONE) -> Answer:
-    """Return a script as an Answer, a function that replays it for each question.
+    """Return the function that answers a question with a script's lines: those of the offline demo for `demo`, or the given ones.
 
-    script: `demo` for the offline demo, or the lines
-    post: the target's place in a route, which the demo describes
+    `post` is the target's place in a route, which the demo describes.
     """
     if isinstance(script, str):
         return _spoken(name, f"script/{script}", partial(demo.lines, post=post), PACE)
@@ -70,7 +69,7 @@ def _spoken(name: str, model: str, lines: Callable[[Ask], Sequence[ScriptLine]],
 async def _events(line: ScriptLine, pace: float) -> AsyncIterator[Event]:
     if line.call is not None:
         arguments: JsonObject = line.arguments or {}  # type: ignore[assignment]  # read from YAML, so JSON
-        yield ToolCall(f"call_{secrets.token_hex(12)}", str(line.call), arguments)  # a plain text: encoders take no other
+        yield ToolCall(f"call_{secrets.token_hex(12)}", str(line.call), arguments)  # a plain str: encoders take no subclass
         return
     text, kind = (line.text, Text) if line.text is not None else (line.thought, Thought)
     for piece in PIECE.findall(text or ""):
@@ -84,6 +83,6 @@ def _usage(ask: Ask, said: int) -> Usage:
 
 
 def _words(text: str) -> int:
-    """Return the number of words in a text, of a long one extrapolated from its first MAX_COUNTED characters."""
+    """Return the number of words in a text; for a long one, extrapolated from its first MAX_COUNTED characters."""
     beginning = text[:MAX_COUNTED]
     return len(beginning.split()) * len(text) // max(1, len(beginning))

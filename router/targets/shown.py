@@ -1,7 +1,6 @@
 """Sources that a model cites and files that it makes, restricted to those that are safe for a client to show.
 
-A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for any other, and for data of
-another form.
+A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for others.
 """
 
 import binascii
@@ -32,7 +31,7 @@ DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
 
 
 def page(url: object, title: object = None) -> Source | None:
-    """Return a web page as a source with a URL; None if the URL is unsafe. A title that is not a text becomes empty.
+    """Return the source of a web page; None if the URL is unsafe. A title that is not a text becomes empty.
 
     Unsafe are: longer than MAX_URL, not http(s), unprintable or special characters, and a user name, which makes it look like another host.
     """
@@ -46,16 +45,13 @@ def page(url: object, title: object = None) -> Source | None:
 
 
 def document(title: object, media_type: str = "text/plain") -> Source | None:
-    """Return a document of the conversation, or of the provider's store, as a source with a title and no URL.
-
-    None without a title, or if its media type is not in DOCUMENTS.
-    """
+    """Return the source of a document without a URL; None without a title, or if the media type is not in DOCUMENTS."""
     named = _title(title)
     return Source("", named, media_type) if named and media_type in DOCUMENTS else None
 
 
 def produced(media_type: object, data: object) -> Produced | None:
-    """Return a file from its base64 data; None if its media type is not in MEDIA, or the data is empty, invalid or too large."""
+    """Return a file that a model made; None if its media type is not in MEDIA, or its base64 data is empty, invalid or too large."""
     if not isinstance(media_type, str) or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
         return None
     kind = media_type.lower()
@@ -81,10 +77,7 @@ def _title(title: object) -> str:
 
 
 def annotation(given: Any) -> Source | None:
-    """Return the source in an OpenAI annotation; None if it has none, or an unsafe one.
-
-    The source is in the annotation itself (Responses API), or below the name of its type (chat completions).
-    """
+    """Return the source in an annotation of OpenAI's (chat completions or Responses API); None if it has none, or an unsafe one."""
     match given:
         case {"type": "url_citation", "url_citation": {"url": url, **more}} | {"type": "url_citation", "url": url, **more}:
             return page(url, more.get("title"))
@@ -110,7 +103,7 @@ def citation(given: Any) -> Source | None:
 
 
 def searched(block: Any) -> Iterator[Source | None]:
-    """Yield the results in a block of Anthropic's web search as sources, None for an unsafe one; nothing for any other block."""
+    """Yield a source for each result in a block of Anthropic's web search, None for an unsafe URL; nothing for any other block."""
     match block:
         case {"type": "web_search_tool_result", "content": [*found]}:
             for one in found:

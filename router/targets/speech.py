@@ -1,7 +1,6 @@
 """Assembly of a provider's deltas into events, for every lane, however the deltas are split, indexed or interleaved.
 
-All rules by which pieces become Text, Thought, ToolInput and ToolCall are here. Neighbouring pieces of one kind become one event per
-read, because a fast answer's cost is per event.
+Neighbouring pieces of one kind become one event per read, because a fast answer's cost is per event.
 """
 
 import logging
@@ -92,7 +91,7 @@ class Marked:
 
 
 class Speech:
-    """The assembler of one model call's deltas into events: feed each delta, `take` the events after each read, and `end` the answer.
+    """Assembler of one model call's deltas into events. A lane's reader feeds it; its events are taken after each read, and at the end.
 
     target: name of the target, for errors
     issuer: the target and its model, for reasoning states
@@ -109,7 +108,8 @@ class Speech:
         self._states: list[Marked] = []
         self._states_size = 0
         """Bytes of all states so far, dropped ones included."""
-        self._last_states: Callable[[], Iterable[JsonObject]] | None = None
+        self.states_at_end: Callable[[], Iterable[JsonObject]] | None = None
+        """Returns further reasoning states, once the answer has ended."""
         self._written = 0
         """Characters of text that `take` has returned, or is about to return."""
         self._text = Joined()
@@ -143,9 +143,9 @@ class Speech:
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
 
     def take(self) -> list[Event]:
-        """Return the events assembled since the last call; text that may be the beginning of a tag or stop text is held back."""
+        """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
-            # As nearly always: one text without bounds.
+            # The usual case: one text without limits.
             if not (piece := "".join(self._run)):
                 return []
             del self._run[:]
@@ -167,7 +167,7 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """Return the part of a piece of text or thought that is within the limits; end the answer (`cut`) if that is not all.
+        """Return the part of a piece of text or thought that is within the limits. Ends the answer (`cut`) if that is not all.
 
         Stop texts are looked for in text alone, and the beginning of one is held back.
         """
@@ -198,7 +198,7 @@ class Speech:
 
     def text(self, piece: str) -> None:
         """Add a piece of text. `<think>…</think>` at the very start of the answer becomes a thought."""
-        if self._text.half or not piece.isascii():  # nearly always both halves of all pairs are here
+        if self._text.half or not piece.isascii():  # usually no surrogate pair is split
             piece = self._text.feed(piece)
         if piece:
             if self._opening is not None:
@@ -206,7 +206,7 @@ class Speech:
                 return
             self.said = True
             if self._kind is Text:
-                self._run.append(piece)  # as nearly always: it goes on
+                self._run.append(piece)  # the usual case: text after text
             else:
                 self._extend_run(Text, piece)
 
@@ -218,17 +218,14 @@ class Speech:
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source, once per model call. None, which stands for an unsafe one, is ignored, and so are those beyond MAX_SOURCES."""
+        """Add a source, unless the model call has it already, or MAX_SOURCES others. None, which stands for an unsafe one, is ignored."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made. None, which stands for an unsafe one, and a file beyond MAX_PRODUCED are dropped.
-
-        The first one dropped in an answer is logged.
-        """
+        """Add a file that the model made; drop None (an unsafe file) and one beyond MAX_PRODUCED. The first drop is logged."""
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:
@@ -257,19 +254,19 @@ class Speech:
             self._extend_run(Text, text)
 
     def _settled(self, opening: Opening) -> None:
-        """End the search for `<think>`, and add the text that it held back."""
+        """Stop looking for `<think>` at the start of the answer, and add the text that was held back for it."""
         self._opening = None
         if held := opening.held:
             self.said = self.said or not opening.within
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id, or a new name, starts a new call. Raises TargetDown `malformed` beyond the limits.
+        """Add a piece of a tool call. A new id, or a new name, starts a new call.
 
         index: the provider's number of the call
         part: the piece of its arguments
         A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
-        are ignored. The limits are MAX_CALLS and MAX_ARGUMENTS.
+        are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
         if self._opening is not None:
             self._settled(self._opening)
@@ -294,10 +291,7 @@ class Speech:
                 self._input(pending, part)
 
     def _input(self, pending: OpenCall, part: str) -> None:
-        """Add a ToolInput event for a piece of a call's arguments. A piece that may be a placeholder is held back.
-
-        There is no event while the call has no name.
-        """
+        """Add a ToolInput event for a piece of a call's arguments, unless the call has no name, or the piece may be a placeholder."""
         if not pending.name:
             return
         if len(pending.parts) == 1 and part.strip() in EMPTY:
@@ -308,9 +302,9 @@ class Speech:
         pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
-        """Return the call that a piece may belong to: by index and id, or by index without an id. None if it begins a new one.
+        """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
 
-        A complete call that is repeated at another index is found, too.
+        A repeated complete call is found at another index, too.
         """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
@@ -332,7 +326,7 @@ class Speech:
         return pending
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
-        """Add reasoning state, in the provider's form, that it wants back with the results of the calls.
+        """Add reasoning state, in the form in which the provider wants it back with the results of the calls.
 
         call: index of the call that it belongs to; without it, state between two calls belongs to the second
         Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
@@ -346,16 +340,12 @@ class Speech:
         beside = None if call is None else self._latest.get(call)
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
-    def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
-        """Register the function that `end` calls for further reasoning states. It replaces an earlier one."""
-        self._last_states = states
-
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
         """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
 
         calls: the calls of the answer that have a name
         """
-        for value in self._last_states() if self._last_states is not None else ():
+        for value in self.states_at_end() if self.states_at_end is not None else ():
             self.state(value)
         for one in self._states:
             beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
@@ -381,7 +371,7 @@ class Speech:
         self.finish("unknown")
 
     def finish(self, reason: str) -> None:
-        """Record a finish reason in the provider's word; only the first one counts. Content after it is to be ignored by readers."""
+        """Record a finish reason in the provider's word, unless there is one. Readers ignore content after it."""
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.meter.usage is not None
@@ -393,7 +383,7 @@ class Speech:
         self.resumed += 1
 
     def called(self, model: object) -> None:
-        """Record the model name that the provider reports; an invalid one becomes empty, so that no other text is passed on."""
+        """Set `model` to the model name that the provider reports; empty if it is not a valid name."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
     def usage(
@@ -442,7 +432,7 @@ class Speech:
     def end(self) -> Iterator[Event]:
         """Yield the remaining events: text, then reasoning states and ToolCalls if there are calls, at last Finish.
 
-        Raises TargetDown `cut`, after the remaining text, if there is no finish reason, or one that reports a failure.
+        Raises TargetDown `cut`, after the remaining text, without a finish reason, or with one that reports a failure.
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """
         if self._thought.half:
@@ -458,7 +448,8 @@ class Speech:
         self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
-        yield from self.take()
+        events, self._events = self._events, []
+        yield from events
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
         reason = REASONS.get(self._reason.lower(), "other")
@@ -471,10 +462,10 @@ class Speech:
         for pending in calls:
             made = called_by(pending)
             if reason in CUT_SHORT and pending is self._calls[-1] and not pending.written.strip():
-                made = replace(made, malformed="")  # its arguments had not begun
+                made = replace(made, malformed="")  # no arguments had come
             yield made
         if calls and reason == "stop":
-            reason = "tool-calls"  # some servers say stop whatever they ask for
+            reason = "tool-calls"  # some servers report `stop` for calls too
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self.meter.usage, model=self.model or "")

@@ -20,7 +20,7 @@ class Oversize(ValueError):
 
 
 class Events:
-    """The reader of one stream of server-sent events."""
+    """A parser of one stream of server-sent events, which holds the incomplete line and event between pieces."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -36,25 +36,22 @@ class Events:
         """True if the event is named `error`."""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the data of each event that this piece completes; the rest is kept for the next piece.
-
-        Raises Oversize if an incomplete event exceeds MAX_EVENT.
-        """
+        """Return the data of each event that this piece completes. Raises Oversize if an incomplete event exceeds MAX_EVENT."""
         if self._rest:
             if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
-                self._rest += piece  # a long line in many pieces is looked through once
+                self._rest += piece  # so that a long line in many pieces is searched once
                 self._bound()
                 return []
             piece = bytes(self._rest + piece)
             self._rest.clear()
         if piece.startswith(b"data: ") and piece.endswith(b"\n\n") and not self._data and not self._failed:
-            # Nearly every read of nearly every provider: whole events, each of one line. No other line, if the ends of lines are as many.
+            # The usual read: complete events of one line each. If the line ends are two per event, there is no other line.
             found = piece[6:-2].split(b"\n\ndata: ")
             if piece.count(b"\n") == 2 * len(found) and b"\r" not in piece:
                 self._begun = True
                 return found
         elif piece.startswith(b"data: ") and piece.endswith(b"\r\n\r\n") and not self._data and not self._failed:
-            # The same of Google, which ends its lines otherwise.
+            # The same with CRLF, as Google sends.
             found = piece[6:-4].split(b"\r\n\r\ndata: ")
             if piece.count(b"\n") == piece.count(b"\r") == 2 * len(found):
                 self._begun = True

@@ -1,8 +1,8 @@
 """Structured output: how a target is asked for an answer of a given form, by a field of the request, an instruction, or both.
 
 A provider that enforces schemas (`facts: schemas`) is sent the schema, in the subset that it takes; its answer is `native`, and
-is streamed. Otherwise JSON mode (`facts: json_mode`) enforces JSON, and an instruction adds the schema; or the instruction
-stands alone. Failover holds back such an answer, and validates it.
+is streamed. Otherwise JSON mode (`facts: json_mode`) with an instruction, or an instruction alone, asks for it. Failover holds back
+such an answer, and validates it.
 """
 
 import json
@@ -33,7 +33,7 @@ ONLY = {
 
 
 class FittedQuestion(Value, frozen=True):
-    """A question with its output format in the form for one target.
+    """A question whose output format is in the form that one target takes. Made by `structured`.
 
     ask: the question, with an instruction if needed
     way: how the format is requested (OutputWay); empty without a format
@@ -48,14 +48,14 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def chat(self) -> dict[str, Json]:
-        """Return a chat-completions body's `response_format` as an object with that one field; an empty object if it is not sent."""
+        """Return `{"response_format": …}` for the body of a chat completion; an empty dict if it is not sent."""
         if self.schema is not None:
             return {"response_format": {"type": "json_schema", "json_schema": self._named}}
         return {"response_format": self._object} if self.mode else {}
 
     @property
     def text_format(self) -> dict[str, Json] | None:
-        """Return `text.format` of the Responses API; None if it is not sent."""
+        """Return the value of `text.format` for the Responses API; None if it is not sent."""
         return {"type": "json_schema", **self._named} if self.schema is not None else self._object
 
     @property
@@ -70,7 +70,7 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def sent(self) -> tuple[str, ...]:
-        """Return (`json_schema`,) or (`json_object`,), whichever is sent, by which a refusal of it is learned; empty if neither is."""
+        """Return (`json_schema`,) or (`json_object`,), whichever the request has, as the name in a refusal; empty if neither."""
         return (SCHEMA,) if self.schema is not None else (OBJECT,) if self.mode else ()
 
 
@@ -90,10 +90,10 @@ def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
 
 
 def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> FittedQuestion:
-    """Return the question with its output format in the form for a model with these facts; unchanged without an output format.
+    """Return a question with its output format in the form that a model with these facts takes; unchanged without an output format.
 
-    The first way that works is taken: the provider enforces the schema; it takes the schema as a hint; JSON mode; an instruction alone. All
-    but the first add an instruction.
+    The first possible way is taken: the provider enforces the schema; it takes it as a hint; JSON mode; an instruction alone. All but the
+    first add an instruction.
 
     loose: true if the provider takes a schema outside of its subset as a hint
     beside_tools: true if it takes an output format beside tools
@@ -109,14 +109,14 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
             return FittedQuestion(instructed(ask, output), "json_schema", schema=schema)
     if taken and facts.json_mode is not False and (schema is None or schema.get("type") == "object"):
         way: OutputWay = "native" if schema is None and facts.json_mode else "json_object"
-        return FittedQuestion(instructed(ask, output), way, mode=True)  # OpenAI refuses it where nothing says "JSON"
+        return FittedQuestion(instructed(ask, output), way, mode=True)  # OpenAI refuses JSON mode unless the prompt has the word "JSON"
     return FittedQuestion(instructed(ask, output), "instruction")
 
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
-    """Return the question with the format's instruction at the end of the first system message.
+    """Return the question with an instruction for JSON output at the end of its system message.
 
-    Without one it is at the end of the last user message, without that in a new system message.
+    Without one, it is at the end of the last user message; without that, in a new system message.
     """
     words = instruction(output)
     messages = list(ask.messages)

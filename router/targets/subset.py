@@ -1,7 +1,4 @@
-"""Narrowing of a JSON schema to the subset that a provider's constrained decoding takes.
-
-    narrowed(schema, subset)   the schema, or a narrower one whose values are all valid for the client's schema; None if the
-                               provider cannot enforce it
+"""Narrowing of a JSON schema to the subset that a provider's constrained decoding takes: all values of the result are valid for it.
 
 Providers refuse or ignore keywords that they do not take. So a schema is sent with all of its constraints, or not at all. Annotations
 (titles, defaults, formats) are dropped where they are not taken. An object without `additionalProperties` is closed, as OpenAI
@@ -78,23 +75,23 @@ BOUND: dict[str, frozenset[str]] = {
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
-class Unsayable(Exception):
-    """The schema has a constraint that the provider cannot enforce."""
+class Unenforceable(Exception):
+    """The schema cannot be expressed in the provider's subset."""
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """Return the schema in a provider's subset, with an object at its root; None if the provider cannot enforce all of it.
+    """Return the schema in a provider's subset, perhaps narrower than given; None if the provider cannot enforce all of it.
 
-    Each value of the result is valid for the schema that was given; the result may be narrower.
+    Its root is an object; a schema without that cannot be enforced.
     """
     try:
         return _Narrowing(schema, subset).complete()
-    except (Unsayable, RecursionError):
+    except (Unenforceable, RecursionError):
         return None
 
 
 class _Narrowing:
-    """The narrowing of one schema into a subset."""
+    """The narrowing of one schema into a subset: definitions found so far, references being narrowed, and number of properties."""
 
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root
@@ -107,18 +104,18 @@ class _Narrowing:
     def complete(self) -> dict[str, Json]:
         made = self._one(self._root, 0)
         if made.get("type") != "object":
-            raise Unsayable
+            raise Unenforceable
         return {**made, "$defs": self._defined} if self._defined else made
 
     def _one(self, schema: Json, level: int) -> dict[str, Json]:
         if not isinstance(schema, Mapping) or level > MAX_LEVELS:
-            raise Unsayable
+            raise Unenforceable
         known = cast("JsonObject", schema)
         said = self._annotations(known)
         bound = BINDS.intersection(known)
         if isinstance(reference := known.get("$ref"), str):
             if bound:
-                raise Unsayable
+                raise Unenforceable
             return {**said, "$ref": self._referred(reference, level)}
         if "enum" in bound or "const" in bound:
             return said | self._values(known, bound)
@@ -131,7 +128,7 @@ class _Narrowing:
             return {**said, "type": list(types)}
         theirs = {one: OF_TYPE.get(one, frozenset()) | BOUND.get(one, frozenset()) for one in types}
         if bound - {"type"} - frozenset().union(*theirs.values()):
-            raise Unsayable
+            raise Unenforceable
         return {**said, "anyOf": [self._typed(one, known, bound & theirs[one], level) for one in types]}
 
     def _annotations(self, schema: JsonObject) -> dict[str, Json]:
@@ -140,18 +137,18 @@ class _Narrowing:
         return {**said, "format": form} if form in self._subset.formats and schema.get("type") == "string" else said
 
     def _referred(self, reference: str, level: int) -> str:
-        """Return the reference to a definition in the result, after narrowing that definition if it is the first reference to it.
+        """Return the reference's new form, and narrow its definition into `$defs` at the first use.
 
-        Raises Unsayable for an unknown reference, or a recursive one where the subset has none.
+        Raises Unenforceable for an unknown reference, or a recursive one if the subset allows none.
         """
         if reference == "#" and self._subset.recursive:
             return "#"
         name = reference.rpartition("/")[2]
         found = referred(reference, self._root)
         if reference not in (f"#/$defs/{name}", f"#/definitions/{name}") or not isinstance(found, Mapping):
-            raise Unsayable
+            raise Unenforceable
         if reference in self._open and not self._subset.recursive:
-            raise Unsayable
+            raise Unenforceable
         if name not in self._defined:
             self._defined[name] = {}
             self._open.append(reference)
@@ -163,31 +160,28 @@ class _Narrowing:
         name = "anyOf" if "anyOf" in bound else "oneOf"
         listed = schema[name]
         if bound - {name, "type"} or not isinstance(listed, list) or not listed:
-            raise Unsayable
+            raise Unenforceable
         if "type" in bound and not all(isinstance(one, Mapping) and one.get("type") == schema["type"] for one in listed):
-            raise Unsayable
+            raise Unenforceable
         if name == "oneOf" and not _disjoint(listed):
-            raise Unsayable
+            raise Unenforceable
         return [self._one(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
-        """Return the narrowed schema of one type. Raises Unsayable if the subset lacks the type, or one of the constraints.
-
-        bound: the schema's constraint keywords that have to be enforced
-        """
+        """Return the narrowed schema of one type. Raises Unenforceable if the subset lacks the type, or a constraint in `bound`."""
         binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
         if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:
-            raise Unsayable
+            raise Unenforceable
         made: dict[str, Json] = {"type": kind, **{name: schema[name] for name in sorted(binds)}}
         if "(?" in str(made.get("pattern", "")):
-            raise Unsayable  # looking around, which no grammar can
+            raise Unenforceable  # lookaround, which no grammar can express
         match kind:
             case "object":
                 made |= self._object(schema, level)
             case "array":
                 made["items"] = self._one(schema.get("items"), level + 1)
             case _ if kind not in SCALARS:
-                raise Unsayable
+                raise Unenforceable
             case _:
                 pass
         return made
@@ -195,14 +189,14 @@ class _Narrowing:
     def _object(self, schema: JsonObject, level: int) -> dict[str, Json]:
         properties, required = schema.get("properties"), schema.get("required", [])
         if not isinstance(properties, Mapping) or not properties or not isinstance(required, list):
-            raise Unsayable
+            raise Unenforceable
         if schema.get("additionalProperties", False) is not False:
-            raise Unsayable
+            raise Unenforceable
         known = cast("JsonObject", properties)
         self._properties += len(known)
         names = {str(one) for one in required}
         if self._properties > MAX_PROPERTIES or names - set(known) or (not self._subset.optional and len(names) < len(known)):
-            raise Unsayable
+            raise Unenforceable
         return {
             "properties": {name: self._one(one, level + 1) for name, one in known.items()},
             "required": [name for name in known if name in names],
@@ -210,21 +204,21 @@ class _Narrowing:
         }
 
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
-        """Return an `enum` schema for listed values or one constant.
+        """Return an `enum` schema for the listed values or the one constant.
 
-        Raises Unsayable if they do not fit a type beside them, have other constraints, or are not taken.
+        Raises Unenforceable if they do not fit a `type` beside them, have other constraints, or are not taken by the subset.
         """
         listed = schema["enum"] if "enum" in bound else [schema["const"]]
         if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
-            raise Unsayable
+            raise Unenforceable
         values: list[Json] = listed
         kinds = list(dict.fromkeys(map(_kind, values)))
         if not values or len(values) > MAX_CHOICES or not set(kinds) <= SCALARS or (len(kinds) > 1 and not self._subset.listed):
-            raise Unsayable
+            raise Unenforceable
         if "type" in bound:
             types = _types(schema, bound)
             if not set(kinds) <= {*types, *(("integer",) if "number" in types else ())}:
-                raise Unsayable
+                raise Unenforceable
         return {"type": kinds[0] if len(kinds) == 1 else list(kinds), "enum": values}
 
 
@@ -245,21 +239,18 @@ def _kind(value: Json) -> str:
 
 
 def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
-    """Return the types that a schema names, or `object` if it names none but has properties. Raises Unsayable otherwise."""
+    """Return the types that a schema names, or `object` if it names none but has properties. Raises Unenforceable otherwise."""
     named = schema.get("type")
     found = [named] if isinstance(named, str) else named
     if isinstance(found, list) and found and all(isinstance(one, str) for one in cast("list[Json]", found)):
         return cast("list[str]", found)
     if "properties" in bound:
         return ["object"]
-    raise Unsayable
+    raise Unenforceable
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:
-    """Return whether a value can be valid for at most one of these schemas: distinct texts as constants of one required property.
-
-    False also where that is not certain.
-    """
+    """Return True if each schema requires one property with a distinct text constant, so that a value is valid for at most one of them."""
     tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
     if len(tables) < len(choices):
         return False
@@ -272,7 +263,7 @@ def _disjoint(choices: Sequence[Json]) -> bool:
 
 
 def _mark(schema: JsonObject, name: str) -> str | None:
-    """Return the constant of a property; None if it has none, or one that is not a text."""
+    """Return the `const` of a property; None if it has none, or one that is not a text."""
     properties = schema.get("properties")
     inner = cast("JsonObject", properties).get(name) if isinstance(properties, Mapping) else None
     value = cast("JsonObject", inner).get("const") if isinstance(inner, Mapping) else None

@@ -1,7 +1,6 @@
 """LiteLLM's table of models, read as a file: provider, window, prices, and flags for what a model accepts.
 
-The table is read in 15 ms without importing LiteLLM. It names models of OpenAI, Anthropic and Bedrock without their provider; here each has
-a name with it, too.
+It is read in 15 ms without importing LiteLLM. Models that it names without their provider also get a name with it.
 """
 
 import importlib.util
@@ -28,10 +27,7 @@ TABLE = "model_prices_and_context_window_backup.json"
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's entry in the table. Most flags are given only for models that differ, so None means not stated.
-
-    Values may have a wrong type, so the properties check them.
-    """
+    """A model's entry in LiteLLM's table. None means not stated. Values may have a wrong type, so the properties check them."""
 
     litellm_provider: Any = None
     mode: Any = None
@@ -110,7 +106,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def provider(self) -> str:
-        """Return the provider as in a target's `model`; empty if not stated. The table's finer names for Bedrock and Vertex become that."""
+        """Return the provider's prefix as in a target's `model`; empty if not stated. Variants of Bedrock and Vertex AI become these."""
         named = self.litellm_provider if isinstance(self.litellm_provider, str) else ""
         return named.removesuffix("_converse") if named.startswith("bedrock") else "vertex_ai" if named.startswith("vertex_ai-") else named
 
@@ -129,7 +125,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     def price(self) -> Price | None:
         """Return the prices in dollars per million tokens; None if not stated.
 
-        A TieredPrice if long prompts, service tiers, audio, images or web searches have prices of their own.
+        It is a TieredPrice if long prompts, service tiers, audio, images or web searches have prices of their own.
         """
         usual = self._costs("")
         if usual is None:
@@ -143,10 +139,10 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(usual), **more) if any(more.values()) else usual
 
     def _tiers(self, service: str, usual: Price) -> Iterator[tuple[int, Price]]:
-        """Yield (tokens of input above which it applies, price) for long prompts, the longest first.
+        """Yield (input tokens above which it applies, price) for each stated price of long prompts, the longest first.
 
         service: suffix of a service tier's fields, such as `_flex`; empty for the usual one
-        usual: the price of shorter prompts, which completes each
+        usual: the price of shorter prompts, which fills in unstated numbers
         """
         for above in TIERS:
             if (price := self._costs(f"_above_{above}k_tokens{service}", usual)) is not None:
@@ -155,8 +151,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     def _served(self, service: str, usual: Price) -> TieredPrice | None:
         """Return the price of a service tier; None if not stated.
 
-        usual: the price without a service tier, which gives the cache prices that the tier lacks
-        Unstated prices of long prompts are scaled like the price of short ones.
+        Cache prices that it lacks are those of `usual`. Unstated prices of long prompts are scaled like the price of short ones.
         """
         price = self._costs(f"_{service}")
         if price is None:
@@ -169,7 +164,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(price), tiers=tuple(tiers), search=self._search, **self._otherwise(f"_{service}"))
 
     def _otherwise(self, service: str) -> dict[str, Any]:
-        """Return the prices of audio and image tokens by the fields of TieredPrice, None where not stated.
+        """Return the prices of audio and image tokens under the field names of TieredPrice, None where not stated.
 
         service: suffix of a service tier's fields; where the tier has no price, the usual one counts
         """
@@ -179,15 +174,15 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _search(self) -> float:
-        """Return the dollars for one web search with a medium context (`search_context_size_medium`); 0 if not stated."""
+        """Return the dollars per web search with a medium context (`search_context_size_medium`); 0 if not stated."""
         costs: object = self.search_context_cost_per_query
         cost: object = cast("dict[str, object]", costs).get("search_context_size_medium") if isinstance(costs, dict) else None
         return float(cost) if isinstance(cost, int | float) else 0.0
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
-        """Return the price in the fields with the suffix `tier`, where unstated ones are taken from `usual`.
+        """Return the price in the fields with the suffix `tier`; None if its input is not stated.
 
-        None if its input is not stated, or, without `usual`, its output.
+        Other unstated numbers are those of `usual`. Without `usual`, an unstated output also gives None.
         """
         read, written = self._cost("input_cost_per_token", tier), self._cost("output_cost_per_token", tier)
         if read is None or (written is None and usual is None):
@@ -213,7 +208,7 @@ def _scaled(price: Price, share: float) -> Price:
 
 
 class _Maker(msgspec.Struct, frozen=True):
-    """The fields that are decoded for all rows: provider and mode."""
+    """The provider and mode of a row, which are decoded for all rows at once."""
 
     litellm_provider: Any = None
     mode: Any = None
@@ -222,7 +217,7 @@ class _Maker(msgspec.Struct, frozen=True):
 
 
 class ModelTable(Mapping[str, ModelRow]):
-    """The rows of the table, each by provider/model and by the table's own name. A row is decoded anew at each look-up."""
+    """The rows of LiteLLM's table, each by provider/model and by the table's own name. A row is decoded anew at each look-up."""
 
     def __init__(self, rows: Mapping[str, msgspec.Raw], makers: Mapping[str, _Maker]) -> None:
         self._rows = rows
@@ -244,10 +239,7 @@ class ModelTable(Mapping[str, ModelRow]):
 
 @cache
 def entries() -> ModelTable:
-    """Return the table, kept in memory after the first call, which reads the file and blocks.
-
-    It is empty if LiteLLM is not installed, or if its file cannot be read.
-    """
+    """Return LiteLLM's table, empty without LiteLLM or its file. Cached after the first call, which reads the file and blocks."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return ModelTable({}, {})
@@ -265,7 +257,7 @@ def entries() -> ModelTable:
 
 
 def forget_table() -> None:
-    """Free the table's memory (4 MB) after a process has built its configuration; the next look-up reads it again."""
+    """Free the table's memory (4 MB); the next look-up reads it again."""
     entries.cache_clear()
     families.cache_clear()
 
@@ -280,7 +272,7 @@ UNKNOWN = ModelRow()
 
 @cache
 def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
-    """Return a provider's chat models, (family, name in the table), by the first word of their names. The result is cached."""
+    """Return a provider's chat models as first word of the name → tuples of (family, name in the table). The result is cached."""
     grouped: dict[str, list[tuple[Family, str]]] = {}
     for name, maker in entries().makers.items():
         if maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/"):
@@ -291,10 +283,9 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
 
 
 def nearest(model: str) -> str | None:
-    """Return the name in the table of the model most like a given one (provider/name) that is not in it; None if there is none alike.
+    """Return the table's name of the model most like one (provider/name) that it lacks; None if there is none alike.
 
-    Alike: the same provider, the same first word, at most STRANGE different words, and no special purpose (PURPOSES) that the given one
-    lacks.
+    Alike: the same provider and first word, at most STRANGE different words, and no special purpose (PURPOSES) that the given one lacks.
     Preferred, in this order: the same generation, the same version, the newest generation, the fewest differing words, the newest version.
     """
     provider = model.partition("/")[0]
@@ -307,14 +298,7 @@ def nearest(model: str) -> str | None:
         family, name = one
         strange = len(set(family.words) ^ set(wanted.words))
         generation = family.version[:1] == wanted.version[:1]
-        return (
-            generation,
-            family.version == wanted.version,
-            () if generation else family.version[:1],
-            -strange,
-            family.version,
-            name,
-        )
+        return (generation, family.version == wanted.version, () if generation else family.version[:1], -strange, family.version, name)
 
     purposes = PURPOSES & set(wanted.words)
     alike = (one for one in known if PURPOSES & set(one[0].words) <= purposes and len(set(one[0].words) ^ set(wanted.words)) <= STRANGE)

@@ -14,7 +14,7 @@ class Joined(Mutable):
     """The first half of a pair, held back."""
 
     def feed(self, piece: str) -> str:
-        """Return the text of this piece, after a half held back before. A first half at its end is held back."""
+        """Return this piece after a half held back before; lone halves become U+FFFD. A first half at the piece's end is held back."""
         if not self.half and piece.isascii():
             return piece
         piece, self.half = self.half + piece, ""
@@ -36,7 +36,7 @@ MAX_BLANK = 64
 class Opening(Mutable):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
 
-    It is over (`over`) after the closing tag, or at any other text. A closing tag alone is text: it is unknown where that thought began.
+    `over` is true after the closing tag, or once other text came. A closing tag alone is text.
     """
 
     held: str = ""
@@ -46,7 +46,7 @@ class Opening(Mutable):
     over: bool = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """Return (thought, text after it), as far as both are certain; either may be empty. The rest is held back in `held`."""
+        """Return (thought, text), as far as both are certain; either may be empty. What may be the beginning of a tag is held back."""
         piece, self.held = self.held + piece, ""
         if not self.within:
             start = piece.lstrip()
@@ -67,10 +67,7 @@ class Opening(Mutable):
 
 
 class Cutter:
-    """A filter that cuts the text of an answer before the first of the `stops`, for a model that takes no `stop`.
-
-    `over` is true once one was found.
-    """
+    """A filter that ends the text of an answer before the first of the `stops`. `over` is true once one was found."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -93,7 +90,7 @@ class Cutter:
         return piece[: len(piece) - kept]
 
     def end(self) -> str:
-        """Return the text still held back, empty if there is none: the answer ended, so it was not the beginning of a stop text."""
+        """Return the text still held back, perhaps none: the answer ended, so it was not the beginning of a stop text."""
         held, self._held = self._held, ""
         return held
 

@@ -14,14 +14,13 @@ EITHER, RAW = 47, -15
 
 
 class UnreadableBody(ValueError):
-    """A body has an unsupported encoding or more than one, has invalid compressed data, or becomes too large."""
+    """A body cannot be decompressed: unsupported or several encodings, invalid data, or too large a result."""
 
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
     """Return the decompressor for a `Content-Encoding`; None if it names no known encoding, so that the body stays as it is.
 
-    most: limit in bytes of what one piece may become
-    Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
+    `most`: limit in bytes of what one piece may become. Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
     """
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
     if len(names) > 1 or UNKNOWN.intersection(names):
@@ -30,10 +29,7 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
 
 
 class Unpacker:
-    """A decompressor of one body in gzip or deflate. A gzip body may have several members (RFC 1952, 2.2).
-
-    most: limit in bytes of what one piece may become
-    """
+    """A decompressor of one gzip or deflate body; a gzip body may have several members (RFC 1952, 2.2)."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -42,16 +38,13 @@ class Unpacker:
         """The input so far, kept to try bare deflate with it; None once output came, or once that was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the bytes that this piece becomes; data after the last member is ignored.
-
-        Raises UnreadableBody if the piece is invalid, or becomes more than `most` bytes.
-        """
+        """Return a piece decompressed, without data after the last member. Raises UnreadableBody if invalid or above `most` bytes."""
         made: list[bytes] = []
         left = self._most
         while piece:
             if self._inner.eof:
                 if not piece.startswith(b"\x1f"):
-                    break  # what stands behind the last member is nothing
+                    break  # data after the last member is ignored
                 self._inner, self._begun = zlib.decompressobj(EITHER), b""
             made.append(self._unpacked(piece, left))
             left -= len(made[-1])

@@ -38,7 +38,7 @@ no_access: the key may not do this, or not from this country"""
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words by which providers give a reason of a refusal.
+    """A pattern of words by which providers give one reason of a refusal.
 
     why: the reason
     words: a case-insensitive pattern
@@ -95,7 +95,7 @@ PHRASES = (
         r"exceeds? (the )?(max(imum)?|allowed|model'?s?)( (allowed|number of|input|total))* (tokens?|length)",
         "Fireworks, Volcengine",
     ),
-    # A filter stopped the question, or what would have been the answer.
+    # A filter stopped the question or the answer.
     Phrase(
         "filtered",
         r"content_?filter|content filtering policy|content filter (was )?triggered",
@@ -135,7 +135,7 @@ PHRASES = (
     ),
     Phrase("filtered", r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail", "Bedrock, Together, Databricks"),
     Phrase("filtered", r"违规信息|敏感内容", "DashScope, SiliconFlow, in Chinese"),
-    # The model reads no images, or no documents, whichever they are. What ends in a format, a size or a count is about this one file.
+    # The model reads no images, or no documents, at all. A refusal of a format, a size or a count is about this file alone.
     Phrase("no_images", r"endpoints found that support image", "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"),
     Phrase(
         "no_images",
@@ -163,7 +163,7 @@ PHRASES = (
         r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment",
         "OpenAI, DashScope, xAI",
     ),
-    # The key is none, or not any more.
+    # The key is invalid or has expired.
     Phrase("wrong_key", r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key", "xAI, OpenAI; recordings of both"),
     Phrase("wrong_key", r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid", "Google, Mistral"),
     Phrase("wrong_key", r"invalid_authentication|authentication (fails|failed|error)|unauthorized", "DeepSeek, Moonshot"),
@@ -178,7 +178,7 @@ PHRASES = (
         r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated",
         "OpenAI, Moonshot",
     ),
-    # The model is none of theirs.
+    # The provider does not have the model.
     Phrase(
         "unknown_model",
         r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model",
@@ -187,7 +187,7 @@ PHRASES = (
     Phrase(
         "unknown_model", r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model", "Bedrock, Azure, Together"
     ),
-    # Something in this question has no place there: the model and the key are well.
+    # Something in this question is refused: model and key are valid.
     Phrase(
         "this_question",
         r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)",
@@ -205,7 +205,7 @@ PHRASES = (
         r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b",
         "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785",
     ),
-    # A parameter that it does not take, or not so.
+    # The model does not take a parameter, or not with this value.
     Phrase(
         "bad_parameter",
         r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument",
@@ -225,7 +225,7 @@ PHRASES = (
 
 @cache
 def _pattern(why: Why) -> re.Pattern[str]:
-    """Return the pattern of all phrases of one reason."""
+    """Return the compiled pattern of all phrases of one reason."""
     return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
 
 
@@ -252,8 +252,8 @@ QUOTED = 8 * 1024
 
 
 def reason(status: int, body: str) -> Why | None:
-    """Return the reason of a refusal by its text, among those possible for its status; None if the text matches no phrase of theirs."""
-    words = "\n".join(_said(body))[:QUOTED]
+    """Return the reason of a refusal by its text, among those of ALLOWED for its status; None if no phrase of theirs matches."""
+    words = "\n".join(_own_words(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 
 
@@ -280,7 +280,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
     if why in ("this_question", "bad_parameter") or (why == "its_content" and "{" in body):
         return TargetRefused(target, outcome)
     if why in ("no_credit", "wrong_key") or status in DENIED:
-        # A firewall answers one message with a page or a line of text; an API that knows why says so.
+        # A firewall refuses a single message with a page or a line of text; an API states a reason.
         certain = status != 403 or why in ("no_credit", "wrong_key") or (why == "no_access" and not page)
         return TargetDenied(target, outcome, certain=certain)
     if status in AGAIN or status >= 500:
@@ -310,32 +310,32 @@ NESTED = 6
 """Levels of an error's body that are searched."""
 
 
-def _said(body: str) -> Iterator[str]:
+def _own_words(body: str) -> Iterator[str]:
     """Yield the provider's own words in a body, in pieces, without words that may be quoted from the request."""
     begin, end = body.find("{"), body.rfind("}")
     if PAGE.match(body) or begin < 0:
         yield ECHO.sub(" ", TAG.sub(" ", body))
         return
-    yield ECHO.sub(" ", body[:begin])  # LiteLLM, and many a gateway, put words of their own before the document
+    yield ECHO.sub(" ", body[:begin])  # LiteLLM and gateways put their own words before the document
     try:
         held: object = json.loads(body[begin : end + 1])
     except (ValueError, RecursionError):
         yield from (ECHO.sub(" ", text) for name, _, text in PAIR.findall(body) if name in SAYING)
     else:
-        yield from _sayings(held, NESTED)
+        yield from _words_in(held, NESTED)
 
 
-def _sayings(held: object, levels: int) -> Iterator[str]:
+def _words_in(held: object, levels: int) -> Iterator[str]:
     if levels and isinstance(held, dict):
         for name, inner in cast("dict[str, object]", held).items():
             if name in SAYING:
                 yield name
-                yield from () if name == "flagged_input" else _sayings(inner, levels - 1)
+                yield from () if name == "flagged_input" else _words_in(inner, levels - 1)
     elif levels and isinstance(held, list):
         for inner in cast("list[object]", held):
-            yield from _sayings(inner, levels - 1)
+            yield from _words_in(inner, levels - 1)
     elif isinstance(held, str):
-        yield from _said(held) if held.startswith("{") else (ECHO.sub(" ", held),)
+        yield from _own_words(held) if held.startswith("{") else (ECHO.sub(" ", held),)
     elif isinstance(held, int):
         yield str(held)
 
@@ -370,9 +370,9 @@ NAMED = {
 
 
 def inside(target: str, error: Any) -> TargetError:
-    """Return the TargetError for an error that came with status 200: by the status in it, else by its name (NAMED), else as for a 500.
+    """Return the TargetError for an error that came with status 200, an object or a text.
 
-    error: the error as decoded, an object or a text
+    Its status is in the error, or that of its name in NAMED, or 500.
     """
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]

@@ -18,10 +18,7 @@ ATTRIBUTE = "__pointsman_needs_approval__"
 
 
 def needs_approval(when: Condition) -> Callable[[Function], Function]:
-    """Return a decorator for a tool whose calls a user has to allow if `when` returns true for their arguments.
-
-    when: a function with the tool's parameters, not `async`
-    """
+    """Return a decorator that marks a tool: the user has to allow each call for whose arguments `when` (not `async`) returns true."""
 
     def decorated(function: Function) -> Function:
         setattr(function, ATTRIBUTE, when)
@@ -31,7 +28,7 @@ def needs_approval(when: Condition) -> Callable[[Function], Function]:
 
 
 def condition_of(function: Callable[..., object], parameters: Iterable[str]) -> Condition | None:
-    """Return the condition under which a tool's call needs approval; None without one. Misfit if it cannot take the tool's arguments."""
+    """Return the `when` of a tool's `needs_approval`; None without one. Misfit if it is `async` or cannot take the tool's parameters."""
     when: Condition | None = getattr(function, ATTRIBUTE, None)
     if when is None:
         return None

@@ -17,9 +17,9 @@ BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
 
 
 async def bounded(response: "httpx2.Response") -> None:
-    """Limit the messages of this response (a hook of the HTTP client).
+    """Have the stream of a response (of an MCP server) raise httpx2.ReadError at a message that is too large, or compressed.
 
-    Its stream raises httpx2.ReadError at a message that is too large, or compressed: decompressed, it may be a thousand times as large.
+    A hook of the HTTP client. A compressed message may be a thousand times as large when decompressed.
     """
     import httpx2  # noqa: PLC0415 - of an extra
 
@@ -45,9 +45,8 @@ async def bounded(response: "httpx2.Response") -> None:
 
 
 def _held(held: int, last: bytes, chunk: bytes) -> int:
-    """Return the bytes since the end of the last event, after this chunk.
+    """Return the bytes received since the end of the last event, this chunk included. `held`: those before this chunk.
 
-    held: the bytes since that end before this chunk
     last: the last three bytes before this chunk, since the end of an event may be split
     """
     joined = last + chunk

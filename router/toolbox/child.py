@@ -37,19 +37,19 @@ Frame = dict[str, Any]
 
 
 class Ended(Exception):
-    """The other end of the socket is closed, or sent bytes that are not a frame."""
+    """The other end of the socket is closed, or sent bytes that are not a valid frame."""
 
 
 def frame(value: Frame) -> bytes:
-    """Return a frame as bytes: four bytes with the length, then JSON."""
+    """Return a frame as bytes: its length in four bytes, then JSON."""
     data = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
     return HEADER.pack(len(data)) + data
 
 
 def received(line: socket.socket, most: int) -> Frame:
-    """Return the next frame, waiting for it.
+    """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, if it has one.
 
-    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes; TimeoutError after the socket's timeout, if any.
+    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes.
     """
     (size,) = HEADER.unpack(_exactly(line, HEADER.size))
     if size > most:
@@ -58,7 +58,7 @@ def received(line: socket.socket, most: int) -> Frame:
 
 
 def understood(data: bytes) -> Frame:
-    """Return the frame in these bytes. Raises Ended if they are not a JSON object."""
+    """Return the JSON object in a frame's bytes. Raises Ended if they are not one."""
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError):
@@ -79,9 +79,9 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def main(number: int) -> None:
-    """Load the file that the parent sends, then run the parent's calls until the socket with this descriptor is closed.
+    """Load the file that the parent sends, then run the calls that it sends, until the socket with this descriptor is closed.
 
-    If the file has no tool set, its mistake is sent, and the function returns.
+    If the file has no tool set, the mistake is sent, and the function returns.
     """
     with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
         try:
@@ -107,7 +107,7 @@ def main(number: int) -> None:
                 if (name := asked.get("asks")) is not None:
                     said = {"asks": asks(tools[name], asked["arguments"])}
                 else:
-                    said = _ran(tools[asked["tool"]], asked["arguments"], runner, report)
+                    said = _outcome(tools[asked["tool"]], asked["arguments"], runner, report)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 line.sendall(frame(said))
         except (Ended, ConnectionError):
@@ -115,21 +115,18 @@ def main(number: int) -> None:
 
 
 def asks(tool: Tool, given: Json) -> bool:
-    """Return whether a user has to allow a call; False for arguments that do not fit, because such a call is refused anyway."""
+    """Return whether the user has to allow a call with these arguments; False if they do not fit, because it is refused anyway."""
     try:
         return tool.asks(tool.parameters.read(json.dumps(given, ensure_ascii=False)))
     except Misfit:
         return False
 
 
-def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
-    """Run a call, and return its outcome as a frame: the result, or the type and place of an exception.
-
-    A ToolError and invalid arguments are results that are errors. Nothing is raised.
-    """
+def _outcome(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
+    """Run a call, and return a frame: {result, is_error}, or {failed, at} with the type and place of an exception. Raises nothing."""
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
-        value, is_error = as_result(_given(tool.function, values, runner, report), is_error=False)
+        value, is_error = as_result(_call(tool.function, values, runner, report), is_error=False)
     except Misfit as misfit:
         value, is_error = f"Invalid arguments: {misfit.message}", True
     except ToolError as error:
@@ -139,7 +136,7 @@ def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Fra
     return {"result": value, "is_error": is_error}
 
 
-def _given(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner, report: Report) -> object:
+def _call(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner, report: Report) -> object:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return runner.run(called(function, values, report))
     return function(**values)

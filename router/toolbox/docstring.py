@@ -20,7 +20,7 @@ PLAIN_ENTRY = re.compile(r"\s*(?P<names>\w+):\s+(?P<text>.+)")
 
 
 def documentation(function: object, names: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Return the description of a function, and that of each of its parameters that has one. `names`: its parameters."""
+    """Return (the description of a function, parameter → its description) from its docstring. `names`: its parameters."""
     reader = _DocstringReader((inspect.getdoc(function) or "").splitlines(), frozenset(names))
     reader.read()
     description = re.sub(r"\n{3,}", "\n\n", "\n".join(reader.rest)).strip()
@@ -29,7 +29,7 @@ def documentation(function: object, names: Collection[str]) -> tuple[str, dict[s
 
 @dataclass(slots=True)
 class _DocstringReader:
-    """A reader of one docstring, line by line: `rest` gets its description, `found` the text of each parameter.
+    """A parser of one docstring: `rest` gets the lines of the description, `found` the text of each parameter.
 
     It knows the styles of Google, NumPy and Sphinx (`:param name:`), and a plain line `name: text` for one of `names`.
     """
@@ -61,7 +61,7 @@ class _DocstringReader:
                 self.rest.append(line)
 
     def _google(self, header: int, entry: int) -> None:
-        """Read the entries of a section: they are indented deeper than its header, and their further lines deeper still."""
+        """Record the texts of the parameters in a Google section. `header`, `entry`: the indents of its header and of its entries."""
         while self._at < len(self.lines) and (not self.lines[self._at].strip() or _indent(self.lines[self._at]) > header):
             hit = GOOGLE_ENTRY.match(self.lines[self._at].strip())
             self._at += 1
@@ -70,7 +70,9 @@ class _DocstringReader:
                 self._note(hit["names"], [hit["text"] or "", *text])
 
     def _numpy(self) -> None:
-        """Read the entries of a section: a line `name : type`, and its text, which is indented deeper. Any other line ends it."""
+        """Record the texts of the parameters in a NumPy section: a line `name : type`, then deeper lines.
+        Any other line ends the section.
+        """
         while self._at < len(self.lines):
             line = self.lines[self._at]
             ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])
@@ -82,7 +84,7 @@ class _DocstringReader:
                 self._note(hit["names"], list(self._deeper(_indent(line))))
 
     def _deeper(self, indent: int) -> Iterator[str]:
-        """Take the lines that are indented deeper than `indent`, and blank lines between them."""
+        """Consume and yield the next lines that are indented deeper than `indent`, and blank lines between them."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             if line.strip() and _indent(line) <= indent:

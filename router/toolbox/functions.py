@@ -39,7 +39,7 @@ MAX_THREADS = 64
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that a model may call. `condition`: returns whether a user has to allow a call with these arguments; None: never."""
+    """A function that a model may call. `condition`: returns whether the user has to allow a call with these arguments; None: never."""
 
     spec: ToolSpec
     parameters: "Parameters"
@@ -47,7 +47,7 @@ class Tool:
     condition: Condition | None = None
 
     def asks(self, values: dict[str, object]) -> bool:
-        """Return whether a user has to allow a call with these arguments; True if the condition raises, which is logged."""
+        """Return whether the user has to allow a call with these arguments; also True if the condition raises, which is logged."""
         if self.condition is None:
             return False
         try:
@@ -60,7 +60,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolSet:
-    """The tools of one file."""
+    """The tools of one file. `module`: the name under which the file's module stands in `sys.modules`."""
 
     name: str
     tools: tuple[Tool, ...]
@@ -72,11 +72,10 @@ class ToolSet:
 
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
-    """Return the tool set in a file's text, in a module of its own for each generation.
+    """Run a tool file's text as a module of its own, and return its tools as a set of this name.
 
     Raises Misfit with a place if the file fails when it is run, if a function cannot be a tool, or if there is none.
 
-    name: the tool set's name, which is that of the file without its ending
     generation: a word in the module's name that sets it apart from those of other generations
     """
     module = ModuleType(f"router_tools_{generation}.{name}")
@@ -94,7 +93,7 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
 
 
 def _run(text: str, module: ModuleType, path: Path, place: Place) -> None:
-    """Run a file. Raises Misfit for any exception: some libraries raise more than an Exception to get past `except Exception`."""
+    """Run a file as this module. Raises Misfit for any exception of it: some libraries raise more than an Exception."""
     try:
         exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the operator's own code
     except SyntaxError as error:
@@ -152,7 +151,7 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
 
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
-    """Raise Misfit for the first tool with a parameter that only the router's own process can fill in (Routes, Fields)."""
+    """Raise Misfit if a tool has a parameter that only the router's own process can fill in (Routes, Fields)."""
     from router.toolbox.parameters import place_of  # noqa: PLC0415 - see `_tool`
 
     for tool in tools:
@@ -170,7 +169,7 @@ PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class DataPart:
-    """A value that a tool yields for the client alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
+    """A value that a tool yields for the client, not for the model: a part `data-<name>` of the stream, in order, never replaced.
 
     Raises ValueError unless the name is 1 to 64 letters, digits and hyphens.
     """
@@ -187,10 +186,14 @@ Report = Callable[[Json, str], Awaitable[None]]
 """A function that takes the values that a tool yields before its result, each with the name of its data part; empty for a preliminary output."""
 
 
+async def unreported(value: Json, part: str) -> None:
+    """Drop a value that a tool yields before its result: the Report of a call that has none."""
+
+
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
     """Call a tool's function, and return its result or raise its exception. A `def` runs in a thread.
 
-    What an async generator yields is reported. Its last value that is no DataPart is the result; None without one.
+    Values that an async generator yields go to `report`. The last one that is not a DataPart is the result; None without one.
     Raises ToolError if too many threads run, or if a DataPart is not JSON or too large.
     """
     if inspect.isasyncgenfunction(function):
@@ -217,9 +220,9 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
 
 
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
-    """Return a function's value as it is shown to a model: (the result, true if it is an error).
+    """Return a tool's value as a model gets it: (the value as JSON, true if it is an error).
 
-    A longer text is cut at MAX_RESULT. Any other value that is longer, or is not JSON, becomes a sentence that is an error.
+    A text longer than MAX_RESULT is cut. Any other value that is longer, or is not JSON, becomes a sentence that is an error.
 
     is_error: whether the value is an error itself
     """
@@ -235,7 +238,7 @@ def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
 
 
 def _data(part: DataPart) -> Json:
-    """Return the data of a part as JSON. Raises ToolError if it is not JSON, or is too large: a text is not cut here, as a result is."""
+    """Return the data of a part as JSON. Raises ToolError if it is not JSON or is too large: it is not cut."""
     held, is_error = as_result({"data": part.data}, is_error=False)
     if is_error or not isinstance(held, Mapping):
         raise ToolError(f"The data part {part.name} is not JSON, or is too large.")
@@ -243,17 +246,14 @@ def _data(part: DataPart) -> Json:
 
 
 def _plain(value: object) -> object:
-    """Return as JSON a dataclass or a value of VALUES: dates, times, Decimal, Enum, UUID, pydantic models. Raises TypeError for others.
-
-    VALUES stands in router/toolbox/values.py. A set or any other object is refused: a tool may not return it.
-    """
+    """Return a dataclass, or a value of VALUES in router/toolbox/values.py, as JSON. Raises TypeError for any other, such as a set."""
     from router.toolbox.values import plain  # noqa: PLC0415 - pydantic: only tools that return such values need it
 
     return plain(value)
 
 
 def raised_at(error: BaseException) -> str:
-    """Return where a tool raised, as `file.py:12`: enough to find it, without its message. `unknown` without a traceback."""
+    """Return the place where an exception was raised, as `file.py:12`; `unknown` without a traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

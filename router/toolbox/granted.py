@@ -1,4 +1,4 @@
-"""The tools granted to one route: their description for the model, and the results of calls."""
+"""The tools granted to one route: their descriptions for the model, and the calls of them."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from router.chat import Ask, Json, JsonObject, ToolSpec
 from router.errors import Misfit, ToolError
 from router.toolbox.child import asks
-from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at
+from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at, unreported
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
 from router.toolbox.routes import AskableRoute, Fields, Routes, Supplies
@@ -24,25 +24,21 @@ NOTHING = Ask(model="", messages=())
 """The stand-in for the question of a call that belongs to none."""
 
 
-async def unreported(value: Json, part: str) -> None:
-    """Drop a value that a tool yields before its result (a Report)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The tools of an MCP server that a route grants: all, or `only` some. `approve`: true if the user has to allow each call."""
+    """The tools of an MCP server that a route grants: `only` those, or all if None. `approve`: true if the user has to allow each call."""
 
     server: McpServer
     only: frozenset[str] | None = None
     approve: bool = False
 
     def of(self, known: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
-        """Return name → tool of the granted tools among the known ones."""
+        """Return those of the known tools (name → tool) that are granted."""
         return {name: spec for name, spec in known.items() if self.only is None or name in self.only}
 
 
 class Toolbox:
-    """The tools granted to one route. Among equal names the first counts: functions, then servers.
+    """The tools granted to one route, and their calls. If several have one name, the first counts: functions, then servers.
 
     tools: the functions
     limit: seconds in which a call must end
@@ -70,21 +66,18 @@ class Toolbox:
         return bool(self._tools or self._grants)
 
     def __contains__(self, name: object) -> bool:
-        """Return whether a function of this name is granted, or a tool of this name that its server lists or listed before."""
+        """Return whether a function of this name is granted, or a tool of this name that its server lists or has listed before."""
         return name in self._tools or any(name in one.server and (one.only is None or name in one.only) for one in self._grants)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """The functions, and the granted tools that the MCP servers have listed so far."""
+        """Return the descriptions of the functions, and of the granted tools in the latest list of each MCP server."""
         if not self._grants:
             return self._specs
         return self._with({one: one.server.known for one in self._grants})
 
     async def offered(self) -> tuple[ToolSpec, ...]:
-        """Return the tools for one answer. Waits up to 3 s for MCP servers that are connecting for the first time.
-
-        The tools of a server that is not connected by then are those that it listed last, if any.
-        """
+        """Return the tools for one answer, from each server's latest list. Waits up to 3 s for servers that connect for the first time."""
         if not self._grants:
             return self._specs
         known = await asyncio.gather(*(one.server.tools() for one in self._grants))
@@ -99,15 +92,14 @@ class Toolbox:
 
     @property
     def may_ask(self) -> bool:
-        """True if a call of one of the tools may need the user's approval, by a declaration or by a tool's own condition."""
+        """Return whether a call of any of the tools may need the user's approval, by a declaration or by a tool's own condition."""
         asking = any((tool.asking if isinstance(tool, IsolatedTool) else tool.condition) for tool in self._tools.values())
         return asking or bool(self._approve) or any(grant.approve for grant in self._grants)
 
     async def asks(self, name: str, given: JsonObject) -> bool:
-        """Return whether the user has to allow this call, by the declaration of its tool set or by the tool itself.
+        """Return whether the user has to allow this call: its tool set or grant is declared so, or the tool's own condition says so.
 
-        Also true if the tool's condition fails or takes too long. A call that cannot run anyway needs no approval by the tool itself:
-        False is returned for an unknown tool, and for arguments that do not fit.
+        Also true if the condition fails or takes too long. False for an unknown tool, and by a condition for arguments that do not fit.
         """
         tool = self._tools.get(name)
         if tool is None:
@@ -126,27 +118,27 @@ class Toolbox:
             return True
 
     def _grant(self, name: str) -> Grant | None:
-        """Return the grant of the MCP server that offers a tool of this name; None without one."""
+        """Return the first grant with a tool of this name in its server's latest list; None without one."""
         return next((one for one in self._grants if name in one.of(one.server.known)), None)
 
     @property
     def supplied(self) -> dict[str, str]:
-        """Function → the type that the router fills in for one of its parameters: `Routes` or `Fields`. Other functions are left out."""
+        """Return function → `Routes` or `Fields`: the type of a parameter that the router fills in. Functions without one are left out."""
         return {name: kind.__name__ for name, tool in self._tools.items() if isinstance(tool, Tool) for _, kind in tool.parameters.supplied}
 
     @property
     def askers(self) -> tuple[str, ...]:
-        """The names of the functions that ask other routes."""
+        """Return the names of the functions that ask other routes."""
         tools = (tool for tool in self._tools.values() if isinstance(tool, Tool))
         return tuple(tool.spec.name for tool in tools if any(kind is Routes for _, kind in tool.parameters.supplied))
 
     async def run(self, name: str, given: JsonObject, report: Report = unreported, ask: Ask = NOTHING) -> tuple[Json, bool]:
-        """Return the result of a call: (the result, true if it is an error). Raises only when it is cancelled.
+        """Run a call, and return (its result, true if that is an error). Raises only when it is cancelled.
 
         Unknown tools, invalid arguments, exceptions and calls over the time limit are results that are errors.
 
         report: gets the values that a tool yields before its end
-        ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `tried`
+        ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `trail`
         """
         try:
             work = self._work(name, given, report, ask)
@@ -163,7 +155,7 @@ class Toolbox:
             return FAILED, True
 
     def _work(self, name: str, given: JsonObject, report: Report, ask: Ask) -> "Work | str":
-        """Return the work of a call, or the sentence that refuses it."""
+        """Return a function that does the work of a call, or the sentence that refuses the call."""
         tool = self._tools.get(name)
         grant = None if tool else self._grant(name)
         if tool is None and grant is None:
@@ -180,11 +172,11 @@ class Toolbox:
             return partial(tool.processes.call, name, given, self._limit, report)
         assert tool is not None
         try:
-            return partial(self._given, tool, tool.parameters.read(text), report, ask)
+            return partial(self._call_function, tool, tool.parameters.read(text), report, ask)
         except Misfit as misfit:
             return f"Invalid arguments: {misfit.message}"
 
-    async def _given(self, tool: Tool, values: dict[str, object], report: Report, ask: Ask) -> tuple[object, bool]:
+    async def _call_function(self, tool: Tool, values: dict[str, object], report: Report, ask: Ask) -> tuple[object, bool]:
         if not tool.parameters.supplied:
             return await called(tool.function, values, report), False
         async with aclosing(Supplies(Routes(self._routes, ask), Fields(ask.fields))) as supplies:

@@ -25,7 +25,7 @@ from router.config.environment import passed_on
 from router.errors import Misfit, Place
 from router.threads import in_thread
 from router.toolbox.child import HEADER, Ended, Frame, frame, received, understood
-from router.toolbox.functions import FAILED, MAX_RESULT, Report
+from router.toolbox.functions import FAILED, MAX_RESULT, Report, unreported
 
 log = logging.getLogger("router.tools")
 
@@ -40,10 +40,9 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import
 
 @dataclass(frozen=True, slots=True)
 class ProcessSource:
-    """The source of a process.
+    """The file and the environment (beside the usual variables) for the processes of one isolated tool set.
 
-    env: its environment, beside the variables that every process gets
-    loading: the seconds in which it must have started and loaded its file
+    loading: the seconds within which a process must have started and loaded the file
     """
 
     name: str
@@ -55,7 +54,7 @@ class ProcessSource:
 
 @dataclass(frozen=True, slots=True)
 class IsolatedTool:
-    """A function that a model may call, in a process of its own. `asking`: true if it has a condition for the approval of calls."""
+    """A function of a tool set in processes of its own. `asking`: true if it has a condition for the approval of calls."""
 
     spec: ToolSpec
     processes: "ToolProcesses"
@@ -63,10 +62,9 @@ class IsolatedTool:
 
 
 class ToolProcesses:
-    """The tools of one file, and their processes. Made on any thread, used on one event loop.
+    """The tools of one isolated file, and the processes that run their calls. Made on any thread, used on one event loop.
 
-    The constructor blocks: it starts a process and waits until it has loaded the file.
-    It raises Misfit if the file has no tool set or takes too long to load.
+    The constructor blocks until a process has loaded the file. Misfit if the file has no tool set or takes too long to load.
     """
 
     def __init__(self, source: ProcessSource) -> None:
@@ -79,14 +77,14 @@ class ToolProcesses:
         self.tools = tuple(IsolatedTool(spec, self, spec.name in first.asking) for spec in first.specs)
 
     async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
-        """Return the result of a call: (the result, true if it is an error). Its process is killed if the call is cancelled.
+        """Run a call in a process, and return (its result, true if that is an error). The process is killed if the call is cancelled.
 
         An exception of the tool, and the end of its process, give an error as the result.
 
-        seconds: the time limit, after which the process ends itself; the caller has to cancel the call then
+        seconds: the time limit; a few seconds after it the process ends itself, so the caller has to cancel the call in time
         report: gets the values that the tool yields before its end
         """
-        said = await self._said(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
+        said = await self._exchange(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
         match said:
             case None:
                 return FAILED, True
@@ -100,12 +98,12 @@ class ToolProcesses:
                 return FAILED, True
 
     async def asks(self, name: str, given: JsonObject, seconds: float) -> bool:
-        """Return whether a user has to allow a call; True if the process does not answer."""
-        said = await self._said(name, {"asks": name, "arguments": given, "seconds": seconds}, _unheard)
+        """Return whether the user has to allow a call, by the tool's own condition; True if the process does not answer."""
+        said = await self._exchange(name, {"asks": name, "arguments": given, "seconds": seconds}, unreported)
         return said is None or said.get("asks") is not False
 
-    async def _said(self, name: str, question: Frame, report: Report) -> Frame | None:
-        """Return the answer of a process; None if it ended, which is logged."""
+    async def _exchange(self, name: str, question: Frame, report: Report) -> Frame | None:
+        """Send a frame to an idle or a new process, and return the frame that answers it; None if the process ended, which is logged."""
         async with self._places:
             try:
                 process = self._idle.pop() if self._idle else await self._started()
@@ -121,15 +119,15 @@ class ToolProcesses:
         return said
 
     async def _started(self) -> "_Process":
-        """Start another process and return it. If its caller is cancelled meanwhile, the process is kept for the next call."""
+        """Start another process and return it. If the caller is cancelled meanwhile, the process is kept for the next call."""
         starting = asyncio.ensure_future(in_thread(partial(_Process, self._source), "tool process"))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            starting.add_done_callback(self._unwanted)
+            starting.add_done_callback(self._keep_unwanted)
             raise
 
-    def _unwanted(self, starting: "asyncio.Future[_Process]") -> None:
+    def _keep_unwanted(self, starting: "asyncio.Future[_Process]") -> None:
         if not starting.cancelled() and starting.exception() is None:
             self._keep(starting.result())
 
@@ -140,18 +138,14 @@ class ToolProcesses:
             self._idle.append(process)
 
     def close(self) -> None:
-        """End the processes: idle ones now, a busy one after its call. Returns at once."""
+        """Kill the idle processes now, and busy ones after their call. Returns at once."""
         self._closed = True
         while self._idle:
             self._idle.pop().kill()
 
 
-async def _unheard(value: Json, part: str) -> None:
-    """Ignore a reported value: a question for approval has no progress."""
-
-
 class _Process:
-    """A process that has loaded its file. Starting it blocks for 0.1 s, or `loading` seconds at most: not done on the event loop."""
+    """A process that has loaded its file, and the socket to it. Creating one blocks for 0.1 s, or `loading` seconds at most."""
 
     def __init__(self, source: ProcessSource) -> None:
         ours, theirs = socket.socketpair()
@@ -174,7 +168,7 @@ class _Process:
             raise
 
     def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
-        """Return the tools of the file, and the names of those that have a condition for the approval of calls."""
+        """Have the process load the file. Return (the file's tools, names of those with a condition for the approval of calls)."""
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(source.loading)
         try:
@@ -196,7 +190,7 @@ class _Process:
                 raise Misfit("the process of this file says something else than its tools", place=place)
 
     async def ask(self, question: Frame, report: Report) -> Frame:
-        """Return the answer to a call, and report the progress before it. Raises Ended or OSError if the process ended."""
+        """Send a frame, report the progress that comes back, and return the answer. Raises Ended or OSError if the process ended."""
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._line, frame(question))
         while "progress" in (said := await self._frame()):
@@ -220,7 +214,7 @@ class _Process:
         return bytes(found)
 
     def kill(self) -> None:
-        """Kill the process, and those it has started, at once."""
+        """Kill the process, and those that it has started, at once."""
         self._line.close()
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)

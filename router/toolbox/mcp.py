@@ -52,7 +52,7 @@ GONE = "The server of this tool went away before it answered."
 
 
 class McpServer(SharedConnection):
-    """An MCP server and its connection, which `start` opens in the background. The constructor raises Misfit without the package `mcp`."""
+    """An MCP server, its tools, and the connection to it, which `start` opens in the background. Misfit without the package `mcp`."""
 
     def __init__(self, declared: ToolServer) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class McpServer(SharedConnection):
 
     @property
     def here(self) -> bool:
-        """True while the connection is open and the tools are listed."""
+        """True while the connection is open and the server has listed its tools."""
         return self._state == "here"
 
     @property
@@ -88,7 +88,7 @@ class McpServer(SharedConnection):
 
     @property
     def known(self) -> Mapping[str, ToolSpec]:
-        """The tools that the server listed last, by name; none before its first list, and still those while it is away."""
+        """Return name → tool from the server's latest list, also while it is away; empty before its first list."""
         return self._tools
 
     def __contains__(self, name: object) -> bool:
@@ -96,18 +96,15 @@ class McpServer(SharedConnection):
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """Return the server's tools by name, as it listed them last; none before that.
-
-        Waits PATIENCE seconds at most for the first attempt to connect.
-        """
+        """Return name → tool from the server's latest list; empty before one. Waits up to PATIENCE seconds for the first connection."""
         if not self._tried:
-            await self._tries()
+            await self._await_attempt()
         return self._tools
 
     # Lifetime.
 
     def start(self) -> None:
-        """Start to connect in the background, and return at once. Has no effect once started or closed."""
+        """Start to connect in the background, and return at once. Without effect if started or closed already."""
         if self._supervisor is None and not self.closed:
             self._state = "starting"
             self._supervisor = asyncio.create_task(self._supervise())
@@ -119,10 +116,10 @@ class McpServer(SharedConnection):
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
         if self._connecting is not None:
-            await _ended(self._connecting)
+            await _cancel(self._connecting)
 
     async def _supervise(self) -> None:
-        """Keep one connection open, and restore it after each loss."""
+        """Keep one connection open for ever: after each loss, wait and connect again."""
         loop = asyncio.get_running_loop()
         backoff, reported = Backoff(first=0.2, most=10.0, steady=30.0), False
         while True:
@@ -136,16 +133,16 @@ class McpServer(SharedConnection):
                     await asyncio.wait([connection])
             finally:
                 lasted, was_here = loop.time() - began, self.here
-                self._lost()
-                await _ended(connection)
-            why = _why(connection)
+                self._mark_away()
+                await _cancel(connection)
+            why = _cause(connection)
             if was_here or not reported:
                 log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
                 reported = True
             backoff.lost(lasted)
             await backoff.rest()
 
-    def _lost(self) -> None:
+    def _mark_away(self) -> None:
         """Mark the server as away, and cancel its calls."""
         self._client, self._tried, self._state = None, True, "away"
         self._settled.set()
@@ -153,10 +150,10 @@ class McpServer(SharedConnection):
             call.cancel()
 
     async def _connection(self, *, reported: bool) -> None:
-        """Run one connection until it is lost: then it raises, or returns. `reported`: its loss was logged, so its return is, too."""
+        """Run one connection until it is lost; then it raises, or returns. `reported`: the last loss was logged, so the return is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
-            listening = asyncio.create_task(self._listened(client))
+            listening = asyncio.create_task(self._listen(client))
             try:
                 await self._list(client)
                 self._client, self._tried, self._state = client, True, "here"
@@ -170,19 +167,19 @@ class McpServer(SharedConnection):
                     self._doubt.clear()
                     await self._list(client)
                     if listening.done():
-                        await _ended(listening)
-                        listening = asyncio.create_task(self._listened(client))
+                        await _cancel(listening)
+                        listening = asyncio.create_task(self._listen(client))
             finally:
-                await _ended(listening)
+                await _cancel(listening)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator["Client", None]:
-        """Open a client that has completed the handshake."""
+        """Yield a client after its handshake; it is closed when the block ends."""
         from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
 
         async with self._transport() as (read, write):
             transport = cast("Any", _Given((_Watched(read, self._doubt), write)))
-            async with Client(transport, cache=None, message_handler=self._heard) as client:
+            async with Client(transport, cache=None, message_handler=self._on_message) as client:
                 yield client
 
     @asynccontextmanager
@@ -219,8 +216,8 @@ class McpServer(SharedConnection):
             ):
                 yield streams
 
-    async def _listened(self, client: "Client") -> None:
-        """Wait for changes of the tools that the server reports in a stream of its own (protocol 2026-07-28 and later)."""
+    async def _listen(self, client: "Client") -> None:
+        """Wait for the changes of its tools that the server reports in a separate stream (protocol 2026-07-28 and later)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
@@ -230,8 +227,8 @@ class McpServer(SharedConnection):
                 async for _ in events:
                     self._doubt.set()
 
-    async def _heard(self, message: object) -> None:
-        """Note a change of the tools that the server reports among its answers (protocols before 2026-07-28)."""
+    async def _on_message(self, message: object) -> None:
+        """Have the tools listed again if this message reports a change of them (protocols before 2026-07-28)."""
         if type(message).__name__ == "ToolListChangedNotification":
             self._doubt.set()
 
@@ -256,18 +253,18 @@ class McpServer(SharedConnection):
     # Calls.
 
     async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
-        """Return the result of a call: (the result, true if it is an error). There is no time limit here.
+        """Run a call on the server, and return (its result, true if that is an error). There is no time limit here.
 
         Raises ToolError if the server is away, goes away, refuses the call, or sends a result that cannot be read.
         While the server is connecting, the call waits PATIENCE seconds at most.
         """
         if self._state == "starting":
-            await self._tries()
+            await self._await_attempt()
         if self._client is None:
             raise ToolError(AWAY)
-        call = asyncio.create_task(_called(self._client, name, arguments))
+        call = asyncio.create_task(_call_tool(self._client, name, arguments))
         self._calls.add(call)
-        call.add_done_callback(self._over)
+        call.add_done_callback(self._forget_call)
         try:
             await asyncio.wait([call])
         finally:
@@ -279,19 +276,19 @@ class McpServer(SharedConnection):
         self._doubt.set()
         raise _tool_error(error) from None
 
-    def _over(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
+    def _forget_call(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
             call.exception()  # its caller may have left
 
-    async def _tries(self) -> None:
+    async def _await_attempt(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._settled.wait()
 
 
 class _Given:
-    """A transport whose streams are open already."""
+    """A transport for the MCP library whose streams are open already."""
 
     def __init__(self, streams: tuple[Any, Any]) -> None:
         self._streams = streams
@@ -304,7 +301,7 @@ class _Given:
 
 
 class _Watched:
-    """A stream that sets an event when it ends."""
+    """A wrapper of a stream that sets an event when the stream ends or fails."""
 
     def __init__(self, stream: Any, ended: asyncio.Event) -> None:
         self._stream = stream
@@ -331,8 +328,8 @@ class _Watched:
         return await self._stream.__aexit__(*error)
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and wait ENDING seconds at most for its end. Its error is dropped."""
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait up to ENDING seconds for its end. Its error is dropped."""
     task.cancel()
     await asyncio.wait([task], timeout=ENDING)
     if task.done() and not task.cancelled():
@@ -340,7 +337,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _spec(tool: Any) -> ToolSpec | None:
-    """Return a tool as the model sees it; None if its name or schema is one that providers refuse."""
+    """Return an MCP tool as the model sees it; None if providers refuse its name or schema."""
     schema = cast("JsonObject", mended(tool.input_schema))
     if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MAX_DEPTH):
         return None
@@ -349,7 +346,7 @@ def _spec(tool: Any) -> ToolSpec | None:
     return ToolSpec(tool.name, repaired(tool.description or tool.name)[:MAX_DESCRIPTION_CHARS], schema)
 
 
-async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[Json, bool]:
+async def _call_tool(client: "Client", name: str, arguments: JsonObject) -> tuple[Json, bool]:
     result = await client.call_tool(name, dict(arguments))
     if result.structured_content is not None and not result.is_error:
         return mended(cast("Json", result.structured_content)), False
@@ -357,14 +354,14 @@ async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[J
 
 
 def _texts(content: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts of a result. Other content is only mentioned: no provider takes it as a tool's result."""
+    """Yield the texts of a result. Content of another kind is only mentioned, as `[image, not shown]`."""
     for block in content:
         resource = getattr(block, "resource", block)
         yield repaired(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
 
 
 def _tool_error(error: BaseException) -> ToolError:
-    """Return the error for the model, without the server's own sentence, which may quote the call."""
+    """Return the error that the model reads, without the server's own sentence, which may quote the call."""
     from mcp import MCPError  # noqa: PLC0415
     from mcp.types import CONNECTION_CLOSED  # noqa: PLC0415
 
@@ -373,8 +370,8 @@ def _tool_error(error: BaseException) -> ToolError:
     return ToolError(GONE if isinstance(error, MCPError) else "The server of this tool gave no result that can be read.")
 
 
-def _why(connection: asyncio.Task[None]) -> str:
-    """Return the cause of a connection's end: the name of the exception, or `timeout` without one."""
+def _cause(connection: asyncio.Task[None]) -> str:
+    """Return why a connection ended: the name of its exception, or `timeout` without one."""
     error = connection.exception() if connection.done() and not connection.cancelled() else None
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]

@@ -44,7 +44,7 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """A mistake. `branches`: the alternatives of unions that it belongs to, outermost first, each with the path of the value."""
+    """A mistake in a call's arguments. `branches`: (path, name) of the union alternatives that its value is in, outermost first."""
 
     path: str
     branches: tuple[tuple[str, str], ...]
@@ -58,15 +58,15 @@ class _Misfit:
 
 
 def explained(errors: Iterable[Mapping[str, Any]], given: Json) -> str:
-    """Return a sentence with the mistakes that pydantic found in the given arguments: the first five, and the number of the others."""
-    found = list(dict.fromkeys(map(str, _meant([_misfit(error, given) for error in errors]))))
+    """Return one sentence with the mistakes that pydantic found in the given arguments: the first five, and the number of the others."""
+    found = list(dict.fromkeys(map(str, _likeliest([_misfit(error, given) for error in errors]))))
     more = len(found) - MAX_MISFITS
     return "; ".join(found[:MAX_MISFITS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _misfit(error: Mapping[str, Any], given: Json) -> _Misfit:
     kind, words = str(error["type"]), str(error["msg"])
-    path, branches = _walked(error["loc"], given, missing=kind.startswith("missing"))
+    path, branches = _path_and_branches(error["loc"], given, missing=kind.startswith("missing"))
     if kind in ("enum", "literal_error"):
         return _Misfit(path, branches, str(error["ctx"]["expected"]))
     if kind in NOUNS:
@@ -77,8 +77,8 @@ def _misfit(error: Mapping[str, Any], given: Json) -> _Misfit:
     return _Misfit(path, branches, sentence=SENTENCES.get(kind, words))
 
 
-def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the path to a value, and the union alternatives on the way: a part that is neither a key nor an index names one."""
+def _path_and_branches(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return (the path to a value, the union alternatives on the way). A part that is neither a key nor an index names an alternative."""
     path, value = "", given
     branches: list[tuple[str, str]] = []
     for count, part in enumerate(parts, 1):
@@ -92,11 +92,8 @@ def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[
     return path, tuple(branches)
 
 
-def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
-    """Return the mistakes; of each union only those of the alternative that was probably meant.
-
-    level: the number of unions around them that are decided already
-    """
+def _likeliest(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
+    """Return the mistakes, of each union only those of the alternative probably meant. `level`: enclosing unions decided already."""
     meant: list[_Misfit] = []
     unions: dict[str, dict[str, list[_Misfit]]] = {}
     for one in found:
@@ -108,7 +105,7 @@ def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
     for path, alternatives in unions.items():
         fit = [some for some in alternatives.values() if any(one.path != path or not one.noun for one in some)]
         if fit:
-            meant += _meant(min(fit, key=len), level + 1)
+            meant += _likeliest(min(fit, key=len), level + 1)
         else:
             nouns = dict.fromkeys(one.noun for some in alternatives.values() for one in some)
             meant.append(_Misfit(path, (), " or ".join(nouns)))

@@ -1,7 +1,6 @@
 """The parameters of a tool, by pydantic: their JSON schema, and the check of the arguments that a model writes.
 
-Compiled once, when a file is loaded. The check is strict, as pydantic is with JSON: a text is not a number, a number is not a text,
-`1` is not `true`. A date is a text that spells one.
+The check is strict: a text is not a number, a number is not a text, `1` is not `true`. A date is a text that spells one.
 """
 
 import ast
@@ -36,7 +35,7 @@ class UnfitParameter(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of one function. `schema`: as shown to a model."""
+    """The compiled parameters of one tool. `schema`: their JSON schema, as shown to a model."""
 
     schema: JsonObject
     _model: type[BaseModel]
@@ -46,7 +45,7 @@ class Parameters:
     """Pairs of a parameter that the router fills in and its type. The schema does not show them."""
 
     def read(self, text: str) -> dict[str, object]:
-        """Return the keyword arguments in a JSON object. Raises Misfit with the place of a mistake and what is expected there."""
+        """Return the keyword arguments in a JSON text. Raises Misfit with the place of each mistake and what is expected there."""
         try:
             made = self._model.model_validate_json(_utf8(text), strict=True)
         except ValidationError as error:
@@ -87,7 +86,7 @@ def place_of(text: str, function: Callable[..., object], parameter: str, file: s
 
 
 def _hint(function: Callable[..., object], parameter: inspect.Parameter) -> object:
-    """Return the type of a parameter. Raises UnfitParameter if it has none, if it cannot be read, or for `*args` and `**kwargs`."""
+    """Return the type of a parameter. Raises UnfitParameter if it has none that can be read, and for `*args` and `**kwargs`."""
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         raise UnfitParameter(name, f"{function.__name__} takes *{name}: name each parameter")
@@ -115,7 +114,7 @@ def _field(hint: Any, parameter: inspect.Parameter, description: str) -> tuple[o
 
 
 def _compiled(name: str, fields: Mapping[str, tuple[object, object]]) -> tuple[JsonObject, type[BaseModel]]:
-    """Return (schema, model): the JSON schema of some fields, and the pydantic model that reads them."""
+    """Return (JSON schema, pydantic model that reads them) of these fields: name → (annotation, default)."""
     model = create_model(name, __config__=CONFIG, **cast("dict[str, Any]", dict(fields)))
     return model.model_json_schema(schema_generator=_Schema), model
 
@@ -133,9 +132,9 @@ ADVICE = frozenset({"typed-dict-version", "class-not-fully-defined", "undefined-
 
 
 class _Schema(GenerateJsonSchema):
-    """Pydantic's schema without titles made of names, which cost tokens and add nothing.
+    """A generator of JSON schemas without the titles that pydantic makes of names, which cost tokens and add nothing.
 
-    Types are refused whose schema would describe texts that no model can write.
+    It refuses types whose schema would describe texts that no model can write.
     """
 
     ignored_warning_kinds = frozenset({"non-serializable-default"})  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
@@ -163,7 +162,7 @@ class _Schema(GenerateJsonSchema):
 
 
 def _utf8(text: str) -> bytes:
-    """Return the bytes of a text; half a surrogate pair becomes U+FFFD."""
+    """Return the text encoded as UTF-8; half a surrogate pair becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:

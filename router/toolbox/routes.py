@@ -4,7 +4,7 @@
         return await routes.ask("title-model", text).text()
 
 A parameter of one of these types is not shown to the model. An answer that a tool asks for is part of the request: its attempts are in the
-request's record, and are charged with it. It is closed with the tool's call, however that ends.
+request's record, and are charged with it. It is closed when the tool's call ends.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -27,21 +27,18 @@ MAX_ANSWER = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class AskableRoute:
-    """A route as tools see it. `askers`: those of its own tools that ask routes; a tool may not ask a route that has any."""
+    """A route that tools may ask. `askers`: those of its own tools that ask routes; a tool may not ask a route that has any."""
 
     answer: Answer
     askers: tuple[str, ...] = ()
 
 
 class Fields(dict[str, Json]):
-    """The fields of the request's body that the router itself does not use: those that a template sees as `ask.<name>`.
-
-    They come from the client, unchecked.
-    """
+    """The body's fields that the router does not use (a template's `ask.<name>`). They come from the client, unchecked."""
 
 
 class RouteAnswer:
-    """The answer of a route, as text: iterate over its pieces, or await all of it. Reading raises ToolError if the route fails.
+    """The answer of a route that a tool asked, as text: iterate over its pieces, or await `text`. Reading raises ToolError if it fails.
 
     The text is empty after `aclose`. An answer longer than MAX_ANSWER characters ends in a ToolError, too.
 
@@ -61,18 +58,17 @@ class RouteAnswer:
         return self._pieces
 
     async def text(self) -> str:
-        """Read the answer to its end, and return the text that was not read yet. Raises ToolError if the route fails."""
+        """Read the answer to its end, and return all text that was not read before. Raises ToolError if the route fails."""
         return "".join([piece async for piece in self._pieces])
 
     async def aclose(self) -> None:
-        """Stop the answer, if it still runs. If a task is reading it just now, that task gets no further piece."""
+        """Stop the answer if it still runs. A task that is reading it gets no further piece."""
         self._closed = True
         with suppress(RuntimeError):  # it is being read just now
             await self._pieces.aclose()
 
     async def _read(self, answer: Answer, ask: Ask) -> AsyncGenerator[str, None]:
         left = MAX_ANSWER
-        attempts: tuple[Attempt, ...] = ()
         try:
             async with aclosing(answer(ask)) as events:
                 async for event in events:
@@ -83,30 +79,26 @@ class RouteAnswer:
                         if left < 0:
                             break
                         yield event.text
-                    attempts = self._see(event) or attempts
+                    self._see(event)
         except RouterError as error:
-            attempts = error.attempts
             raise ToolError(error.public) from None
         finally:
-            known = attempts or [one for call in ask.tried for one in call]
-            self._record([replace(one, route=self._route) for one in known])
+            self._record([replace(one, route=self._route) for one in ask.trail.attempts])
         if left < 0:
             raise ToolError(f"The answer of {self._route} is longer than {MAX_ANSWER:,} characters.")
         if isinstance(self._end, Failure):
             raise ToolError(self._end.public)
 
-    def _see(self, event: Event) -> tuple[Attempt, ...]:
-        """Record the end of the answer and return its attempts; return none for any other event."""
-        if not isinstance(event, Finish | Failure):
-            return ()
-        self._end = event
+    def _see(self, event: Event) -> None:
+        """Record the end of the answer; any other event is ignored."""
+        if isinstance(event, Finish | Failure):
+            self._end = event
         if isinstance(event, Finish):
             self.usage = event.usage
-        return event.attempts
 
 
 class Routes:
-    """The routes of the configuration, as one call of a tool may ask them."""
+    """The routes of the configuration for one call of a tool, which may ask them."""
 
     def __init__(self, known: Mapping[str, AskableRoute], ask: Ask) -> None:
         self._known = known
@@ -147,10 +139,10 @@ class Routes:
 
     def _charge(self, attempts: list[Attempt]) -> None:
         if attempts:
-            self._ask.tried.append(attempts)
+            self._ask.trail.calls.append(attempts)
 
     async def aclose(self) -> None:
-        """Stop the answers that still run."""
+        """Stop all answers that were asked for here and still run."""
         for answer in self._asked:
             await answer.aclose()
 
@@ -161,7 +153,7 @@ SUPPLIED: tuple[Supplied, ...] = (Routes, Fields)
 
 
 def supplied_type(hint: object) -> Supplied | None:
-    """Return the type that the router fills in for a parameter of this type; None if the model writes its value."""
+    """Return Routes or Fields if a parameter of this type is filled in by the router; None if the model writes its value."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return next((one for one in SUPPLIED if hint is one), None)
@@ -169,13 +161,13 @@ def supplied_type(hint: object) -> Supplied | None:
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """The values of one call for the parameters that the router fills in."""
+    """The Routes and Fields of one call, for the parameters that the router fills in."""
 
     routes: Routes
     fields: Fields
 
     def of(self, kind: Supplied) -> object:
-        """Return the value for a parameter of this type."""
+        """Return the Routes or the Fields, by the type of the parameter."""
         return self.routes if kind is Routes else self.fields
 
     async def aclose(self) -> None:

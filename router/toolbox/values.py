@@ -1,4 +1,4 @@
-"""Values that a tool may return besides JSON, as pydantic writes them."""
+"""Values that a tool may return besides JSON, such as dates, and their JSON form."""
 
 import dataclasses
 from datetime import date, time, timedelta
@@ -15,7 +15,7 @@ ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def plain(value: object) -> object:
-    """Return a value of one of VALUES, or a dataclass, as JSON. Raises TypeError if a tool may not return it."""
+    """Return the JSON form of a dataclass or a value of VALUES. Raises TypeError for any other value: a tool may not return it."""
     if isinstance(value, VALUES) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         return ANYTHING.dump_python(value, mode="json")
     raise TypeError(type(value).__name__)

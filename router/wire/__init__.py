@@ -1,4 +1,4 @@
-"""Wires: the client protocols in which events are written to a client, each in a file and a row of its own."""
+"""Wires: the formats in which an answer's events are written to a client, one module each, and the table of them by name."""
 
 from router.wire import ag_ui, ai_gateway, anthropic, data_stream, line, openai, responses, text, text_completion, ui_message_stream
 from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compact

@@ -116,10 +116,7 @@ class _Run:
         return f"{self._heading.message_id}-{self._count}"
 
     def _text(self) -> str:
-        """Return the frames that open, or open again, the assistant's text message of this model call.
-
-        They end any other open message first.
-        """
+        """Return the frames that begin, or continue, the assistant's text message of this model call; they first end another open one."""
         closed = self._closed()
         self._message = self._message or self._new_id()
         self._opens("TEXT", self._message)
@@ -136,7 +133,7 @@ class _Run:
         self._delta = f'{FRAME}{{"type":"{kind}_MESSAGE_CONTENT","messageId":{encode_basestring(message)},"delta":'
 
     def _closed(self) -> str:
-        """Return the frames that end the open message, if any."""
+        """End the open message, and return the frames for that; an empty text without one."""
         if not self._open:
             return ""
         kind, self._open = self._open, ""
@@ -155,10 +152,7 @@ class _Run:
         )
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frame of a router tool's result, which has the role `tool`.
-
-        The event has no field for an error, so an error is marked in its metadata.
-        """
+        """Return the frame of a tool result. An error is marked in its metadata: the event has no field for it."""
         self._calls.pop(result.call_id, None)
         content = result.result if isinstance(result.result, str) else compact(result.result)
         made: JsonObject = {"messageId": self._new_id(), "toolCallId": result.call_id, "content": content, "role": "tool"}
@@ -175,11 +169,9 @@ class _Run:
 
 
 def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
-    """Return an answer's usage as an entry of `usage` in RUN_FINISHED.
+    """Return an answer's usage as an entry of `usage` in RUN_FINISHED. Counts of reasoning and cache are left out if zero.
 
     models: models of the targets that answered; the entry names the model if there was only one
-
-    Counts of a part of a total (reasoning, cache) are left out if they are zero.
     """
     alone = [*models]
     parts = {
@@ -197,7 +189,7 @@ def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
 
 
 def _run(heading: Heading) -> dict[str, Json]:
-    """Return the ids of a run, `threadId` and `runId`: those of the AG-UI request; for any other request the message's id as both."""
+    """Return {threadId, runId} of an AG-UI request; for any other request both are the message's id."""
     return {name: heading.asked.get(name, heading.message_id) for name in ("threadId", "runId")}
 
 
@@ -206,14 +198,14 @@ def _frame(value: Json) -> str:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON list of the events of its run; adjacent pieces of text, or of reasoning, are one event."""
+    """Return the body of an answer that is not streamed: a JSON list of its events, with adjacent pieces of text or reasoning joined."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     return f"[{','.join(frame.removeprefix(FRAME) for frame in frames)}]".encode()
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event, with the fields of RUN_ERROR."""
+    """Return the body for an error before the first event: JSON with the fields of RUN_ERROR."""
     return utf8(compact({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 

@@ -56,7 +56,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Parts:
-    """The state of one answer's encoder: its open part, and the calls without a result yet."""
+    """The state of one answer's encoder: the open part, the number of parts and sources, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -122,7 +122,7 @@ class _Parts:
         return f"{self._open[0]}{self._count}"
 
     def _closed(self) -> str:
-        """Return the frames that end the open part, if any."""
+        """End the open part, and return the frame for that; an empty text without one."""
         if not self._open:
             return ""
         ended = _frame({"type": f"{self._open}-end", "id": self._id})
@@ -130,7 +130,7 @@ class _Parts:
         return ended
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frames of a router tool's call and result; an empty text in specification 2, or if the call is unknown."""
+        """Return the frames of a call that the router ran, with its result; an empty text in specification 2, or if the call is unknown."""
         call = self._calls.pop(result.call_id, None)
         if call is None or self._version == "2":
             return ""
@@ -150,19 +150,13 @@ class _Parts:
 
 
 def metadata(heading: Heading, model: str) -> dict[str, Json]:
-    """Return id, timestamp and model id of the response.
-
-    model: the configured model of the target that answered first; if empty, the model id of the request is used
-    """
+    """Return {id, timestamp, modelId} of the response; the model is the answering target's, or the requested one if that is empty."""
     created = datetime.fromtimestamp(heading.created, UTC).isoformat()
     return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
 
 
 def _cited(source: Source, number: int) -> dict[str, Json]:
-    """Return a source part: a page with its URL, or a document with its media type and title.
-
-    number: its position among the sources of the answer, from 1; its id is made of it
-    """
+    """Return the part of a source, with the id `s<number>`: a page with its URL, or a document with its media type and title."""
     made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
     if source.url:
         return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}
@@ -174,7 +168,7 @@ def _called(call: ToolCall) -> dict[str, Json]:
 
 
 def flat(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object of specification 2; it is empty if no provider reported usage."""
+    """Return the usage object of specification 2: five counts; empty if no provider reported usage."""
     if usage is None:
         return {}
     return {
@@ -187,7 +181,7 @@ def flat(usage: Usage | None) -> dict[str, Json]:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object of specifications 3 and 4; its counts are missing if no provider reported usage."""
+    """Return the usage object of specifications 3 and 4: input and output counts; both empty if no provider reported usage."""
     if usage is None:
         return {"inputTokens": {}, "outputTokens": {}}
     uncached = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
@@ -211,10 +205,7 @@ def _frame(value: Json) -> str:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as the JSON result of `doGenerate`: the parts of its stream.
-
-    Adjacent pieces of text, or of reasoning, are one part.
-    """
+    """Return the body of an answer that is not streamed: the JSON result of `doGenerate`, adjacent pieces of text or reasoning joined."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     parts: list[dict[str, Any]] = [json.loads(frame.removeprefix(FRAME)) for frame in frames]
@@ -234,7 +225,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event, in the form of OpenAI's errors with `generationId`, the request's id."""
+    """Return the body for an error before the first event: OpenAI's form, with the request's id as `generationId`."""
     kind = TYPES.get(why.status, "internal_server_error" if why.status >= 500 else "invalid_request_error")
     if why.status == 404:
         kind = "model_not_found" if why.code == "unknown_model" else "not_found"

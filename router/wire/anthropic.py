@@ -69,7 +69,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _MessageFrames:
-    """The state of one answer's encoder: its open block, and the calls without a result yet."""
+    """The state of one answer's encoder: the open block, sources to cite, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -125,18 +125,18 @@ class _MessageFrames:
         return _frame("message_start", {"type": "message_start", "message": message})
 
     def _delta(self, kind: str, key: str, text: str) -> str:
-        """Return the frame of a delta of the open block, the most frequent frame of an answer."""
+        """Return the frame that adds text to the open block; it is the most frequent frame of an answer."""
         return (
             f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},'
             f'"delta":{{"type":"{kind}","{key}":{encode_basestring(text)}}}}}\n\n'
         )
 
     def _text(self) -> str:
-        """Return the frames that open a text block, with the citations of sources that came before it."""
+        """Return the frames that open a text block and cite the sources that came before it."""
         return self._opened("text", {"type": "text", "text": "", "citations": None}) + self._citations()
 
     def _citations(self) -> str:
-        """Return the frames of the citations that are not written yet, in the open text block; an empty text if there are none."""
+        """Return the frames that cite, in the open text block, the sources not cited yet; an empty text if there are none."""
         cited, self._cited = self._cited, []
         deltas: list[JsonObject] = [{"type": "citations_delta", "citation": citation(one)} for one in cited]
         name = "content_block_delta"
@@ -149,7 +149,7 @@ class _MessageFrames:
         return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
 
     def _closed(self) -> str:
-        """Return the frames that end the open block, if any."""
+        """End the open block, and return the frames for that; an empty text without one."""
         if not self._open:
             return ""
         signed = self._delta("signature_delta", "signature", "") if self._open == "thinking" else ""
@@ -188,7 +188,7 @@ def _message(heading: Heading, model: str, content: list[Json], stop_reason: str
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object. `input_tokens` excludes tokens that were read from a prompt cache or written to it.
+    """Return the usage object of the API. `input_tokens` excludes tokens read from a prompt cache or written to it.
 
     Counts are zero if no provider reported usage. Fields that the API's schema requires and that are unknown here are null.
     """
@@ -208,7 +208,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON message of Anthropic's Messages API. Only the calls that the client has to run are in it."""
+    """Return the body of an answer that is not streamed: a JSON message. Only the calls that the client has to run are in it."""
     end = answer.end
     calls = answer.client_calls
     content: list[Json] = [*_blocks(answer.events)]
@@ -218,9 +218,9 @@ def complete(answer: Answered) -> bytes:
 
 
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
-    """Yield texts and reasoning as content blocks; adjacent pieces of one kind are one block.
+    """Yield the answer's text and reasoning as content blocks; adjacent pieces of one kind are one block.
 
-    Sources are cited in the text before them, else in the next one, else in an empty text at the end.
+    A page is cited in the text block before it; without one, in the next text block, or in an empty one at the end.
     """
     kind: type[Text | Thought] = Thought
     said: list[str] = []
@@ -247,7 +247,7 @@ def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
 
 
 def citation(source: Source) -> JsonObject:
-    """Return the citation of a page. The cited text is unknown and empty, and so is the provider's index."""
+    """Return the citation of a page. The cited text and the provider's index are unknown, and left empty."""
     return {
         "type": "web_search_result_location",
         "url": source.url,
@@ -258,13 +258,13 @@ def citation(source: Source) -> JsonObject:
 
 
 def error(why: Refusal) -> dict[str, Json]:
-    """Return an error as the object of Anthropic's API: its type, sentence, the router's code and the request's id."""
+    """Return an error as an object of Anthropic's API: type, sentence, the router's code and the request's id."""
     kind = TYPES.get(why.status, "api_error" if why.status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": why.sentence, "code": why.code}, "request_id": why.request_id}
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event, in Anthropic's form."""
+    """Return the body for an error before the first event, in Anthropic's form."""
     return utf8(compact(error(why)))
 
 

@@ -46,7 +46,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Lines:
-    """The state of one answer's encoder: its open step, the calls of that step, and the usage of the steps before it."""
+    """The state of one answer's encoder: whether a step is open and called tools, and the usage of the steps before it."""
 
     def __init__(self, heading: Heading) -> None:
         self._request_id = heading.request_id
@@ -111,7 +111,7 @@ class _Lines:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON message of AI SDK 4, its tool calls as `toolInvocations`."""
+    """Return the body of an answer that is not streamed: a JSON message of AI SDK 4, with its tool calls as `toolInvocations`."""
     head, end = answer.heading, answer.end
     results = {result.call_id: result for result in answer.results}
     made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
@@ -126,7 +126,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def _shown(answer: Answered) -> list[Json]:
-    """Return the files and then the cited pages of an answer, as parts of a message. Documents without a URL are left out."""
+    """Return an answer's files, then its cited pages, as parts of a message. Documents without a URL are left out."""
     pages = [event for event in answer.events if isinstance(event, Source) and event.url]
     return [
         *({"type": "file", **line.file(event)} for event in answer.events if isinstance(event, Produced)),
@@ -148,7 +148,7 @@ SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:ch
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: `code` is one that the SDK's front ends know, `cause` the router's own."""
+    """Return the body for an error before the first event. `code` is one that the SDK's front ends know, `cause` the router's own code."""
     code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
     return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
 

@@ -71,21 +71,18 @@ def encoder(heading: Heading) -> Encode:
 
 
 def call(event: ToolCall) -> dict[str, Json]:
-    """Return the object of a tool call."""
+    """Return the JSON object that shows a tool call, with `type` tool-call."""
     return {"type": "tool-call", "toolCallId": event.call_id, "toolName": event.name, "args": event.arguments}
 
 
 def result(event: ToolResult) -> dict[str, Json]:
-    """Return the object of a tool result. `isError` is written only if true."""
+    """Return the JSON object that shows a tool's result, with `type` tool-result. `isError` is written only if true."""
     made: dict[str, Json] = {"type": "tool-result", "toolCallId": event.call_id, "toolName": event.name, "result": event.result}
     return {**made, "isError": True} if event.is_error else made
 
 
 def cited(event: Source, number: int) -> dict[str, Json]:
-    """Return a source in AI SDK 4's form: a page with its URL, or a document with its media type. An empty title is left out.
-
-    number: its position among the sources of the answer, from 1; its id is made of it
-    """
+    """Return a source as AI SDK 4 has it, with the id `s<number>`: a page with its URL, or a document with its media type."""
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"sourceType": "url", "id": f"s{number}", "url": event.url, **titled}
@@ -93,17 +90,17 @@ def cited(event: Source, number: int) -> dict[str, Json]:
 
 
 def file(event: Produced) -> dict[str, Json]:
-    """Return a file in AI SDK 4's form."""
+    """Return the JSON object of a file as AI SDK 4 has it: {mimeType, data}."""
     return {"mimeType": event.media_type, "data": event.data}
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return {"usage": {promptTokens, completionTokens}}; an empty object if no provider reported usage."""
+    """Return {"usage": {promptTokens, completionTokens}} to be merged into a line; an empty object if no provider reported usage."""
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as one JSON object (`stream: false`), made of the same objects as the lines."""
+    """Return the body of an answer that is not streamed: one JSON object with text, reasoning, sources, files, calls, results and end."""
     head, end = answer.heading, answer.end
     made: dict[str, Json] = {"id": head.message_id, "model": head.model, "role": "assistant", "content": answer.text}
     if answer.thoughts:
@@ -121,12 +118,12 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: a JSON object with type, sentence (`error`), code and request id."""
+    """Return the body for an error before the first event: JSON with `type`, sentence (`error`), `code` and `requestId`."""
     return utf8(compact({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 
 def line_of(code: str, value: Json) -> bytes:
-    """Return a line of this code with this value, in UTF-8."""
+    """Return one protocol line in UTF-8: the code, a colon, the value as JSON and a line feed."""
     return utf8(f"{code}:{compact(value)}\n")
 
 

@@ -35,6 +35,8 @@ from router.events import (
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 DONE = b"data: [DONE]\n\n"
+ID = "chatcmpl-"
+"""Beginning of an answer's id; the id of its message follows."""
 REASONS = {
     "stop": "stop",
     "length": "length",
@@ -52,7 +54,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Chunks:
-    """The state of one answer's encoder: whether the first chunk was written, and the calls without a result yet."""
+    """The state of one answer's encoder: the fixed parts of each chunk, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -65,9 +67,9 @@ class _Chunks:
         self._images = 0
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: the requested id at first, then that of the first target that answered."""
+        """Set the model that the next chunks name: the requested id at first, then the model of the first target that answered."""
         heading = self._heading
-        common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
+        common = {"id": f"{ID}{heading.message_id}", "object": "chat.completion.chunk", "created": heading.created, "model": model}
         self._head = f'data: {compact(common)[:-1]},"choices":['
         self._before = f'{self._head}{{"index":0,"delta":'
         self._content = f'{self._before}{{"content":'
@@ -119,7 +121,7 @@ class _Chunks:
         return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
 
     def _showed(self, delta: Json) -> bytes:
-        """Return the chunk with this delta (of a source or image), after the first chunk if that is not written yet."""
+        """Return the chunk with this delta (a source or an image), after the opening chunk if that is not written yet."""
         opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
         return utf8(opening + self._chunk(delta))
 
@@ -140,9 +142,9 @@ class _Chunks:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object of OpenAI. Counts are zero if no provider reported usage: clients read them unchecked.
+    """Return OpenAI's usage object. Counts are zero if no provider reported usage, because clients read them unchecked.
 
-    Details (cached, cache writes, reasoning) are written if they are not zero; `cache_write_tokens` is OpenRouter's name.
+    Details (cached, cache writes, reasoning) are written only if not zero; `cache_write_tokens` is OpenRouter's name.
     """
     usage = usage or Usage()
     total = usage.input_tokens + usage.output_tokens
@@ -156,9 +158,9 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON chat.completion. Only the calls that the client has to run are in it."""
+    """Return the body of an answer that is not streamed: a JSON chat.completion. Only calls that the client has to run are in it."""
     head, end = answer.heading, answer.end
-    calls = answer.client_calls
+    calls = answer.client_calls if answer.calls else ()
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
@@ -170,7 +172,7 @@ def complete(answer: Answered) -> bytes:
     reason = REASONS[end.reason] if isinstance(end, Finish) else "stop"
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else reason}
     made: dict[str, Json] = {
-        "id": _id(head),
+        "id": f"{ID}{head.message_id}",
         "object": "chat.completion",
         "created": head.created,
         "model": answer.model,
@@ -181,7 +183,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def annotation(source: Source) -> JsonObject:
-    """Return the annotation of a cited page. The cited span of the text is unknown, and empty."""
+    """Return the annotation of a cited page. The span of the text that cites it is unknown, and written as 0 to 0."""
     cited: JsonObject = {"start_index": 0, "end_index": 0, "url": source.url, "title": source.title or source.url}
     return {"type": "url_citation", "url_citation": cited}
 
@@ -192,7 +194,7 @@ def image(made: Produced, index: int) -> JsonObject:
 
 
 def _beside(answer: Answered) -> dict[str, Json]:
-    """Return the fields `annotations` and `images` of a complete message, each only if it has content."""
+    """Return the fields `annotations` (cited pages) and `images` of a complete message; an empty one is left out."""
     annotations: list[Json] = []
     images: list[Json] = []
     for event in answer.events:
@@ -220,7 +222,7 @@ CODES: dict[str, tuple[str, str | None]] = {
 
 
 def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | None]:
-    """Return (an error's code in OpenAI's form, the parameter at fault or None). A code without such a form is unchanged.
+    """Return (OpenAI's code for a router's error code, the parameter at fault or None). A code without an equivalent is unchanged.
 
     question: this API's field with the question, named if the question is too long
     """
@@ -229,22 +231,15 @@ def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | 
 
 
 def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
-    """Return an error as OpenAI's object {"error": {message, type, param, code}}.
-
-    question: this API's field with the question, named if the question is too long
-    """
+    """Return an error as OpenAI's object {"error": {message, type, param, code}}. `question`: see `code_and_parameter`."""
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
     code, parameter = code_and_parameter(why.code, question)
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event, in OpenAI's form."""
+    """Return the body for an error before the first event, in OpenAI's form."""
     return utf8(compact(error(why)))
-
-
-def _id(heading: Heading) -> str:
-    return f"chatcmpl-{heading.message_id}"
 
 
 WIRE = Wire(

@@ -82,13 +82,13 @@ USUAL: JsonObject = {
 def encoder(heading: Heading) -> Encode:
     """Return the encoder of one answer: event → frames of the Responses API; b"" for an event that is not written.
 
-    Frames up to the number `heading.after` are left out: the client already has them.
+    Frames with numbers up to `heading.after` are left out: the client already has them.
     """
     return _ResponseFrames(heading).encode
 
 
 class _ResponseFrames:
-    """The state of one answer's encoder: its output so far, its open item, and the calls without a result yet."""
+    """The state of one answer's encoder: output items so far, the open item, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -112,7 +112,7 @@ class _ResponseFrames:
 
     @property
     def standing(self) -> JsonObject:
-        """Return the response object so far, with the items that have ended; the complete one once the answer has ended.
+        """Return the response object as it is now: with the items that have ended; complete once the answer has ended.
 
         Until then its status is `in_progress`, or `queued` for a background response before its first target has answered.
         """
@@ -163,7 +163,7 @@ class _ResponseFrames:
         return f"event: {name}\ndata: {made}\n\n"
 
     def _delta(self, name: str, index: str, text: str) -> str:
-        """Add text to the open item, and return the frame of its delta; empty if the client already has that event."""
+        """Add text to the open item, and return the frame of that delta; empty if the client already has that frame."""
         self._pieces.append(text)
         self._number += 1
         if self._number - 1 <= self._heading.after:
@@ -186,7 +186,7 @@ class _ResponseFrames:
         return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
-        """Return the frames that begin an output item, after those that end the one before."""
+        """End the open item and begin another; return the frames for both."""
         before = self._started() + self._closed()
         self._open, self._item = kind, self._id(prefix)
         self._pieces.clear()
@@ -194,11 +194,11 @@ class _ResponseFrames:
         return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
 
     def _id(self, prefix: str) -> str:
-        """Return the id of a new item. It contains the response's id, by which an `item_reference` to the item is looked up."""
+        """Return the id of a new item. It contains the response's id, by which the response of an `item_reference` is found."""
         return f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self._output)}"
 
     def _done(self, item: JsonObject) -> str:
-        """End the open output item with this content, and return its frame."""
+        """End the open item with this content, add it to the output, and return its frame."""
         made: JsonObject = {"id": self._item, "type": self._open, **item}
         said = self._of_output("response.output_item.done", made)
         self._output.append(made)
@@ -216,7 +216,7 @@ class _ResponseFrames:
         return added + self._of_item("response.content_part.added", {"content_index": 0, "part": _said("", ())}) + self._annotations()
 
     def _annotations(self) -> str:
-        """Return the frames of the open text's annotations that are not written yet; an empty text if there are none."""
+        """Return the frames that cite, in the open text, the sources not cited yet; an empty text if there are none."""
         made: list[str] = []
         for source in self._cited:
             cited = annotation(source)
@@ -227,7 +227,7 @@ class _ResponseFrames:
         return "".join(made)
 
     def _image(self, image: Produced) -> str:
-        """Return all frames of an image, which is an output item of its own, after those that end the open item."""
+        """End the open item, and return the frames for that and of an image, which is an item of its own."""
         added = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
         done = self._of_item("response.image_generation_call.completed", {})
         form = image.media_type.removeprefix("image/")
@@ -238,7 +238,7 @@ class _ResponseFrames:
         return added + self._of_item("response.reasoning_summary_part.added", {"summary_index": 0, "part": _thought("")})
 
     def _closed(self, status: str = "completed") -> str:
-        """Return the frames that end the open output item; an empty text without one. `status`: that of an open message."""
+        """End the open item, and return the frames for that; an empty text without one. `status`: that of an open message."""
         text = "".join(self._pieces)
         match self._open:
             case "message":
@@ -257,7 +257,7 @@ class _ResponseFrames:
                 return ""
 
     def _ran(self, result: ToolResult) -> str:
-        """Return all frames of a router tool's call with its result; an empty text if the call is unknown."""
+        """Return all frames of a call that the router ran, with its result; an empty text if the call is unknown."""
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
@@ -277,7 +277,7 @@ class _ResponseFrames:
         )
 
     def _called(self, call: ToolCall) -> str:
-        """Return all frames of a tool call that the client has to run."""
+        """Return all frames of a tool call that the client has to run, as an item of its own."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
         arguments = arguments_of(call)
         return (
@@ -304,10 +304,7 @@ class _ResponseFrames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """Return the last frames of an answer that the client stopped: `response.incomplete` with status `cancelled`.
-
-        The API has no event for this. Calls that were not run are left out.
-        """
+        """Return the last frames of an answer that the client stopped: `response.incomplete` with status `cancelled`, no open calls."""
         made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
         return made + self._frame("response.incomplete", {"response": self.response})
@@ -342,7 +339,7 @@ def _said(text: str, annotations: Sequence[Json]) -> JsonObject:
 
 
 def annotation(source: Source) -> JsonObject:
-    """Return the annotation of a cited page. The cited span of the text is unknown, and empty."""
+    """Return the annotation of a cited page. The span of the text that cites it is unknown, and written as 0 to 0."""
     return {"type": "url_citation", "start_index": 0, "end_index": 0, "url": source.url, "title": source.title or source.url}
 
 
@@ -362,7 +359,7 @@ def _ran(call: ToolCall, arguments: str) -> JsonObject:
 
 
 def counted(usage: Usage | None) -> JsonObject:
-    """Return the usage object. Counts are zero if no provider reported usage: clients read them unchecked."""
+    """Return the usage object of a response. Counts are zero if no provider reported usage, because clients read them unchecked."""
     usage = usage or Usage()
     return {
         "input_tokens": usage.input_tokens,
@@ -379,18 +376,18 @@ def response_id(heading: Heading) -> str:
 
 
 def response_of(item: str) -> str | None:
-    """Return the id of the response that an item belongs to, taken from the item's id; None if this router did not make the id."""
+    """Return the id of the response that an item belongs to, read from the item's id; None for an id that this router does not make."""
     found = ITEM.fullmatch(item)
     return f"resp_{found[1]}" if found else None
 
 
 def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
-    """Return the output items of a response that have ended after these events; an item that is still open is left out."""
+    """Return the output items that have ended after these events. An item that is still open is left out."""
     return _seen(heading, events).output
 
 
 def standing(heading: Heading, events: Iterable[Event]) -> bytes:
-    """Return the response object after these events, as JSON: the complete response once the last of them is a Finish or Failure."""
+    """Return the response object after these events, as JSON; it is complete if the last of them is a Finish or Failure."""
     return utf8(compact(_seen(heading, events).standing))
 
 
@@ -402,12 +399,12 @@ def _seen(heading: Heading, events: Iterable[Event]) -> _ResponseFrames:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON response object."""
+    """Return the body of an answer that is not streamed: a JSON response object."""
     return standing(answer.heading, answer.events)
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event, in OpenAI's form."""
+    """Return the body for an error before the first event, in OpenAI's form."""
     return utf8(compact(openai.error(why, QUESTION)))
 
 

@@ -1,4 +1,4 @@
-"""The interface of a wire, between events and a client's bytes."""
+"""The interface of a wire, and the helpers that all wires share to write events as bytes."""
 
 import json
 import time
@@ -9,13 +9,14 @@ from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
+from router.jsontext import writer
 from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
 
 
 class Ending(Mutable):
-    """The time of an answer's end, and whether the client stopped it: no event has these. All encoders of the answer share one Ending."""
+    """Facts about an answer's end that no event has: its time, and whether the client stopped it. All encoders of the answer share one."""
 
     at: int | None = None
     """Unix time of the end, in whole seconds; None if it is not set."""
@@ -24,11 +25,11 @@ class Ending(Mutable):
 
     @property
     def note(self) -> bytes:
-        """Time of the end and `stopped` as JSON, for encoders in other processes. Reading it sets the time to now if it is not set."""
+        """Return time of the end and `stopped` as JSON, for encoders in other processes. Sets the time to now if it is not set."""
         return json.dumps([self.noted(), self.stopped]).encode()
 
     def take(self, note: bytes) -> None:
-        """Set `at` and `stopped` from another process's `note`; one that cannot be read is ignored."""
+        """Set `at` and `stopped` from the `note` of another process. An unreadable note is ignored."""
         with suppress(ValueError, RecursionError):
             match json.loads(note):
                 case [int(at), bool(stopped)]:
@@ -37,14 +38,14 @@ class Ending(Mutable):
                     pass
 
     def noted(self) -> int:
-        """Return the time of the end, and set it to now if it is not set."""
+        """Return the Unix time of the end in whole seconds; sets it to now if it is not set."""
         if self.at is None:
             self.at = int(time.time())
         return self.at
 
 
 class Heading(PartlyCompared, frozen=True, kw_only=True):
-    """The properties of an answer that are known before its first event: its ids, its model, and the form that its client wants."""
+    """The facts about an answer that an encoder has before its first event: ids, model, and the request's options that change its form."""
 
     BESIDE = frozenset({"ending"})
     request_id: str
@@ -66,7 +67,7 @@ class Heading(PartlyCompared, frozen=True, kw_only=True):
 
 
 class Answered(Value, frozen=True):
-    """A complete answer, for a response that is not streamed: all its events, and what they add up to."""
+    """A complete answer, for a response that is not streamed: its events, and the text, calls and end taken from them."""
 
     heading: Heading
     events: tuple[Event, ...]
@@ -81,7 +82,7 @@ class Answered(Value, frozen=True):
 
     @property
     def client_calls(self) -> Sequence[ToolCall]:
-        """Return the calls without a result: the client has to run them."""
+        """Return the tool calls without a result, which the client has to run."""
         if not self.calls:
             return ()
         done = {result.call_id for result in self.results}
@@ -89,7 +90,7 @@ class Answered(Value, frozen=True):
 
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
-    """Return the complete answer that these events make up. The last one must be a Finish or Failure (an assertion fails otherwise)."""
+    """Collect the events of an answer into an Answered. The last one must be a Finish or Failure (an assertion fails otherwise)."""
     seen = tuple(events)
     end = seen[-1]
     assert isinstance(end, Finish | Failure)
@@ -116,7 +117,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield the events, with adjacent texts, and adjacent pieces of reasoning, joined. The last event must be neither."""
+    """Yield the events, with adjacent Text events joined into one, and adjacent Thought events too. The last event must be neither."""
     pieces: list[str] = []
     kind: type[Text | Thought] = Text
     for event in events:
@@ -132,7 +133,7 @@ def joined(events: Iterable[Event]) -> Iterator[Event]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error instead of an answer: its HTTP status, the router's stable code, and a sentence that may be shown to the client."""
+    """An error that is sent instead of an answer: HTTP status, the router's stable code, and a sentence that the client may see."""
 
     status: int
     code: str
@@ -142,12 +143,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """A client protocol: its encoder of events, its form of an unstreamed answer and its form of an error.
+    """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
 
     content_type, headers: of a stream
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
-    complete: encodes an unstreamed answer, as one body
-    refusal: encodes an error before the first event, as one body
+    complete: encodes an answer that is not streamed, as one body
+    refusal: encodes an error that comes before the first event, as one body
     body_type: the content type of these two
     id_header: a header with the request's id for its clients, besides X-Request-Id; empty for none
     failure: `told`: the encoder writes a Failure; `reset`: it cannot, so the connection is closed without an end
@@ -168,21 +169,17 @@ class Wire:
     approvals: bool = False
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line
+compact: Callable[[Json], str] = writer(dict, ascii_only=False, separators=(",", ":"))
+"""Returns JSON without spaces, line breaks and needless escapes."""
 
 
 def arguments_of(call: ToolCall) -> str:
-    """Return a call's arguments as a JSON text; if they were malformed, the text that the model wrote."""
+    """Return a call's arguments as JSON text. If they were malformed, return the text that the model wrote."""
     return compact(call.arguments) if call.malformed is None else call.malformed
 
 
-def compact(value: Json) -> str:
-    """Return JSON without spaces, line breaks and needless escapes."""
-    return _encode(value)
-
-
 def utf8(text: str) -> bytes:
-    """Return the text in UTF-8. A lone surrogate (a tool may return one) becomes U+FFFD."""
+    """Return the text encoded as UTF-8. A lone surrogate (a tool may return one) becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,6 @@
 """The wire `text`: plain text without frames, tools, reasoning and errors.
 
-A failure in mid-stream has no form here: the connection is closed early, which every client notices. A clean end would look like
-a complete answer.
+If an answer fails in mid-stream, the connection is closed early: a clean end would look like a complete answer.
 """
 
 from typing import assert_never
@@ -27,7 +26,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
 def encoder(_: Heading) -> Encode:
-    """Return an encoder that writes only text, unchanged; b"" for every other event."""
+    """Return the encoder of one answer: a Text event → its text in UTF-8; b"" for every other event."""
 
     def encode(event: Event) -> bytes:
         match event:
@@ -44,12 +43,12 @@ def encoder(_: Heading) -> Encode:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the text of the answer."""
+    """Return the body of an answer that is not streamed: its text."""
     return utf8(answer.text)
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: its sentence alone."""
+    """Return the body for an error before the first event: its sentence alone."""
     return utf8(why.sentence)
 
 

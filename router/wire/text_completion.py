@@ -44,7 +44,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _TextChunks:
-    """The state of one answer's encoder: the model named in chunks, the index of the choice, and the echo that is still to be written."""
+    """The state of one answer's encoder: the model that chunks name, the index of the choice, its echo, and the usage so far."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -56,7 +56,7 @@ class _TextChunks:
         self._name(heading.model)
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: the requested id at first, then that of the first target that answered."""
+        """Set the model that the next chunks name: the requested id at first, then the model of the first target that answered."""
         self._head = f'data: {compact(_common(self._heading, model))[:-1]},"choices":['
         self._before = f'{self._head}{{"text":'
 
@@ -100,15 +100,12 @@ class _TextChunks:
 
 
 def prompts(heading: Heading) -> int:
-    """Return the number of prompts that the answer is for; 1 if the request was not one of this API."""
+    """Return the number of prompts in the request, each of which gets a choice; 1 if the request was of another API."""
     return cast("int", heading.asked.get("prompts", 1))
 
 
 def echo(heading: Heading, index: int) -> str:
-    """Return the text that a choice begins with: its prompt if the client asked for an echo, else an empty text.
-
-    index: the position of the prompt, from 0
-    """
+    """Return the beginning of the choice at `index`: its prompt if the client asked for an echo, else an empty text."""
     texts = cast("Sequence[str]", heading.asked.get("echo", ()))
     return texts[index] if texts else ""
 
@@ -119,7 +116,7 @@ def total(one: Usage | None, other: Usage | None) -> Usage | None:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON text_completion, with a choice for each Finish."""
+    """Return the body of an answer that is not streamed: a JSON text_completion, with one choice for each Finish."""
     head = answer.heading
     choices: list[Json] = []
     said: list[str] = []
@@ -138,7 +135,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event, in OpenAI's form."""
+    """Return the body for an error before the first event, in OpenAI's form."""
     return utf8(compact(error(why, "prompt")))
 
 

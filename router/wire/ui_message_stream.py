@@ -52,7 +52,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _UiFrames:
-    """The encoder of one answer: it makes frames of events. Its state is the open step and part, and the counts for the parts' ids."""
+    """The state of one answer's encoder: whether a step is open, the open part, and the counts from which part ids are made."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -151,10 +151,7 @@ class _UiFrames:
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
-    """Return the metadata of a UI message: finish reason, usage and model. `usage` is missing if no provider reported it.
-
-    Counts of reasoning and cached tokens are left out if they are zero.
-    """
+    """Return {finishReason, usage, model}, without unreported usage; counts of reasoning and cached tokens are left out if zero."""
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
@@ -166,7 +163,7 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON UIMessage, its parts in the order of the events. A source within a text comes after it."""
+    """Return the body of an answer that is not streamed: a JSON UIMessage, parts in order of events, a source within a text after it."""
     parts: list[dict[str, Json]] = []
     tools: dict[str, dict[str, Json]] = {}
     spoken: list[tuple[dict[str, Json], list[str]]] = []
@@ -215,10 +212,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def _cited(event: Source, number: int) -> dict[str, Json]:
-    """Return a source part: a page with its URL, or a document with its media type. A page's empty title is left out.
-
-    number: its position among the sources of the message, from 1; its id is made of it
-    """
+    """Return the part of a source, with the id `s<number>`: a page with its URL, or a document with its media type and title."""
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"type": "source-url", "sourceId": f"s{number}", "url": event.url, **titled}
@@ -234,7 +228,7 @@ def _called(event: ToolCall) -> dict[str, Json]:
 
 
 def _asked(event: ToolCall) -> Json:
-    """Return a call's arguments; if they are malformed, the model's text, to which the tool's error output refers."""
+    """Return a call's arguments; if they were malformed, the text that the model wrote, to which the tool's error output refers."""
     return event.arguments if event.malformed is None else event.malformed
 
 
@@ -246,7 +240,7 @@ def _given(event: ToolResult | LateResult) -> dict[str, Json]:
 
 
 def _reason(reason: str) -> str:
-    """Return the finish reason, `other` in place of `unknown`: clients since AI SDK 5 would refuse the whole answer for `unknown`."""
+    """Return the finish reason, with `other` for `unknown`: clients since AI SDK 5 would refuse the whole answer for `unknown`."""
     return "other" if reason == "unknown" else reason
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router.admin.siblings import Siblings, SiblingTiming, Told
+from router.admin.siblings import SiblingJson, Siblings, SiblingTiming
 from router.config import load
 from router.generation import build
 from tests.conftest import AS_OPERATOR, Workspace, routes, serving
@@ -19,7 +19,7 @@ from tests.support.process import process
 HI = "a: {script: [{text: Hello}]}"
 
 
-async def nothing(_: Told) -> Told:
+async def nothing(_: SiblingJson) -> SiblingJson:
     """Answer any question with an empty object."""
     return {}
 
@@ -43,7 +43,7 @@ async def test_worker_socket_is_removed_only_once_its_worker_is_gone(tmp_path: P
 async def test_worker_that_answers_late_is_left_out_unless_given_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that answers after 0.3 s is left out with a limit of 0.05 s, and included with a limit of 10 s."""
 
-    async def slow(question: Told) -> Told:
+    async def slow(question: SiblingJson) -> SiblingJson:
         await asyncio.sleep(0.3)
         return question
 

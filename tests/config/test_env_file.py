@@ -146,7 +146,7 @@ def test_import_of_litellm_reads_no_env_file() -> None:
     """LiteLLM, imported by the router, does not load a `.env` file."""
     script = (
         "import dotenv; dotenv.load_dotenv = lambda *_, **__: print('read'); "
-        "from router.targets.litellm_library import _import_alone; print(_import_alone() is not None)"
+        "from router.targets.litellm_library import _import_locked; print(_import_locked() is not None)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=250, check=True)
     assert done.stdout == "True\n"

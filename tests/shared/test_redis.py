@@ -125,14 +125,14 @@ async def test_concurrent_commands_wait_for_one_timeout_together_when_redis_goes
         else:
             server.daemon.pause()
         looks = 0
-        looked = redis._looked
+        looked = redis._check_silence
 
         def counted(last: float) -> None:
             nonlocal looks
             looks += 1
             looked(last)
 
-        monkeypatch.setattr(redis, "_looked", counted)
+        monkeypatch.setattr(redis, "_check_silence", counted)
         asked = await asyncio.gather(*(redis.ask("GET", "a") for _ in range(100)), return_exceptions=True)
         assert {type(one) for one in asked} == {Away}
         assert not redis.here

@@ -8,7 +8,7 @@ import pytest
 from router.errors import ContentFiltered, TargetDenied, TargetDown, TargetError
 from router.events import Event, Finish, Start, Text
 from router.targets import anthropic, http, openai, responses, sse
-from router.targets.retold import Retold
+from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
 from tests.support.provider import DONE, Reply, chunk, frame, provider
 from tests.targets.test_openai import declared, heard
@@ -92,7 +92,7 @@ def test_error_in_a_stream_does_not_depend_on_read_boundaries(shape: str, size: 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_error_frame_is_rewritten_for_litellm(shape: str) -> None:
     """An error frame of any form is rewritten to an object with `error`, the one form at which LiteLLM raises."""
-    told = Retold().feed(chunk({"content": "Half"}) + SHAPES[shape][0] + DONE)
+    told = SseNormalizer().feed(chunk({"content": "Half"}) + SHAPES[shape][0] + DONE)
     events = [json.loads(line[6:]) for line in told.split(b"\n\n") if line and b"[DONE]" not in line]
     assert [bool(event.get("error")) for event in events] == [False, True]
 
@@ -142,4 +142,4 @@ async def test_invalid_utf8_byte_becomes_one_replacement_character() -> None:
     async with provider(Reply((bad, chunk({"content": "end"}, "stop"), DONE))) as fake:
         seen = await heard(declared(fake.base))
     assert "".join(event.text for event in seen if isinstance(event, Text)) == "before \ufffd after end"
-    assert Retold().feed(bad) == chunk({"content": "before ? after "}).replace(b"?", "\ufffd".encode())
+    assert SseNormalizer().feed(bad) == chunk({"content": "before ? after "}).replace(b"?", "\ufffd".encode())

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from router.targets.retold import END, Anthropic, Google, Retold
+from router.targets.retold import END, Anthropic, Google, SseNormalizer
 from tests.support.provider import DONE, chunk, error, frame, usage
 
 UNSAID = b"data: " + END + b"\n\n"
@@ -30,14 +30,14 @@ def test_rewritten_stream_has_each_event_on_one_line(what: str) -> None:
     """A rewritten stream has each JSON object on one `data:` line, without comments, other fields or anything after the answer's end."""
     body, told = TOLD[what]
     for size in (1, 7, len(body)):
-        retold = Retold()
+        retold = SseNormalizer()
         pieces = [body[at : at + size] for at in range(0, len(body), size)]
         assert b"".join([*(retold.feed(piece) for piece in pieces), retold.feed(b"")]) == told
 
 
 def test_rewritten_stream_records_finish_and_usage() -> None:
     """The rewriter records that the finish reason, and then the token counts, have come."""
-    retold = Retold()
+    retold = SseNormalizer()
     retold.feed(HI)
     assert not retold.heard.finished
     retold.feed(STOP + usage())

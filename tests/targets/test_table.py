@@ -21,9 +21,9 @@ def test_table_has_the_windows_of_known_models() -> None:
 async def test_declared_context_window_overrides_the_table() -> None:
     """A target reads its declared `context_window`; a scripted target reads more than 100 million tokens."""
     opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections(), Learned())
-    assert await opened.reads() == 4000
+    assert await opened.context_window() == 4000
     script = open_target("demo", Declared(script="demo"), 3, Connections(), Learned())
-    assert (await script.reads() or 0) > 100_000_000
+    assert (await script.context_window() or 0) > 100_000_000
 
 
 def test_reading_the_table_does_not_import_litellm() -> None:
