@@ -66,10 +66,7 @@ def _header(name: str, shape: Mapping[str, Any], words: str = "", *, required: b
 ROUTE = _path("route", "A route's id or alias.")
 CHAT = _path("chat", "The chat's id.", minLength=1)
 RESPONSE = _path("response", pattern="^[^/]+$")
-PROTOCOL = (
-    _query("protocol", DIALECTS, "The dialect of the answer."),
-    _header("X-Stream-Protocol", DIALECTS, "The same, as a header."),
-)
+PROTOCOL = (_query("protocol", DIALECTS, "The dialect of the answer."), _header("X-Stream-Protocol", DIALECTS, "The same, as a header."))
 MIN_CLIENT = _header(
     "X-Router-Min-Client",
     {**TEXT, "enum": [*get_args(MinClient)]},

@@ -58,10 +58,7 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes:
 def _of_callers(missing: str = "") -> dict[str, Any]:
     """Return the keyword arguments for the routes of callers' pages: their OpenAPI description. `missing`: the meaning of a 404, if any."""
     said = {401: "No key or token came along, or it is not good here", 404: missing, 503: "The credentials cannot be verified just now"}
-    return {
-        "responses": {status: {"description": words} for status, words in said.items() if words},
-        "openapi_extra": {"security": BORNE},
-    }
+    return {"responses": {status: {"description": words} for status, words in said.items() if words}, "openapi_extra": {"security": BORNE}}
 
 
 def _models(admin: Operations, router: APIRouter) -> APIRouter:

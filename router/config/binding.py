@@ -205,13 +205,7 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     return values, not missing and len(values) == len(node.pairs)
 
 
-def built(
-    node: Node,
-    record: Record,
-    values: Mapping[str, object],
-    complaints: Complaints,
-    among: Collection[str] | None = None,
-) -> object:
+def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints, among: Collection[str] | None = None) -> object:
     """Return the record built from the values; UNFIT if its constructor raises Misfit, which becomes a complaint at the field it names.
 
     No complaint is made if that field holds a stand-in for a missing variable, or is not in `among` (if that is given).
