@@ -99,8 +99,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
 def _identified(request: Request, page: Response) -> Response:
     """Return the page with the request's id added, in the header that clients of OpenAI or Anthropic read."""
-    made = Asked(request.scope, request.receive).id
-    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
+    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = Asked(request.scope, request.receive).id
     return page
 
 

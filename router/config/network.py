@@ -31,7 +31,7 @@ class Proxy:
     @property
     def label(self) -> str:
         """The name of the proxy in logs, `host:port`, without its credentials."""
-        return self._authority
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def authorization(self) -> str:
@@ -43,11 +43,7 @@ class Proxy:
     def url(self) -> str:
         """The address with the credentials, percent-encoded, as HTTP libraries take it."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.authorization else ""
-        return f"{'https' if self.tls else 'http'}://{login}{self._authority}"
-
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{login}{self.label}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,12 @@ class Otel:
         return egress_of(self.proxy, self.ca)
 
 
+Protocol = Literal[
+    "auto", "line", "data-stream", "ui-message-stream", "openai", "anthropic", "responses", "text-completion", "ag-ui", "ai-gateway", "text"
+]
+"""A dialect of answers, by its name; auto goes by the body of the request."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP edge.
@@ -233,19 +239,7 @@ class Server:
 
     cors: Cors = field(default_factory=Cors)
     request: RequestBounds = field(default_factory=RequestBounds)
-    protocol: Literal[
-        "auto",
-        "line",
-        "data-stream",
-        "ui-message-stream",
-        "openai",
-        "anthropic",
-        "responses",
-        "text-completion",
-        "ag-ui",
-        "ai-gateway",
-        "text",
-    ] = "auto"
+    protocol: Protocol = "auto"
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
