@@ -101,10 +101,6 @@ class Record:
     def __post_init__(self) -> None:
         object.__setattr__(self, "named", {item.name: item for item in self.fields})
 
-    def field(self, name: str) -> Field | None:
-        """Return the field of this name; None if there is none."""
-        return self.named.get(name)
-
 
 @dataclass(frozen=True, slots=True)
 class Either:
@@ -328,7 +324,7 @@ def arguments(record: Record, value: object, path: str = "") -> dict[str, object
     """Return the keyword arguments that a JSON object gives for a record's function. Raises Misfit if it does not fit, below `path`."""
     given = _mapping(value, path)
     for name in given:
-        if record.field(name) is None:
+        if name not in record.named:
             raise _misfit(_at(path, name), "there is no such parameter")
     for item in record.fields:
         if item.required and item.name not in given:

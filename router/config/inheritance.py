@@ -51,7 +51,7 @@ def with_defaults(tree: Table) -> Table:
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
         return tree
-    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if record_of(Defaults).field(pair[0].text)))
+    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if pair[0].text in record_of(Defaults).named))
     pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
     return tree.having("routes", replace(routes, pairs=pairs))
 

@@ -18,7 +18,7 @@ from router.config.server import Server
 from router.description.canonical import canonical, digest, listing, table
 from router.description.conditions import condition
 from router.errors import Misfit
-from router.signature import Anything, Record, record_of
+from router.signature import Anything, record_of
 from router.steps import STEPS
 from router.steps.prompt import templates_of
 
@@ -121,12 +121,10 @@ def _words(mcp: Json) -> str:
 
 
 def _member(one: Json) -> tuple[str, float | None]:
-    weight = table(one).get("weight")
-    return (
-        (str(table(one).get("use")), None if weight is None else float(cast("float", weight)))
-        if isinstance(one, Mapping)
-        else (str(one), None)
-    )
+    if not isinstance(one, Mapping):
+        return str(one), None
+    weight = one.get("weight")
+    return str(one.get("use")), None if weight is None else float(cast("float", weight))
 
 
 def describe(declaration: Declaration) -> Description:
@@ -165,9 +163,7 @@ def understood(value: Json) -> Description:
     return Description(str(said["first"]), **{name: cast("JsonObject", part) for name, part in parts.items()})  # pyright: ignore[reportArgumentType]
 
 
-@cache
-def _record(kind: type) -> Record:
-    return record_of(kind)
+_record = cache(record_of)
 
 
 def _server(tree: document.Table) -> JsonObject:
@@ -247,7 +243,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
     for line in lines:
         options = _options(line)
         steps.append({"step": str(line.name), "options": options})
-        if isinstance(options, str) and _takes_templates(line.name):
+        if isinstance(options, str) and line.name in STEPS and "templates" in inspect.signature(STEPS[line.name]).parameters:
             used |= {options} & set(templates) if str(line.name) == "output" else templates_of(options, templates)
     return {"steps": steps, "texts": {name: digest(templates[name]) for name in sorted(used)}}
 
@@ -258,11 +254,6 @@ def _options(line: StepLine) -> Json:
     if function is None:
         return canonical(line.options, Anything())
     record = record_of(function)
-    parameters = inspect.signature(function).parameters.values()
-    if any(one.kind is one.POSITIONAL_ONLY for one in parameters):
+    if any(one.kind is one.POSITIONAL_ONLY for one in inspect.signature(function).parameters.values()):
         return canonical(line.options, record.fields[0].shape)
     return canonical(line.options, record)
-
-
-def _takes_templates(step: str) -> bool:
-    return step in STEPS and "templates" in inspect.signature(STEPS[step]).parameters

@@ -45,9 +45,8 @@ class SourceConfig:
         except ValueError:
             value = -1.0
         if not least <= value < 1e12:
-            self.complaints.add(
-                said.place, f"`{name}` takes a number" + (", not less than zero" if least == 0 else f", at least {least:g}")
-            )
+            bound = "not less than zero" if least == 0 else f"at least {least:g}"
+            self.complaints.add(said.place, f"`{name}` takes a number, {bound}")
             return None
         return value
 
@@ -78,8 +77,7 @@ def read(path: Path) -> SourceConfig:
     """Read a LiteLLM config with all files that it includes. Raises ConfigError if a file is not readable or not such a config."""
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
-    reader = _SourceReader(complaints, texts)
-    sections = reader.merged(path)
+    sections = _SourceReader(complaints, texts).merged(path)
     if not complaints.found and sections.get("model_list") is None:
         complaints.add(
             Place(str(path), 1, 1), "this is no LiteLLM config: it has no `model_list` (models kept in a database are not in it)"

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -169,7 +169,7 @@ class McpServer(SharedConnection):
         from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
 
         async with self._transport() as (read, write):
-            transport = cast("Any", _Given((_Watched(read, self._doubt), write)))
+            transport = cast("Any", nullcontext((_Watched(read, self._doubt), write)))  # the code that opened the streams closes them
             async with Client(transport, cache=None, message_handler=self._on_message) as client:
                 yield client
 
@@ -275,19 +275,6 @@ class McpServer(SharedConnection):
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._settled.wait()
-
-
-class _Given:
-    """A transport for the MCP library whose streams are open already."""
-
-    def __init__(self, streams: tuple[Any, Any]) -> None:
-        self._streams = streams
-
-    async def __aenter__(self) -> tuple[Any, Any]:
-        return self._streams
-
-    async def __aexit__(self, *_: object) -> None:
-        """Do nothing: the code that opened the streams closes them."""
 
 
 class _Watched:
