@@ -123,9 +123,8 @@ def _health(probes: Probes) -> APIRouter:
     """Return a router with the health pages, which need no key: they show nothing of any caller."""
     router = APIRouter(tags=["health"])
     router.get("/healthz", response_model=dict[str, str])(probes.healthz)
-    router.get("/readyz", response_model=dict[str, Any], responses={503: {"description": "Still warming up, or about to end"}})(
-        probes.readyz
-    )
+    unready: dict[int | str, dict[str, Any]] = {503: {"description": "Still warming up, or about to end"}}
+    router.get("/readyz", response_model=dict[str, Any], responses=unready)(probes.readyz)
     return router
 
 

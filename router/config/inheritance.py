@@ -22,14 +22,11 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
     pairs: list[tuple[document.Scalar, Node]] = []
     for key, node in targets.pairs:
         optional = document.at(node, "optional")
-        if isinstance(optional, document.Scalar) and optional.text == "true":
-            lacks: list[str] = []
-            filled = _forgiven(node, lacks)
-            if lacks:
-                skipped[key.text] = "; ".join(dict.fromkeys(lacks))
-            pairs.append((key, filled))
-        else:
-            pairs.append((key, node))
+        is_optional = isinstance(optional, document.Scalar) and optional.text == "true"
+        lacks: list[str] = []
+        pairs.append((key, _forgiven(node, lacks) if is_optional else node))
+        if lacks:
+            skipped[key.text] = "; ".join(dict.fromkeys(lacks))
     return tree.having("targets", replace(targets, pairs=tuple(pairs)))
 
 
