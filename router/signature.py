@@ -85,14 +85,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys; `build(**values)` makes the value.
-
-    name: the name of the function or dataclass
-    doc: its docstring without the lines on parameters
-    """
+    """A mapping with known keys, those of the function or dataclass `name`; `build(**values)` makes the value."""
 
     name: str
     doc: str
+    """The docstring without the lines on parameters."""
     fields: tuple[Field, ...]
     build: Callable[..., object]
     named: Mapping[str, Field] = dataclasses.field(init=False, repr=False, compare=False)

@@ -103,22 +103,10 @@ class _UnsaidPart(TypedDict):
 
 
 _Part = (
-    _TextPart
-    | _ImagePart
-    | _AudioPart
-    | _LinkedFilePart
-    | _InlineFilePart
-    | _FilePart
-    | _RefusalPart
-    | _ReasoningPart
-    | _ToolPart
-    | _DynamicToolPart
-    | _ToolInvocationPart
-    | _SteeringPart
-    | _UnsaidPart
-)
+    _TextPart | _ImagePart | _AudioPart | _LinkedFilePart | _InlineFilePart | _FilePart | _RefusalPart | _ReasoningPart
+    | _ToolPart | _DynamicToolPart | _ToolInvocationPart | _SteeringPart | _UnsaidPart
+)  # fmt: skip
 """The parts of a message, of every client that is known here."""
-
 
 _Attachment = TypedDict("_Attachment", {"url": Link, "contentType": NotRequired[str], "name": NotRequired[str]})
 _CalledFunction = TypedDict("_CalledFunction", {"name": str, "arguments": str})
@@ -191,11 +179,7 @@ class CompletionsRequest(TypedDict, total=False):
 
 
 _Block = TypedDict("_Block", {"type": str})
-
-
 _Blocks = str | list[_Block]
-
-
 _MessagesTurn = TypedDict("_MessagesTurn", {"role": Literal["user", "assistant", "system"], "content": _Blocks})
 _Thinking = TypedDict("_Thinking", {"type": Literal["enabled", "adaptive", "disabled"], "budget_tokens": NotRequired[int]})
 _OutputOptions = TypedDict("_OutputOptions", {"effort": str}, total=False)

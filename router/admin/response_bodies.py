@@ -8,8 +8,6 @@ from typing_extensions import TypedDict
 from router.admin.request_bodies import Object, ToolInvocation
 
 Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-
-
 _Tokens = TypedDict("_Tokens", {"promptTokens": int, "completionTokens": int}, total=False)
 
 
@@ -285,7 +283,6 @@ _MessagesError = TypedDict("_MessagesError", {"type": Literal["error"], "error":
 _AgentError = TypedDict("_AgentError", {"type": Literal["RUN_ERROR"], "message": str, "code": str, "requestId": str})
 _GatewayFault = TypedDict("_GatewayFault", {"message": str, "type": str, "code": str})
 _GatewayError = TypedDict("_GatewayError", {"error": _GatewayFault, "generationId": str})
-
 
 Answer = ChatAnswer | DataMessage | UIMessage | _CompletionBody
 """An answer in a dialect that the client chose."""

@@ -402,11 +402,7 @@ class RoutesFile:
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """An entry of a pipeline, its options not yet checked.
-
-    name: the step's word
-    options: the node under that word
-    """
+    """An entry of a pipeline, its options not yet checked. `name`: the step's word; `options`: the node under that word."""
 
     name: Name
     options: Node

@@ -17,11 +17,7 @@ WHEN = record_of(When)
 
 @dataclass(frozen=True, slots=True)
 class KnownCallers:
-    """The callers that the configuration knows.
-
-    keys: name of a caller → its key
-    jwt: True if callers may bear an issuer's token
-    """
+    """The callers that the configuration knows. `keys`: caller → its key; `jwt`: True if callers may bear an issuer's token."""
 
     keys: Mapping[str, ApiKey]
     jwt: bool
@@ -29,11 +25,7 @@ class KnownCallers:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """A target named in a route's `targets`.
-
-    condition: its `when` as a tree; None without one
-    when: the same, bound
-    """
+    """A target named in a route's `targets`. `condition`: its `when` as a tree, None without one; `when`: the same, bound."""
 
     name: document.Scalar
     condition: Table | None = None

@@ -125,14 +125,11 @@ def _api_base(text: str) -> str:
 
 
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
-    """A name in a file, with references resolved: a str with its place.
-
-    place: its position; None if unknown
-    source: the text as written, still with `${VAR}`; empty if unknown
-    """
+    """A name in a file, with references resolved: a str with its place (None if unknown)."""
 
     place: Place | None = None
     source: str = ""
+    """The text as written, still with `${VAR}`; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
