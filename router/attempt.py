@@ -1,7 +1,9 @@
 """An attempt at one target, as it appears in the request's record, the response headers and the events."""
 
+from itertools import chain
+
 from router.usage import Meter, Usage
-from router.value import PartlyCompared, replace
+from router.value import Mutable, PartlyCompared, field, replace
 
 
 class Attempt(PartlyCompared, frozen=True):
@@ -43,6 +45,20 @@ class Attempt(PartlyCompared, frozen=True):
             return self
         counted = self.meter.usage if self.meter.final else None
         return replace(self, usage=counted or self.usage, estimate=None if counted else self.estimate, meter=None)
+
+
+class Trail(Mutable):
+    """The attempts of one request: an `Ask` carries it, failover appends each attempt when it ends, and the request's record reads it.
+
+    calls: the attempts of each model call, in order, with those of answers that a tool asked for (`Attempt.route`)
+    """
+
+    calls: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts so far."""
+        return tuple(chain.from_iterable(self.calls))
 
 
 LET_GO = ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from router.attempt import Attempt
+from router.attempt import Trail
 from router.params import Params
 from router.usage import tokens_in_all
 from router.value import PartlyCompared, Value, field, replace
@@ -320,7 +320,7 @@ InducedFault = Literal["cut", "stall", "429", "garbage"]
 class Ask(PartlyCompared, frozen=True, kw_only=True):
     """A question: its route, the conversation, the granted tools and the sampling parameters."""
 
-    BESIDE = frozenset({"circumstances", "tried"})
+    BESIDE = frozenset({"circumstances", "trail"})
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
@@ -357,8 +357,8 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     """Indexes, from 0, of the entries in the route's `targets` whose condition holds; None where the route has no conditions."""
     fault: InducedFault | None = None
     """The induced fault of the target that is asked first; None without one. No template sees it."""
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """The attempts of each model call so far, for code that ends the answer early and gets no event with them."""
+    trail: Trail = field(default_factory=Trail)
+    """Collects the attempts at targets. All copies of a question share it."""
 
     @property
     def owner(self) -> str:

@@ -31,6 +31,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
+from router.jsontext import writer
 from router.usage import Tier
 from router.value import names
 
@@ -46,8 +47,8 @@ class UnreadableEvents(ValueError):
     """The error of bytes that are not events, or that another release wrote."""
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
-_dumps_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=dict).encode
+_dumps = writer(dict, ascii_only=False, separators=(",", ":"))
+_dumps_ascii = writer(dict, separators=(",", ":"))
 
 
 def packed(value: object) -> bytes:

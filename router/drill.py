@@ -17,10 +17,9 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import chain
 from typing import cast
 
-from router.attempt import Attempt
+from router.attempt import LET_GO, Attempt
 from router.chat import Ask, CacheControl, File, Message
 from router.config.declaration import Declaration, TargetConfig
 from router.config.drills import Drill
@@ -278,7 +277,7 @@ async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill)
         came.error = TimedOut.code
     except RouterError as error:
         came.error = error.code
-    came.tried = tuple(chain.from_iterable(embed.tried))
+    came.tried = embed.trail.attempts
     came.seconds = clock() - began
     return came
 
@@ -300,13 +299,12 @@ async def _ask(route: Compiled, drill: Drill) -> _Outcome:
         async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:
             async for event in events:
                 came.events.append(order.see(event))
-                if isinstance(event, Start | Finish | Failure):
-                    came.tried = event.attempts or came.tried
         order.end()
     except TimeoutError:
         came.error = TimedOut.code
     except RouterError as error:
-        came.error, came.tried = error.code, error.attempts
+        came.error = error.code
+    came.tried = tuple(one for one in ask.trail.attempts if one.outcome != LET_GO)
     if came.events and isinstance(last := came.events[-1], Failure):
         came.error = last.code
     came.seconds = clock() - began

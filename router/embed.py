@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
-from router.attempt import Attempt
+from router.attempt import Trail
 from router.chat import Json, JsonObject, owner
 from router.usage import Usage, tokens_in
 
@@ -31,7 +31,7 @@ class Embed:
     inputs: texts, or lists of tokens of the model's own
     dimensions: how many numbers each embedding must have; None leaves that to the model
     fields: the body's other fields
-    caller, user, tried: as in an `Ask`
+    caller, user, trail: as in an `Ask`
     until: time after which no client waits for the answer any more, by `time.monotonic`
     """
 
@@ -42,7 +42,7 @@ class Embed:
     caller: str = ""
     user: str = ""
     until: float = math.inf
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False)
+    trail: Trail = field(default_factory=Trail, compare=False)
 
     @property
     def owner(self) -> str:

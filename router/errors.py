@@ -18,9 +18,8 @@ RouterError                  .code (stable, public)  .status (HTTP)  .public (a 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from router.attempt import Attempt
 from router.usage import Usage
 
 
@@ -83,19 +82,11 @@ class RouterError(Exception):
         if status:
             cls.status = status
 
-    def __init__(self, public: str | None = None, *, attempts: tuple[Attempt, ...] = ()) -> None:
+    def __init__(self, public: str | None = None) -> None:
         self.public = public or self.sentence
         self.logged = self.public
         """The sentence for the log: without any text of the client."""
-        self.attempts = attempts
         super().__init__(self.public)
-
-    def for_another(self) -> Self:
-        """Return a copy without attempts, for a request that made none of them."""
-        made = type(self).__new__(type(self), *self.args)
-        made.__dict__.update(self.__dict__)
-        made.attempts = ()
-        return made
 
 
 class ConfigError(RouterError, code="bad_configuration"):
@@ -295,8 +286,8 @@ class UnsupportedParameter(Unanswered, code="unsupported_parameter", status=400)
 
     sentence = "The models here do not support a parameter of this request."
 
-    def __init__(self, parameter: str = "", *, attempts: tuple[Attempt, ...] = ()) -> None:
-        super().__init__(f"{parameter}: the models here do not support this parameter." if parameter else None, attempts=attempts)
+    def __init__(self, parameter: str = "") -> None:
+        super().__init__(f"{parameter}: the models here do not support this parameter." if parameter else None)
 
 
 UNREAD: dict[tuple[str, ...], str] = {
@@ -322,8 +313,8 @@ class UnreadFile(Unanswered, code="unread_file", status=400):
 
     sentence = "No model of this route reads files of this kind. Please send the question without them."
 
-    def __init__(self, sorts: Iterable[str] = (), *, attempts: tuple[Attempt, ...] = ()) -> None:
-        super().__init__(UNREAD.get(tuple(sorted(sorts))), attempts=attempts)
+    def __init__(self, sorts: Iterable[str] = ()) -> None:
+        super().__init__(UNREAD.get(tuple(sorted(sorts))))
 
 
 class NoTarget(Unanswered, code="no_target", status=400):
@@ -337,8 +328,8 @@ class Busy(Unanswered, code="overloaded", status=503):
 
     sentence = "The models are overloaded just now. Please try again in a moment."
 
-    def __init__(self, *, attempts: tuple[Attempt, ...] = (), retry_after: float | None = None) -> None:
-        super().__init__(attempts=attempts)
+    def __init__(self, *, retry_after: float | None = None) -> None:
+        super().__init__()
         self.retry_after = retry_after
 
 

@@ -38,8 +38,9 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 
 
 class Start(PartlyCompared, frozen=True):
-    """The start of a model call: the target and its model that answer from here on, and the attempts before.
+    """The start of a model call: the target and its model that answer from here on.
 
+    attempts: those of this model call so far, for a request that shares the answer; the request's own `Trail` has all
     used: usage of the model call before this one; None if there was none, or its provider did not report it
     cache: the source of the answer
     age: seconds since a cached answer was made; None for one that is being made
@@ -160,6 +161,7 @@ class Finish(PartlyCompared, frozen=True):
     """The end of a complete answer.
 
     usage: the sum over its model calls; None if no provider reported it
+    attempts: those of all its model calls, for another replica that shares the answer; the request's own `Trail` has them
     cache: the source of the answer; with one of FREE, the usage is not charged to this request
     model: the provider's name of the model of this call; it has no influence on the answer
     """
@@ -178,7 +180,11 @@ class Finish(PartlyCompared, frozen=True):
 
 
 class Failure(Value, frozen=True):
-    """The end of an answer that broke off after its start. `public`: a sentence that is safe to show."""
+    """The end of an answer that broke off after its start.
+
+    public: a sentence that is safe to show
+    attempts: as in a Finish
+    """
 
     code: str
     public: str
@@ -269,18 +275,21 @@ class Beside:
 
     def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
         self._words = words
-        self._below: Events | None = None
+        self._below: Callable[[], FastPath | None] | None = None
         self._path: FastPath
         self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
         """Set the events below the step, and return their generator for the step's loop."""
-        self._below = events
-        return generator_of(events)
+        if not isinstance(events, EventStream):
+            self._below = None
+            return events
+        self._below = events.fast
+        return events.generator
 
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
-        path = None if self._below is None else fast_path(self._below)
+        path = None if self._below is None else self._below()
         if path is None or self._words is None:
             return path
         self._path, self.wait = path, path.wait

@@ -6,7 +6,10 @@ As with Caddy's UsagePool, an edit that leaves a connection unchanged keeps it o
 import asyncio
 import random
 from collections.abc import Callable
+from types import TracebackType
 from typing import Self
+
+from router.value import Mutable
 
 
 class SharedConnection:
@@ -65,15 +68,13 @@ class Backoff:
         await asyncio.sleep(self.pause * random.uniform(0.75, 1.0))  # noqa: S311 - nothing is kept secret by it
 
 
-class Holdings:
+class Holdings(list[Callable[[], object]]):
     """Release functions of a request's resources, called at its end, the last first. A cheaper ExitStack."""
 
-    def __init__(self) -> None:
-        self._held: list[Callable[[], object]] = []
-        self.add = self._held.append
-        """Add a release function, which is called at the end."""
-        self.withdraw = self._held.remove
-        """Remove a release function without calling it."""
+    add = list[Callable[[], object]].append
+    """Add a release function, which is called at the end."""
+    withdraw = list[Callable[[], object]].remove
+    """Remove a release function without calling it."""
 
     def __enter__(self) -> Self:
         return self
@@ -83,16 +84,47 @@ class Holdings:
 
     def handed_over(self) -> "Holdings":
         """Move all release functions into a new Holdings and return it."""
-        other = Holdings()
-        other._held.extend(self._held)
-        self._held.clear()
+        other = Holdings(self)
+        self.clear()
         return other
 
     def close(self) -> None:
         """Call all release functions, the last one first, each even if another raises; an error is raised afterwards."""
         try:
-            while self._held:
-                self._held.pop()()
+            while self:
+                self.pop()()
         finally:
-            if self._held:
+            if self:
                 self.close()
+
+
+class Deadline(Mutable):
+    """A `with` block that raises TimeoutError after `seconds`. It cancels as `asyncio.timeout` does, in a third of the calls.
+
+    If the task is cancelled by another as well, the cancellation goes on, and no TimeoutError is raised.
+    """
+
+    seconds: float
+    _task: asyncio.Task[object] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _cancelling: int = 0
+    _expired: bool = False
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+        self._timer = asyncio.get_running_loop().call_later(self.seconds, self._expire)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._task is not None
+        assert self._timer is not None
+        self._timer.cancel()
+        self._timer = None  # it points back here
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _expire(self) -> None:
+        assert self._task is not None
+        self._expired = True
+        self._task.cancel()

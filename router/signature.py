@@ -17,6 +17,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from router.bounds import Bounds
@@ -156,8 +157,10 @@ def shape_of(annotation: object) -> Shape:
     raise TypeError(f"{annotation!r} is not a type that JSON has")
 
 
+@cache
 def record_of(function: Callable[..., object]) -> Record:
     """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
+    Each Record is made once: a load of a configuration needs all of them.
 
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """

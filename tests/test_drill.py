@@ -17,6 +17,7 @@ import yaml
 
 from router.commands import main
 from router.config import load
+from router.config.declaration import Declaration
 from router.drill import Drilled, drilled
 from router.errors import ConfigError
 from router.generation import build
@@ -276,7 +277,18 @@ def test_changed_policy_line_of_the_shipped_example_fails_a_drill(shipped: Works
         changed = copy.deepcopy(SHIPPED)
         reduce(operator.getitem, path, changed)[key] = other
         shipped.write("routes.yaml", yaml.safe_dump(changed))
-        assert [one.name for one in drilled(load(shipped.root / "routes.yaml")) if one.faults], (line, other)
+        assert any(one.faults for one in in_turn(load(shipped.root / "routes.yaml"), line)), (line, other)
+
+
+def in_turn(declaration: Declaration, line: str) -> Iterator[Drilled]:
+    """Run the drills of a configuration a few at a time, those of the line's route first, and yield their results.
+
+    Most changes fail one of the first drills: the others are not run then.
+    """
+    mine = {line.split(".")[1], *SHIPPED["routes"].get(line.split(".")[1], {}).get("aliases", ())}
+    drills = sorted(declaration.routes.drills, key=lambda drill: drill.ask.model not in mine)
+    for at in range(0, len(drills), 4):
+        yield from drilled(declaration, [drill.name for drill in drills[at : at + 4]])
 
 
 @timed

@@ -99,6 +99,9 @@ NEEDS: dict[str, dict[str, str]] = {
     },
     "router/journal/metrics.py": {
         "prometheus_client.metrics:Counter._value": "a time series is added to without the question whether it has all its labels",
+        "prometheus_client.metrics:Histogram._sum": "observed without that question, too",
+        "prometheus_client.metrics:Histogram._upper_bounds": "observed without that question, too",
+        "prometheus_client.metrics:Histogram._buckets": "observed without that question, too",
     },
     "router/server/door.py": {
         _PROTOCOL: "the door is uvicorn's connection with bounds",
@@ -107,7 +110,15 @@ NEEDS: dict[str, dict[str, str]] = {
             for name in (
                 *("parser", "transport", "flow", "cycle", "loop", "pipeline"),
                 *("url", "headers", "connection_made", "connection_lost", "data_received", "pause_writing"),
-                *("resume_writing", "on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
+                *(
+                    "resume_writing",
+                    "on_message_begin",
+                    "on_header",
+                    "expect_100_continue",
+                    "on_headers_complete",
+                    "on_body",
+                    "on_message_complete",
+                ),
             )
         },
         f"{_PROTOCOL}:HttpToolsProtocol.send_400_response(self, msg)": "replaced: a refusal in the form of the other errors",

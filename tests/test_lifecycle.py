@@ -1,11 +1,12 @@
 """Connections that generations share: the last user closes them, and a lost one is restored after growing pauses."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
-from router.lifecycle import Backoff, Holdings, SharedConnection
+from router.lifecycle import Backoff, Deadline, Holdings, SharedConnection
 
 
 class Counted(SharedConnection):
@@ -113,3 +114,43 @@ def test_holdings_are_released_in_reverse_order_even_if_one_raises() -> None:
     other.close()
     other.close()
     assert called.count("handed over") == 1
+
+
+async def test_deadline_raises_timeout_error_and_leaves_no_cancellation() -> None:
+    """A block that is not over in time ends with TimeoutError, and its task can wait on; one that is over in time ends without it."""
+    task = asyncio.current_task()
+    assert task is not None
+    with pytest.raises(TimeoutError), Deadline(0.01):
+        await asyncio.sleep(60)
+    with Deadline(60):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.02)
+    assert task.cancelling() == 0
+
+
+async def test_deadline_passes_on_a_cancellation_by_another() -> None:
+    """A task that is cancelled before the deadline, or in the same turn, ends as cancelled and not with TimeoutError."""
+
+    async def waiting(deadline: Deadline) -> None:
+        with deadline:
+            await asyncio.sleep(60)
+
+    for expired in (False, True):
+        deadline = Deadline(60)
+        task = asyncio.create_task(waiting(deadline))
+        await asyncio.sleep(0)
+        if expired:
+            deadline._expire()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_inner_deadline_ends_before_an_outer_one() -> None:
+    """Of two blocks one within the other, the one whose time is over ends with TimeoutError, and the other goes on."""
+    with Deadline(60):
+        with pytest.raises(TimeoutError), Deadline(0.01):
+            await asyncio.sleep(60)
+        await asyncio.sleep(0)
+    with pytest.raises(TimeoutError), Deadline(0.01), Deadline(60):
+        await asyncio.sleep(60)

@@ -84,6 +84,7 @@ def _modules() -> list[tuple[Path, ast.Module]]:
     return _parsed(files)
 
 
+@cache
 def _modules_of_tests() -> list[tuple[Path, ast.Module]]:
     return _parsed(files_below(ROOT / "tests", ".py"))
 
@@ -96,8 +97,17 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield a module, and its statements at any depth: definitions are nowhere else, and expressions are most of a tree."""
+    below: list[ast.AST] = [tree]
+    while below:
+        node = below.pop()
+        yield node
+        below += [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt | ast.ExceptHandler | ast.match_case)]
+
+
 def _lines(path: Path, tree: ast.Module) -> Iterator[Line]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if text := ast.get_docstring(node):
                 yield Line(f"{path}:{getattr(node, 'lineno', 1)}", text, attribute=False)
@@ -148,12 +158,12 @@ def test_first_line_of_a_docstring_is_complete() -> None:
 def test_test_name_opens_with_its_subject() -> None:
     """The name of a test has at least two words and opens with none of OPENERS: a failure line in CI shows only the name."""
     bad: list[str] = []
-    for file in sorted(path for pattern in ("test_*.py", "*/test_*.py") for path in (ROOT / "tests").glob(pattern)):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for path, tree in _modules_of_tests():
+        for node in _statements(tree) if path.name.startswith("test_") else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
                 words = node.name.removeprefix("test_")
                 if words.partition("_")[0] in OPENERS or words.startswith(BAD_PHRASES) or words.count("_") < 1:
-                    bad.append(f"{file.relative_to(ROOT)}:{node.lineno}: {node.name}")
+                    bad.append(f"{path}:{node.lineno}: {node.name}")
     assert not bad, "\n" + "\n".join(bad)
 
 

@@ -25,6 +25,7 @@ FLOORS = {
     "errors": -1,
     "params": 0,
     "garbage": 0,
+    "jsontext": 0,
     "lifecycle": 0,
     "chat": 1,
     "embed": 2,

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -87,7 +87,8 @@ class DeclaredOrigins(CORSMiddleware):
 
     def serving(self, scope: Scope) -> ASGIApp:
         """Return the application that serves a request, behind the middleware if any origin is declared. A refused origin is logged."""
-        if (given := _foreign(scope)) is not None and not self.is_allowed_origin(given):
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if b"origin" in headers and (given := _foreign(scope, headers)) is not None and not self.is_allowed_origin(given):
             self._refused.note(given)
         return self if self.allow_origins else self.app
 
@@ -99,11 +100,8 @@ class DeclaredOrigins(CORSMiddleware):
         return response
 
 
-def _foreign(scope: Scope) -> str | None:
-    """Return the `Origin` of a request, if another site's page sent it. None without the header, and for this server's own origin."""
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    if b"origin" not in headers:
-        return None
+def _foreign(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the `Origin` of a request that has one, if another site's page sent it; None for this server's own origin."""
     given = next(value for name, value in scope["headers"] if name == b"origin")
     text = given.decode("latin-1")
     if headers.get(b"sec-fetch-site") == b"same-origin" or text.partition("://")[2].encode() == headers.get(b"host", b""):

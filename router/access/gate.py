@@ -98,7 +98,7 @@ class Gate:
         """
         if self._only is not None:
             return await self._only.caller(borne(scope))
-        if why := self._stranger(scope, generation):
+        if generation.server.auth is None and (why := local.stranger(scope, generation.server.cors.origins)):
             error = NotAllowed(STRANGERS)
             error.logged = f"server.auth is not declared, and the request is not from this machine ({why})"
             raise error

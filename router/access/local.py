@@ -81,10 +81,15 @@ def forwarding(name: bytes) -> bool:
 
 def bad_host(scope: Scope) -> bool:
     """Return whether the Host header is missing, repeated or malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    if len(hosts) != 1:
-        return bool(hosts) or scope.get("http_version") not in OLD
-    return WELL_FORMED.fullmatch(hosts[0]) is None
+    host: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if host is not None:
+                return True
+            host = value
+    if host is None:
+        return scope.get("http_version") not in OLD
+    return WELL_FORMED.fullmatch(host) is None
 
 
 def _from_elsewhere(scope: Scope) -> str:
@@ -98,8 +103,13 @@ def _from_elsewhere(scope: Scope) -> str:
     server = scope.get("server")
     if server and not _is_here(str(server[0])):
         return "server"
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    return "" if len(hosts) == 1 and _names_here(hosts[0].decode("latin-1")) else "host"
+    known = False
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if known or not _names_here(value.decode("latin-1")):
+                return "host"
+            known = True
+    return "" if known else "host"
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from router.attempt import LET_GO
 from router.failover import PASSED_OVER
-from router.journal.entry import Entry, dollars
+from router.journal.entry import REASONS, Entry, dollars
 
 SLOT_SECONDS = 30
 SLOTS = 120
@@ -95,11 +95,13 @@ class Hour:
         self._clock = clock
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
         self._open = 0
+        self._until = 0.0
+        """Time at which the newest slot ends."""
 
     def begin(self, _: Entry) -> None:
         """Count a request that has begun as open."""
         self._open += 1
-        slot = self._now()
+        slot = self._slots[-1] if self._clock() < self._until else self._now()
         slot.open = max(slot.open, self._open)
 
     def count(self, entry: Entry) -> None:
@@ -107,14 +109,14 @@ class Hour:
 
         Attempts of a request with an induced fault are not counted.
         """
-        slot = self._now()
+        slot = self._slots[-1] if self._clock() < self._until else self._now()
         self._open -= 1
         if not entry.route or entry.outcome in ANSWERLESS:
             return
         slot.answers += 1
-        slot.failures += entry.failed
-        slot.rescues += entry.rescues
-        sums = entry.charges
+        slot.failures += entry.outcome not in REASONS
+        slot.rescues += entry.rescues if len(entry.attempts) > 1 else 0
+        sums = entry.sums
         slot.cost_usd += sums.cost or 0.0
         if (used := sums.used) is not None:
             slot.input_tokens += used.input_tokens
@@ -124,15 +126,16 @@ class Hour:
             slot.cache_hits += entry.cache in ("hit", "shared")
         if entry.fault:
             return  # what was broken on purpose says nothing of its targets
-        for attempt in entry.attempts:
+        for attempt, cost in zip(entry.attempts, sums.costs, strict=True):
             if attempt.outcome not in UNJUDGED and (attempt.target in slot.targets or len(slot.targets) < MAX_TARGETS):
                 if (tries := slot.targets.get(attempt.target)) is None:
                     tries = slot.targets[attempt.target] = TargetTries()
                 tries.count += 1
                 tries.failures += attempt.outcome != "ok"
-                tries.cost_usd += entry.cost_of(attempt) or 0.0
+                tries.cost_usd += cost or 0.0
                 if attempt.first is not None:
-                    tries.first[bucket(attempt.first)] += 1
+                    place = bucket(attempt.first)
+                    tries.first[place] = tries.first.get(place, 0) + 1
 
     def report(self) -> dict[str, Any]:
         """Return the hour as JSON: {"slots": counts of each, "targets": name → counts}. May be called in a thread."""
@@ -148,11 +151,13 @@ class Hour:
         }
 
     def _now(self) -> Slot:
+        """Return the slot of this moment, which is added if it has just begun."""
         number = int(self._clock() // SLOT_SECONDS)
         while self._slots and self._slots[0].number <= number - SLOTS:
             self._slots.popleft()
         if not self._slots or self._slots[-1].number < number:
             self._slots.append(Slot(number, self._open))
+            self._until = (number + 1) * SLOT_SECONDS
         return self._slots[-1]  # a clock that is set back counts on where it was
 
 

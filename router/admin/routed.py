@@ -10,6 +10,7 @@ from router.answering.reply import Reply
 from router.errors import RouterError
 from router.intake import protocol
 from router.intake.protocol import below_openai
+from router.intake.question import Surface
 from router.intake.request import Request
 from router.intake.scope import path_below
 from router.journal.entry import Entry
@@ -25,21 +26,24 @@ class AnswerRoute(Route):
     """The route of a chat address, with no layer between its answer and the server: each would cost time for every piece of a stream.
 
     methods: None for all; the answer then refuses those that it does not support
+    surface: the API of the path
     operations: method → operation in `openapi.py`
     """
 
-    def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, **operations: str) -> None:
+    def __init__(
+        self, path: str, answer: Answer, methods: list[str] | None = None, *, surface: Surface = "chat", **operations: str
+    ) -> None:
         super().__init__(path, answer, methods=methods, include_in_schema=False)
         self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
         # An id may hold a line break, which Starlette's pattern stops at.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
-        self.app = _plain(answer)
+        self.app = _plain(answer, surface)
         self.operations = operations
 
 
-def _plain(answer: Answer) -> ASGIApp:
+def _plain(answer: Answer, surface: Surface) -> ASGIApp:
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return answer(Request(scope, receive), send)
+        return answer(Request(scope, receive, surface=surface), send)
 
     return app
 

@@ -33,16 +33,17 @@ class Admissions:
         self.caller = caller
         """The caller, with its end user once that is known."""
         self._entry = entry
+        self.route: Compiled
+        """The route that the request takes, once `of_route` or `of_body` has returned."""
+        self._holdings = held
         self._held: list[Admission] = []
-        self._user_known = not caller.user_in_body
+        self._user_known = caller.users is None or caller.users.field is None
         self._later: list[Quota] = []
         """Limits of the end user that wait for the body to name the user."""
-        entry.observers = (self._charge, *entry.observers)
-        held.add(self._leave)
 
     def _charge(self, entry: Entry) -> None:
         for admission in self._held:
-            admission.settle(entry.charges.used, entry.charges.cost)
+            admission.settle(entry.sums.used, entry.sums.cost)
 
     def _leave(self) -> None:
         for admission in self._held:
@@ -56,7 +57,7 @@ class Admissions:
         caller = self.caller
         if caller.limit is not None:
             await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
-        return self._headers()
+        return self._headers() if self._held else []
 
     async def of_route(self, model: str) -> Headers:
         """Count the request for the limit of the route with this id, and record the route in the log entry.
@@ -65,14 +66,15 @@ class Admissions:
         UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
         """
         generation, caller = self._generation, self.caller
-        route = generation.route(model)
+        self.route = route = generation.route(model)
         self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
-        caller.asks(route.name)
+        if caller.routes is not None:
+            caller.asks(route.name)
         if route.declared.kind != self._kind:
             raise BadAsk(OTHER_KIND[route.declared.kind])
         if route.quota is not None:
             await self._count(route.quota)
-        return self._headers()
+        return self._headers() if self._held else []
 
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
         """Count the request for the limits that need its body: of the end user and of the route named there.
@@ -86,9 +88,10 @@ class Admissions:
             self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
-        headers = await self.of_route(ask.model) if self._request.model is None else self._headers()
-        if not prompts:
-            return headers
+        if self._request.model is None:
+            await self.of_route(ask.model)
+        if not prompts or not self._held:
+            return self._headers() if self._held else []
         try:
             for admission in self._held:
                 await admission.more(len(prompts) - 1)
@@ -105,21 +108,27 @@ class Admissions:
         for held, subject in _subjects(quota, self._request, self.caller, self._generation):
             await self._take(held, subject)
 
-    def circumstances(self, route: Compiled) -> Circumstances:
-        """Return what a route's `when` conditions read of the request: caller name, claims, headers, and the used share of its limits.
+    @property
+    def circumstances(self) -> Circumstances:
+        """The facts that the `when` conditions of the route test: caller name, claims, headers, and the used share of the limits.
 
         The share is that of the most used limit on tokens or money among those counted so far; 0 without one.
         Only headers that the route's conditions name are included.
         """
         used = max([one.used for one in self._held]) if self._held else 0.0
-        return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
+        headers = self._request.values(self.route.headers) if self.route.headers else {}
+        return Circumstances(self.caller.name, self.caller.claims, headers, used)
 
     async def _take(self, quota: Quota, subject: str) -> None:
         try:
-            self._held.append(await quota.admit(subject))
+            admission = await quota.admit(subject)
         except TooMany:
             self._withdraw()
             raise
+        if self._charge not in self._entry.observers:  # the first one, which most requests have not
+            self._entry.observers = (self._charge, *self._entry.observers)
+            self._holdings.add(self._leave)
+        self._held.append(admission)
 
     def _withdraw(self) -> None:
         for admission in self._held:
@@ -127,7 +136,7 @@ class Admissions:
         self._held.clear()
 
     def _headers(self) -> Headers:
-        return min(self._held, key=lambda one: one.left).headers if self._held else []
+        return min(self._held, key=lambda one: one.left).headers
 
 
 def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:

@@ -5,7 +5,7 @@ to write what was collected: no timer, no second task, no future per chunk.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any, Self
+from typing import Any
 
 from router.events import Event
 from router.failover.watch import CURRENT
@@ -13,21 +13,15 @@ from router.value import Mutable
 
 
 class Ahead(Mutable):
-    """An iterator over a stream's events that awaits `flush` before it waits for an event that is not at hand.
+    """An awaitable for a stream's next event, None at its end. It awaits `flush` before it waits for an event that is not at hand.
 
-    Events at hand are returned without a flush. The time of a flush does not count as the provider's silence.
+    Each `await` of it returns the next event; events at hand without a flush. The time of a flush does not count as the provider's silence.
     """
 
     _events: AsyncGenerator[Event, None]
     _flush: Callable[[], Awaitable[None]]
 
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Self:
-        return self
-
-    def __await__(self) -> Generator[Any, Any, Event]:
+    def __await__(self) -> Generator[Any, Any, Event | None]:
         # A hand-driven `await anext(events)`. Whatever is thrown in (a cancellation) goes on to the stream, also when
         # it comes while flushing: the stream is suspended in its own await then, and must hear of it there.
         step = self._events.__anext__().__await__()
@@ -35,6 +29,8 @@ class Ahead(Mutable):
             awaited = step.send(None)
         except StopIteration as done:
             return done.value
+        except StopAsyncIteration:
+            return None
         thrown: BaseException | None = None
         watch = CURRENT.get()
         if watch is not None:
@@ -61,3 +57,5 @@ class Ahead(Mutable):
                     awaited = step.send(sent)
             except StopIteration as done:
                 return done.value
+            except StopAsyncIteration:
+                return None

@@ -3,8 +3,8 @@
 import asyncio
 import dataclasses
 import logging
+import os
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -21,7 +21,7 @@ from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Presence, Reply, Streamed, deliver
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject
+from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject, owner
 from router.config.server import Resume
 from router.errors import (
     Crowded,
@@ -171,14 +171,15 @@ class Chat:
 
         If that peer is a proxy, limits `per: ip` count its own address in place of its clients'.
         """
-        if not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
+        if peer := request.undeclared(generation.server.proxies):
             self._warned_of_proxy = True
             log.warning(
                 "undeclared_proxy", extra={"fields": {"peer": peer, "advice": "if it is a proxy of yours, add it to server.proxies"}}
             )
 
     def _entry(self, request: Request, generation: Generation) -> Entry:
-        self._warn_of_proxy(request, generation)
+        if request.forwarded and not self._warned_of_proxy:
+            self._warn_of_proxy(request, generation)
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
         self._began(entry)
         return entry
@@ -203,7 +204,8 @@ class Chat:
                     if request.method != "POST":
                         raise WrongMethod
                     admissions = Admissions(request, generation, caller, entry, held=held)
-                    reply.limits = await admissions.of_caller()
+                    if caller.limit is not None:
+                        reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
                     wanted = await self.intake.read(
@@ -213,12 +215,12 @@ class Chat:
                     if wanted.prompts:
                         check_choices(wanted.wire)
                     reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
-                    route = generation.route(wanted.ask.model)
+                    route = admissions.route
                     answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
-                    if (fault := request.fault) is not None:
+                    if (fault := request.fault if request.steers else None) is not None:
                         await self._enter_fault(fault, request, route, entry)
                     entry.stream, entry.requested = wanted.stream, wanted.ask.model
-                    heading = _heading(wanted, entry.request_id, request.min_client or server.ui.min_client)
+                    heading = _heading(wanted, entry.request_id, (request.min_client if request.steers else None) or server.ui.min_client)
                     total = route.declared.timeout.total
                     ask = _ask_of(wanted, route, admissions, heading, entry, fault=fault)
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
@@ -258,7 +260,7 @@ class Chat:
                     reply.limits = await admissions.of_body(wanted.embed)
                     entry.stream, entry.requested = False, wanted.embed.model
                     async with Presence(request.receive):
-                        await embeddings.deliver(reply, generation.route(wanted.embed.model), wanted, admissions.caller)
+                        await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
             finally:
                 self._ends(entry)
 
@@ -362,23 +364,29 @@ def _ask_of(wanted: Asked, route: Compiled, admissions: Admissions, heading: Hea
     """Return the question as the route's steps get it. BadAsk where the route refuses a part of it."""
     caller = admissions.caller
     return replace(
-        permitted(wanted.ask, route.declared.refuse),
+        permitted(wanted.ask, route.declared.refuse) if route.declared.refuse else wanted.ask,
         model=route.name,
         caller=caller.id,
         user=caller.user,
-        circumstances=admissions.circumstances(route),
+        circumstances=admissions.circumstances,
         cache=wanted.cache if fault is None else UNSHARED,
         fault=fault,
         approvable=wanted.wire.approvals and heading.min_client != "5.0",
         until=time.monotonic() + route.declared.timeout.total,
-        tried=entry.tried,
+        trail=entry.trail,
     )
+
+
+def _new_uuid() -> str:
+    """Return a random UUID (RFC 9562, version 4): 122 random bits, and six that say so. `uuid.uuid4` takes three calls for it."""
+    made = os.urandom(16).hex()
+    return f"{made[:8]}-{made[8:12]}-4{made[13:16]}-{'89ab'[int(made[16], 16) % 4]}{made[17:20]}-{made[20:]}"
 
 
 def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
     return Heading(
         request_id=request_id,
-        message_id=wanted.continues or str(uuid.uuid4()),
+        message_id=wanted.continues or _new_uuid(),
         model=wanted.ask.model,
         created=int(time.time()),
         wants_usage=wanted.wants_usage,
@@ -429,6 +437,7 @@ async def _known(request: Request, generation: Generation, entry: Entry, gate: G
         entry.caller = error.caller
         raise
     entry.caller = caller.name
-    caller = from_headers(caller, request.scope["headers"])
-    entry.user, entry.owner = caller.user, caller.owner
+    if caller.users is not None:
+        caller = from_headers(caller, request.scope["headers"])
+    entry.user, entry.owner = caller.user, owner(caller.id, caller.user)
     return caller

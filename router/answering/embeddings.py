@@ -25,7 +25,7 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
     assert route.embed is not None
     entry, total = reply.entry, route.declared.timeout.total
     until = time.monotonic() + total
-    embed = replace(wanted.embed, model=route.name, caller=caller.id, user=caller.user, until=until, tried=entry.tried)
+    embed = replace(wanted.embed, model=route.name, caller=caller.id, user=caller.user, until=until, trail=entry.trail)
     try:
         async with asyncio.timeout(total):
             made = await route.embed(embed)

@@ -12,34 +12,34 @@ from router.events import Failure
 from router.intake import ClientLeft, Request
 from router.journal.log import problems
 from router.lifecycle import Holdings
-from router.value import Mutable
+from router.value import Mutable, field
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it got one (nginx's own number for it)."""
 
 
-class ServedTask:
+class ServedTask(Mutable):
     """Registers the task of a `with` block in a set. At the end of the block it removes the task and releases what the request holds.
 
     The block gets the Holdings to which such releases are added.
     """
 
-    def __init__(self, those: set[asyncio.Task[object]]) -> None:
-        self._those = those
-        self._held = Holdings()
+    _those: set[asyncio.Task[object]]
+    _held: Holdings = field(default_factory=Holdings)
+    _task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> Holdings:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._those.add(task)
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._those.add(self._task)
         return self._held
 
     def __exit__(self, *_: object) -> None:
         try:
             self._held.close()
         finally:
-            self._those.discard(self._task)
+            if self._task is not None:
+                self._those.discard(self._task)
 
 
 class Exchange(Mutable):
@@ -103,10 +103,10 @@ class Exchange(Mutable):
         reply = self._reply
         entry = reply.entry
         if (sink := reply.sink) is not None and sink.begun:
-            if conclude(sink, Failure(Stopping.code, Stopping.sentence, entry.attempts)):
+            if conclude(sink, Failure(Stopping.code, Stopping.sentence)):
                 entry.outcome = Stopping.code
             await sink.close()
         elif not reply.begun:
             reply.wire = self._request.wire
-            await reply.refuse(Stopping(attempts=entry.attempts))
+            await reply.refuse(Stopping())
         return True

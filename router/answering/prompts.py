@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from router.attempt import Attempt
 from router.chat import Ask, Message
-from router.errors import BadAsk, RouterError
-from router.events import Answer, Beside, Events, EventStream, Failure, Finish, Start
-from router.value import replace
+from router.errors import BadAsk
+from router.events import Answer, Beside, Events, EventStream, Finish
 from router.wire import Wire, text_completion
 
 
@@ -16,32 +14,24 @@ def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
 
     answer: the Answer to one prompt, called for each in turn
 
-    The first Failure or error ends the whole. The attempts in an event are those of all prompts so far.
+    The first Failure or error ends the whole.
     A Finish is held back until the next answer's first event. So a Finish that is the latest event is the end of the whole.
     """
 
     async def answered(ask: Ask, beside: Beside) -> Events:
-        attempts: tuple[Attempt, ...] = ()
         ended: Finish | None = None
         for prompt in prompts:
-            try:
-                async with aclosing(beside.over(answer(ask.with_messages(prompt)))) as events:
-                    async for event in events:
-                        if ended is not None:
-                            yield ended
-                            ended = None
-                        if isinstance(event, Start | Finish | Failure):
-                            event = replace(event, attempts=attempts + event.attempts)  # noqa: PLW2901 - it goes on so
-                        if isinstance(event, Finish):
-                            ended = event
-                        else:
-                            yield event
-            except RouterError as error:
-                error.attempts = attempts + error.attempts
-                raise
+            async with aclosing(beside.over(answer(ask.with_messages(prompt)))) as events:
+                async for event in events:
+                    if ended is not None:
+                        yield ended
+                        ended = None
+                    if isinstance(event, Finish):
+                        ended = event
+                    else:
+                        yield event
             if ended is None:
                 return
-            attempts = ended.attempts
         if ended is not None:
             yield ended
 

@@ -7,7 +7,6 @@ in a wire without a form for a failure, the connection is closed early.
 import asyncio
 import math
 from collections.abc import Coroutine, Iterable, Sequence
-from contextlib import aclosing
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,11 +16,12 @@ from router.answering.ahead import Ahead
 from router.answering.pulse import Pulse
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path, generator_of
+from router.events import Answer, Event, EventStream, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words
 from router.intake import ClientLeft
-from router.journal.attempts import header
-from router.journal.entry import DIGITS, Entry
+from router.journal.attempts import DIGITS, header
+from router.journal.entry import Entry
 from router.journal.log import problems
+from router.lifecycle import Deadline
 from router.value import Mutable, field
 from router.wire import Heading, Refusal, Wire, answered
 
@@ -114,7 +114,7 @@ class Reply(Mutable):
         """Send a response with this status and body."""
         length = (b"content-length", str(len(body)).encode())
         await self.begin(status, self.wire.body_type, [length, *more])
-        await self.write(body, more=False)
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def empty(self, status: int) -> None:
         """Send a response with this status and no body."""
@@ -128,7 +128,6 @@ class Reply(Mutable):
         """
         self.entry.outcome = error.code
         self.entry.reason = error.logged if error.status < 500 else ""
-        self.entry.attempts = error.attempts or self.entry.attempts
         self.entry.tally()
         wait = getattr(error, "retry_after", None)
         more: Headers = []
@@ -219,6 +218,8 @@ class Streamed:
         self._size = 0
         self._last: Event | None = None
         self.begun = False
+        self.full = False
+        """True if more than MAX_COLLECTED bytes are collected."""
         reply.sink = self
 
     def put(self, event: Event) -> None:
@@ -228,16 +229,12 @@ class Streamed:
         if data := self._encode(event):
             self._collected.append(data)
             self._size += len(data)
+            self.full = self._size > MAX_COLLECTED
 
     @property
     def finished(self) -> bool:
         """Return whether the last event was a Finish or Failure."""
         return isinstance(self._last, Finish | Failure)
-
-    @property
-    def full(self) -> bool:
-        """Return whether more than MAX_COLLECTED bytes are collected."""
-        return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
         """Send the collected bytes, which end with a complete line or frame; the first time, the headers before them.
@@ -259,7 +256,7 @@ class Streamed:
         await reply.send({"type": "http.response.body", "body": data, "more_body": True})
         # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
         del self._collected[:count]
-        self._size = 0
+        self._size, self.full = 0, False
         if pulse:
             pulse.wait()
 
@@ -350,15 +347,20 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
 
     try:
         made = answer(ask)
-        async with asyncio.timeout(total), aclosing(generator_of(made)) as events:
-            async for event in Ahead(events, flush):
-                entry.see(event)
-                sink.put(event)
-                if sink.full:
-                    await sink.flush()
-                    await asyncio.sleep(0)  # a stream that never waits must not hold the loop
-                if isinstance(event, Text | Thought) and (path := fast_path(made)) is not None:
-                    await _pass_on(path, entry, sink)
+        events, fast = (made.generator, made.fast) if isinstance(made, EventStream) else (made, None)
+        with Deadline(total):
+            try:
+                upcoming = Ahead(events, flush)
+                while (event := await upcoming) is not None:
+                    entry.see(event)
+                    sink.put(event)
+                    if sink.full:
+                        await sink.flush()
+                        await asyncio.sleep(0)  # a stream that never waits must not hold the loop
+                    if fast is not None and isinstance(event, Text | Thought) and (path := fast()) is not None:
+                        await _pass_on(path, entry, sink)
+            finally:
+                await events.aclose()
     except TimeoutError:
         if raises():
             raise TimedOut from None
@@ -366,7 +368,7 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     except RouterError as error:
         if raises():
             raise
-        fail(Failure(error.code, error.public, error.attempts))
+        fail(Failure(error.code, error.public))
     except Exception:
         if raises():
             raise
@@ -392,27 +394,28 @@ async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
                 sink.put(word)
 
 
-class Presence:
+class Presence(Mutable):
     """Watches for the client's disconnect during an `async with` block: the block is cancelled and ends in ClientLeft.
 
     `send` does not raise when the client is gone: without this an answer would run on without a client.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._loop = asyncio.get_running_loop()
-        self._left = False
-        self._apart: asyncio.Task[None] | None = None
-        self._alone = False
-        """True if the block's own task was cancelled, not an answer in a task of its own."""
+    _receive: Receive
+    _left: bool = False
+    _task: asyncio.Task[object] | None = None
+    _apart: asyncio.Task[None] | None = None
+    _alone: bool = False
+    """True if the block's own task was cancelled, not an answer in a task of its own."""
+    _watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._watcher = self._loop.create_task(self._watch())
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._watcher.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         if self._left and self._task is not None:
             others = self._task.uncancel() if self._alone else self._task.cancelling()
             if others == 0 and kind is asyncio.CancelledError:
@@ -424,7 +427,7 @@ class Presence:
         A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
         with the block.
         """
-        self._apart = self._loop.create_task(work)
+        self._apart = asyncio.get_running_loop().create_task(work)
         try:
             await self._apart
         finally:

@@ -4,12 +4,13 @@ from router.cache.approvals import Approvals
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight
 from router.cache.key import key
 from router.cache.shared import Elsewhere, Lead, PickupTiming, Shared
-from router.cache.states import LocalStates, Memory, ModelCall, Recollection, Trail, trail
+from router.cache.states import ConversationHash, LocalStates, Memory, ModelCall, Recollection, conversation_hash
 from router.cache.store import LocalStore, Store
 
 __all__ = [
     "MAX_FLIGHT_BYTES",
     "Approvals",
+    "ConversationHash",
     "Elsewhere",
     "Flight",
     "Lead",
@@ -21,7 +22,6 @@ __all__ = [
     "Recollection",
     "Shared",
     "Store",
-    "Trail",
+    "conversation_hash",
     "key",
-    "trail",
 ]

@@ -6,9 +6,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from router import relay
-from router.attempt import Attempt
+from router.attempt import Attempt, Trail
 from router.broadcast import Broadcast
-from router.errors import ReplicaLost, RouterError, Stopping
+from router.errors import ReplicaLost, RouterError, Stopping, Unanswered
 from router.events import FREE, Cached, Events, Failure, Finish, Start
 from router.shared import Batch
 from router.value import replace
@@ -24,15 +24,13 @@ class Flight:
     """An answer in progress that identical requests share, its followers. One follower is charged for its attempts and its usage."""
 
     made: Broadcast
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """The attempts so far, by model call."""
+    trail: Trail = field(default_factory=Trail)
     _charged: bool = False
 
-    async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
-        """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
-        Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
-        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
-        to leave adds the attempts to its `tried`, if given.
+    async def follow(self, how: Cached, trail: Trail) -> Events:
+        """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
+        Only that follower receives the usage, and the attempts in its `trail`. All others get `cache="shared"`, as do all here if another
+        replica was charged. If no follower reaches the end, the last one to leave gets the attempts.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:
@@ -43,29 +41,34 @@ class Flight:
                             seen = shared or how
                             yield replace(event, cache=seen, attempts=() if seen == "shared" else event.attempts)
                         case Finish():
-                            if event.cache not in FREE and self._first():
-                                yield replace(event, cache="miss" if how == "shared" else how)
-                            else:
-                                yield replace(event, cache="shared", attempts=())
+                            charged = event.cache not in FREE and self._charge(trail, event.attempts)
+                            yield replace(event, cache="shared" if not charged else "miss" if how == "shared" else how)
                         case Failure():
-                            yield event if self._first() else replace(event, attempts=())
+                            self._charge(trail, event.attempts)
+                            yield event
                         case _:
                             yield event
-        except RouterError as error:
-            if not error.attempts or self._first():
-                raise
-            raise error.for_another() from None
+        except Unanswered:
+            self._charge(trail)
+            raise
         finally:
-            if tried is not None and self.made.left and self._first():
-                tried.extend(self.tried)
+            if self.made.left:
+                self._charge(trail)
 
     def uncharge(self) -> None:
         """Let the next follower be charged: the one charged before does not record it."""
         self._charged = False
 
-    def _first(self) -> bool:
-        first, self._charged = not self._charged, True
-        return first
+    def _charge(self, trail: Trail, elsewhere: Sequence[Attempt] = ()) -> bool:
+        """Add the attempts to a follower's trail, unless another follower was charged before; return whether it is charged now.
+
+        elsewhere: the attempts that another replica made
+        """
+        if self._charged:
+            return False
+        self._charged = True
+        trail.calls.extend([*self.trail.calls, [*elsewhere]] if elsewhere else self.trail.calls)
+        return True
 
 
 class Relayed(Broadcast):
@@ -121,18 +124,19 @@ class Relayed(Broadcast):
             loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._check_readers, task)
 
     async def _pass_on(self) -> None:
+        trail = Trail()
         try:
             if not self._flight.made.open:
                 raise ReplicaLost  # a request here would not be given it either
-            async with aclosing(self._flight.follow("shared")) as events:
+            async with aclosing(self._flight.follow("shared", trail)) as events:
                 async for event in events:
-                    self.put(event)
+                    self.put(replace(event, attempts=trail.attempts) if isinstance(event, Finish | Failure) else event)
                     await self.flush()
         except RouterError as error:
-            if error.attempts:  # no log has them
-                self._flight.uncharge()
             self.ending = relay.ending(error)
         finally:
+            if trail.calls and not self.finished:  # no log has them
+                self._flight.uncharge()
             self.over = True
             self._wake()
 

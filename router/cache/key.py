@@ -6,11 +6,11 @@ number 1 for the text "1") have different forms.
 """
 
 import hashlib
-import json
 
 from router.chat import Ask, Call, File, Json, Message, Part, ReasoningState
+from router.jsontext import writer
 
-_dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+_dumps = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def key(ask: Ask, made_by: str, owner: str) -> str:

@@ -3,8 +3,8 @@
     pointsman:{<name>}:reasoning     the model calls of one conversation, up to one of them
 
 It holds what the client does not send back: reasoning state, and the calls that the route ran itself, with their results. A name is a
-digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat.
-Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
+digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`ConversationHash`): ids of calls
+alone repeat. Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from router.cache.key import part_of
 from router.cache.store import ENTRY
 from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
+from router.jsontext import writer
 from router.shared import RedisStore
 from router.value import Value
 
@@ -232,8 +233,8 @@ def _result(value: Json) -> Result:
 
 
 @dataclass(slots=True)
-class Trail:
-    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
+class ConversationHash:
+    """A running hash of a client's conversation. It gives each model call in it the name under which that call is stored.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
     clients send it after the calls, some not at all).
@@ -283,12 +284,12 @@ class Trail:
         self.digest.update(_dumps(values))
 
 
-def trail(owner: str) -> Trail:
-    """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
-    return Trail(hashlib.sha256(_dumps(["caller", owner])))
+def conversation_hash(owner: str) -> ConversationHash:
+    """Return a new running hash for a conversation of this caller and its end user (`Ask.owner`), before its first message."""
+    return ConversationHash(hashlib.sha256(_dumps(["caller", owner])))
 
 
-_dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+_dumps_text = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def _dumps(value: Json) -> bytes:

@@ -31,10 +31,12 @@ class Anybody:
     """Callers while authentication is off: all requests with the same `Authorization` header are one anonymous caller."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the anonymous caller with these headers; without any header all clients are the same caller."""
-        return Caller("anonymous", "", f"anonymous:{digest(*authorization)}")
+        """Return the anonymous caller of these `Authorization` headers; requests without any share one caller."""
+        return Caller("anonymous", "", f"anonymous:{digest(*authorization)}") if authorization else NAMELESS
 
 
+NAMELESS = Caller("anonymous", "", f"anonymous:{digest()}")
+"""The caller of every request without an `Authorization` header, while authentication is off."""
 ANYBODY = Anybody()
 
 

@@ -38,11 +38,6 @@ class Caller(PartlyCompared, frozen=True):
         """Return the caller's id and end user as one text, different for every two pairs; cached answers and counts are kept under it."""
         return owner(self.id, self.user)
 
-    @property
-    def user_in_body(self) -> bool:
-        """Return whether the body names the end user, who is unknown before it is read."""
-        return self.users is not None and self.users.field is not None
-
     def may_ask(self, route: str) -> bool:
         """Return whether the caller may use this route."""
         return self.routes is None or route in self.routes

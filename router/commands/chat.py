@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from router.chat import Ask, Message
 from router.config import load
-from router.errors import TimedOut
+from router.errors import RouterError, TimedOut
 from router.events import Failure, Finish, Produced, Source, Text, Thought, ToolCall, ToolProgress, ToolResult
 from router.generation import Generation, build
 from router.targets import close_lanes
@@ -32,7 +32,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print the answer as it streams. Returns 0, or 1 if it broke off. Raises a RouterError if there is no answer."""
+    """Ask the route, and print the answer as it streams. Returns 0, or 1 if there is no answer or it broke off.
+
+    Raises a RouterError if there is no such route, or if the answer takes too long.
+    """
     generation = build(load(given.routes))
     return asyncio.run(_conversation(generation, given.route, given.text))
 
@@ -69,6 +72,11 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         pass
     except TimeoutError:
         raise TimedOut from None
+    except RouterError as error:
+        terminal.note(f"error: {error.public} [{error.code}]")
+        for attempt in ask.trail.attempts:
+            terminal.note(f"  {attempt.target}: {attempt.outcome} after {attempt.seconds:.2f} s")
+        return 1
     finally:
         await generation.close()
         await generation.kept.connections.close()

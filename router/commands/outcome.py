@@ -24,8 +24,6 @@ def exit_code(run: Callable[[], int]) -> int:
         return 1
     except RouterError as error:
         print(f"error: {error.public} [{error.code}]", file=sys.stderr)
-        for attempt in error.attempts:
-            print(f"  {attempt.target}: {attempt.outcome} after {attempt.seconds:.2f} s", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

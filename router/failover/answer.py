@@ -6,7 +6,6 @@
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import aclosing
 
 from router.chat import Ask
 from router.errors import NoTarget, RouterError, TargetError, Unanswered
@@ -50,33 +49,38 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
         if not order:
             raise NoTarget
         chain = Chain(order, policy, hedge, ask, chance)
-        async with Watch() as watch:
-            opened: Opened | None = await chain.open(watch)
-            error: type[RouterError] = Broken
-            try:
-                yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
-                transcript = Transcript()
-                relay.begin(watch, transcript)
-                form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
-                while opened is not None:
-                    events_of_target = _relayed(opened, chain, transcript, watch, relay)
-                    async with aclosing(events_of_target if form is None else form.over(events_of_target, opened.start)) as events:
-                        async for event in events:
-                            yield event
-                            if isinstance(event, Finish):
-                                return
-                    if transcript.called:
-                        # The calls are complete, only the end was lost: they can be run.
-                        yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
-                        return
-                    if form is None:
-                        opened = await chain.rescue(opened.candidate, transcript, watch)
-                    else:
-                        opened, error = await chain.formed(opened, form, transcript, watch), form.error or Broken
-            finally:
-                if opened is not None:
-                    await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
-            yield Failure(error.code, error.sentence, tuple(chain.attempts))
+        relay.watch = watch = Watch()
+        transcript, opened = relay.transcript, None
+        error: type[RouterError] = Broken
+        try:
+            opened = await chain.open(watch)
+            if opened is None:
+                raise chain.verdict()
+            yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
+            form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
+            while opened is not None:
+                of_target = _relayed(opened, chain, transcript, watch, relay)
+                events = of_target if form is None else form.over(of_target, opened.start)
+                try:
+                    async for event in events:
+                        yield event
+                        if isinstance(event, Finish):
+                            return
+                finally:
+                    await events.aclose()
+                if transcript.called:
+                    # The calls are complete, only the end was lost: they can be run.
+                    yield Finish("tool-calls", chain.total(None))
+                    return
+                if form is None:
+                    opened = await chain.rescue(opened.candidate, transcript, watch)
+                else:
+                    opened, error = await chain.formed(opened, form, transcript, watch), form.error or Broken
+        finally:
+            watch.close()
+            if opened is not None and not opened.closed:
+                await chain.let_go(opened)  # the client left before the first event was passed on
+        yield Failure(error.code, error.sentence)
 
     def answer(ask: Ask) -> Events:
         relay = Relay(policy.timeout.idle)
@@ -117,10 +121,10 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
     calls: list[ToolCall] = []
     try:
         while event is not None:
-            opened.record(event)
             if isinstance(event, ToolCall):
                 calls.append(event)
             else:
+                opened.record(event)
                 if calls:
                     if _cut_off(event, calls):
                         fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
@@ -129,15 +133,14 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
                     for call in _released(calls, transcript):
                         yield call
                 if isinstance(event, Finish):
-                    if (rest := transcript.rest()) is not None:
+                    if not transcript.joined and (rest := transcript.rest()) is not None:
                         yield rest
-                    chain.finished(opened, event)
-                    yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
+                    yield chain.finished(opened, event)
                     return
                 if (seen := transcript.see(event)) is not None:
                     relay.gives(seen, opened, held=bool(calls))
                     yield seen
-                    relay.goes_on()
+                    relay.opened = None  # the generator runs again
             event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
         chain.broke(opened, "cut", transcript)
         for call in _released(calls, transcript):

@@ -19,7 +19,7 @@ Note = Callable[[Attempt], None]
 
 
 class Opened(Mutable):
-    """An open stream of a target: its Start and the first event after that have arrived. Its holder closes it.
+    """An open stream of a target: its Start and the first event after that have arrived. Its holder closes it (`Chain.let_go`).
     began: when the target was asked, by the clock of the breakers
     took: seconds from then until the first event after the Start
     """
@@ -40,7 +40,8 @@ class Opened(Mutable):
     """True once the outcome of the attempt is recorded."""
     said: list[str] = field(default_factory=list[str])
     """All text that the target wrote, in pieces. The cost is estimated from it if the provider reports no usage."""
-    _closed: bool = False
+    closed: bool = False
+    """True once the stream is closed, or being closed."""
 
     def record(self, event: Event) -> None:
         """Append the text of an event, thoughts and tool input included, to `said`. Other events are ignored."""
@@ -58,47 +59,44 @@ class Opened(Mutable):
         said: characters that the client had when the answer broke off; 0 otherwise
         """
         self.over = True
-        meter = self.start.meter
-        made = Attempt(
-            self.candidate.name,
+        candidate, start, meter = self.candidate, self.start, self.start.meter
+        if meter is not None and meter.final:
+            usage = meter.usage
+        if usage is not None:
+            candidate.health.prefixes.counted(self.ask, usage)
+        return Attempt(
+            candidate.name,
             outcome,
-            round(self.candidate.health.clock() - self.began, 3),
+            round(candidate.health.clock() - self.began, 3),
             first=round(self.took, 3),
             began=self.began,
-            omitted=self.start.omitted,
-            output=self.start.output,
+            omitted=start.omitted,
+            output=start.output,
             model=model,
+            usage=usage,
+            estimate=None if usage is not None else estimated(candidate, self.ask, self.said, meter),
             said=said,
-            meter=meter if meter is not None and meter.pending else None,
+            meter=meter if meter is not None and not meter.final and meter.pending else None,
         )
-        made = charged(made, self.candidate, self.ask, self.said, meter, usage=usage)
-        if made.usage is not None:
-            self.candidate.health.prefixes.counted(self.ask, made.usage)
-        return made
-
-    async def close(self) -> None:
-        """Close the stream, which no longer counts as in flight at its target. A second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            self.candidate.health.load.busy -= 1
-            await self.events.aclose()
 
 
-def charged(
-    attempt: Attempt, candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None, *, usage: Usage | None = None
-) -> Attempt:
-    """Return the attempt with either `usage`, which the provider counted, or `estimate`. A final count of the meter comes before `usage`.
-    The estimate is made from the question and the text so far (`said`, in pieces). Where the meter counted some of it, its input tokens
-    replace the estimated ones; its output tokens do so where they are more.
-    """
+def charged(attempt: Attempt, candidate: Candidate, ask: Ask, meter: Meter | None, *, usage: Usage | None = None) -> Attempt:
+    """Return the attempt with either `usage`, which the provider counted, or `estimate`. A final count of the meter comes before `usage`."""
     if meter is not None and meter.final:
         usage = meter.usage
     if usage is not None:
         return replace(attempt, usage=usage)
+    return replace(attempt, estimate=estimated(candidate, ask, (), meter))
+
+
+def estimated(candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None) -> Usage:
+    """Return the estimated tokens of a call, from the question and the text so far (`said`, in pieces).
+    Where the meter counted some of it, its input tokens replace the estimated ones; its output tokens do so where they are more.
+    """
     guess = replace(candidate.health.prefixes.guess(ask) or Usage(ask.tokens), output_tokens=tokens_in("".join(said)))
     if meter is not None and meter.usage is not None:
-        guess = replace(meter.usage, output_tokens=max(guess.output_tokens, meter.usage.output_tokens))
-    return replace(attempt, estimate=guess)
+        return replace(meter.usage, output_tokens=max(guess.output_tokens, meter.usage.output_tokens))
+    return guess
 
 
 TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
@@ -115,7 +113,7 @@ def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None,
         return tried
     counted = start.meter.usage if start.meter is not None else error.used
     taken_up = counted is not None or isinstance(error, TargetSilent) or error.outcome in TAKEN_UP
-    return charged(tried, candidate, ask, (), start.meter, usage=_counted(error, start)) if taken_up else tried
+    return charged(tried, candidate, ask, start.meter, usage=_counted(error, start)) if taken_up else tried
 
 
 def _counted(error: TargetError, start: Start) -> Usage | None:
@@ -158,7 +156,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             if isinstance(event, Start):
                 start = event
                 continue
-            if event is None or start is None or _is_empty(event, ask):
+            if event is None or start is None or (isinstance(event, Finish) and _is_empty(event, ask)):
                 raise _empty(candidate.name, event)
             breaker.began(permit)
             health.refusals.answers(began)
@@ -173,7 +171,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or the client left: the provider was working on it.
-        note(charged(ended(LET_GO), candidate, ask, (), start.meter if start else None))
+        note(charged(ended(LET_GO), candidate, ask, start.meter if start else None))
         health.pace.abandoned(clock() - began)
         raise
     finally:
@@ -235,8 +233,8 @@ def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attemp
     return kind(candidate.name, outcome, retry_after=wait)
 
 
-def _is_empty(event: Event, ask: Ask) -> bool:
-    """Return whether the first event after the Start is a Finish that makes the answer empty, which is a failure. False for other events.
+def _is_empty(end: Finish, ask: Ask) -> bool:
+    """Return whether an answer that has nothing but this Finish is empty, which is a failure.
 
     An empty answer is valid in these cases, but never with the finish reason `unknown`:
 
@@ -244,11 +242,11 @@ def _is_empty(event: Event, ask: Ask) -> bool:
     - it follows a tool's result, or the model's own words so far
     - the question has `stop` texts
     """
-    if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
+    if end.reason in ("length", "content-filter"):
         return False
-    if event.reason == "unknown":
+    if end.reason == "unknown":
         return True  # no word, and no reason either
-    if event.reason == "stop" and ask.params.stop:
+    if end.reason == "stop" and ask.params.stop:
         return False  # OpenAI's wire says `stop` of both ends
     last = ask.messages[-1]
     return last.role not in ("assistant", "tool") and last.text != WISH

@@ -137,7 +137,8 @@ class Breaker:
 
     def succeeded(self, permit: Permit) -> None:
         """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
-        self.began(permit)
+        if permit is not self._everybody:
+            self.began(permit)
         if permit is self._everybody:
             if self._trial:
                 self.hint.publish(0)

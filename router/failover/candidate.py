@@ -92,23 +92,24 @@ class Switches:
     """
 
     def __init__(self) -> None:
-        self._positions: dict[str, Position] = {}
+        self.moved: dict[str, Position] = {}
+        """Name → position, for the targets that are not in position `auto`."""
 
     def of(self, name: str) -> Position:
         """Return the position of this target; `auto` if no operator has set one."""
-        return self._positions.get(name, "auto")
+        return self.moved.get(name, "auto")
 
     def put(self, name: str, position: Position) -> None:
         """Put the target into this position."""
         if position == "auto":
-            self._positions.pop(name, None)
+            self.moved.pop(name, None)
         else:
-            self._positions[name] = position
+            self.moved[name] = position
 
     @property
     def positions(self) -> Mapping[str, Position]:
         """A copy of name → position, for the targets that are not in position `auto`."""
-        return dict(self._positions)
+        return dict(self.moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Candidate:
     @property
     def off(self) -> bool:
         """True while an operator has drained the target or opened its breaker."""
-        return self.switches.of(self.name) != "auto"
+        return self.name in self.switches.moved
 
     @property
     def left_alone(self) -> bool:

@@ -6,7 +6,9 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState
@@ -150,28 +152,34 @@ class Chain:
         """Tokens of the largest context window that was too small; 0 while none was."""
         self._used: Usage | None = None
         self.attempts: list[Attempt] = []
-        ask.tried.append(self.attempts)
-
-    def note(self, attempt: Attempt) -> None:
-        """Record an attempt that has ended."""
-        self.attempts.append(attempt)
+        self.note = self.attempts.append
+        """Records an attempt that has ended."""
+        self._ask_once = partial(attempt, first_token=policy.timeout.first_token, note=self.note)
+        ask.trail.calls.append(self.attempts)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream. If its attempt was not recorded yet, record it as still running (LET_GO)."""
+        """Close a stream, which no longer counts as in flight at its target. A second call does nothing.
+        If its attempt was not recorded yet, record it as still running (LET_GO).
+        """
         if not opened.over:
             self.note(opened.ended(LET_GO))
-        await opened.close()
+        if not opened.closed:
+            opened.closed = True
+            opened.candidate.health.load.busy -= 1
+            await opened.events.aclose()
 
     async def _unheard(self, opened: Opened) -> None:
         """Close a stream that started but lost a race, and record it without a time to first token: the client gets none of it."""
         self.note(replace(opened.ended(LET_GO), first=None))
-        await opened.close()
+        await self.let_go(opened)
 
-    def finished(self, opened: Opened, end: Finish) -> None:
-        """Record a stream that completed, in the attempts, the breaker and the retry budget."""
+    def finished(self, opened: Opened, end: Finish) -> Finish:
+        """Record a stream that completed, in the attempts, the breaker and the retry budget. Return its end with the usage of all streams."""
+        health = opened.candidate.health
         self.note(opened.ended("ok", end.usage, model=end.model))
-        opened.candidate.health.breaker.succeeded(opened.permit)
-        opened.candidate.health.retries.earn()
+        health.breaker.succeeded(opened.permit)
+        health.retries.earn()
+        return end if self._used is None else replace(end, usage=self.total(end.usage))
 
     def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
         """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
@@ -187,12 +195,9 @@ class Chain:
         """Return this usage plus that of the earlier streams that broke off or were corrected; None if neither is known."""
         return usage + self._used if usage and self._used else usage or self._used
 
-    async def open(self, watch: Watch) -> Opened:
-        """Return the first stream that starts. Raises Unanswered, or a subclass of it, if none does."""
-        opened = await self._in_turn(watch) if self._hedge is None else await self._hedged(self._hedge, watch)
-        if opened is None:
-            raise self._verdict()
-        return opened
+    def open(self, watch: Watch) -> Coroutine[object, object, Opened | None]:
+        """Return the first stream that starts, once it is awaited; None if none does, for the reason in `verdict`."""
+        return self._in_turn(watch) if self._hedge is None else self._hedged(self._hedge, watch)
 
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
@@ -258,7 +263,12 @@ class Chain:
         """Ask one target after the other until one starts; return its stream, or None if none does."""
         while (candidate := await self._next()) is not None:
             try:
-                return await self._ask_candidate(candidate, watch)
+                try:
+                    return await self._ask_once(candidate, self._ask, watch)
+                except TargetDown as error:
+                    if not self._worth_it(candidate, error):
+                        raise
+                    return await self._ask_again(candidate, error, watch)
             except TargetError as error:
                 await self._failing(candidate, error)
         return None
@@ -273,13 +283,13 @@ class Chain:
             return await self._in_turn(watch)
 
         async def first() -> Opened | None:
-            async with Watch() as own:
+            with closing(Watch()) as own:
                 return await self._in_turn(own)
 
         async def second() -> Opened | None:
             if not self._waiting or not hedge.spend() or (candidate := await self._next()) is None:
                 return None
-            async with Watch() as own:
+            with closing(Watch()) as own:
                 try:
                     return await self._ask_once(candidate, self._ask, own)
                 except TargetError as error:
@@ -319,16 +329,9 @@ class Chain:
         if isinstance(error, ContentFiltered):
             self._waiting.clear()
 
-    async def _ask_candidate(self, candidate: Candidate, watch: Watch) -> Opened:
-        """Ask one target, with retries while they may help, and return its stream. Raises the TargetError of the last try.
-        tenacity is entered only after the first failure: it costs 70 µs.
-        """
-        try:
-            return await self._ask_once(candidate, self._ask, watch)
-        except TargetDown as error:
-            if not self._worth_it(candidate, error):
-                raise
-            known = iter([error])
+    async def _ask_again(self, candidate: Candidate, failed: TargetDown, watch: Watch) -> Opened:
+        """Retry a target that has just failed while that may help, and return its stream. Raises the TargetError of the last try."""
+        known = iter([failed])
 
         async def again() -> Opened:
             if (error := next(known, None)) is not None:
@@ -345,9 +348,6 @@ class Chain:
 
     async def _sleep(self, seconds: float) -> None:
         await pause(seconds, self._clock)
-
-    def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Coroutine[object, object, Opened]:
-        return attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
         others = any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting)
@@ -375,32 +375,33 @@ class Chain:
             return False
         return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
 
-    def _verdict(self) -> Unanswered:
+    def verdict(self) -> Unanswered:
+        """Return the error for a question that no target answered."""
         if self._unread:
             everybody = self._everybody
             alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
-            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"], attempts=tuple(self.attempts))
+            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"])
         if self._failed and all(error.outcome == FileAddress.code for error in self._failed):
-            return FileAddress(attempts=tuple(self.attempts))
-        return unanswered(self._failed, tuple(self.attempts))
+            return FileAddress()
+        return unanswered(self._failed)
 
 
-def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], overlong: str | None = None) -> Unanswered:
+def unanswered(failed: Sequence[TargetError], overlong: str | None = None) -> Unanswered:
     """Return the error for a question that no target answered: Unanswered, or its subclass for what all errors have in common.
     failed: the errors of the targets, oldest first; one ContentFiltered suffices for Filtered, a ContextTooLong at the end for Overlong
     overlong: the sentence of Overlong, if it is not the usual one
     """
     if any(isinstance(error, ContentFiltered) for error in failed):
-        return Filtered(attempts=attempts)
+        return Filtered()
     if failed and isinstance(failed[-1], ContextTooLong):
-        return Overlong(overlong, attempts=attempts)
+        return Overlong(overlong)
     if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
-        return UnsupportedParameter(missed.parameter, attempts=attempts)
+        return UnsupportedParameter(missed.parameter)
     if failed and all(error.outcome in BUSY for error in failed):
-        return Busy(attempts=attempts, retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
+        return Busy(retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
     if failed and all(isinstance(error, TargetSilent) for error in failed):
-        return TimedOut(attempts=attempts)
-    return Unanswered(attempts=attempts)
+        return TimedOut()
+    return Unanswered()
 
 
 def _of_this_question(error: TargetError) -> bool:

@@ -68,12 +68,12 @@ class Pace:
 
     def abandoned(self, seconds: float) -> None:
         """Record a wait for the first token that was given up: as a slow start if it was longer than `slow`, and else not at all."""
-        if self._is_slow(seconds):
+        if self._declared.slow is not None and seconds > self._declared.slow:
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
-        """Record the time to first token of an answer. Slow starts in a row make the target slow; a quick one ends the row."""
-        if not self._is_slow(seconds):
+        """Record the time to first token of an answer, in seconds. Slow starts in a row make the target slow; a quick one ends the row."""
+        if self._declared.slow is None or seconds <= self._declared.slow:
             self._slow.clear()
             return
         now = self._clock()
@@ -81,6 +81,3 @@ class Pace:
         # Slow starts are not forgotten when the time is over: after one more, other targets go first again.
         if len(self._slow) == self._declared.failures and now - self._slow[0] <= self._declared.within:
             self._until = now + self._declared.open
-
-    def _is_slow(self, seconds: float) -> bool:
-        return self._declared.slow is not None and seconds > self._declared.slow

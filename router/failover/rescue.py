@@ -159,12 +159,9 @@ class Transcript(Mutable):
     """True if the model called a tool: the answer can end after that."""
     said: list[str] = field(default_factory=list[str])
     """The text so far, in pieces."""
+    joined: bool = True
+    """True while no other target has taken over: text is then passed on as it comes."""
     _splice: Splice | None = None
-
-    @property
-    def joined(self) -> bool:
-        """True while no other target has taken over: text is then passed on as it comes."""
-        return self._splice is None
 
     @property
     def text(self) -> str:
@@ -173,12 +170,12 @@ class Transcript(Mutable):
 
     def continued(self) -> None:
         """Note that another target continues: the text of all later events is joined to the text so far (see `Splice`)."""
-        self._splice = Splice(self.text)
+        self._splice, self.joined = Splice(self.text), False
 
     def forget(self) -> None:
         """Drop the text, which was not passed on: another target begins again."""
         self.said.clear()
-        self._splice = None
+        self._splice, self.joined = None, True
 
     def see(self, event: Event) -> Event | None:
         """Record an event, and return what the client gets of it; None if its text is held back or repeats text.
@@ -188,8 +185,10 @@ class Transcript(Mutable):
             self.called = True
         if not isinstance(event, Text):
             return event
-        text = self._splice.feed(event.text) if self._splice else event.text
-        return self._spoken(text)
+        if self._splice is not None:
+            return self._spoken(self._splice.feed(event.text))
+        self.said.append(event.text)
+        return event
 
     def rest(self) -> Event | None:
         """Return the held text at the end of the answer; None without any. Diverged if it cannot be joined."""

@@ -6,8 +6,6 @@ whether a wait has lasted too long, and otherwise is set again.
 
 import asyncio
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Self
 
 PAUSED_POLL_INTERVAL_S = 0.05
 """Seconds between two checks of a paused watch, at least."""
@@ -18,7 +16,8 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 class Watch:
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
 
-        async with Watch() as watch:
+        watch = Watch()
+        try:
             watch.wait(10)
             try:
                 event = await anext(events)
@@ -28,14 +27,16 @@ class Watch:
                 raise
             finally:
                 watch.waiting = False
+        finally:
+            watch.close()
 
-    Time outside of a wait (a slow reader's) does not count. The task that waits is the one that entered the watch.
+    Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[object] | None = None
+        self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
         self.waiting = False
         """True during a wait."""
         self._due = 0.0
@@ -46,13 +47,10 @@ class Watch:
         """The future that is waited for; None if the wait ends by a cancellation of the task."""
         self.overdue = False
         """True once a wait for an arrival has taken too long."""
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
         CURRENT.set(self)
-        return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Stop the timer, and let the task go."""
         if self._timer is not None:
             self._timer.cancel()
         self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question

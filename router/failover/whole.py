@@ -65,7 +65,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
     async def embedder(embed: Embed) -> Embeddings:
         attempts: list[Attempt] = []
-        embed.tried.append(attempts)
+        embed.trail.calls.append(attempts)
         order = [candidate for pool in pools for candidate in pool.order(chance)]
         errand = Errand(order, policy, chance, embed, attempts)
         target, made = await errand.run({name: partial(split, embed) for name, split in splits.items()})
@@ -104,7 +104,7 @@ class Errand:
                 self._failed.append(error)
                 if isinstance(error, ContentFiltered):
                     break
-        raise unanswered(self._failed, tuple(self._attempts), OVERLONG)
+        raise unanswered(self._failed, OVERLONG)
 
     async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate, retry while that may help, and return the results of its parts. Raises the TargetError of the last try."""

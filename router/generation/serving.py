@@ -75,6 +75,12 @@ class Generation:
     """Target → its price; targets without a known price are left out."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
+    usual: str = field(init=False)
+    """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
+
+    def __post_init__(self) -> None:
+        chats = (name for name, route in self.routes.items() if route.declared.kind == "chat")
+        self.usual = next(chats, next(iter(self.routes), ""))
 
     def route(self, model: str) -> Compiled:
         """Return the compiled route of this id or alias. Raises UnknownModel if there is none; the error does not repeat the id."""
@@ -84,14 +90,6 @@ class Generation:
         if found is None:
             raise UnknownModel
         return found
-
-    @property
-    def usual(self) -> str:
-        """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
-        for name, route in self.routes.items():
-            if route.declared.kind == "chat":
-                return name
-        return next(iter(self.routes))
 
     def start(self) -> None:
         """Start warming up slow targets, Redis, hints and tool servers in the background. Returns at once; see `ready`."""

@@ -7,7 +7,7 @@ last, in whichever thread it runs. A large body within the bounds is parsed in a
 import asyncio
 import json
 from codecs import BOM_UTF8
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, repaired
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Crowded, Misfit, TooLarge
 from router.intake.scope import Receive
+from router.lifecycle import Deadline
 from router.threads import Turns
 from router.value import Mutable, field
 
@@ -31,6 +32,8 @@ BEGINNING_BYTES = 64 * 1024
 """Bytes of a refused body in which its wire is looked for."""
 BEGINNING_SECONDS = 1.0
 """Seconds to wait for the first bytes of a body that is refused because of its declared length."""
+NOTHING_STATED: Mapping[str, Json] = {}
+"""The fields in the headers of most requests."""
 
 
 class ClientLeft(Exception):
@@ -64,7 +67,7 @@ class Incoming(Mutable):
             raise TooLarge
         size, more = 0, True
         try:
-            async with asyncio.timeout(MAX_SECONDS):
+            with Deadline(MAX_SECONDS):
                 while more:
                     more = await self._take()
                     size += len(self._pieces[-1])
@@ -139,18 +142,18 @@ class Reading:
 
         Small is up to ON_LOOP_BYTES bytes and ON_LOOP_VALUES values.
         """
-        if len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES:
+        if len(body) <= ON_LOOP_VALUES or (len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES):
             return work()
         return await self._turns.take(work, "body")
 
 
-def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
-    """Return the object in a JSON body. Lone surrogates in it are replaced.
+def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTHING_STATED) -> Mapping[str, Json]:
+    """Return the object in a JSON body. Lone surrogates in it are replaced. `stated`: fields in headers, which override the body's.
 
     BadAsk if it is not UTF-8 or not a JSON object, or is nested too deeply. BadAsk for a key that stands twice, NaN, Infinity and numbers
     that are too large. TooLarge with too many values.
     """
-    if crowded(body, bounds.values):
+    if len(body) >= bounds.values and crowded(body, bounds.values):  # each value takes a byte at least
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")
     try:
         text = body.removeprefix(BOM_UTF8).decode()
@@ -166,9 +169,12 @@ def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
         raise BadAsk(f"The body is not JSON{where}.") from None
     if not isinstance(fields, dict):
         raise BadAsk("The body must be a JSON object.")
-    if deeper(fields, bounds.depth):
+    # A body is nested no deeper than it has opening brackets.
+    if body.count(b"[") + body.count(b"{") > bounds.depth and deeper(fields, bounds.depth):
         raise BadAsk("The body is nested too deeply.")
-    return {repaired(name): mended(one) for name, one in fields.items()} if ESCAPED.search(text) else fields
+    if ESCAPED.search(text):
+        fields = {repaired(name): mended(one) for name, one in fields.items()}
+    return {**fields, **stated} if stated else fields
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

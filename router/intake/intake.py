@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from router.config.server import Server
+from router.config.server import RequestBounds, Server
 from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, input_items, protocol, question, responses_api
 from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, parsed
@@ -39,16 +39,16 @@ class Intake:
         held: when it is closed, the body's bytes no longer count
         """
         bounds = server.request
+        asked = partial(question.asked, model=request.model, surface=request.surface, usual=usual, bounds=bounds, cache=request.cache)
 
-        def asked(fields: Fields) -> Asked:
-            return question.asked(fields, request.model, request.surface, usual, bounds, wire=request.wire, cache=request.cache)
-
-        def decided(data: bytes, fields: Fields) -> tuple[bytes, Fields, Asked | None]:
-            request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
+        def decided(data: bytes) -> tuple[bytes, Fields, Asked | None]:
+            fields = parsed(data, bounds, request.stated)
+            if request.wire is protocol.UNDECIDED:
+                request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
             # One visit to a thread is enough, unless other responses are to be looked up first.
-            return data, fields, None if request.surface == "responses" else asked(fields)
+            return data, fields, None if request.surface == "responses" else asked(fields, wire=request.wire)
 
-        data, fields, wanted = await self._fields(request, server, held, decided)
+        data, fields, wanted = await self._read(request, bounds, held, decided)
         if wanted is None:
             if names := responses_api.referred(fields):
                 responses = {name: await kept(fields, name) for name in names}
@@ -58,14 +58,15 @@ class Intake:
                 if crowded(b"[%b]" % more, bounds.values):
                     raise TooLarge(f"previous_response_id: the whole conversation has more than {bounds.values} values (request.values).")
                 fields = await self._reading.of(more, partial(responses_api.continued, fields, responses))
-            wanted = await self._reading.of(data, partial(asked, fields))
+            wanted = await self._reading.of(data, partial(asked, fields, wire=request.wire))
         if wanted.ask.output is not None:
             await admit(wanted.ask.output)
         return wanted
 
     async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:
         """Return the question of an embeddings request. BadAsk, TooLarge or Crowded if its body is refused."""
-        fields = await self._fields(request, server, held, lambda _, fields: fields)
+        bounds = server.request
+        fields = await self._read(request, bounds, held, lambda data: parsed(data, bounds, request.stated))
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
     async def input_items(self, asked: bytes, response: str, query: bytes) -> bytes:
@@ -77,17 +78,17 @@ class Intake:
         """
         return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
-    async def _fields(self, request: Request, server: Server, held: Holdings, work: Callable[[bytes, Fields], T]) -> T:
-        """Read a body, and return the result of `work` on its bytes and on its fields, merged with those that headers state.
+    async def _read(self, request: Request, bounds: RequestBounds, held: Holdings, work: Callable[[bytes], T]) -> T:
+        """Receive a body, and return the result of `work` on its bytes: called at once for a small body, else in a thread.
 
         If the body is refused and the client's wire is still unknown, the wire is guessed from the beginning of the body.
         """
-        data, bounds = b"", server.request
+        data = b""
         incoming = Incoming(self._bodies, request.receive, request.length, bounds, announced=request.announced)
         held.add(incoming.close)
         try:
             data = await incoming.read()
-            return await self._reading.of(data, lambda: work(data, {**parsed(data, bounds), **request.stated}))
+            return await self._reading.of(data, partial(work, data))
         except RouterError:
             if request.wire is protocol.UNDECIDED:
                 request.wire = protocol.guessed(data[:BEGINNING_BYTES] or await incoming.beginning())

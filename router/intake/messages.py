@@ -72,14 +72,13 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
     value: the list of messages
     most: how many it may have; TooLarge beyond it
     """
-    listed = listing(value)
-    if not listed:
+    if not isinstance(value, list) or not value:
         raise BadAsk("messages: a list with at least one message is needed.")
-    if len(listed) > most:
+    if len(value) > most:
         raise TooLarge(f"messages: {most} at most.")
     made: list[Message] = []
     alike = True
-    for index, one in enumerate(listed):
+    for index, one in enumerate(value):
         if (plain := _plain(one)) is not None:
             made.append(plain)
         else:

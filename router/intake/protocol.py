@@ -46,8 +46,6 @@ def requested(query: bytes, header: bytes) -> str | None:
 
     BadAsk if there is no such wire. The error does not repeat the name.
     """
-    if not query and not header:
-        return None
     given = parse_qs(query.decode("latin-1")).get("protocol", [header.decode("latin-1").strip()])[0]
     if given and given not in WIRES:
         raise BadAsk(f"protocol: one of {', '.join(WIRES)} is needed.")

@@ -24,15 +24,17 @@ from router.wire import WIRES, Wire
 
 PARAMS = record_of(Params)
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
+SAMPLED = SAMPLING | {"max_completion_tokens"}
+"""Fields that set a sampling parameter."""
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that are read here and therefore not kept in `ask.fields`."""
 READ: dict[str, frozenset[str]] = {
-    "responses": responses_api.READ,
-    "text_completion": completions_api.READ,
-    "ag_ui": ag_ui_api.READ,
-    "gateway": gateway_api.READ,
+    "responses": OWN | responses_api.READ,
+    "text_completion": OWN | completions_api.READ,
+    "ag_ui": OWN | ag_ui_api.READ,
+    "gateway": OWN | gateway_api.READ,
 }
-"""API → its fields, besides OWN, that are read and therefore not kept in `ask.fields`."""
+"""API → its fields that are read and therefore not kept in `ask.fields`; OWN for all others."""
 STREAMING = frozenset({"chat", "ag_ui"})
 """APIs that stream by default and do not need a model id: the default route answers then."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
@@ -92,21 +94,26 @@ def asked(
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
         version, fields = gateway_api.repeated(fields), gateway_api.flat(fields)
-    stream = _streamed(fields, surface)
-    extra = mapping(fields.get("params", {}))
+    stream = fields.get("stream")
+    if stream is None:
+        stream = surface in STREAMING
+    elif not isinstance(stream, bool):
+        raise BadAsk("stream: true or false is needed.")
+    extra: JsonObject | None = mapping(fields["params"]) if "params" in fields else {}
     if extra is None:
         raise BadAsk("params: an object is needed.")
     if surface == "messages" and fields.get("max_tokens") is None:
         raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
     (tools, choice), said, params, output = _read(fields, surface, bounds.messages)
-    own = OWN | READ.get(surface, frozenset())
+    own = READ.get(surface, OWN)
+    wants_usage = "stream_options" in fields and _wants_usage(fields)
     run: JsonObject = ag_ui_api.run(fields) if surface == "ag_ui" else {}
     chat_id = _id(run["threadId"]) if run else _id(fields.get("id")) if surface == "chat" else None
     ask = Ask(
         model=_model(fields, model, usual if surface in STREAMING else None),
         messages=said,
         params=params,
-        fields={name: value for name, value in fields.items() if name not in own},
+        fields={} if own.issuperset(fields) else {name: value for name, value in fields.items() if name not in own},
         extra=extra,
         tools=tools,
         choice=choice,
@@ -123,19 +130,10 @@ def asked(
         return Asked(ask, stream, wire, wishes, chat_id, repeated=run)
     if surface == "text_completion":
         repeated, prompts = completions_api.repeated(fields), completions_api.prompts(fields)
-        return Asked(ask, stream, wire, wishes, wants_usage=_wants_usage(fields), repeated=repeated, prompts=prompts)
+        return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=repeated, prompts=prompts)
     if surface != "chat":
-        return Asked(ask, stream, wire, wishes, wants_usage=_wants_usage(fields), repeated=version)
-    return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), _wants_usage(fields))
-
-
-def _streamed(fields: Mapping[str, Json], surface: Surface) -> bool:
-    stream = fields.get("stream")
-    if stream is None:
-        return surface in STREAMING
-    if not isinstance(stream, bool):
-        raise BadAsk("stream: true or false is needed.")
-    return stream
+        return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=version)
+    return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), wants_usage)
 
 
 def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
@@ -186,7 +184,8 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
             tools = brought(fields) if surface == "completions" else of_page(fields)
             said = messages(conversation(fields), most)
             said = (*instruction(fields), *said) if surface == "chat" else said
-            return tools, said, sampling(fields), response_format(_form(fields, surface))
+            output = response_format(_form(fields, surface)) if "response_format" in fields else None
+            return tools, said, sampling(fields), output
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
@@ -233,6 +232,8 @@ def sampling(fields: Mapping[str, Json]) -> Params:
 
     `max_completion_tokens` counts as `max_tokens` if that is missing; a single `stop` text becomes a list.
     """
+    if SAMPLED.isdisjoint(fields):
+        return NO_PARAMS
     given: dict[str, object] = {name: value for name, value in fields.items() if name in SAMPLING and value is not None}
     newer = fields.get("max_completion_tokens")
     if newer is not None and "max_tokens" not in given:
@@ -295,7 +296,10 @@ provider or a single provider. They are not sent, and listed as omitted → thei
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     """Return the tools that a client of OpenAI's API brings, and its tool choice. BadAsk if invalid, or for an unserved field."""
-    refuse_unserved(fields, MEANT)
+    if not MEANT.keys().isdisjoint(fields):
+        refuse_unserved(fields, MEANT)
+    if "tools" not in fields and "tool_choice" not in fields:
+        return (), AUTO
     own = client_tools.tools(fields.get("tools"), _tool)
     return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
 

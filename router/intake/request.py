@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import cast, get_args
 
 from router.access.address import Address, client_address
-from router.chat import CacheControl, InducedFault, Json
+from router.chat import ANY_AGE, CacheControl, InducedFault, Json
 from router.config.server import MinClient
 from router.errors import BadAsk
 from router.intake import protocol
@@ -21,6 +21,8 @@ FAULTS: tuple[str, ...] = get_args(InducedFault)
 MIN_CLIENTS: tuple[str, ...] = get_args(MinClient)
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+STEERING = frozenset({b"x-router-fault", b"x-router-min-client"})
+"""Headers of the router's own that change the answer."""
 
 
 class Request:
@@ -28,7 +30,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
         self.scope = scope
-        self.path = path_below(scope)
+        self.path: str = path_below(scope) if scope.get("root_path") else scope["path"]
         self.method: str = scope["method"]
         self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
@@ -40,31 +42,39 @@ class Request:
         """Name of the wire that the request names; None without one."""
         self.wire = WIRES["line"]
         """The wire of the answer, as far as known: errors are sent in it."""
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._cache_control = b",".join(self._all(b"cache-control")) if b"cache-control" in self._headers else b""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._headers = headers
+        given = headers.get(b"x-request-id", b"")
+        self.id = given.decode() if given and REQUEST_ID.fullmatch(given) else f"req_{os.urandom(12).hex()}"
+        """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
+        given = headers.get(b"traceparent", b"")
+        self.traceparent = given.decode() if given and TRACEPARENT.fullmatch(given) else ""
+        """The `traceparent` header if it is well-formed, else empty."""
+        self.length = headers.get(b"content-length")
+        """The `Content-Length` header; None without one."""
+        self.announced = headers.get(b"expect", b"").lower() == b"100-continue"
+        """True if the client waits for `100 Continue` before it sends the body."""
+        self.steers = not STEERING.isdisjoint(headers)
+        """True if the request has a header for `fault` or `min_client`."""
+        self._cache_control = b",".join(self._all(b"cache-control")) if b"cache-control" in headers else b""
         self._peer = (scope.get("client") or ("", 0))[0]
-        self._forwarded = self._all(b"x-forwarded-for") if b"x-forwarded-for" in self._headers else ()
+        self.forwarded = self._all(b"x-forwarded-for") if b"x-forwarded-for" in headers else ()
+        """The values of `X-Forwarded-For`."""
 
     def _all(self, wanted: bytes) -> Sequence[bytes]:
         """Return the values of all headers of this name."""
         return [value for name, value in self.scope["headers"] if name == wanted]
-
-    @property
-    def id(self) -> str:
-        """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one at each access."""
-        given = self._headers.get(b"x-request-id", b"")
-        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{os.urandom(12).hex()}"
 
     def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
         """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none.
 
         proxies: networks of the declared proxies (`server.proxies`)
         """
-        return client_address(self._peer, self._forwarded, proxies)
+        return client_address(self._peer, self.forwarded, proxies)
 
     def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
         """Return the peer's address if it sent X-Forwarded-For and is not in `proxies` ("unknown" without an address); else empty."""
-        if not self._forwarded:
+        if not self.forwarded:
             return ""
         peer = client_address(self._peer, (), proxies)
         if peer is not None and any(peer in network for network in proxies):
@@ -82,24 +92,10 @@ class Request:
                 found[known] = (*found.get(known, ()), value.decode("latin-1").strip(" \t"))
         return found
 
-    @property
-    def length(self) -> bytes | None:
-        """The `Content-Length` header; None without one."""
-        return self._headers.get(b"content-length")
-
-    @property
-    def announced(self) -> bool:
-        """Return whether the client waits for `100 Continue` before it sends the body."""
-        return self._headers.get(b"expect", b"").lower() == b"100-continue"
-
-    @property
-    def traceparent(self) -> str:
-        """The `traceparent` header if it is well-formed, else empty."""
-        given = self._headers.get(b"traceparent", b"")
-        return given.decode() if TRACEPARENT.fullmatch(given) else ""
-
     def cache(self, fields: Mapping[str, Json]) -> CacheControl:
         """Return the request's wishes to a cache: by its Cache-Control header, and by `trigger` among `fields`, the body's."""
+        if not self._cache_control and "trigger" not in fields:
+            return ANY_AGE
         return cache_control(self._cache_control, fields)
 
     @property
@@ -125,7 +121,8 @@ class Request:
 
         BadAsk if the request names an unknown wire.
         """
-        self.named = protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
+        header = self._headers.get(b"x-stream-protocol", b"")
+        self.named = protocol.requested(self.query, header) if self.query or header else None
         self.wire = protocol.chosen(self.named, self.path, declared)
         return self.wire
 

@@ -3,8 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 
 from router.attempt import Attempt
+from router.usage import Usage
+from router.value import names
+
+DIGITS = 12
+"""Digits of a dollar after the point: the cheapest token costs a billionth."""
+COUNTS = names(Usage)
+_counts_of = attrgetter(*COUNTS)
+ALWAYS = frozenset({"input_tokens", "output_tokens"})
+"""Token counts of an attempt that are logged also where they are 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +54,8 @@ def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Sea
     return tuple(found)
 
 
-def tried(attempt: Attempt) -> dict[str, object]:
-    """Return an attempt for the log, without fields that are unknown or empty."""
+def tried(attempt: Attempt, cost: float | None) -> dict[str, object]:
+    """Return an attempt for the log with its usage and cost, without fields that are unknown or empty. `cost`: in US dollars."""
     made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
     if attempt.route:
         made["route"] = attempt.route
@@ -57,6 +67,14 @@ def tried(attempt: Attempt) -> dict[str, object]:
         made["omitted"] = list(attempt.omitted)
     if attempt.output:
         made["output"] = attempt.output
+    if (used := attempt.usage or attempt.estimate) is not None:
+        for name, count in zip(COUNTS, _counts_of(used), strict=True):
+            if count or name in ALWAYS:
+                made[name] = count  # noqa: PERF403 - a comprehension is a call
+        if cost is not None:
+            made["cost_usd"] = round(cost, DIGITS)
+        if attempt.usage is None:
+            made["estimated"] = True
     return made
 
 

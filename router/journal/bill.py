@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from router.attempt import Attempt
+from router.config.price import Price
 from router.journal.entry import Entry, dollars
 from router.value import Mutable, asdict
 
@@ -78,17 +79,18 @@ class Bill:
         The whole request counts for its route and its caller.
         """
         total: Row | None = None
-        for attempt in entry.attempts:
-            if (row := _row(entry, attempt)) is not None:
-                _add(self._targets, attempt.target, row)
+        for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
+            if (row := _row(attempt, cost, entry.prices.get(attempt.target))) is not None:
+                (self._targets.get(attempt.target) or _row_of(self._targets, attempt.target)).add(row)
                 if total is None:
                     total = row
                 else:
                     total.add(row)
         if total is not None:
             total.count = 1
-            _add(self._routes, entry.route, total)
-            _add(self._callers, entry.caller or NOBODY, total)
+            caller = entry.caller or NOBODY
+            (self._routes.get(entry.route) or _row_of(self._routes, entry.route)).add(total)
+            (self._callers.get(caller) or _row_of(self._callers, caller)).add(total)
 
     def totals(self) -> Totals:
         """Return the cost totals of this process."""
@@ -101,7 +103,7 @@ def summed(reports: Sequence[Totals]) -> Totals:
     def table(rows: Sequence[Rows]) -> Rows:
         sums: dict[str, Row] = {}
         for name, row in (pair for one in rows for pair in one.items()):
-            _add(sums, name, Row(**row))  # type: ignore[arg-type]
+            _row_of(sums, name).add(Row(**row))  # type: ignore[arg-type]
         return {
             name: {key: value if isinstance(value, int) else dollars(value) or 0.0 for key, value in row.items()}
             for name, row in sorted(_plain(sums).items(), key=lambda pair: (-pair[1]["cost_usd"], pair[0]))
@@ -115,13 +117,12 @@ def summed(reports: Sequence[Totals]) -> Totals:
     }
 
 
-def _row(entry: Entry, attempt: Attempt) -> Row | None:
+def _row(attempt: Attempt, cost: float | None, price: Price | None) -> Row | None:
     """Return the usage and cost of one attempt; None if it used nothing."""
     used = attempt.usage or attempt.estimate
     if used is None:
         return None
-    price = entry.prices.get(attempt.target)
-    cost = 0.0 if price is None else price.of(used)
+    cost = cost or 0.0
     return Row(
         1,
         used.input_tokens,
@@ -135,11 +136,9 @@ def _row(entry: Entry, attempt: Attempt) -> Row | None:
     )
 
 
-def _add(rows: dict[str, Row], name: str, row: Row) -> None:
-    key = name if name in rows or len(rows) < MAX_ROWS else OTHER
-    if key not in rows:
-        rows[key] = Row()
-    rows[key].add(row)
+def _row_of(rows: dict[str, Row], name: str) -> Row:
+    """Return the row of this name, which is added if there is none; beyond MAX_ROWS names the row OTHER."""
+    return rows.setdefault(name if name in rows or len(rows) < MAX_ROWS else OTHER, Row())
 
 
 def _plain(rows: Mapping[str, Row]) -> Rows:

@@ -21,6 +21,7 @@ class Charges(Value, frozen=True):
     counted_cost: cost of `usage`; None where no price is known, or nothing was used
     estimated_cost: cost of `estimate`; None as above
     cost: both together
+    costs: of each attempt, by its count or else its estimate; None where no price is known, or it used nothing
     """
 
     usage: Usage | None = None
@@ -29,6 +30,7 @@ class Charges(Value, frozen=True):
     counted_cost: float | None = None
     estimated_cost: float | None = None
     cost: float | None = None
+    costs: tuple[float | None, ...] = ()
 
 
 NO_CHARGES = Charges()
@@ -40,18 +42,20 @@ def charges(attempts: Sequence[Attempt], prices: Mapping[str, Price]) -> Charges
     estimate: Usage | None = None
     counted: list[float] = []
     estimated: list[float] = []
+    costs: list[float | None] = []
     for attempt in attempts:
-        price = prices.get(attempt.target)
-        if attempt.usage is not None:
-            usage = attempt.usage if usage is None else usage + attempt.usage
-            if price is not None:
-                counted.append(price.of(attempt.usage))
+        price, cost = prices.get(attempt.target), None
         if attempt.estimate is not None:
             estimate = attempt.estimate if estimate is None else estimate + attempt.estimate
             if price is not None:
-                estimated.append(price.of(attempt.estimate))
+                estimated.append(cost := price.of(attempt.estimate))
+        if attempt.usage is not None:
+            usage = attempt.usage if usage is None else usage + attempt.usage
+            if price is not None:
+                counted.append(cost := price.of(attempt.usage))
+        costs.append(cost)
     used = usage + estimate if usage is not None and estimate is not None else usage or estimate
     counted_cost = math.fsum(counted) if counted else None
     estimated_cost = math.fsum(estimated) if estimated else None
     cost = math.fsum(counted + estimated) if counted or estimated else None
-    return Charges(usage, estimate, used, counted_cost, estimated_cost, cost)
+    return Charges(usage, estimate, used, counted_cost, estimated_cost, cost, tuple(costs))

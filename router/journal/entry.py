@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import chain
 from typing import Literal, get_args
 
-from router.attempt import LET_GO, Attempt
+from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
 from router.events import (
     FREE,
@@ -31,10 +31,10 @@ from router.events import (
     ToolResult,
     Words,
 )
-from router.journal.attempts import Seam, seams, tried
+from router.journal.attempts import DIGITS, Seam, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
-from router.value import Mutable, field, names, replace
+from router.value import Mutable, field, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -42,18 +42,12 @@ MAX_PAUSES = 10_000
 """Pauses between two pieces of one answer that are recorded at most."""
 LATE = 10.0
 """Seconds after the end of an answer for which its usage is awaited; the request is logged after that."""
-DIGITS = 12
-"""Digits of a dollar after the point: the cheapest token costs a billionth."""
 FRACTION = 4
 """Digits of a second after the point."""
 REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
 """Outcomes of requests that did not fail."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """Outcome of a request → outcome of an attempt that was still running at its end; `abandoned` for all others."""
-COUNTS = names(Usage)
-_counts_of = attrgetter(*COUNTS)
-ALWAYS = frozenset({"input_tokens", "output_tokens"})
-"""Token counts of an attempt that are logged also where they are 0."""
 STRANGE = "other"
 """The recorded name of a tool that the route does not grant: a name that the model made up is not recorded."""
 
@@ -67,6 +61,10 @@ class Run:
     began: float
     seconds: float | None = None
     is_error: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields for the log and the pages."""
+        return {"tool": self.tool, "seconds": rounded(self.seconds), "is_error": self.is_error}
 
 
 class Entry(Mutable):
@@ -113,9 +111,9 @@ class Entry(Mutable):
     """The client's trace context (W3C `traceparent`); empty without one."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
-    """Attempts as far as the events reported them; all of them, once the request is over."""
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """Attempts by model call, as the `Ask` collects them: sooner than events report them, and also without an event."""
+    """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
+    trail: Trail = field(default_factory=Trail)
+    """Collects the attempts at targets while the request runs, as the trail of its `Ask`."""
     said: int = 0
     """Characters that the present model call has written, thoughts and tool input included."""
     texts: list[int] = field(default_factory=list[int])
@@ -136,9 +134,10 @@ class Entry(Mutable):
     pauses: list[float] = field(default_factory=list[float])
     """Seconds of each pause between two pieces of the answer."""
     observers: Sequence["Observer"] = ()
+    sums: Charges = NO_CHARGES
+    """The sums over the attempts, once the request is over; before, `charges` returns them."""
     _summed: tuple[Attempt, ...] = ()
-    _charges: Charges = NO_CHARGES
-    """The sums over `_summed`."""
+    """The attempts that `sums` is of."""
     _rest: float | None = None
     _waited: float | None = None
     """Seconds until the last event; None once they are recorded as a pause."""
@@ -157,7 +156,7 @@ class Entry(Mutable):
         Sums over the attempts are dropped: they were made at other prices.
         """
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
-        self._summed, self._charges = (), NO_CHARGES  # at other prices
+        self._summed, self.sums = (), NO_CHARGES  # at other prices
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
@@ -198,7 +197,7 @@ class Entry(Mutable):
                 if self.opened is None:
                     self.opened = time.monotonic()
                 self.steps += 1
-                self.attempts = attempts
+                self.attempts = self.trail.attempts or attempts
                 self._waited = None
                 self.said = 0
                 self.texts.append(0)
@@ -209,15 +208,15 @@ class Entry(Mutable):
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
                 self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
-            case Finish(reason, _, attempts):
-                self.outcome, self.attempts = reason, attempts
-                if attempts:
+            case Finish(reason):
+                self.outcome, self.attempts = reason, self.trail.attempts
+                if attempts := self.attempts:
                     last = attempts[-1]  # another may have gone on where the one that began broke off
                     if last.route:  # a tool's answer was the last
                         last = next((one for one in reversed(attempts) if not one.route), last)
                     self.target = last.target
-            case Failure(code, _, attempts):
-                self.outcome, self.attempts = code, attempts or self.attempts
+            case Failure(code):
+                self.outcome, self.attempts = code, self.trail.attempts or self.attempts
             case _:
                 pass
 
@@ -252,8 +251,8 @@ class Entry(Mutable):
     def charges(self) -> Charges:
         """Return usage and cost of the present attempts. The object stays the same until the attempts change."""
         if self._summed != self.attempts:
-            self._summed, self._charges = self.attempts, charges(self.attempts, self.prices)
-        return self._charges
+            self._summed, self.sums = self.attempts, charges(self.attempts, self.prices)
+        return self.sums
 
     @property
     def usage(self) -> Usage | None:
@@ -270,11 +269,6 @@ class Entry(Mutable):
         """Return the usage that limits are charged: counted and estimated tokens together; None without any."""
         return self.charges.used
 
-    def cost_of(self, attempt: Attempt) -> float | None:
-        """Return the cost of an attempt in US dollars; None where no price is known, or nothing was used."""
-        price, used = self.prices.get(attempt.target), attempt.usage or attempt.estimate
-        return None if price is None or used is None else price.of(used)
-
     @property
     def failed(self) -> bool:
         """Return whether a finished request got an error or an incomplete answer. A client that left early counts as failed.
@@ -284,35 +278,31 @@ class Entry(Mutable):
 
     @property
     def rescues(self) -> int:
-        """Return how often another target continued an answer that had broken off."""
-        if len(self.attempts) < 2:
-            return 0
+        """Return how often another target continued an answer that had broken off; 0 for a single attempt."""
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])
-
-    @property
-    def overhead(self) -> float | None:
-        """Seconds until the answer began, less the first target's time to first token; None without either."""
-        first = self.attempts[0].first if self.attempts else None
-        if self.opened is None or first is None:
-            return None
-        return max(0.0, self.opened - self.began - first)
 
     def tally(self) -> None:
         """Set the final attempts once the outcome is known. Attempts still running get an outcome derived from the request's.
 
         A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
         """
-        self.seams = seams(self.tried, self.texts)
-        why = CUT_SHORT.get(self.outcome, "abandoned")
-        tried = tuple([replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call])
-        if tried or (self.cache and self.outcome in CUT_SHORT):
-            self.attempts = tried
+        ended = [*chain.from_iterable(self.trail.calls)]
+        for place, one in enumerate(ended):
+            if one.outcome == LET_GO:
+                ended[place] = replace(one, outcome=CUT_SHORT.get(self.outcome, "abandoned"))
+        if len(ended) > 1:
+            self.seams = seams(self.trail.calls, self.texts)
+        if ended or (self.cache and self.outcome in CUT_SHORT):
+            self.attempts = tuple(ended)
 
     @property
     def pending(self) -> bool:
         """Return whether the usage of an attempt may still arrive, although the answer has ended."""
-        return bool([one for one in self.attempts if one.meter is not None and one.meter.pending])
+        for one in self.attempts:  # noqa: SIM110 - any() resumes a generator for each
+            if one.meter is not None and one.meter.pending:
+                return True
+        return False
 
     async def counted(self) -> None:
         """Wait until the usage that may still arrive has come, at most LATE seconds. `conclude` then takes it over."""
@@ -328,15 +318,24 @@ class Entry(Mutable):
 
     def conclude(self) -> None:
         """End a record after `tally`: take over usage that arrived late, set the time of its end, and pass it to the observers."""
-        self.attempts = tuple([one if one.meter is None else one.settled for one in self.attempts])
-        self.tried = []
+        settled = [*self.attempts]
+        for place, one in enumerate(settled):
+            if one.meter is not None:
+                settled[place] = one.settled
+        self.attempts = tuple(settled)
+        self.sums = self.charges
+        self.trail = Trail()
         self.ended = time.monotonic()
         for observe in self.observers:
             observe(self)
 
     def explained(self) -> dict[str, object]:
         """Return the record as JSON, for the log and the admin pages."""
-        sums = self.charges
+        if self.ended:
+            attempts, sums, costs = self.attempts, self.sums, self.sums.costs
+        else:
+            attempts, sums = self.known, self.charges
+            costs = charges(attempts, self.prices).costs
         used = sums.used
         return {
             "request_id": self.request_id,
@@ -352,18 +351,18 @@ class Entry(Mutable):
             "cache": self.cache or None,
             "fault": self.fault or None,
             "steps": self.steps,
-            "tools": [{"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error} for run in self.tools],
-            "attempts": self.tried_so_far,
-            "rescues": self.rescues,
-            "seams": [one.as_json() for one in self.seams],
+            "tools": [run.as_json() for run in self.tools] if self.tools else [],
+            "attempts": list(map(tried, attempts, costs)),
+            "rescues": self.rescues if len(attempts) > 1 else 0,
+            "seams": [one.as_json() for one in self.seams] if self.seams else [],
             "input_tokens": used.input_tokens if used else None,
             "output_tokens": used.output_tokens if used else None,
             "cached_tokens": used.cached_tokens if used else None,
             "cache_write_tokens": used.cache_write_tokens if used else None,
             "reasoning_tokens": used.reasoning_tokens if used else None,
-            "cost_usd": dollars(sums.cost),
+            "cost_usd": sums.cost and round(sums.cost, DIGITS),
             "estimated": sums.estimate is not None,
-            "estimated_cost_usd": dollars(sums.estimated_cost),
+            "estimated_cost_usd": sums.estimated_cost and round(sums.estimated_cost, DIGITS),
             "first_token_seconds": round(self.first - self.began, FRACTION) if self.first else None,
             "seconds": round((self.ended or time.monotonic()) - self.began, FRACTION),
         }
@@ -376,23 +375,7 @@ class Entry(Mutable):
     @property
     def known(self) -> tuple[Attempt, ...]:
         """Return all attempts of a finished request; of a running one those that have ended."""
-        return tuple([one for call in self.tried for one in call]) if self.tried and self.running else self.attempts
-
-    @property
-    def tried_so_far(self) -> list[dict[str, object]]:
-        """Return the known attempts as JSON, for the log."""
-        return list(map(self._tried, self.known))
-
-    def _tried(self, attempt: Attempt) -> dict[str, object]:
-        """Return an attempt for the log, with its usage and cost."""
-        made = tried(attempt)
-        if (used := attempt.usage or attempt.estimate) is not None:
-            made |= {name: count for name, count in zip(COUNTS, _counts_of(used), strict=True) if count or name in ALWAYS}
-            if (cost := dollars(self.cost_of(attempt))) is not None:
-                made["cost_usd"] = cost
-            if attempt.usage is None:
-                made["estimated"] = True
-        return made
+        return self.trail.attempts or self.attempts if self.running else self.attempts
 
 
 def dollars(cost: float | None) -> float | None:

@@ -7,6 +7,7 @@ workers when the page is read.
 Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,8 +43,8 @@ class Metrics:
         def counter(name: str, words: str, *labels: str) -> Series:
             return Series(prometheus.Counter(name, words, labels, registry=registry))
 
-        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Series:
-            return Series(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Buckets:
+            return Buckets(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
@@ -81,24 +82,26 @@ class Metrics:
         """Count a finished request."""
         route = entry.route
         self._requests[route, entry.outcome](1)
-        self._seconds[(route,)](entry.ended - entry.began)
+        times = [(self._seconds[(route,)], [entry.ended - entry.began])]
         if entry.first is not None:
-            self._first[(route,)](entry.first - entry.began)
-        if (overhead := entry.overhead) is not None:
-            self._overhead(overhead)
+            times.append((self._first[(route,)], [entry.first - entry.began]))
+        if entry.opened is not None and entry.attempts and (first := entry.attempts[0].first) is not None:
+            times.append((self._overhead, [max(0.0, entry.opened - entry.began - first)]))
         if entry.pauses:
-            between = self._between[(route,)]
-            for pause in entry.pauses:
-                between(pause)
+            times.append((self._between[(route,)], entry.pauses))
+        for (add, bounds, buckets), seconds in times:
+            for one in seconds:
+                add(one)
+                buckets[bisect_left(bounds, one)](1)
         for attempt in entry.attempts:
             self._attempts[attempt.target, attempt.outcome](1)
         if entry.target in entry.stand_ins:
             self._scripts[route, entry.target](1)
-        if rescues := entry.rescues:
+        if len(entry.attempts) > 1 and (rescues := entry.rescues):
             self._rescues[(route,)](rescues)
         if entry.cache:
             self._cache[route, entry.cache](1)
-        sums = entry.charges
+        sums = entry.sums
         if (usage := sums.usage) is not None:
             for add, count in (
                 (self._tokens[route, "input"], usage.input_tokens),
@@ -132,22 +135,41 @@ class Metrics:
         return prometheus.generate_latest(registry)
 
 
-class Series(dict[tuple[str, ...], Callable[[float], None]]):
-    """Label values of a metric → the function that adds to that time series: it increments a counter or observes a histogram.
+Add = Callable[[float], None]
+"""Adds to a number of a time series."""
 
-    The library looks a series up with a lock and a copy of its labels, and a counter asks each time whether it has them all; here that
-    happens once for each. The only series of a metric without labels is under ().
+
+class Series(dict[tuple[str, ...], Add]):
+    """Label values of a counter → the function that increments that time series.
+
+    The library looks a series up with a lock and a copy of its labels, and asks each time whether it has them all; here that happens once
+    for each. The only series of a metric without labels is under ().
     """
 
-    def __init__(self, metric: prometheus.Counter | prometheus.Histogram) -> None:
+    def __init__(self, metric: prometheus.Counter) -> None:
         super().__init__()
         self._metric = metric
 
-    def __missing__(self, labels: tuple[str, ...]) -> Callable[[float], None]:
+    def __missing__(self, labels: tuple[str, ...]) -> Add:
         series: Any = self._metric.labels(*labels) if labels else self._metric
-        add: Callable[[float], None] = series._value.inc if isinstance(self._metric, prometheus.Counter) else series.observe  # noqa: SLF001
-        self[labels] = add
+        self[labels] = add = series._value.inc  # noqa: SLF001
         return add
+
+
+class Buckets(dict[tuple[str, ...], tuple[Add, Sequence[float], Sequence[Add]]]):
+    """Label values of a histogram → (adds to the sum of that time series, the upper bounds of its buckets, adds to each of them).
+
+    To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed. For the reason see `Series`.
+    """
+
+    def __init__(self, metric: prometheus.Histogram) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> tuple[Add, Sequence[float], Sequence[Add]]:
+        series: Any = self._metric.labels(*labels) if labels else self._metric
+        self[labels] = made = (series._sum.inc, series._upper_bounds, [bucket.inc for bucket in series._buckets])  # noqa: SLF001
+        return made
 
 
 class _Counted(Collector):

@@ -1,6 +1,7 @@
 """The running and the latest requests of a process, for operators and for the callers that sent them."""
 
 from collections import deque
+from typing import cast
 
 from router.journal.entry import Entry, rounded
 
@@ -58,10 +59,7 @@ def _with_times(entry: Entry) -> dict[str, object]:
     shown = _shown(entry)
     tries: list[dict[str, object]] = [
         {**made, "began_seconds": rounded(max(0.0, one.began - entry.began))}
-        for made, one in zip(entry.tried_so_far, entry.known, strict=True)
+        for made, one in zip(cast("list[dict[str, object]]", shown["attempts"]), entry.known, strict=True)
     ]
-    tools = [
-        {"tool": run.tool, "seconds": rounded(run.seconds), "is_error": run.is_error, "began_seconds": rounded(run.began - entry.began)}
-        for run in entry.tools
-    ]
+    tools = [{**run.as_json(), "began_seconds": rounded(run.began - entry.began)} for run in entry.tools]
     return {**shown, "attempts": tries, "tools": tools}

@@ -127,7 +127,10 @@ class Door(HttpToolsProtocol):
         elif self._after > self.MAX_DISCARDED_BYTES:
             self.transport.abort()
         elif turns != self._turns:
-            self._turned()
+            if self._at == "idle":
+                self._read_by = math.inf
+            else:
+                self._read_within(self.FIRST if self._at == "head" else self.BODY)
         elif self._at == "idle" and self._read_by == math.inf:
             self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
 
@@ -150,8 +153,14 @@ class Door(HttpToolsProtocol):
         self._at, self._turns = "head", self._turns + 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on."""
-        super().on_header(name, value.rstrip(b" \t"))
+        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on.
+
+        uvicorn's own method is not called: it would do the same again, for each header of each request.
+        """
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served."""
@@ -187,13 +196,6 @@ class Door(HttpToolsProtocol):
     @property
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _turned(self) -> None:
-        """Set the deadline of the part of a request that is being read."""
-        if self._at == "idle":
-            self._read_by = math.inf
-        else:
-            self._read_within(self.FIRST if self._at == "head" else self.BODY)
 
     # What is late.
 

@@ -18,14 +18,13 @@ from router.access.gate import Gate
 from router.access.local import bad_host
 from router.admin.operations import Operations
 from router.admin.probes import Probes
-from router.admin.routed import Answer, AnswerRoute, DialectErrors
+from router.admin.routed import AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.server import Cors
 from router.errors import BadAsk
 from router.intake import gateway_api
 from router.intake.protocol import AG_UI, COMPLETIONS, GATEWAY, MESSAGES, OPENAI, RESPONSES
-from router.intake.question import Surface
 from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
@@ -78,18 +77,20 @@ class Edge:
             if bad_host(scope):
                 await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
             else:
-                await self._with_cors().serving(scope)(scope, receive, send)
+                cors, app = self._cors
+                if self.live.generation.server.cors is not cors:
+                    app = self._with_cors()
+                await app.serving(scope)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
     def _with_cors(self) -> DeclaredOrigins:
-        """Return the application behind the CORS rules of the live generation. It is made anew when they change."""
+        """Return the application behind the CORS rules of the serving generation; it is rebuilt when they change."""
         declared = self.live.generation.server.cors
         known, app = self._cors
-        if declared is not known:
-            if declared != known:
-                app = DeclaredOrigins(self._serve, declared, self._refused_origins)
-            self._cors = (declared, app)
+        if declared != known:
+            app = DeclaredOrigins(self._serve, declared, self._refused_origins)
+        self._cors = (declared, app)
         return app
 
     def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -163,10 +164,6 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
     async def input_items(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"], "input_items")
 
-    async def count(request: Request, send: Send) -> None:
-        request.surface = "responses"
-        await chat.count(request, send)
-
     async def resume(request: Request, send: Send) -> None:
         await chat.resume(request, send, request.scope["path_params"]["chat"])
 
@@ -179,7 +176,7 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.stop(request, send, named)
 
     return [
-        AnswerRoute(f"{RESPONSES}/input_tokens", count, ["POST"], post="count_input_tokens"),
+        AnswerRoute(f"{RESPONSES}/input_tokens", chat.count, ["POST"], surface="responses", post="count_input_tokens"),
         AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
         AnswerRoute(f"{RESPONSES}/{{response}}/input_items", input_items, get="input_items"),
         AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
@@ -197,29 +194,13 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         else:
             await chat.ask(request, send)
 
-    def through(surface: Surface) -> Answer:
-        def ask_through(request: Request, send: Send) -> Awaitable[None]:
-            request.surface = surface
-            return chat.ask(request, send)
-
-        return ask_through
-
-    async def run_agent(request: Request, send: Send) -> None:
-        request.surface = "ag_ui"
-        request.model = request.scope["path_params"].get("route")
-        await chat.ask(request, send)
-
     async def language_model(request: Request, send: Send) -> None:
-        request.surface, request.stated = "gateway", gateway_api.stated(request.values(gateway_api.HEADERS))
+        request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
         await chat.ask(request, send)
 
     async def embedding_model(request: Request, send: Send) -> None:
-        request.surface, request.stated = "gateway", gateway_api.stated(request.values(gateway_api.HEADERS))
+        request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
         await chat.embed(request, send)
-
-    async def count(request: Request, send: Send) -> None:
-        request.surface = "count_tokens"
-        await chat.count(request, send)
 
     async def ask_route(request: Request, send: Send) -> None:
         request.model = request.scope["path_params"]["route"]
@@ -227,16 +208,16 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
     return [
         AnswerRoute("/api/chat", ask, post="chat", get="stream_of_chat_id"),
-        AnswerRoute(f"{OPENAI}chat/completions", through("completions"), post="completions"),
-        AnswerRoute(COMPLETIONS, through("text_completion"), post="text_completion"),
+        AnswerRoute(f"{OPENAI}chat/completions", chat.ask, surface="completions", post="completions"),
+        AnswerRoute(COMPLETIONS, chat.ask, surface="text_completion", post="text_completion"),
         AnswerRoute(f"{OPENAI}embeddings", chat.embed, post="embeddings"),
-        AnswerRoute(MESSAGES, through("messages"), post="messages"),
-        AnswerRoute(f"{MESSAGES}/count_tokens", count, post="count_tokens"),
-        AnswerRoute(RESPONSES, through("responses"), post="responses"),
-        AnswerRoute(AG_UI, run_agent, post="run_agent"),
-        AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, post="run_agent_with_route"),
-        AnswerRoute(f"{GATEWAY}/language-model", language_model, post="language_model"),
-        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, post="embedding_model"),
+        AnswerRoute(MESSAGES, chat.ask, surface="messages", post="messages"),
+        AnswerRoute(f"{MESSAGES}/count_tokens", chat.count, surface="count_tokens", post="count_tokens"),
+        AnswerRoute(RESPONSES, chat.ask, surface="responses", post="responses"),
+        AnswerRoute(AG_UI, chat.ask, surface="ag_ui", post="run_agent"),
+        AnswerRoute(f"{AG_UI}/{{route:path}}", ask_route, surface="ag_ui", post="run_agent_with_route"),
+        AnswerRoute(f"{GATEWAY}/language-model", language_model, surface="gateway", post="language_model"),
+        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, surface="gateway", post="embedding_model"),
         *_answers_found_again(chat, live),
         AnswerRoute("/api/chat/{route:path}", ask_route, post="chat_with_route"),
     ]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from router.attempt import Attempt
 from router.broadcast import Broadcast
 from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, Shared, Store, key
 from router.chat import Ask
@@ -96,7 +97,7 @@ class Keeper:
                 found.drop()
         if flight is None:
             flight = self._begun(name, ask, found)
-        async with aclosing(flight.follow(how, ask.tried)) as events:
+        async with aclosing(flight.follow(how, ask.trail)) as events:
             async for event in events:
                 yield event
 
@@ -108,7 +109,7 @@ class Keeper:
         flight = Flight(Broadcast(MAX_FLIGHT_BYTES))
         if ask.cache.store:
             self._under_way[name] = flight
-        flight.made.start(self._make(name, replace(ask, tried=flight.tried), flight, found))
+        flight.made.start(self._make(name, replace(ask, trail=flight.trail), flight, found))
         return flight
 
     async def _make(self, name: str, ask: Ask, flight: Flight, found: Elsewhere | Lead | None) -> None:
@@ -121,7 +122,7 @@ class Keeper:
             if found is not None:
                 found.offer(flight)
             await made.take(self._answer(ask))
-            if ask.cache.store and made.complete and self.worth_it(made.events):
+            if ask.cache.store and made.complete and self.worth_it(made.events, flight.trail.attempts):
                 value = _written(made.events)
                 await self._store.put(name, value, self._declared.ttl)
                 if self._shared is not None:
@@ -152,7 +153,7 @@ class Keeper:
             found.drop()
         return kept, found
 
-    def worth_it(self, events: Sequence[Event]) -> bool:
+    def worth_it(self, events: Sequence[Event], attempts: Sequence[Attempt]) -> bool:
         """Return True if the answer may be cached: all of the conditions below hold.
 
         - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
@@ -163,7 +164,7 @@ class Keeper:
         end = events[-1] if events else None
         if not isinstance(end, Finish) or end.reason != "stop":
             return False
-        spoke = [attempt for attempt in end.attempts if attempt.first is not None]
+        spoke = [attempt for attempt in attempts if attempt.first is not None]
         if any(attempt.outcome != "ok" for attempt in spoke):
             return False
         speakers = {event.target for event in events if isinstance(event, Start)} | {attempt.target for attempt in spoke}

@@ -28,8 +28,9 @@ def history(keep: int) -> Step:
 
     def step(answer: Answer) -> Answer:
         def shorter(ask: Ask) -> Events:
-            messages = shortened(ask.messages, keep, at_a_time)
-            return answer(ask if messages is ask.messages else ask.with_messages(*messages))
+            if len(ask.messages) <= keep:
+                return answer(ask)
+            return answer(ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
 
         return shorter
 

@@ -1,7 +1,6 @@
 """The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
 from collections.abc import Sequence
-from contextlib import aclosing
 
 from router.chat import Ask
 from router.events import Answer, Beside, Events, EventStream, Step, Thought, Words
@@ -12,10 +11,13 @@ def reasoning() -> Step:
 
     def step(answer: Answer) -> Answer:
         async def spoken(ask: Ask, beside: Beside) -> Events:
-            async with aclosing(beside.over(answer(ask))) as events:
+            events = beside.over(answer(ask))
+            try:
                 async for event in events:
                     if not isinstance(event, Thought):
                         yield event
+            finally:
+                await events.aclose()
 
         def fast(ask: Ask) -> Events:
             beside = Beside(_spoken)

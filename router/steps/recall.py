@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from router.cache import Memory, ModelCall, Recollection, Trail, trail
+from router.cache import ConversationHash, Memory, ModelCall, Recollection, conversation_hash
 from router.chat import Ask, Call, Message, ReasoningState, Result
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
 from router.value import replace
@@ -26,8 +26,8 @@ def recall(*, memory: Memory) -> Step:
 
     def step(answer: Answer) -> Answer:
         async def watched(ask: Ask, beside: Beside) -> Events:
-            rounds = Rounds(trail(ask.owner))
-            names = rounds.trail.follow(ask.messages)
+            rounds = Rounds(conversation_hash(ask.owner))
+            names = rounds.hashed.follow(ask.messages)
             held = await memory.get(ask.caller, list(names.values()), ask.user)
             async with aclosing(beside.over(answer(_restored(ask, names, held)))) as events:
                 async for event in events:
@@ -95,7 +95,7 @@ def _with(message: Message, kept: ModelCall) -> Message:
 class Rounds:
     """A recorder of one answer's model calls: their reasoning state, tool calls and results."""
 
-    trail: Trail
+    hashed: ConversationHash
     """The conversation before the answer."""
     _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _calls: list[Call] = field(default_factory=list[Call])
@@ -136,18 +136,18 @@ class Rounds:
         every = [*self._before, self._last]
         found: list[Recollection] = []
         if self._before or run:
-            shown = self.trail.copy()
+            shown = self.hashed.copy()
             stated = {_shown(shown, one): [ModelCall(one.states)] for one in every}
             if any(one.states for one in every):
                 found.append(stated)
             last = self._last if run else replace(self._last, calls=())
-            found.append({self.trail.copy().called(left): [*self._before, last]})
+            found.append({self.hashed.copy().called(left): [*self._before, last]})
         elif self._states:
-            found.append({self.trail.copy().called(left): [ModelCall(tuple(self._states))]})
+            found.append({self.hashed.copy().called(left): [ModelCall(tuple(self._states))]})
         return found
 
 
-def _shown(trail: Trail, call: ModelCall) -> str:
-    """Advance the trail over a model call and its results, and return the name of the call for a client that sends both back."""
-    names = trail.follow([Message("assistant", call.calls), Message("tool", call.results)])
+def _shown(hashed: ConversationHash, call: ModelCall) -> str:
+    """Add a model call and its results to the hash. Return the name of that call, for a client that sends both back."""
+    names = hashed.follow([Message("assistant", call.calls), Message("tool", call.results)])
     return names[0]

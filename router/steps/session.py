@@ -7,14 +7,14 @@ hash of it (prompt caching).
 """
 
 import hashlib
-import json
 
 from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Answer, Step
+from router.jsontext import writer
 from router.value import replace
 
-_dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encoder for each question
+_dumps = writer(dict)
 
 
 def session() -> Step:

@@ -22,10 +22,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from router.attempt import Attempt
 from router.cache import Approvals
 from router.chat import AUTO, Ask, Call, Json, Message, Part, ReasoningState, Result
-from router.errors import InvalidOutput, Unanswered
+from router.errors import InvalidOutput
 from router.events import (
     Answer,
     Approval,
@@ -60,17 +59,12 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
             ask = replace(ask, tools=offered + theirs)
             ask, turn.late = await _decided(ask, toolbox, approvals)
-            turn.asked(ask.tried)
             turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
-                try:
-                    async with aclosing(turn.spoken(beside.over(answer(ask)))) as events:
-                        async for event in events:
-                            yield event
-                except Unanswered as error:
-                    error.attempts = turn.attempts + error.attempts
-                    raise
+                async with aclosing(turn.spoken(beside.over(answer(ask)))) as events:
+                    async for event in events:
+                        yield event
                 if turn.over:
                     return
                 if not turn.calls:
@@ -84,19 +78,17 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                 for call in waiting:  # the user decides while the others run
                     allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
                     yield Approval(call.call_id, call.name, allowed)
-                calls = len(ask.tried)
                 async with aclosing(_run(toolbox, ask, [call for call in turn.own if call not in waiting], asking)) as outputs:
                     async for output in outputs:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
                         yield output
-                turn.asked(ask.tried[calls:])
                 if turn.leaves or waiting:
                     yield replace(turn.finish(), reason="tool-calls")
                     return
                 if count == max_steps or turn.circles():
                     end = replace(turn.finish(), reason="tool-calls")
-                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED, end.attempts)
+                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED)
                     return
                 ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
@@ -119,15 +111,13 @@ CIRCLE = 3
 
 @dataclass(slots=True)
 class Turn:
-    """The state of one answer in the tool loop: the current model call, and usage and attempts of all its model calls."""
+    """The state of one answer in the tool loop: the present model call, and the usage of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
     """Names of the tools that the client runs."""
     late: list[LateResult] = field(default_factory=list[LateResult])
     """Results of approved calls of an earlier answer, sent after the first Start."""
     usage: Usage | None = None
-    attempts: tuple[Attempt, ...] = ()
-    """Attempts of the model calls that have ended."""
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
@@ -140,7 +130,7 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Reset the state of the current model call, for the next one; usage, attempts and used call ids of the answer stay."""
+        """Begin the next model call: forget the calls, results and texts of the last one. Usage and used call ids stay."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
@@ -167,7 +157,7 @@ class Turn:
     def see(self, event: Event) -> Event | None:
         """Record an event, and return what the client gets of it; None for reasoning state and for a Finish, which may not be the last.
 
-        A call id that an earlier model call used is replaced; a Start or Failure gets the attempts of all model calls so far.
+        A call id that an earlier model call used is replaced; a Start gets the usage of the model call before it.
         """
         match event:
             case Text(text):
@@ -182,15 +172,13 @@ class Turn:
                 return None
             case Finish():
                 self._last = event
-                self.attempts += event.attempts
                 if event.usage:
                     self.usage = event.usage + (self.usage or Usage())
                 return None
             case Start():
-                return replace(event, attempts=self.attempts + event.attempts, used=self._used)
+                return replace(event, used=self._used)
             case Failure():
                 self.over = True
-                return replace(event, attempts=self.attempts + event.attempts)
             case _:
                 pass
         return event
@@ -205,13 +193,6 @@ class Turn:
     def states(self) -> Sequence[ReasoningState]:
         """Return the reasoning state of this model call."""
         return self._states
-
-    def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer.
-
-        calls: lists of attempts; attempts without a route are skipped
-        """
-        self.attempts += tuple(one for call in calls for one in call if one.route)
 
     @property
     def leaves(self) -> bool:
@@ -230,14 +211,14 @@ class Turn:
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
-        """Return the Finish of the whole answer, with the usage and the attempts of all its model calls.
+        """Return the Finish of the whole answer, with the usage of all its model calls.
 
         The reason is that of the last model call, but `stop` in place of `tool-calls`; `unknown` if it gave none.
         """
         last = self._last or Finish("unknown")
         # The calls were run, or there were none: "tool-calls" would ask the client to run them.
         reason = "stop" if last.reason == "tool-calls" else last.reason
-        return Finish(reason, self.usage, self.attempts)
+        return Finish(reason, self.usage)
 
     def messages(self) -> tuple[Message, Message]:
         """Return this model call as two messages for the next one: the assistant's with its calls, and the one with the tools' results."""

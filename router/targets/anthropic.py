@@ -209,7 +209,7 @@ def answer(
                 output=form.way,
             )
 
-        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 

@@ -20,19 +20,20 @@ def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ())
     """
     made: list[dict[str, Json]] = []
     for message in ask.messages:
+        parts = message.parts
         if message.role == "tool":
             made.extend({"role": "tool", "tool_call_id": one.call_id, "content": one.text} for one in message.results)
+            continue
+        if len(parts) == 1 and isinstance(text := parts[0], str) and not message.name:
+            made.append({"role": message.role, "content": text})
         else:
             made.append(_message(message, carries))
-            if amend is not None and message.role == "assistant":
-                amend(message, made[-1])
+        if amend is not None and message.role == "assistant":
+            amend(message, made[-1])
     return made
 
 
 def _message(message: Message, carries: Container[str]) -> dict[str, Json]:
-    parts = message.parts
-    if len(parts) == 1 and isinstance(parts[0], str) and not message.name:
-        return {"role": message.role, "content": parts[0]}
     made: dict[str, Json] = {"role": message.role, "content": message.text}
     if "messages.name" in carries and SPEAKER.fullmatch(message.name):
         made["name"] = message.name

@@ -64,6 +64,9 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.status = 0
         self.headers: dict[str, str] = {}
+        self._named: dict[bytes, bytes] = {}
+        """The headers that the parser finds, until all of them are here; trailers are left in it."""
+        self.on_header = self._named.__setitem__  # the parser's callback: a method of ours would be a call for each header
         self._waiter: asyncio.Future[None] | None = None
         self._lost = self.loop.create_future()
         self._over = True
@@ -99,6 +102,7 @@ class Connection(asyncio.Protocol):
         self._loose = 0
         """Bytes received since the last headers or piece of the body were complete."""
         self._head = 0
+        self._named.clear()
         self._over = self._again = False
         self._unpacker = None
         self._transport.write(request)
@@ -132,8 +136,9 @@ class Connection(asyncio.Protocol):
         while not self.status:
             if self._error is not None:
                 raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
+            self._waiter = self.loop.create_future()
             try:
-                await self._wait()
+                await self._waiter
             except asyncio.CancelledError:
                 self._transport.abort()
                 raise
@@ -145,7 +150,8 @@ class Connection(asyncio.Protocol):
                 return b""
             if self._error is not None:
                 raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
-            await self._wait()
+            self._waiter = self.loop.create_future()
+            await self._waiter
         return self.taken()
 
     def taken(self) -> bytes:
@@ -164,13 +170,6 @@ class Connection(asyncio.Protocol):
             return None
         self._waiter = self.loop.create_future()
         return self._waiter
-
-    async def _wait(self) -> None:
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def release(self) -> None:
         """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
@@ -299,24 +298,21 @@ class Connection(asyncio.Protocol):
 
     # Callbacks of the parser.
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Record a header; trailers are dropped. Raises Cut if all headers exceed MAX_HEAD_BYTES."""
-        self._head += len(name) + len(value)
+    def on_headers_complete(self) -> None:
+        """Record status and headers once all of them are here; those of a 1xx are dropped. Raises Cut if they exceed MAX_HEAD_BYTES."""
+        status = self._parser.get_status_code()
+        for name, value in self._named.items():
+            self._head += len(name) + len(value)
+            if status >= 200:
+                self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._named.clear()
         if self._head > MAX_HEAD_BYTES:
             raise Cut
-        if not self.status:
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        """Record the status once all headers are here; those of a 1xx are dropped."""
-        status = self._parser.get_status_code()
         if status >= 200:
             self.status = status
             self._loose = self._head = 0
             if encoding := self.headers.get("content-encoding"):
                 self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
-        else:
-            self.headers = {}
 
     def on_message_complete(self) -> None:
         """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""

@@ -35,6 +35,8 @@ LINGER_S = 1.0
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last body is just ending: less than opening a new one takes."""
 LENGTH = b"content-length: "
+REQUEST = b"%b%d\r\n\r\n%b"
+"""A request: `Endpoint.head`, the length of the body, and the body."""
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
@@ -137,9 +139,8 @@ class Connections:
 
         Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """
-        pool = self._pool
-        connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
-        connection.ask(_request(endpoint, body))
+        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection.ask(REQUEST % (endpoint.head, len(body), body))
         return connection
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
@@ -148,7 +149,8 @@ class Connections:
         The caller releases the connection. Only connecting has a timeout. If a kept connection fails before a byte of the answer came, the
         request is sent once more, on a new one: the server may have closed it.
         """
-        connection = await self.ask(endpoint, body)
+        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection.ask(REQUEST % (endpoint.head, len(body), body))
         try:
             await connection.answered()
         except (OSError, Cut):
@@ -156,7 +158,7 @@ class Connections:
                 raise
             log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
             connection = await self._pool.opened(endpoint)
-            connection.ask(_request(endpoint, body))
+            connection.ask(REQUEST % (endpoint.head, len(body), body))
             await connection.answered()
         return connection
 
@@ -212,6 +214,10 @@ class ConnectionPool:
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
         self._closed = False
+
+    async def another(self, endpoint: Endpoint) -> Connection:
+        """Return a connection for a request that found none idle: one whose last body is just ending, or else a new one. Raises OSError."""
+        return await self.claimed(endpoint.key) or await self.opened(endpoint)
 
     async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""
@@ -374,7 +380,3 @@ async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
         connection.connection_made(transport)
         undo.pop_all()
     return connection
-
-
-def _request(endpoint: Endpoint, body: bytes) -> bytes:
-    return b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body)

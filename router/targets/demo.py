@@ -171,7 +171,7 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
     """Return sentences on why the models before the demo did not answer."""
     if not post.models:
         return ["In `routes.yaml` this route asks no model before the demo."]
-    outcomes = {attempt.target: attempt.outcome for call in ask.tried[-1:] for attempt in call}
+    outcomes = {attempt.target: attempt.outcome for call in ask.trail.calls[-1:] for attempt in call}
     failed = [f"{_code(name)} {WORDS.get(outcomes[name], 'could not answer')}" for name in post.models if outcomes.get(name)]
     skipped = [_code(name) for name in post.models if name in post.skipped]
     facts: list[str] = []

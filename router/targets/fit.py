@@ -4,7 +4,6 @@ A sampling parameter that the model refuses is left out and listed as omitted. I
 on length is sent under the model's own name, or the router cuts the answer. A refused parameter at its default is not listed.
 """
 
-from collections.abc import Iterator
 from typing import Self, cast
 
 from router.chat import Ask, File, Json
@@ -130,29 +129,27 @@ def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
 
 
 def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
-    """Raise TargetRefused if the question has tools and the model takes none, ParameterMissed for a parameter that `missed` yields."""
+    """Raise TargetRefused if the question has tools and the model takes none, ParameterMissed if it misses a parameter of NEEDS.
+
+    A parameter at a value without effect is not missed, nor is `parallel_tool_calls` without tools.
+    """
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
-    for name in missed(facts, ask, params):
-        raise ParameterMissed(target, name)
-
-
-def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
-    """Yield the parameters of NEEDS that have an effect on this question and that the model does not take."""
     for name, harmless in NEEDS.items():
         value = getattr(params, name)
         if value is None or value in harmless or name in facts.takes:
             continue
         if name != "parallel_tool_calls" or ask.tools:
-            yield name
+            raise ParameterMissed(target, name)
 
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
     """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`, and `ask.unsent`."""
-    names = [message.name for message in ask.messages if message.name]
     carries, lost = facts.carries, list[str]()
-    if names and ("messages.name" not in carries or not all(map(SPEAKER.fullmatch, names))):
-        lost.append("messages.name")
+    for message in ask.messages:
+        if message.name and ("messages.name" not in carries or not SPEAKER.fullmatch(message.name)):
+            lost.append("messages.name")
+            break
     if "image_url.detail" not in carries and not ask.text_alone and _looks_closely(ask):
         lost.append("image_url.detail")
     if ask.tools and "function.strict" not in carries and any(tool.strict for tool in ask.tools):

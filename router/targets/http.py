@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
-from router.chat import Json, issued_by, separators
+from router.chat import Json, separators
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
@@ -97,7 +97,7 @@ class Prepared(Value, frozen=True):
     @property
     def sent(self) -> bytes:
         """Return the JSON body as it is sent."""
-        return msgspec.json.encode(self.options.onto(self.body, self.api))
+        return msgspec.json.encode(self.options.onto(self.body, self.api) if self.options.body else self.body)
 
     @property
     def fields(self) -> Collection[str]:
@@ -106,40 +106,44 @@ class Prepared(Value, frozen=True):
         return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
-def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
+def answered(start: Start, issuer: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
     """Stream the events of an answer. Raises TargetError if the provider refuses, the connection fails or the answer is malformed.
 
     start: the first event, to which the omitted parameters are added
+    issuer: the target and its model, for reasoning states
     pupil: learns from refusals
     prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
     sent before the first event.
     """
-    feed = Feed(Speech(start.target, issued_by(start.target, start.model)))
+    feed = Feed(Speech(start.target, issuer))
     return EventStream(_answered(start, connections, pupil, prepare, feed), feed.fast)
 
 
 async def _answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared], feed: "Feed") -> Events:
     name, speech = start.target, feed.speech
     try:
-        response, prepared = await _accepted(name, connections, pupil, prepare)
-        speech.bound(prepared.bounds)
+        while True:
+            prepared = prepare(pupil.facts)
+            response = await connections.answered(prepared.endpoint, prepared.sent)
+            if response.status == 200:
+                break
+            await _learn(name, response, prepared, pupil)
         complete = owed = False
+        rest: Rest | None = None
         try:
-            omitted = prepared.omitted
-            if learned := pupil.learned:
-                omitted = (*omitted, *(one for one in learned if one not in omitted))
-            if omitted:
-                start = replace(start, omitted=omitted)
-            pupil.answered()
-            yield replace(start, output=prepared.output, meter=speech.meter)
+            if prepared.bounds is not UNBOUND:
+                speech.bound(prepared.bounds)
+            omitted = _accepted(prepared, pupil) if pupil.lessons else prepared.omitted
+            yield replace(start, omitted=omitted, output=prepared.output, meter=speech.meter)
             reader = prepared.reader(speech)
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                rest = Rest(response.read, speech, connections.linger)
                 feed.open(response, reader)
                 while feed.more:
-                    feed.events += feed.read(piece or await (rest.read() if speech.finished else response.read()))
+                    if speech.finished and rest is None:
+                        rest = Rest(response.read, speech, connections.linger)
+                    feed.events += feed.read(piece or await (rest.read() if rest and speech.finished else response.read()))
                     piece = b""
                     # Content before an error is still passed on, even if it came in the same read.
                     while feed.events:
@@ -148,7 +152,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
                         raise feed.failure
                     if speech.cut:
                         break
-                if owed := rest.late and not speech.counted and not speech.cut:
+                if owed := rest is not None and rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
                     connections.behind(read_late(response.read, reader, speech), partial(_let_go, response, speech))
             else:
@@ -157,10 +161,8 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
             for event in speech.end():
                 yield event
         finally:
-            if complete and not owed:
-                response.settle()
-            elif not owed:
-                response.release()
+            if not owed:
+                (response.settle if complete else response.release)()
     except (OSError, Cut) as error:
         raise _with_usage(translated(name, error), speech) from None
     except TargetError as error:
@@ -224,24 +226,24 @@ class Feed:
         return None
 
 
-async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
-    """Send a question, and return the response with status 200 and the request that it answers.
+def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
+    """Pass on the lessons of a question that was accepted after refusals. Return the names of all parameters that were not sent as asked."""
+    learned = pupil.learned
+    pupil.answered()
+    return (*prepared.omitted, *(one for one in learned if one not in prepared.omitted))
 
-    After a refusal from which the pupil learns, the corrected question is sent. Raises TargetError for any other refusal.
-    """
-    while True:
-        prepared = prepare(pupil.facts)
-        response = await connections.answered(prepared.endpoint, prepared.sent)
-        if response.status == 200:
-            return response, prepared
-        with ExitStack() as undo:
-            undo.callback(response.release)
-            passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
-            if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
-                raise failed
-            explanation = await _explained(response)
-        if not pupil.refused(response.status, explanation, (*prepared.fields, *prepared.within), prepared.options.names):
-            raise _refused(name, response, explanation)
+
+async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pupil) -> None:
+    """Learn from a refusal, so that a changed request may be sent; release its connection. Raises TargetError if it teaches nothing."""
+    try:
+        passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
+        if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
+            raise failed
+        explanation = await _explained(response)
+    finally:
+        response.release()
+    if not pupil.refused(response.status, explanation, (*prepared.fields, *prepared.within), prepared.options.names):
+        raise _refused(name, response, explanation)
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:

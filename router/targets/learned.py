@@ -72,7 +72,8 @@ class Pupil:
     def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
         self._target = target
         self._learned = learned
-        self._lessons: list[Lesson] = []
+        self.lessons: list[Lesson] = []
+        """Lessons from refusals of this question; empty for nearly all questions."""
         self.facts = learned.over(facts)
         """The facts of the next attempt."""
 
@@ -90,23 +91,23 @@ class Pupil:
         if self._learned.repeats_left < 1:
             return False
         found = lesson(status, body, sent, self.facts)
-        if found is None or any(str(one) == str(found) for one in self._lessons):
+        if found is None or any(str(one) == str(found) for one in self.lessons):
             return False
-        if len(self._lessons) >= MAX_LESSONS_PER_QUESTION:
+        if len(self.lessons) >= MAX_LESSONS_PER_QUESTION:
             self.answered()  # each retry met another refusal: the next question starts with these lessons
             return False
         self._learned.repeats_left -= 1
-        self._lessons.append(found)
+        self.lessons.append(found)
         self.facts = found.applied(self.facts)
         return True
 
     def answered(self) -> None:
         """Add this question's lasting lessons to the target's, and clear `learned`: the target accepted it, or its retries are used up."""
-        if self._lessons:
-            self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
-            self._lessons.clear()
+        if self.lessons:
+            self._learned.keep(self._target, [one for one in self.lessons if one.lasting])
+            self.lessons.clear()
 
     @property
     def learned(self) -> tuple[str, ...]:
         """Return the parameters of the question that are not sent as asked because the target refused them."""
-        return tuple(dict.fromkeys([one.parameter for one in self._lessons if one.parameter not in OURS])) if self._lessons else ()
+        return tuple(dict.fromkeys([one.parameter for one in self.lessons if one.parameter not in OURS]))

@@ -47,7 +47,7 @@ class ChunkParser:
     def __init__(self, speech: Speech, streams_read: Sequence[SseNormalizer] = (), takes: Returns = NOTHING) -> None:
         self.speech = speech
         self._reasoning = Reasoning(takes)
-        speech.states_at_end(self._reasoning.states)
+        speech.states_at_end = self._reasoning.states
         self._blocks = Blocks(speech) if takes.blocks else None
         self._streams = streams_read
         self.stream: Stream | None = None

@@ -16,9 +16,10 @@ from router.chat import Ask, Json, issued_by
 from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
+from router.params import Params
 from router.targets import completions, http, responses, shown
 from router.targets.address import endpoint_of
-from router.targets.connections import Connections
+from router.targets.connections import Connections, Endpoint
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
 from router.targets.facts import Facts
@@ -27,13 +28,15 @@ from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
 from router.targets.learned import Learned, Pupil
-from router.targets.options import Api, options_of
+from router.targets.options import Api, Options, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
+from router.targets.text_filters import AnswerLimits
+from router.value import Value
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
@@ -101,6 +104,25 @@ class Chunk(msgspec.Struct):
 DECODE = msgspec.json.Decoder(Chunk)
 
 
+class Terms(Value, frozen=True):
+    """The treatment of all questions with the same parameters: made once for those that set none of their own, as nearly all.
+
+    fits: the parameters as the model takes them
+    takes: the reasoning that it takes back
+    bounds: limits at which the router ends the answer itself
+    """
+
+    fits: Fitted
+    takes: Returns
+    bounds: AnswerLimits
+
+
+def _terms(declared: TargetConfig, known: Facts, params: Params) -> Terms:
+    """Return the terms for questions with these parameters at a target whose model has these facts."""
+    fits = fit(known, params)
+    return Terms(fits, returned(known, fits, str(declared.model), own=declared.api_base is not None), fits.bounds(known))
+
+
 def serves(declared: TargetConfig) -> bool:
     """Return whether this lane serves a target: its provider is in PROVIDERS, and `via` is not set."""
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
@@ -133,21 +155,25 @@ def answer(
     rules = rules_of(prefix, model, own=declared.api_base is not None)
     subset, beside_tools = subset_of(prefix), prefix not in APART
     secret = declared.api_key.value if declared.api_key else ""
+    usual = _terms(declared, facts, declared.params)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
         ask = fitted(ask, rules, name)
 
         def prepare(known: Facts) -> Prepared:
-            fits = fit(known, params).beside(ask)
-            if responding := responses.needed(ask, known, fits):
+            terms = usual if known is facts and params is declared.params else _terms(declared, known, params)
+            fits = terms.fits.beside(ask) if ask.tools else terms.fits
+            if responding := known.responses != "never" and responses.needed(ask, known, fits):
                 known = responses.lacking(known)
-                fits = fit(known, params)
+                terms = _terms(declared, known, params)
+                fits = terms.fits
                 responding = responses.needed(ask, known, fits)
             check_answerable(name, known, ask, params)
-            if not ask.text_alone and has_address(ask, "audio"):
+            text_alone = ask.text_alone
+            if not text_alone and has_address(ask, "audio"):
                 raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
-            omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
+            omitted = (*fits.omitted, *uncarried(known, ask), *(options.over(params) if options.body else ()))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
             form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
             if responding:
@@ -157,20 +183,18 @@ def answer(
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.ResponseReader, name)
                 return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
-            takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
-            messages = completions.messages(form.ask, beside(form.ask, issuer, takes), known.carries)
+            amend = None if text_alone and not terms.takes.insists else beside(form.ask, issuer, terms.takes)
+            messages = completions.messages(form.ask, amend, known.carries)
             keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
-            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages, **form.chat}
-            asked = endpoint
-            if chat and known.session_key == CACHE_KEY:
-                body[CACHE_KEY] = chat
-            elif chat and known.session_key not in options.headers:
-                asked = endpoint.bearing(known.session_key, chat)
-            within = (*((CONTROL,) if keeps else ()), *form.sent)
-            reader = partial(ChatReader, name, takes=takes)
-            return Prepared(asked, body, reader, omitted, fits.bounds(known), "chat", options, within=within, output=form.way)
+            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages}
+            if form.way:
+                body |= form.chat
+            asked = _for_chat(endpoint, body, known.session_key, chat, options) if chat else endpoint
+            within = (*((CONTROL,) if keeps else ()), *(form.sent if form.way else ()))
+            reader = partial(ChatReader, name, takes=terms.takes)
+            return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
 
-        return http.answered(start, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
 
     return spoken
 
@@ -227,6 +251,17 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     return endpoint_of(base, endpoint, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
+def _for_chat(endpoint: Endpoint, body: dict[str, Json], name: str, key: str, options: Options) -> Endpoint:
+    """Put the session key of a chat into the body, or into a header of the endpoint; return the endpoint to ask.
+
+    name: the field or the header; a header that the target's own `headers` declare is left as it is
+    """
+    if name == CACHE_KEY:
+        body[CACHE_KEY] = key
+        return endpoint
+    return endpoint if name in options.headers else endpoint.bearing(name, key)
+
+
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
     """Return the fields of a chat-completions request, without messages, output format and session key. `model`: without the provider."""
     made: dict[str, Json] = {"model": model, "stream": True}
@@ -261,7 +296,7 @@ class ChatReader:
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
         """Sources that stand beside the choices, not in the Speech yet."""
-        speech.states_at_end(self._reasoning.states)
+        speech.states_at_end = self._reasoning.states
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of several events. Return False if `[DONE]` came, where it stops; otherwise True. Raises TargetError for an error.
@@ -311,7 +346,8 @@ class ChatReader:
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
         if data == DONE:
-            self.speech.done()
+            if not self.speech.finished:
+                self.speech.done()
             return False
         self._hear(data)
         return True

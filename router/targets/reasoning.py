@@ -21,7 +21,7 @@ from router.targets.facts import Facts
 from router.targets.fit import Fitted
 from router.targets.providers import CLAUDES
 from router.targets.speech import MAX_STATE, MAX_STATES, Speech
-from router.value import Value
+from router.value import Mutable, Value, field
 
 TEXTS = ("reasoning_content", "reasoning")
 """Fields with reasoning as text."""
@@ -98,15 +98,14 @@ def is_claude(model: str) -> bool:
     return "claude" in model and model.partition("/")[0] in CLAUDES
 
 
-class Reasoning:
+class Reasoning(Mutable):
     """The reasoning of one answer on the OpenAI wire, collected in the fields that its provider takes back; others are ignored."""
 
-    def __init__(self, returns: Returns) -> None:
-        self._returns = returns
-        self._field = ""
-        self._pieces: list[str] = []
-        self._details: list[dict[str, Json]] = []
-        self._size = 0
+    _returns: Returns
+    _field: str = ""
+    _pieces: list[str] = field(default_factory=list[str])
+    _details: list[dict[str, Json]] = field(default_factory=list[dict[str, Json]])
+    _size: int = 0
 
     def text(self, name: str, piece: str) -> None:
         """Add a piece of the field `name`, if the provider takes it back and no other text field came before: some servers send two."""

@@ -108,7 +108,8 @@ class Speech:
         self._states: list[Marked] = []
         self._states_size = 0
         """Bytes of all states so far, dropped ones included."""
-        self._last_states: Callable[[], Iterable[JsonObject]] | None = None
+        self.states_at_end: Callable[[], Iterable[JsonObject]] | None = None
+        """Returns further reasoning states, once the answer has ended."""
         self._written = 0
         """Characters of text that `take` has returned, or is about to return."""
         self._text = Joined()
@@ -339,16 +340,12 @@ class Speech:
         beside = None if call is None else self._latest.get(call)
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
-    def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
-        """Register the function that `end` calls for further reasoning states. It replaces an earlier one."""
-        self._last_states = states
-
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
         """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
 
         calls: the calls of the answer that have a name
         """
-        for value in self._last_states() if self._last_states is not None else ():
+        for value in self.states_at_end() if self.states_at_end is not None else ():
             self.state(value)
         for one in self._states:
             beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
@@ -451,7 +448,8 @@ class Speech:
         self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
-        yield from self.take()
+        events, self._events = self._events, []
+        yield from events
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
         reason = REASONS.get(self._reason.lower(), "other")

@@ -138,7 +138,7 @@ class Toolbox:
         Unknown tools, invalid arguments, exceptions and calls over the time limit are results that are errors.
 
         report: gets the values that a tool yields before its end
-        ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `tried`
+        ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `trail`
         """
         try:
             work = self._work(name, given, report, ask)

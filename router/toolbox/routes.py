@@ -69,7 +69,6 @@ class RouteAnswer:
 
     async def _read(self, answer: Answer, ask: Ask) -> AsyncGenerator[str, None]:
         left = MAX_ANSWER
-        attempts: tuple[Attempt, ...] = ()
         try:
             async with aclosing(answer(ask)) as events:
                 async for event in events:
@@ -80,26 +79,22 @@ class RouteAnswer:
                         if left < 0:
                             break
                         yield event.text
-                    attempts = self._see(event) or attempts
+                    self._see(event)
         except RouterError as error:
-            attempts = error.attempts
             raise ToolError(error.public) from None
         finally:
-            known = attempts or [one for call in ask.tried for one in call]
-            self._record([replace(one, route=self._route) for one in known])
+            self._record([replace(one, route=self._route) for one in ask.trail.attempts])
         if left < 0:
             raise ToolError(f"The answer of {self._route} is longer than {MAX_ANSWER:,} characters.")
         if isinstance(self._end, Failure):
             raise ToolError(self._end.public)
 
-    def _see(self, event: Event) -> tuple[Attempt, ...]:
-        """Record the end of the answer and return its attempts; return none for any other event."""
-        if not isinstance(event, Finish | Failure):
-            return ()
-        self._end = event
+    def _see(self, event: Event) -> None:
+        """Record the end of the answer; any other event is ignored."""
+        if isinstance(event, Finish | Failure):
+            self._end = event
         if isinstance(event, Finish):
             self.usage = event.usage
-        return event.attempts
 
 
 class Routes:
@@ -144,7 +139,7 @@ class Routes:
 
     def _charge(self, attempts: list[Attempt]) -> None:
         if attempts:
-            self._ask.tried.append(attempts)
+            self._ask.trail.calls.append(attempts)
 
     async def aclose(self) -> None:
         """Stop all answers that were asked for here and still run."""

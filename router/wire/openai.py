@@ -35,6 +35,8 @@ from router.events import (
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 DONE = b"data: [DONE]\n\n"
+ID = "chatcmpl-"
+"""Beginning of an answer's id; the id of its message follows."""
 REASONS = {
     "stop": "stop",
     "length": "length",
@@ -67,7 +69,7 @@ class _Chunks:
     def _name(self, model: str) -> None:
         """Set the model that the next chunks name: the requested id at first, then the model of the first target that answered."""
         heading = self._heading
-        common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
+        common = {"id": f"{ID}{heading.message_id}", "object": "chat.completion.chunk", "created": heading.created, "model": model}
         self._head = f'data: {compact(common)[:-1]},"choices":['
         self._before = f'{self._head}{{"index":0,"delta":'
         self._content = f'{self._before}{{"content":'
@@ -158,7 +160,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON chat.completion. Only calls that the client has to run are in it."""
     head, end = answer.heading, answer.end
-    calls = answer.client_calls
+    calls = answer.client_calls if answer.calls else ()
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
@@ -170,7 +172,7 @@ def complete(answer: Answered) -> bytes:
     reason = REASONS[end.reason] if isinstance(end, Finish) else "stop"
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else reason}
     made: dict[str, Json] = {
-        "id": _id(head),
+        "id": f"{ID}{head.message_id}",
         "object": "chat.completion",
         "created": head.created,
         "model": answer.model,
@@ -238,10 +240,6 @@ def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
 def refusal(why: Refusal) -> bytes:
     """Return the body for an error before the first event, in OpenAI's form."""
     return utf8(compact(error(why)))
-
-
-def _id(heading: Heading) -> str:
-    return f"chatcmpl-{heading.message_id}"
 
 
 WIRE = Wire(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
+from router.jsontext import writer
 from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
@@ -168,17 +169,13 @@ class Wire:
     approvals: bool = False
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line
+compact: Callable[[Json], str] = writer(dict, ascii_only=False, separators=(",", ":"))
+"""Returns JSON without spaces, line breaks and needless escapes."""
 
 
 def arguments_of(call: ToolCall) -> str:
     """Return a call's arguments as JSON text. If they were malformed, return the text that the model wrote."""
     return compact(call.arguments) if call.malformed is None else call.malformed
-
-
-def compact(value: Json) -> str:
-    """Return JSON without spaces, line breaks and needless escapes."""
-    return _encode(value)
 
 
 def utf8(text: str) -> bytes:

@@ -38,9 +38,10 @@ async def known(client: Client, request_id: str, **headers: str) -> dict[str, An
     return found
 
 
-async def test_record_has_the_position_at_which_another_target_continued(workspace: Workspace) -> None:
+@pytest.mark.parametrize("cache", ["", "\n    cache: {ttl: 1h}"], ids=["without a cache", "with a cache"])
+async def test_record_has_the_position_at_which_another_target_continued(workspace: Workspace, cache: str) -> None:
     """`seams` has the number of characters (code points) before the rescue and both targets; attempts have their start times."""
-    async with serving(workspace.write("routes.yaml", routes(RESCUED, "targets: [a, b]")).build()) as client:
+    async with serving(workspace.write("routes.yaml", routes(RESCUED, f"targets: [a, b]{cache}")).build()) as client:
         found = await known(client, await ask(client))
     assert found["seams"] == [{"after_characters": len("One two three four 五"), "from": "a", "to": "b"}]
     first, second = found["attempts"]

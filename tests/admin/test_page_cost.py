@@ -18,7 +18,7 @@ import pytest
 import router
 from router.journal.report import TURN, targets
 from router.threads import Turns
-from tests.conftest import Workspace, serving
+from tests.conftest import CHAT, Workspace, serving
 from tests.endurance.page import Round, difference, growth
 from tests.endurance.probed import Probe, lateness
 
@@ -69,29 +69,39 @@ def many(count: int) -> str:
     return f"targets:\n{targets}routes:\n{whole}{routes}"
 
 
-async def cost(workspace: Workspace, count: int, page: str) -> Counter[int]:
-    """Return the bytecodes by thread of one GET of a page with this many targets, after a first GET."""
-    async with serving(workspace.write("routes.yaml", many(count)).build()) as client:
-        assert (await client.get(page)).status == 200  # once, for what is made at first
-        with steps() as found:
-            answer = await client.get(page)
-        assert answer.status == 200
+async def costs_with(folder: Path, count: int) -> dict[str, Counter[int]]:
+    """Return page → bytecodes by thread of one GET with this many targets, after a first GET."""
+    found: dict[str, Counter[int]] = {}
+    workspace = Workspace(folder).write("pipelines/chat.yaml", CHAT).write("routes.yaml", many(count))
+    async with serving(workspace.build()) as client:
+        for page in PAGES:
+            assert (await client.get(page)).status == 200  # once, for what is made at first
+            with steps() as found[page]:
+                answer = await client.get(page)
+            assert answer.status == 200
     return found
 
 
+@pytest.fixture(scope="module")
+def costs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Counter[int]], dict[str, Counter[int]]]:
+    """Page → bytecodes by thread of one GET, with 100 and with 200 targets."""
+    few, twice = (asyncio.run(costs_with(tmp_path_factory.mktemp("pages"), count)) for count in (100, 200))
+    return few, twice
+
+
 @pytest.mark.parametrize("page", PAGES)
-async def test_work_of_each_page_is_linear_in_the_targets(workspace: Workspace, page: str) -> None:
+def test_work_of_each_page_is_linear_in_the_targets(costs: tuple[dict[str, Counter[int]], dict[str, Counter[int]]], page: str) -> None:
     """Each page takes 2.2 times as many bytecodes at most with 200 targets as with 100."""
-    few, twice = await cost(workspace, 100, page), await cost(workspace, 200, page)
+    few, twice = (counted[page] for counted in costs)
     assert few.total() > 0
     assert twice.total() <= 2.2 * few.total()
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_each_page_does_little_work_on_the_event_loop(workspace: Workspace, page: str) -> None:
+def test_each_page_does_little_work_on_the_event_loop(costs: tuple[dict[str, Counter[int]], dict[str, Counter[int]]], page: str) -> None:
     """Each further target costs a page fewer than 600 bytecodes on the event loop's thread."""
     here = threading.get_ident()
-    few, twice = await cost(workspace, 100, page), await cost(workspace, 200, page)
+    few, twice = (counted[page] for counted in costs)
     assert (twice[here] - few[here]) / 100 < 600
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.cache import LocalStates, Memory, ModelCall, trail
+from router.cache import LocalStates, Memory, ModelCall, conversation_hash
 from router.cache.states import ENTRY, LASTS, MAX_VALUE, MAX_VALUES, UnreadableState, read, written
 from router.chat import Call, Message, ReasoningState, Result
 
@@ -203,7 +203,7 @@ ASKED = Message("user", ("Where?",))
 
 def names(*messages: Message, caller: str = "a") -> list[str]:
     """Return the names of the model calls in a conversation of this caller."""
-    return list(trail(caller).follow(messages).values())
+    return list(conversation_hash(caller).follow(messages).values())
 
 
 def test_state_name_is_the_same_however_a_client_sends_the_conversation() -> None:

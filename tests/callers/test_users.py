@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.answering.replica import _name  # pyright: ignore[reportPrivateUsage]
-from router.cache import trail
+from router.cache import conversation_hash
 from router.cache.key import key
 from router.callers import Caller, from_body, from_headers
 from router.callers.users import MAX_USER, well_formed
@@ -99,4 +99,4 @@ def test_stored_data_has_a_distinct_key_for_each_caller_user_and_chat(triples: l
     pairs = {(caller, user) for caller, user, _ in triples}
     asks = [Ask(model="m", messages=(Message("user", ("Hi",)),), caller=caller, user=user) for caller, user in pairs]
     assert len({key(ask, "", ask.owner) for ask in asks}) == len(pairs)
-    assert len({trail(ask.owner).called([]) for ask in asks}) == len(pairs)
+    assert len({conversation_hash(ask.owner).called([]) for ask in asks}) == len(pairs)

@@ -15,6 +15,7 @@ from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, TargetS
 from router.events import Event, Events, Finish, Start, Text
 from router.failover import Breaker, Candidate, FailureRules, TargetHealth, failover, new_health
 from router.failover.breaker import Permit
+from tests.support.attempts import with_attempts
 from tests.support.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -298,9 +299,8 @@ class Target:
 
 
 async def transcript(*targets: Target) -> list[Event]:
-    """Return all events of one answer from these targets, each asked once at most."""
-    async with aclosing(failover([target.candidate() for target in targets], ONCE)(ASK)) as events:
-        return [event async for event in events]
+    """Return all events of one answer from these targets, each asked once at most, with its attempts."""
+    return await with_attempts(failover([target.candidate() for target in targets], ONCE), ASK)
 
 
 def outcomes(events: list[Event]) -> list[str]:
@@ -382,8 +382,7 @@ def test_primary_answers_again_within_five_seconds_of_its_recovery(how: str, bef
         )
 
         async def ask() -> None:
-            async with aclosing(asked(ASK)) as events:
-                tried = outcomes([event async for event in events])
+            tried = outcomes(await with_attempts(asked, ASK))
             served.append((now() - down, tried))
 
         async with asyncio.TaskGroup() as asking:

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import pytest
 
+from router.attempt import Trail
 from router.chat import Ask, Message, Result
 from router.config.declaration import BreakerConfig, Retry, Timeout
 from router.config.values import Span
@@ -27,11 +28,12 @@ from router.errors import (
     Unanswered,
     UnsupportedParameter,
 )
-from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
+from router.events import Answer, Event, Events, Failure, Finish, Start, Text
 from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.candidate import RESERVE
 from router.params import Params
 from router.value import replace
+from tests.support.attempts import with_attempts
 from tests.support.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -93,12 +95,8 @@ def reads(window: int | None) -> Callable[[], Awaitable[int | None]]:
 
 
 async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:
-    """Return all events of one answer, and assert that their order is valid."""
-    order = Order()
-    async with aclosing(answer(ask)) as events:
-        seen = [order.see(event) async for event in events]
-    order.end()
-    return seen
+    """Return all events of one answer with its attempts, and assert that their order is valid."""
+    return await with_attempts(answer, ask)
 
 
 def outcomes(event: Event) -> list[tuple[str, str]]:
@@ -164,11 +162,13 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
 async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_attempts(how: str) -> None:
     """Each kind of failure of the only target raises the table's exception type, HTTP status and `retry_after`, with its outcome."""
     error, kind, status = VERDICTS[how]
-    with pytest.raises(Unanswered) as caught:
-        await heard(chain(Scripted("a", error)))
+    ask = replace(ASK, trail=Trail())
+    async with aclosing(chain(Scripted("a", error))(ask)) as events:
+        with pytest.raises(Unanswered) as caught:
+            await anext(events)
     assert type(caught.value) is kind
     assert caught.value.status == status
-    assert {attempt.outcome for attempt in caught.value.attempts} == {error.outcome}
+    assert {attempt.outcome for attempt in ask.trail.attempts} == {error.outcome}
     assert getattr(caught.value, "retry_after", None) == error.retry_after
 
 

@@ -7,17 +7,20 @@ from contextlib import aclosing
 
 import pytest
 
+from router.attempt import Trail
 from router.chat import Ask, Message
 from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
-from router.events import Event, Events, Finish, Order, Start, Text
+from router.events import Event, Events, Finish, Start, Text
 from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.hedge import Hedge, race
 from router.failover.load import Load
+from router.value import replace
 from tests.conftest import LANES, Workspace, routes, serving
+from tests.support.attempts import with_attempts
 from tests.support.provider import Reply, provider, text
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -62,11 +65,10 @@ class Slow:
 
 async def heard(*targets: Slow, policy: FailureRules) -> list[Event]:
     """Return all events of one answer, and assert that their order is valid and that no call, task or request in flight is left."""
-    order, before = Order(), len(asyncio.all_tasks())
+    before = len(asyncio.all_tasks())
     candidates = [target.candidate() for target in targets]
-    async with asyncio.timeout(240), aclosing(failover(candidates, policy)(ASK)) as events:
-        seen = [order.see(event) async for event in events]
-    order.end()
+    async with asyncio.timeout(240):
+        seen = await with_attempts(failover(candidates, policy), ASK)
     assert all(candidate.health.load.busy == 0 for candidate in candidates)
     assert all(target.asked == target.closed for target in targets)
     assert len(asyncio.all_tasks()) == before
@@ -145,10 +147,13 @@ async def test_third_target_answers_if_both_hedged_calls_fail() -> None:
 
 async def test_failure_of_both_hedged_calls_raises_one_error_with_both_attempts() -> None:
     """With both targets down, one Unanswered is raised, not Busy, and lists both attempts."""
-    with pytest.raises(Unanswered) as caught:
-        await heard(Slow("a", fails=True), Slow("b", fails=True), policy=policy())
+    ask = replace(ASK, trail=Trail())
+    targets = [Slow("a", fails=True), Slow("b", fails=True)]
+    async with aclosing(failover([target.candidate() for target in targets], policy())(ask)) as events:
+        with pytest.raises(Unanswered) as caught:
+            await anext(events)
     assert not isinstance(caught.value, Busy)
-    assert [attempt.target for attempt in caught.value.attempts] == ["a", "b"]
+    assert [attempt.target for attempt in ask.trail.attempts] == ["a", "b"]
 
 
 async def test_client_that_disconnects_during_a_hedge_closes_both_calls() -> None:

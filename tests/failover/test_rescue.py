@@ -16,11 +16,12 @@ from router.chat import Ask, Message, Result
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import ContentFiltered, TargetDown, TargetRefused
-from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.events import Answer, Event, Events, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.failover import Candidate, FailureRules, failover
 from router.failover.rescue import WISH, Diverged, Splice
 from router.steps.tools import tools
 from router.toolbox import Toolbox, load
+from tests.support.attempts import with_attempts
 from tests.support.virtual import jumping
 
 CANONICAL = (
@@ -99,12 +100,9 @@ async def heard(*candidates: Candidate, ask: Ask = ASK, policy: FailureRules = Q
 
 
 async def all_of(answer: Answer, ask: Ask = ASK) -> list[Event]:
-    """Return all events of one answer, and assert that their order is valid."""
-    order = Order()
-    async with asyncio.timeout(240), aclosing(answer(ask)) as events:
-        seen = [order.see(event) async for event in events]
-    order.end()
-    return seen
+    """Return all events of one answer with its attempts, and assert that their order is valid."""
+    async with asyncio.timeout(240):
+        return await with_attempts(answer, ask)
 
 
 def text(events: list[Event]) -> str:

@@ -319,7 +319,7 @@ def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
     made = Bill()
     for number in range(MAX_ROWS + 50):
         call = Attempt("a", "ok", 0.1, usage=Usage(10, 1))
-        made.enter(Entry("id", "generation", caller=f"user-{number}", route="r", attempts=(call,), prices={"a": A}))
+        Entry("id", "generation", caller=f"user-{number}", route="r", attempts=(call,), prices={"a": A}, observers=(made.enter,)).close()
     told = summed([made.totals(), made.totals()])
     assert (len(told["callers"]), told["callers"]["other"]["count"]) == (MAX_ROWS + 1, 100)
     assert sum(row["cost_usd"] for row in told["callers"].values()) == pytest.approx(2 * 1050 * A.of(Usage(10, 1)))
@@ -329,7 +329,7 @@ def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
 def test_request_without_usage_is_in_no_cost_total() -> None:
     """A request whose only attempt was refused, and so used no tokens, adds no row to the totals of routes and callers."""
     made = Bill()
-    made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
+    Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),), observers=(made.enter,)).close()
     assert made.totals()["routes"] == made.totals()["callers"] == {}
 
 

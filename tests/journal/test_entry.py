@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from router.attempt import LET_GO, Attempt
+from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
 from router.events import Cached, Finish, Start
 from router.journal.entry import Entry
@@ -38,9 +38,9 @@ def test_each_call_costs_once_at_the_price_of_its_own_target(
     attempts: tuple[Attempt, ...], usage: Usage | None, estimate: Usage | None, cost: float | None, guessed: float | None
 ) -> None:
     """The cost is the sum over all attempts at their targets' prices; the estimated part is listed apart and included in it."""
-    entry = Entry("id", "generation", prices=PRICES)
+    entry = Entry("id", "generation", prices=PRICES, trail=Trail([[*attempts]]))
     entry.see(Start("a", "m"))
-    entry.see(Finish("stop", Usage(7, 7), attempts))
+    entry.see(Finish("stop", Usage(7, 7)))
     entry.close()
     assert (entry.usage, entry.estimate) == (usage, estimate)
     told = entry.explained()
@@ -55,8 +55,9 @@ async def test_late_usage_replaces_the_estimate() -> None:
     """An entry whose meter is open is pending with an estimate; the usage that the meter then gets replaces the estimate."""
     meter = Meter()
     meter.wait()
-    entry = Entry("id", "generation", prices=PRICES)
-    entry.see(Finish("stop", None, (Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter),)))
+    attempt = Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter)
+    entry = Entry("id", "generation", prices=PRICES, trail=Trail([[attempt]]))
+    entry.see(Finish("stop"))
     assert (entry.pending, entry.used) == (True, Usage(900, 90))
     meter.usage, meter.final = Usage(1000, 100, 600), True
     meter.close()
@@ -69,8 +70,9 @@ async def test_usage_that_never_comes_stays_an_estimate() -> None:
     """An entry whose meter is closed without a usage keeps its estimate."""
     meter = Meter()
     meter.wait()
-    entry = Entry("id", "generation", prices=PRICES)
-    entry.see(Finish("stop", None, (Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter),)))
+    attempt = Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter)
+    entry = Entry("id", "generation", prices=PRICES, trail=Trail([[attempt]]))
+    entry.see(Finish("stop"))
     meter.close()
     await entry.counted()
     entry.close()
@@ -87,7 +89,7 @@ async def test_usage_that_never_comes_stays_an_estimate() -> None:
 )
 def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
     """A follower that leaves a shared answer early records no attempts; the last one records them all, running ones as `client_left`."""
-    entry = Entry("id", "generation", tried=left)
+    entry = Entry("id", "generation", trail=Trail(left))
     entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache=cache))
     entry.outcome = "client_left"
     entry.close()
@@ -96,9 +98,9 @@ def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[l
 
 def test_charges_are_computed_once_for_each_state_of_the_attempts() -> None:
     """`charges` returns the same object until the attempts change, and then new sums."""
-    entry = Entry("id", "generation", prices=PRICES)
+    entry = Entry("id", "generation", prices=PRICES, trail=Trail([[COUNTED]]))
     assert entry.charges is entry.charges
-    entry.see(Finish("stop", Usage(7, 7), (COUNTED,)))
+    entry.see(Finish("stop", Usage(7, 7)))
     sums = entry.charges
     assert (sums.usage, sums.cost) == (COUNTED.usage, pytest.approx(0.00146))
     entry.explained()

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from router.attempt import LET_GO, Attempt
+from router.attempt import LET_GO, Attempt, Trail
 from router.cache import LocalStore, Store
 from router.chat import Ask, CacheControl, Message
 from router.config.declaration import Cache
@@ -18,7 +18,7 @@ from router.value import replace
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 OK = Attempt("a", "ok", 0.2, first=0.1)
-WHOLE: tuple[Event, ...] = (Start("a", "x/a", (OK,)), Thought("Hm."), Text("One "), Text("two"), Finish("stop", Usage(11, 3), (OK,)))
+WHOLE: tuple[Event, ...] = (Start("a", "x/a"), Thought("Hm."), Text("One "), Text("two"), Finish("stop", Usage(11, 3)))
 TOOLS: tuple[Event, ...] = (
     Start("a", "x/a"),
     ToolInput("c", "t", "{}"),
@@ -31,18 +31,24 @@ TOOLS: tuple[Event, ...] = (
 
 
 class Model:
-    """A fake target that counts its calls. `hold`: an event that it waits for after each of its events."""
+    """A fake route that counts its calls.
 
-    def __init__(self, *events: Event | RouterError) -> None:
+    attempts: those that it adds to the trail of each question
+    hold: an event that it waits for after each of its events
+    """
+
+    def __init__(self, *events: Event | RouterError, attempts: Sequence[Attempt] = (OK,)) -> None:
         self.events: Sequence[Event | RouterError] = events or WHOLE
+        self.attempts = attempts
         self.asked = 0
         self.closed = 0
         self.hold: asyncio.Event | None = None
         self.speaks = asyncio.Event()
 
-    async def answer(self, _: Ask) -> Events:
-        """Count the call, and yield the scripted events, or raise the scripted error."""
+    async def answer(self, ask: Ask) -> Events:
+        """Count the call and its attempts, and yield the scripted events, or raise the scripted error."""
         self.asked += 1
+        ask.trail.calls.append([*self.attempts])
         try:
             for event in self.events:
                 if isinstance(event, RouterError):
@@ -75,14 +81,14 @@ async def read(answer: Answer, ask: Ask = ASK) -> list[Event]:
 
 
 def bare(events: Sequence[Event]) -> list[Event]:
-    """Return the events without cache marks, ages and attempts."""
+    """Return the events without cache marks and ages."""
     made: list[Event] = []
     for event in events:
         match event:
             case Start():
-                made.append(replace(event, cache="", age=None, attempts=()))
+                made.append(replace(event, cache="", age=None))
             case Finish():
-                made.append(replace(event, cache="", attempts=()))
+                made.append(replace(event, cache=""))
             case _:
                 made.append(event)
     return made
@@ -94,6 +100,11 @@ def how(events: Sequence[Event]) -> str:
     return told
 
 
+def fresh() -> Ask:
+    """Return the question with a trail of its own."""
+    return replace(ASK, trail=Trail())
+
+
 def asking(**more: object) -> Ask:
     """Return the question with these Cache-Control wishes."""
     return replace(ASK, cache=CacheControl(**more))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -103,14 +114,15 @@ async def test_second_identical_request_is_a_cache_hit_without_attempts_or_cost(
     """A hit has the events of the first answer and its age, without a call to the target and without attempts or cost."""
     model = Model()
     answer = kept(model)
-    first, second = await read(answer), await read(answer)
+    asks = [fresh(), fresh()]
+    first, second = [await read(answer, ask) for ask in asks]
     assert (how(first), how(second), model.asked) == ("miss", "hit", 1)
+    assert [ask.trail.attempts for ask in asks] == [(OK,), ()]
     assert bare(second) == bare(WHOLE)
     assert first[-1] == replace(WHOLE[-1], cache="miss")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     start, finish = second[0], second[-1]
     assert isinstance(start, Start)
     assert isinstance(finish, Finish)
-    assert start.attempts == finish.attempts == ()
     assert start.age is not None
     assert 0 <= start.age < 5
     assert (finish.usage, finish.spent) == (Usage(11, 3), None)
@@ -132,9 +144,9 @@ async def test_cache_with_scope_route_is_shared_by_all_callers() -> None:
     assert [how(await read(answer, replace(ASK, caller=caller))) for caller in ("one", "two", "")] == ["miss", "hit", "hit"]
 
 
-def ended(*events: Event, reason: str = "stop", attempts: tuple[Attempt, ...] = (OK,)) -> tuple[Event, ...]:
-    """Return an answer of one model call: a Start, these events, and a Finish with this reason and these attempts."""
-    return (Start("a", "x/a"), *events, Finish(reason, Usage(1, 1), attempts))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def ended(*events: Event, reason: str = "stop") -> tuple[Event, ...]:
+    """Return an answer of one model call: a Start, these events, and a Finish with this reason."""
+    return (Start("a", "x/a"), *events, Finish(reason, Usage(1, 1)))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 CUT = Attempt("a", "cut", 1.0, first=0.1)
@@ -147,25 +159,30 @@ NOT_KEPT: dict[str, tuple[Event | RouterError, ...]] = {
     "stopped at max_steps": ended(Text("Half"), reason="tool-calls"),
     "another end": ended(Text("Half"), reason="other"),
     "an end that nobody said": ended(Text("Half"), reason="unknown"),
-    "rescued": ended(Text("One two"), attempts=(CUT, Attempt("b", "ok", 1.0, first=0.1))),
+    "rescued": ended(Text("One two")),
     "tools ran": TOOLS,
     "a call that is the caller's": ended(ToolCall("c", "t", {})),
     "of last resort": (Start("demo", "script/demo"), Text("Hello"), Finish("stop")),
-    "of last resort, in its second half": ended(Text("One"), attempts=(Attempt("demo", "ok", 1.0, first=0.1),)),
+    "of last resort, in its second half": ended(Text("One")),
 }
+ATTEMPTS: dict[str, tuple[Attempt, ...]] = {
+    "rescued": (CUT, Attempt("b", "ok", 1.0, first=0.1)),
+    "of last resort, in its second half": (Attempt("demo", "ok", 1.0, first=0.1),),
+}
+"""Answer of NOT_KEPT → its attempts; OK for all others."""
 
 
 @pytest.mark.parametrize("name", NOT_KEPT)
 async def test_incomplete_answer_is_not_cached(name: str) -> None:
-    """An answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target is not cached."""
-    model = Model(*NOT_KEPT[name])
+    """After an answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target, the next request is a miss."""
+    model = Model(*NOT_KEPT[name], attempts=ATTEMPTS.get(name, (OK,)))
     answer = kept(model, last_resort=frozenset({"demo"}))
     if any(isinstance(event, RouterError) for event in NOT_KEPT[name]):
         with pytest.raises(RouterError):
             await read(answer)
     else:
         assert how(await read(answer)) == "miss"
-    model.events = WHOLE
+    model.events, model.attempts = WHOLE, (OK,)
     again = await read(answer)
     assert how(again) == "miss"
     assert bare(again) == bare(WHOLE)
@@ -190,7 +207,7 @@ async def test_answer_with_tool_calls_is_cached_only_with_tools_keep() -> None:
 async def test_answer_is_cached_although_an_earlier_target_failed() -> None:
     """An answer is cached if earlier attempts failed before their first token or were abandoned as a slower hedge."""
     tried = (Attempt("a", "status_429", 0.1), Attempt("b", "abandoned", 0.3), OK)
-    answer = kept(Model(*ended(Text("One"), attempts=tried)))
+    answer = kept(Model(*ended(Text("One")), attempts=tried))
     assert [how(await read(answer)) for _ in range(2)] == ["miss", "hit"]
 
 
@@ -212,9 +229,10 @@ async def test_identical_concurrent_requests_share_one_upstream_call() -> None:
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
-    reading = [asyncio.create_task(read(answer)) for _ in range(50)]
+    asks = [fresh() for _ in range(100)]
+    reading = [asyncio.create_task(read(answer, ask)) for ask in asks[:50]]
     await model.speaks.wait()
-    reading += [asyncio.create_task(read(answer)) for _ in range(50)]
+    reading += [asyncio.create_task(read(answer, ask)) for ask in asks[50:]]
     await asyncio.sleep(0)
     model.hold.set()
     answers = await asyncio.gather(*reading)
@@ -223,29 +241,22 @@ async def test_identical_concurrent_requests_share_one_upstream_call() -> None:
     assert all(bare(one) == bare(WHOLE) for one in answers)
     ends = [one[-1] for one in answers]
     assert [end.spent for end in ends if isinstance(end, Finish) and end.spent is not None] == [Usage(11, 3)]
-    assert [end.attempts for end in ends if isinstance(end, Finish) and end.attempts] == [(OK,)]
+    assert [ask.trail.attempts for ask in asks if ask.trail.attempts] == [(OK,)]
 
 
 async def test_attempts_are_reported_to_the_last_follower_that_leaves() -> None:
     """The attempts of a shared call that all its followers leave early are reported once, to the last of them."""
-    model = Model()
-    model.hold = asyncio.Event()
     running = Attempt("a", LET_GO, 0.1)
-
-    async def tried(ask: Ask) -> Events:
-        ask.tried.append([running])
-        async with aclosing(model.answer(ask)) as events:
-            async for event in events:
-                yield event
-
-    answer = cache(declared=Cache(ttl=60), store=LocalStore(1_000_000), shared=None, made_by="m", last_resort=frozenset())(tried)
-    began, joined = replace(ASK, tried=[]), replace(ASK, tried=[])
+    model = Model(attempts=(running,))
+    model.hold = asyncio.Event()
+    answer = kept(model)
+    began, joined = fresh(), fresh()
     async with aclosing(answer(joined)) as last:
         async with aclosing(answer(began)) as first:
             await anext(first)
             await anext(last)
-        assert (began.tried, joined.tried) == ([], [])
-    assert (began.tried, joined.tried) == ([], [[running]])
+        assert (began.trail.calls, joined.trail.calls) == ([], [])
+    assert (began.trail.calls, joined.trail.calls) == ([], [[running]])
 
 
 async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left() -> None:
@@ -253,9 +264,10 @@ async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left(
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
-    async with aclosing(answer(ASK)) as events:
+    began, later = fresh(), fresh()
+    async with aclosing(answer(began)) as events:
         await anext(events)
-        joined = asyncio.create_task(read(answer))
+        joined = asyncio.create_task(read(answer, later))
         await asyncio.sleep(0)
     model.hold.set()
     whole = await joined
@@ -263,16 +275,17 @@ async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left(
     assert bare(whole) == bare(WHOLE)
     finish = whole[-1]
     assert isinstance(finish, Finish)
-    assert (finish.spent, finish.attempts) == (Usage(11, 3), (OK,))
+    assert (finish.spent, began.trail.attempts, later.trail.attempts) == (Usage(11, 3), (), (OK,))
 
 
 async def test_error_of_a_shared_call_reaches_all_its_followers() -> None:
     """All five followers of a failed call get its error, one of them with the attempts, and the next request is a miss."""
-    model = Model(Unanswered(attempts=(Attempt("a", "status_503", 0.1),)))
+    model = Model(Unanswered(), attempts=(Attempt("a", "status_503", 0.1),))
     answer = kept(model)
-    faults = await asyncio.gather(*(read(answer) for _ in range(5)), return_exceptions=True)
+    asks = [fresh() for _ in range(5)]
+    faults = await asyncio.gather(*(read(answer, ask) for ask in asks), return_exceptions=True)
     assert all(type(fault) is Unanswered for fault in faults)
-    assert [len(fault.attempts) for fault in faults if isinstance(fault, Unanswered)] == [1, 0, 0, 0, 0]
+    assert [len(ask.trail.attempts) for ask in asks] == [1, 0, 0, 0, 0]
     assert model.asked == 1
     model.events = WHOLE
     assert how(await read(answer)) == "miss"

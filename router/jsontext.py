@@ -1,0 +1,33 @@
+"""JSON texts as `json.dumps` writes them, by writers that are made once: it makes an encoder for each text."""
+
+from collections.abc import Callable, Iterable
+from json import JSONEncoder, encoder
+from typing import Any
+
+_make_encoder: Any = getattr(encoder, "c_make_encoder", None)
+"""The encoder in C behind `json.dumps`; None on an interpreter that has none."""
+
+
+def writer(
+    default: Callable[[Any], object], *, ascii_only: bool = True, separators: tuple[str, str] = (", ", ": "), sort_keys: bool = False
+) -> Callable[[object], str]:
+    """Return a function that writes a value as `json.dumps` would with these options. An endless value raises RecursionError."""
+    if _make_encoder is None:
+        return JSONEncoder(ensure_ascii=ascii_only, separators=separators, sort_keys=sort_keys, default=default).encode
+    pieces: Callable[[object, int], Iterable[str]] = _make_encoder(
+        markers=None,
+        default=default,
+        encoder=encoder.encode_basestring_ascii if ascii_only else encoder.encode_basestring,
+        indent=None,
+        key_separator=separators[1],
+        item_separator=separators[0],
+        sort_keys=sort_keys,
+        skipkeys=False,
+        allow_nan=True,
+    )
+    join = "".join
+
+    def written(value: object) -> str:
+        return join(pieces(value, 0))
+
+    return written

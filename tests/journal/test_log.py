@@ -1,0 +1,69 @@
+"""The log line of a finished request."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from router.journal import log
+from router.journal.entry import Entry
+
+ACCESS = logging.getLogger("router.access")
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """A stream to which requests are logged, and nothing else."""
+    stream = io.StringIO()
+    lines, before = log.Lines(stream), (ACCESS.level, ACCESS.propagate)
+    ACCESS.addHandler(lines)
+    ACCESS.setLevel(logging.INFO)
+    ACCESS.propagate = False
+    yield stream
+    ACCESS.removeHandler(lines)
+    ACCESS.level, ACCESS.propagate = before
+    ACCESS.setLevel(before[0])
+
+
+def said(stream: io.StringIO) -> list[dict[str, object]]:
+    """Return the lines of the stream, each parsed, without their times."""
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert all(line.pop("time").endswith("Z") for line in lines)
+    return lines
+
+
+@pytest.mark.parametrize("name", ["caller", "Zoë\n\x7f\u2028\ud800"])
+def test_line_is_the_same_with_and_without_another_handler(stream: io.StringIO, name: str) -> None:
+    """A request has the same line, in ASCII, if another handler gets its record too: the record is made for that one only."""
+    entry = Entry("req_1", "generation", caller=name)
+    entry.close()
+    log.line(entry)
+    records: list[logging.LogRecord] = []
+    other = logging.Handler()
+    other.emit = records.append  # type: ignore[method-assign]
+    ACCESS.addHandler(other)
+    try:
+        log.line(entry)
+    finally:
+        ACCESS.removeHandler(other)
+    alone, beside = said(stream)
+    assert alone == beside
+    assert list(alone) == list(beside)
+    assert alone["caller"] == name
+    assert stream.getvalue().isascii()
+    assert [record.getMessage() for record in records] == ["request"]
+
+
+def test_filtered_request_is_not_logged(stream: io.StringIO) -> None:
+    """A filter of the logger or of its handler sees each request, and can drop it; so can the logger's level."""
+    entry = Entry("req_1", "generation")
+    entry.close()
+    for filtered in (ACCESS, ACCESS.handlers[0]):
+        filtered.addFilter(lambda _: False)
+        log.line(entry)
+        filtered.filters.clear()
+    ACCESS.setLevel(logging.WARNING)
+    log.line(entry)
+    assert not stream.getvalue()
