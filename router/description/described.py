@@ -112,12 +112,9 @@ def tool_files(route: JsonObject) -> tuple[str, ...]:
 
 def _granted(one: JsonObject) -> str:
     said = [f"{key}: {one[key]}" for key in ("isolate", "approve") if one.get(key) not in (None, "never")]
-    name = str(one["use"]) if "use" in one else f"mcp {_words(one.get('mcp'))}"
+    mcp = one.get("mcp")
+    name = str(one["use"]) if "use" in one else f"mcp {mcp if isinstance(mcp, str) else ' '.join(map(str, listing(mcp)))}"
     return f"{name} ({', '.join(said)})" if said else name
-
-
-def _words(mcp: Json) -> str:
-    return mcp if isinstance(mcp, str) else " ".join(map(str, listing(mcp)))
 
 
 def _member(one: Json) -> tuple[str, float | None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from router.config.complaints import Complaints
@@ -122,7 +123,7 @@ class _SourceReader:
 
     def merged(self, path: Path) -> Mapping[str, Located]:
         """Return a file's sections merged with all its includes. Lists are joined; of other values the included file's counts."""
-        sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
+        sections = self._one(path, partial(self.complaints.add, Place(str(path), 1, 1)))
         pending = [(one, path) for one in self._includes(sections)]
         self.seen.add(path.resolve())
         while pending:
@@ -135,13 +136,10 @@ class _SourceReader:
             if len(self.seen) > MAX_FILES:
                 self.complaints.add(entry.place, f"more than {MAX_FILES} files are included")
                 break
-            more = self._one(included, self._at(entry.place))
+            more = self._one(included, partial(self.complaints.add, entry.place))
             pending += [(one, included) for one in self._includes(more)]
             sections = _merged(sections, more)
         return sections
-
-    def _at(self, place: Place) -> Callable[[str], None]:
-        return lambda message: self.complaints.add(place, message)
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
         """Return the sections of one file; empty if it is malformed (a complaint) or unreadable (`unread` is called with the reason)."""
