@@ -57,9 +57,8 @@ class Approvals:
         if (found := ID.fullmatch(call.approval)) is None:
             return False
         until, nonce, mac = found.groups()
-        if int(until, 16) <= self.clock() or not hmac.compare_digest(mac, self._mac(until, nonce, owner, route, call)):
-            return False
-        if nonce in self._used:
+        unsigned = not hmac.compare_digest(mac, self._mac(until, nonce, owner, route, call))
+        if int(until, 16) <= self.clock() or unsigned or nonce in self._used:
             return False
         self._used[nonce] = float(int(until, 16))
         while self._used and (len(self._used) > MAX_USED or next(iter(self._used.values())) <= self.clock()):

@@ -31,12 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--expires", type=_expiry, metavar="WHEN", help="a time from now, e.g. 90d, or a day, e.g. 2027-01-31; default: never"
     )
-    made.add_argument(
-        "--routes",
-        type=lambda text: [_name(one) for one in text.split(",")],
-        metavar="ROUTE,…",
-        help="the only routes it may ask; default: all",
-    )
+    made.add_argument("--routes", type=_routes, metavar="ROUTE,…", help="the only routes it may ask; default: all")
     users = made.add_mutually_exclusive_group()
     users.add_argument("--user-header", type=_header, metavar="NAME", help="the header in which a front end names its end users")
     users.add_argument("--user-field", choices=("user", "safety_identifier"), help="the field of the body in which it does")
@@ -93,6 +88,10 @@ def _header(text: str) -> str:
         return user_header(text)
     except Misfit as misfit:
         raise argparse.ArgumentTypeError(misfit.message) from None
+
+
+def _routes(text: str) -> list[str]:
+    return [_name(one) for one in text.split(",")]
 
 
 def _expiry(text: str) -> str:
