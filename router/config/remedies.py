@@ -120,7 +120,7 @@ class Advice:
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
         """Return the advice for a key that `table`, a mapping of `record`, does not have, as a clause after `; `; empty if unknown."""
-        word = _snake(key.text)
+        word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.text).replace("-", "_").lower()  # `base_url` for `baseUrl` and `BASE-URL`
         if word in FALLBACKS:
             return _fallbacks(table, value)
         known = IN.get(record.name, {}).get(word) or WORDS.get(word)
@@ -144,11 +144,6 @@ class Advice:
             if found[0].owner == "Params"
             else advice
         )
-
-
-def _snake(word: str) -> str:
-    """Return a word in snake case: `base_url` for `baseUrl` and `BASE-URL`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).replace("-", "_").lower()
 
 
 def _filled(sentence: str, word: str, value: Node) -> str:

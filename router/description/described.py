@@ -130,6 +130,7 @@ def describe(declaration: Declaration) -> Description:
     routes = {name: _route(node) for name, node in _pairs(complete, "routes")}
     for name, node in _pairs(declaration.tree, "routes"):
         routes[name]["own"] = sorted(_keys_set(node))
+    drills = [table(canonical(node, _record(Drill))) for node in document.items_of(complete.get("drills"))]
     return Description(
         first=next(iter(routes), ""),
         routes=routes,
@@ -138,7 +139,7 @@ def describe(declaration: Declaration) -> Description:
         tools={name: digest(declaration.snapshot.texts.get(f"tools/{name}.py", "")) for name in declaration.tools},
         server=_server(complete),
         network=table(canonical(complete.get("network") or document.Table(complete.place, ()), _record(NetworkConfig))),
-        drills=dict(_drills(complete)),
+        drills={str(one.get("name")): one for one in drills},
     )
 
 
@@ -167,12 +168,6 @@ def _server(tree: document.Table) -> JsonObject:
     said = table(canonical(tree.get("server") or document.Table(tree.place, ()), _record(Server)))
     reload = said.get("reload")
     return {**said, "reload": reload if isinstance(reload, Mapping) else {"when": reload, "drills": False}}
-
-
-def _drills(tree: document.Table) -> Iterator[tuple[str, JsonObject]]:
-    for node in document.items_of(tree.get("drills")):
-        drill = table(canonical(node, _record(Drill)))
-        yield str(drill.get("name")), drill
 
 
 def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
