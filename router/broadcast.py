@@ -221,13 +221,16 @@ class Broadcast:
                     break
                 else:
                     self._make_room()  # a slower follower may hold up this one
-                    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    self._waiting.append(future)
-                    await future
+                    await self._more()
             raise _fault(self.task)
         finally:
             self._at.pop(follower, None)
             await self._left()
+
+    async def _more(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     def _make_room(self) -> None:
         if self._full is not None and not self._full.done():
