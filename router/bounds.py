@@ -1,7 +1,4 @@
-"""Bounds of a number, declared in its type: `Annotated[int, Bounds(1, 10)]`.
-
-They are checked when a value is read, and appear in the JSON schema.
-"""
+"""Bounds of a number, declared in its type: `Annotated[int, Bounds(1, 10)]`. They are checked, and appear in the JSON schema."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -293,7 +293,7 @@ def _bounded(kind: Any) -> Any:
     def unique(_: Any, value: Any, instance: Any, __: Any) -> Iterator[Any]:
         if value is True and isinstance(instance, list):
             items = cast("list[Json]", instance)
-            if len({_canonical(one) for one in items}) < len(items):
+            if len({json.dumps(_plain(one), sort_keys=True) for one in items}) < len(items):
                 yield error("two of its items are the same")
 
     own: dict[str, Keyword] = {
@@ -327,12 +327,8 @@ def _counted(check: Keyword, *, follows: bool) -> Keyword:
     return counted
 
 
-def _canonical(value: Json) -> str:
-    """Return a value as text that is equal for equal JSON values, as 1 and 1.0 are."""
-    return json.dumps(_plain(value), sort_keys=True)
-
-
 def _plain(value: Json) -> Json:
+    """Return a value with whole numbers as int, so that equal JSON values, as 1 and 1.0 are, have equal texts."""
     match value:
         case float() if value.is_integer():
             return int(value)
@@ -413,8 +409,7 @@ def _found(text: str) -> list[tuple[str, Json]]:
 
 def _fenced(text: str) -> Iterator[str]:
     """Yield the contents of a text's code fences, the longest first."""
-    pieces = text.split("```")[1:][::2]
-    for piece in sorted(pieces, key=len, reverse=True)[:MAX_TRIES]:
+    for piece in sorted(text.split("```")[1::2], key=len, reverse=True)[:MAX_TRIES]:
         head, line, rest = piece.partition("\n")
         yield (rest if line and head.strip().isalnum() else piece).strip()
 

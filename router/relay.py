@@ -27,20 +27,10 @@ BATCH = 32
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
     for one in (
-        Unanswered,
-        Overlong,
-        Filtered,
-        FileAddress,
-        UnsupportedParameter,
-        UnreadFile,
-        NoTarget,
-        TimedOut,
-        Stopping,
-        Stopped,
-        ReplicaLost,
-        Overtaken,
+        Unanswered, Overlong, Filtered, FileAddress, UnsupportedParameter, UnreadFile, NoTarget, TimedOut, Stopping, Stopped,
+        ReplicaLost, Overtaken,
     )
-}
+}  # fmt: skip
 """Code → error that may end an answer without an event. A reader elsewhere gets Unanswered for any other code."""
 
 

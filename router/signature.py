@@ -86,14 +86,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys; `build(**values)` makes the value.
-
-    name: the name of the function or dataclass
-    doc: its docstring without the lines on parameters
-    """
+    """A mapping with known keys, those of the function or dataclass `name`; `build(**values)` makes the value."""
 
     name: str
     doc: str
+    """The docstring without the lines on parameters."""
     fields: tuple[Field, ...]
     build: Callable[..., object]
     named: Mapping[str, Field] = dataclasses.field(init=False, repr=False, compare=False)
@@ -101,10 +98,6 @@ class Record:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "named", {item.name: item for item in self.fields})
-
-    def field(self, name: str) -> Field | None:
-        """Return the field of this name; None if there is none."""
-        return self.named.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +324,7 @@ def arguments(record: Record, value: object, path: str = "") -> dict[str, object
     """Return the keyword arguments that a JSON object gives for a record's function. Raises Misfit if it does not fit, below `path`."""
     given = _mapping(value, path)
     for name in given:
-        if record.field(name) is None:
+        if name not in record.named:
             raise _misfit(_at(path, name), "there is no such parameter")
     for item in record.fields:
         if item.required and item.name not in given:

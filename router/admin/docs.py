@@ -65,7 +65,10 @@ FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 def docs(route: type[APIRoute]) -> APIRouter:
     """Return a router with `/docs` and its files, as routes of this class. They hold no data: the page loads the guarded `openapi.json`."""
     router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
-    folder = _assets()
+    found = find_spec("fastapi_offline")  # Swagger UI's files are inside of this package; its code is not run
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "static"
 
     @router.get("")
     def page() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
@@ -85,11 +88,3 @@ def _file(path: Path, kind: str) -> Callable[[], FileResponse]:
         return FileResponse(path, media_type=kind)
 
     return serve
-
-
-def _assets() -> Path:
-    """Return the folder with Swagger UI's files, which is inside the package fastapi_offline; its code is not run."""
-    found = find_spec("fastapi_offline")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "static"

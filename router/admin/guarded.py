@@ -22,7 +22,6 @@ BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
 
 def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
     """Return a class of routes that check each request with `enter`. A RouterError of the check or the page is sent by `refusals`."""
-    refuse = refusals.send
 
     class GuardedRoute(APIRoute):
         async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,7 +31,7 @@ def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
                     raise _unknown(scope)
                 await super().handle(scope, receive, send)
             except RouterError as error:
-                await refuse(error, scope, receive, send)
+                await refusals.send(error, scope, receive, send)
 
     return GuardedRoute
 

@@ -66,10 +66,7 @@ def _header(name: str, shape: Mapping[str, Any], words: str = "", *, required: b
 ROUTE = _path("route", "A route's id or alias.")
 CHAT = _path("chat", "The chat's id.", minLength=1)
 RESPONSE = _path("response", pattern="^[^/]+$")
-PROTOCOL = (
-    _query("protocol", DIALECTS, "The dialect of the answer."),
-    _header("X-Stream-Protocol", DIALECTS, "The same, as a header."),
-)
+PROTOCOL = (_query("protocol", DIALECTS, "The dialect of the answer."), _header("X-Stream-Protocol", DIALECTS, "The same, as a header."))
 MIN_CLIENT = _header(
     "X-Router-Min-Client",
     {**TEXT, "enum": [*get_args(MinClient)]},
@@ -172,6 +169,11 @@ def _keeping(summary: str, answer: object, *parameters: Parameter, streams: Coll
     return Operation(summary, None, answer, (RESPONSE, *parameters), "The response", streams, missing, (400, 401, 502, 503))
 
 
+def _counting(body: object, answer: object) -> Operation:
+    words = "A token for every four characters, and for each file what an image costs at most."
+    return Operation("Estimate the input tokens of such a question, without asking it.", body, answer, (), words)
+
+
 OPERATIONS = {
     "chat": _asking("Ask the model that the body names.", requests.ChatRequest, responses.Answer, *PROTOCOL, MIN_CLIENT),
     "chat_with_route": _asking("Ask the model that the path names.", requests.ChatRequest, responses.Answer, ROUTE, *PROTOCOL, MIN_CLIENT),
@@ -191,24 +193,12 @@ OPERATIONS = {
         "Ask as clients of OpenAI's legacy completions API do.", requests.CompletionsRequest, responses.TextCompletion
     ),
     "messages": _asking("Ask as clients of Anthropic's Messages API do.", requests.MessagesRequest, responses.MessagesAnswer),
-    "count_tokens": Operation(
-        "Estimate the input tokens of such a question, without asking it.",
-        requests.MessagesRequest,
-        responses.InputTokens,
-        parameters=(),
-        words="A token for every four characters, and for each file what an image costs at most.",
-    ),
+    "count_tokens": _counting(requests.MessagesRequest, responses.InputTokens),
     "responses": _asking("Ask as clients of OpenAI's Responses API do.", requests.ResponsesRequest, responses.ResponsesAnswer),
     "response": _keeping("Retrieve or follow a response.", responses.KeptResponse, *FOLLOWING, streams=["text/event-stream"]),
     "delete_response": _keeping("Stop and forget a response.", responses.DeletedResponse),
     "input_items": _keeping("List the items that a response answers.", responses.InputItems, *PAGING),
-    "count_input_tokens": Operation(
-        "Estimate the input tokens of such a question, without asking it.",
-        requests.ResponsesRequest,
-        responses.ResponseInputTokens,
-        parameters=(),
-        words="A token for every four characters, and for each file what an image costs at most.",
-    ),
+    "count_input_tokens": _counting(requests.ResponsesRequest, responses.ResponseInputTokens),
     "cancel_response": _keeping("Stop a response that is being made.", responses.KeptResponse),
     "run_agent": _asking("Run an agent as clients of AG-UI do.", requests.AgentRun, list[responses.AgentEvent]),
     "run_agent_with_route": _asking("Run an agent: the model that the path names.", requests.AgentRun, list[responses.AgentEvent], ROUTE),

@@ -72,7 +72,9 @@ class Operations:
             case {"ask": "hour"}:
                 return await self.turns.take(self.hour.report, "page")
             case {"ask": "return", "to": str(digest)} if self.reload is not None:
-                return cast("SiblingJson", await self.report()) if await self._goes_back(self.reload, digest) else {}
+                with suppress(ConfigError):
+                    return cast("SiblingJson", await self.report()) if await self.reload.go_back(digest) else {}
+                return {}
             case {"ask": "reload"} if self.reload is not None:
                 await self.reload.refresh()
                 return cast("SiblingJson", await self.report())
@@ -116,12 +118,6 @@ class Operations:
         """Return (this worker's report and those of others; process ids of the others without one). `others`: process id → answer."""
         reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
-
-    @staticmethod
-    async def _goes_back(reload: Reload, digest: str) -> bool:
-        with suppress(ConfigError):
-            return await reload.go_back(digest)
-        return False
 
     async def _ask_each(self, question: SiblingJson) -> dict[int, SiblingJson | None]:
         return await self.siblings.ask_each(question, self.siblings.timing.rebuild) if self.siblings is not None else {}

@@ -58,10 +58,7 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes:
 def _of_callers(missing: str = "") -> dict[str, Any]:
     """Return the keyword arguments for the routes of callers' pages: their OpenAPI description. `missing`: the meaning of a 404, if any."""
     said = {401: "No key or token came along, or it is not good here", 404: missing, 503: "The credentials cannot be verified just now"}
-    return {
-        "responses": {status: {"description": words} for status, words in said.items() if words},
-        "openapi_extra": {"security": BORNE},
-    }
+    return {"responses": {status: {"description": words} for status, words in said.items() if words}, "openapi_extra": {"security": BORNE}}
 
 
 def _models(admin: Operations, router: APIRouter) -> APIRouter:
@@ -102,8 +99,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
 def _identified(request: Request, page: Response) -> Response:
     """Return the page with the request's id added, in the header that clients of OpenAI or Anthropic read."""
-    made = Asked(request.scope, request.receive).id
-    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
+    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = Asked(request.scope, request.receive).id
     return page
 
 
@@ -127,9 +123,8 @@ def _health(probes: Probes) -> APIRouter:
     """Return a router with the health pages, which need no key: they show nothing of any caller."""
     router = APIRouter(tags=["health"])
     router.get("/healthz", response_model=dict[str, str])(probes.healthz)
-    router.get("/readyz", response_model=dict[str, Any], responses={503: {"description": "Still warming up, or about to end"}})(
-        probes.readyz
-    )
+    unready: dict[int | str, dict[str, Any]] = {503: {"description": "Still warming up, or about to end"}}
+    router.get("/readyz", response_model=dict[str, Any], responses=unready)(probes.readyz)
     return router
 
 

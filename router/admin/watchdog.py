@@ -22,10 +22,6 @@ DEEP = 24
 """Innermost places of a stack that are logged."""
 
 
-def _ignore() -> None:
-    """Do nothing: the default listener to stalls."""
-
-
 class Watchdog:
     """A watchdog of the event loop on whose thread it is entered.
 
@@ -34,7 +30,7 @@ class Watchdog:
     stalls: number of stalls so far
     """
 
-    def __init__(self, late: float = LATE, stalled: Callable[[], None] = _ignore) -> None:
+    def __init__(self, late: float = LATE, stalled: Callable[[], None] = lambda: None) -> None:
         self._late = late
         self._stalled = stalled
         self._beat = 0.0

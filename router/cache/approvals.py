@@ -57,17 +57,13 @@ class Approvals:
         if (found := ID.fullmatch(call.approval)) is None:
             return False
         until, nonce, mac = found.groups()
-        if int(until, 16) <= self.clock() or not hmac.compare_digest(mac, self._mac(until, nonce, owner, route, call)):
+        unsigned = not hmac.compare_digest(mac, self._mac(until, nonce, owner, route, call))
+        if int(until, 16) <= self.clock() or unsigned or nonce in self._used:
             return False
-        if nonce in self._used:
-            return False
-        self._use(nonce, float(int(until, 16)))
-        return self.shared is None or await self.shared.claim(hashlib.sha256(nonce.encode()).hexdigest(), LASTS)
-
-    def _use(self, nonce: str, until: float) -> None:
-        self._used[nonce] = until
+        self._used[nonce] = float(int(until, 16))
         while self._used and (len(self._used) > MAX_USED or next(iter(self._used.values())) <= self.clock()):
             self._used.popitem(last=False)
+        return self.shared is None or await self.shared.claim(hashlib.sha256(nonce.encode()).hexdigest(), LASTS)
 
     def _mac(self, until: str, nonce: str, owner: str, route: str, call: Call) -> str:
         made: list[Json] = [until, nonce, owner, route, call.call_id, call.name, plain(call.arguments)]

@@ -84,9 +84,7 @@ class Tokens:
         return self._named(await self._claimed(token))
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token with valid signature, issuer, audience and time.
-        Raises Unauthorized, or Unverifiable without keys.
-        """
+        """Return the claims of a token with valid signature, issuer, audience, time. Raises Unauthorized; Unverifiable without keys."""
         came = 0.0 if self._source is None else self._source.now()
         try:
             self._rules.check(token)

@@ -68,18 +68,8 @@ The router behind a chat UI: routes.yaml says which model answers for each model
 
 COMMANDS = Commands(
     {
-        "serve": "serve",
-        "check": "check",
-        "show": "show",
-        "diff": "diff",
-        "drill": "drill",
-        "schema": "schema",
-        "chat": "chat",
-        "keys": "keys",
-        "init": "init",
-        "import": "imports",
-        "try": "trial",
-        "completion": "completion",
+        name: {"import": "imports", "try": "trial"}.get(name, name)  # these two are words of Python's
+        for name in ("serve", "check", "show", "diff", "drill", "schema", "chat", "keys", "init", "import", "try", "completion")
     }
 )
 ROUTELESS = {"schema", "diff", "keys", "init", "import", "completion"}

@@ -87,10 +87,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(given: argparse.Namespace) -> Generation:
-    """Build the configuration, run its drills with --drills, and return the discarded generation.
-
-    Raises ConfigError for mistakes and for drills that fail.
-    """
+    """Build the configuration, run drills with --drills, return the discarded generation. ConfigError for mistakes and failed drills."""
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
     if production(declaration):
         require_auth(declaration)

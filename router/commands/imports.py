@@ -40,7 +40,9 @@ def run(given: argparse.Namespace) -> int:
     if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
         if not given.force:
-            refuse([path for path, text in texts.items() if not _same(path, text)], "--force overwrites")
+            refuse(
+                [path for path, text in texts.items() if not (path.is_file() and path.read_bytes() == text.encode())], "--force overwrites"
+            )
         write(texts)
     if given.json:
         print(json.dumps(_record(imported), ensure_ascii=False, indent=2))
@@ -49,11 +51,6 @@ def run(given: argparse.Namespace) -> int:
     if not given.json:
         print("\n".join(_report(imported, given.output)), file=sys.stderr)
     return 0
-
-
-def _same(path: Path, text: str) -> bool:
-    """Return whether the file exists with exactly this text."""
-    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _record(imported: Imported) -> dict[str, object]:

@@ -24,11 +24,7 @@ from router.commands.files import refuse, write
 from router.commands.paths import is_folder
 
 NAMES = {
-    "routes.yaml": "routes.yaml",
-    "drills.yaml": "drills.yaml",
-    "pipelines/chat.yaml": "pipelines/chat.yaml",
-    "pipelines/chat.j2": "pipelines/chat.j2",
-    "tools/clock.py": "tools/clock.py",
+    **{name: name for name in ("routes.yaml", "drills.yaml", "pipelines/chat.yaml", "pipelines/chat.j2", "tools/clock.py")},
     ".env.example": "env.example",
     ".gitignore": "gitignore",
 }

@@ -1,6 +1,5 @@
 """Options and arguments that are files or folders: a shell completes their names."""
 
-import argparse
 from typing import Any
 
 FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "fish": "(__fish_complete_path (commandline -ct))", "tcsh": "f"}
@@ -8,15 +7,11 @@ FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "fish": "(__fish_co
 """Equal to shtab's own FILE and DIRECTORY, which are not imported here: reading the command line needs no package."""
 
 
-def is_file(action: argparse.Action) -> None:
+def is_file(action: Any) -> None:
     """Have a shell complete file names for this option or argument."""
-    _complete(action, FILE)
+    action.complete = FILE
 
 
-def is_folder(action: argparse.Action) -> None:
+def is_folder(action: Any) -> None:
     """Have a shell complete names of folders for this option or argument."""
-    _complete(action, FOLDER)
-
-
-def _complete(action: Any, by: dict[str, str]) -> None:
-    action.complete = by
+    action.complete = FOLDER

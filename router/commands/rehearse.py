@@ -139,15 +139,10 @@ def _report(name: str, done: Rehearsed, price: Price | None, beside: AskedToday 
     if beside is not None:
         yield _priced(f"{beside.target}, which {beside.route} asks first today,", done, beside.price)
     for finding in done.findings:
-        yield f"{finding.question}: {finding.sentence}" + (
-            f"\n    in {_place(finding.where, name)}: {finding.line}" if finding.line else ""
-        )
+        where = f"the target {name}" if finding.where == "target" else "the routes that ask it"
+        yield f"{finding.question}: {finding.sentence}" + (f"\n    in {where}: {finding.line}" if finding.line else "")
     if done.facts:
         yield f"\nwrite into the target {name}:\n  {facts_line(done.facts)}"
-
-
-def _place(where: str, name: str) -> str:
-    return f"the target {name}" if where == "target" else "the routes that ask it"
 
 
 def _outcome_words(one: QuestionOutcome) -> str:

@@ -130,11 +130,8 @@ class Running:
         try:
             with cast("HTTPResponse", self._opener.open(request, timeout=self._wait)) as response:
                 body = response.read(MAX_PAGE_BYTES + 1)
-            box.put(
-                body
-                if len(body) <= MAX_PAGE_BYTES
-                else NoServer(f"the answer to {path} is larger than {MAX_PAGE_BYTES // 1024 // 1024} MiB")
-            )
+            too_large = NoServer(f"the answer to {path} is larger than {MAX_PAGE_BYTES // 1024 // 1024} MiB")
+            box.put(body if len(body) <= MAX_PAGE_BYTES else too_large)
         except HTTPError as error:
             error.close()
             box.put(NoServer(_sentence(error.code, path)))

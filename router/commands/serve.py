@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.callers import Callers, Known
+from router.callers import Known
 from router.callers.keys import Keys, hashed
 from router.commands import address
 from router.commands.address import LOCAL, number
@@ -97,8 +97,9 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     os.environ[HOST_VARIABLE] = asked_at
     os.environ[RELOAD_VARIABLE] = {True: "on", False: "off", None: ""}[given.reload]
     many = given.workers > 1
+    only = None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
     config = uvicorn.Config(
-        "router.server:create" if many else application(generation, given.routes, asked_at, run_key=run_key, only=_only(guest)),
+        "router.server:create" if many else application(generation, given.routes, asked_at, run_key=run_key, only=only),
         factory=many,
         host=given.host,
         port=given.port,
@@ -173,11 +174,6 @@ def made_key(generation: Generation) -> Secret | None:
     return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and seen else None
 
 
-def _only(guest: Secret | None) -> Callers | None:
-    """Return the callers of a server with a single caller that bears the guest's key; None without a guest, for the declared callers."""
-    return None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
-
-
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
     """Print on stderr, for people, what is served, what is skipped and why, and the keys of this run. An unwritable stderr is ignored."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
@@ -190,12 +186,8 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
         base, page = f"http://{given.host}:{given.port}", generation.server.page == "on"
         said.append(f"  {base}/  (questions: /api/chat, documentation: /docs)" if page else f"  {base}/api/chat  (documentation: /docs)")
     else:
-        said += [
-            "  Only requests with the key of this run are answered:",
-            "",
-            *(f"  {line}" for line in _question(generation, given, guest)),
-            "",
-        ]
+        question = [f"  {line}" for line in _question(generation, given, guest)]
+        said += ["  Only requests with the key of this run are answered:", "", *question, ""]
     if run_key is not None:
         said.append(f"  admin key of this run: {run_key.value}  (changes below /admin: Authorization: Bearer …)")
     with suppress(OSError):  # a full disk must not keep the server from starting

@@ -21,7 +21,7 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
-        if _is_alone(found[one]):
+        if not found[one].texts.keys() - {found[one].routes, DRILLS}:  # it has no pipeline and no tool set beside it
             found[one] = _with_files_of(found[other], found[one])
     before, after = (_described(snapshot, side) for snapshot, side in zip(found, (old, new), strict=True))
     return before, after, _texts(found[0]) == _texts(found[1])
@@ -30,11 +30,6 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 def file(path: str) -> Description:
     """Return the description of the configuration in a file or folder; `-` is standard input. Raises ConfigError if it is invalid."""
     return _described(_snapshot(path), path)
-
-
-def _is_alone(snapshot: Snapshot) -> bool:
-    """Return whether a routes file has no pipeline and no tool set beside it."""
-    return not snapshot.texts.keys() - {snapshot.routes, DRILLS}
 
 
 def _with_files_of(other: Snapshot, alone: Snapshot) -> Snapshot:
@@ -78,8 +73,4 @@ def _described(snapshot: Snapshot, side: str) -> Description:
 def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
     """Return the error for one side's complaints, each file with the side's folder before it: both sides may have a file of one name."""
     folder = Path(side) if Path(side).is_dir() else Path(side).parent
-    return ConfigError(tuple(replace(one, place=_below(folder, one.place)) for one in complaints))
-
-
-def _below(folder: Path, place: Place) -> Place:
-    return replace(place, file=str(folder / place.file))
+    return ConfigError(tuple(replace(one, place=replace(one.place, file=str(folder / one.place.file))) for one in complaints))

@@ -14,37 +14,11 @@ from router.config.values import Secret
 from router.config.watched import Watched, watched
 
 __all__ = [
-    "COUNTERS",
-    "FOLDER_VARIABLE",
-    "HOST_VARIABLE",
-    "PORT_VARIABLES",
-    "RELOAD_VARIABLE",
-    "ROUTES_VARIABLE",
-    "Declaration",
-    "EnvFile",
-    "Snapshot",
-    "Watched",
-    "admin_key",
-    "as_written",
-    "declare",
-    "declared",
-    "env_file_of",
-    "folder_from_environment",
-    "host_from_environment",
-    "keep_live",
-    "keep_run_key",
-    "load",
-    "load_live",
-    "production",
-    "read",
-    "reloads",
-    "routes_from_environment",
-    "run_key",
-    "secrets",
-    "variable",
-    "watched",
-    "without_environment",
-]
+    "COUNTERS", "FOLDER_VARIABLE", "HOST_VARIABLE", "PORT_VARIABLES", "RELOAD_VARIABLE", "ROUTES_VARIABLE", "Declaration", "EnvFile",
+    "Snapshot", "Watched", "admin_key", "as_written", "declare", "declared", "env_file_of", "folder_from_environment",
+    "host_from_environment", "keep_live", "keep_run_key", "load", "load_live", "production", "read", "reloads",
+    "routes_from_environment", "run_key", "secrets", "variable", "watched", "without_environment",
+]  # fmt: skip
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Environment variable with the routes file, for commands without `--routes` and for the workers of `router serve --workers`."""

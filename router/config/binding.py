@@ -54,20 +54,16 @@ def _stand_in(shape: Shape) -> object:
         case OneOf(values):
             return values[0]
         case Spelled():
-            return _example(shape)
+            try:
+                return shape.read(shape.example)
+            except Misfit:  # the example of a secret names a variable
+                return UNFIT
         case Plain(kind):
             return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]  # within all bounds there are
         case Either(options):
             return _stand_in(options[0])
         case _:
             return UNFIT
-
-
-def _example(shape: Spelled) -> object:
-    try:
-        return shape.read(shape.example)
-    except Misfit:  # the example of a secret names a variable
-        return UNFIT
 
 
 def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
@@ -105,7 +101,7 @@ def _table(node: Node, table: MapOf, complaints: Complaints, what: str) -> objec
         return UNFIT
     values: dict[Name, object] = {}
     for key, entry in node.pairs:
-        if isinstance(table.item, Record) and table.item.field(key.text) is not None and not isinstance(entry, document.Table):
+        if isinstance(table.item, Record) and key.text in table.item.named and not isinstance(entry, document.Table):
             complaints.add(key.place, f"`{key.text}` stands among the names of {what}: indent it by two spaces more, below its name")
             continue
         name = bind(key, table.key, complaints, "a name") if table.key else Name(key.text)
@@ -156,7 +152,7 @@ def _lifted(node: document.Table, record: Record, complaints: Complaints) -> doc
     pairs: list[tuple[document.Scalar, Node]] = []
     lifted: list[tuple[document.Scalar, Node]] = []
     for key, entry in node.pairs:
-        item = record.field(key.text)
+        item = record.named.get(key.text)
         inner = list(entry.pairs) if item is not None and isinstance(entry, document.Table) else []
         strays = [pair for pair in inner if item is not None and _strayed(pair, item.shape, node, record)]
         for stray, _ in strays:
@@ -174,8 +170,8 @@ def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.T
     key, entry = pair
     if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
         return False
-    fits = any(shape.item.field(inner.text) is not None for inner, _ in entry.pairs)
-    return record.field(key.text) is not None and above.get(key.text) is None and not fits and bool(entry.pairs)
+    fits = any(inner.text in shape.item.named for inner, _ in entry.pairs)
+    return key.text in record.named and above.get(key.text) is None and not fits and bool(entry.pairs)
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
@@ -188,7 +184,7 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     meant = ""
     empty = ""
     for key, entry in node.pairs:
-        item = record.field(key.text)
+        item = record.named.get(key.text)
         if item is None:
             word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
             hint = _hint((key, entry), node, record, empty, complaints)
@@ -205,13 +201,7 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     return values, not missing and len(values) == len(node.pairs)
 
 
-def built(
-    node: Node,
-    record: Record,
-    values: Mapping[str, object],
-    complaints: Complaints,
-    among: Collection[str] | None = None,
-) -> object:
+def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints, among: Collection[str] | None = None) -> object:
     """Return the record built from the values; UNFIT if its constructor raises Misfit, which becomes a complaint at the field it names.
 
     No complaint is made if that field holds a stand-in for a missing variable, or is not in `among` (if that is given).
@@ -267,7 +257,7 @@ def _known_keys(node: Node, shape: Shape) -> int:
     """Return the number of a mapping's keys that are fields of a record; 0 for other nodes and shapes."""
     if not isinstance(node, document.Table) or not isinstance(shape, Record):
         return 0
-    return sum(shape.field(key.text) is not None for key, _ in node.pairs)
+    return sum(key.text in shape.named for key, _ in node.pairs)
 
 
 def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:

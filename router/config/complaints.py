@@ -9,7 +9,7 @@ from router.config.secrecy import without_secret_queries
 from router.errors import Complaint, Place
 
 LITERAL_SECRET = re.compile(
-    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
+    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*"""
 )
 """A secret written out in a file, also in an address or as a default: the line is quoted without it. Times and numbers are not secrets."""
 SECRET_BELOW = re.compile(
@@ -83,5 +83,5 @@ class Complaints:
         files = list(self.texts)
         order = {name: index for index, name in enumerate(files)}
         return tuple(
-            sorted(found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column)),
+            sorted(found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column))
         )

@@ -101,13 +101,9 @@ def _header(text: str) -> Name:
     return Name(text.lower())
 
 
-def _claim(text: str) -> Name:
-    return Name(_word(text))
-
-
 Word = Annotated[str, Spelled("text", _word, "", "gold")]
 RequestHeader = Annotated[Name, Spelled("header", _header, "^[A-Za-z0-9-]{1,64}$", "X-Tier")]
-ClaimName = Annotated[Name, Spelled("claim", _claim, "", "plan")]
+ClaimName = Annotated[Name, Spelled("claim", lambda text: Name(_word(text)), "", "plan")]
 Tokens = Annotated[Range, Spelled("range of tokens", _tokens, r"^(\d+\.\.\d*|\.\.\d+)$", "8000..", _written_tokens)]
 BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, r"^\d[\d.]*%(\.\.(\d[\d.]*%)?)?$|^\.\.\d[\d.]*%$", "80%", _written_used)]
 
@@ -200,8 +196,8 @@ def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Cir
     known = [*others, *([entry] if entry else [])]
     tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
     shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})
-    wanted = entry or NO_CONDITION
-    for caller, claims, headers in product(sorted(wanted.callers) or [""], _choices(wanted.claim or {}), _choices(wanted.header or {})):
+    callers, claim, header = (entry.callers, entry.claim, entry.header) if entry else (frozenset[str](), None, None)
+    for caller, claims, headers in product(sorted(callers) or [""], _choices(claim or {}), _choices(header or {})):
         for count, share, image in product(tokens, shares, (False, True)):
             here = Circumstances(caller, claims, {name: (value,) for name, value in headers.items()}, share)
             if entry is None or entry.holds(here, count, has_image=image):
@@ -211,14 +207,3 @@ def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Cir
 def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:
     """Return every mapping that gives each name one of its values."""
     return [dict(zip(map(str, wanted), chosen, strict=True)) for chosen in product(*map(listed, wanted.values()))]
-
-
-class _NoCondition:
-    """A stand-in for the condition of an entry that has none: it names no caller, claim or header."""
-
-    callers: frozenset[str] = frozenset()
-    claim: Mapping[Name, Values] | None = None
-    header: Mapping[Name, Values] | None = None
-
-
-NO_CONDITION = _NoCondition()

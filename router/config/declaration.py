@@ -18,7 +18,7 @@ from router.config.drills import Drill
 from router.config.env_file import EnvFile
 from router.config.facts import FactsConfig
 from router.config.limits import Limit
-from router.config.network import CaBundle, Egress, NetworkConfig, OwnProxy, egress_of, is_this_machine
+from router.config.network import CaBundle, NetworkConfig, OwnEgress, OwnProxy, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
 from router.config.price import Price
 from router.config.server import Server
@@ -197,7 +197,7 @@ MODEL_KEYS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetConfig:
+class TargetConfig(OwnEgress):
     """A target of requests: a provider's model, or a script.
 
     model: a LiteLLM model name, provider/model
@@ -257,11 +257,6 @@ class TargetConfig:
         check_headers(self.headers or {})
         if isinstance(self.proxy, Secret) and self.api_base and is_this_machine(urlsplit(self.api_base).hostname or ""):
             raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
-
-    @property
-    def egress(self) -> Egress:
-        """The proxy and certificates of connections to the target; those of `network` are included after `inheritance.through`."""
-        return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,11 +402,7 @@ class RoutesFile:
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """An entry of a pipeline, its options not yet checked.
-
-    name: the step's word
-    options: the node under that word
-    """
+    """An entry of a pipeline, its options not yet checked. `name`: the step's word; `options`: the node under that word."""
 
     name: Name
     options: Node

@@ -100,10 +100,8 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
     """
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
-    reader = _NodeReader(file, complain)
     try:
-        events = yaml.parse(text, Loader=yaml.CSafeLoader)
-        return reader.document(events)
+        return _NodeReader(file, complain).document(yaml.parse(text, Loader=yaml.CSafeLoader))
     except yaml.YAMLError as error:
         raise unreadable(error, text, file) from None
 
@@ -155,7 +153,8 @@ class _NodeReader:
             case yaml.ScalarEvent():
                 tagged = bool(event.tag) and not event.implicit[1]
                 if tagged:
-                    self._complain(place, f"tags such as {event.tag} are not read here{_untagged(event.value)}")
+                    advice = f"write ${{{event.value}}}" if VARIABLE.fullmatch(event.value) else "leave it out"
+                    self._complain(place, f"tags such as {event.tag} are not read here: {advice}")
                 node: Node = Scalar(place, event.value, plain=event.implicit[0], source=event.value, forgiven=tagged)
             case yaml.SequenceStartEvent():
                 node = Listing(place, tuple(self._items(events, depth)))
@@ -168,12 +167,8 @@ class _NodeReader:
     def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
         node = self._anchors.get(event.anchor or "")
         if node is None:
-            raise UnreadableYaml(
-                Complaint(
-                    place,
-                    f"`*` begins an alias, and no anchor &{event.anchor} stands above: write `{event.anchor}` without it, or in quotes",
-                )
-            )
+            why = f"`*` begins an alias, and no anchor &{event.anchor} stands above: write `{event.anchor}` without it, or in quotes"
+            raise UnreadableYaml(Complaint(place, why))
         self._aliased += _size(node)
         if self._aliased > MAX_ALIASES:
             raise UnreadableYaml(Complaint(place, f"aliases repeat more than {MAX_ALIASES} nodes"))
@@ -204,11 +199,6 @@ class _NodeReader:
     def _place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
         return Place(self._file, mark.line + 1, mark.column + 1) if mark else Place(self._file, 1, 1)
-
-
-def _untagged(value: str) -> str:
-    """Return the advice for a scalar with a tag (`!env NAME`): `: write ${NAME}` if its value names a variable, else `: leave it out`."""
-    return f": write ${{{value}}}" if VARIABLE.fullmatch(value) else ": leave it out"
 
 
 def _size(node: Node) -> int:

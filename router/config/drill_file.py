@@ -1,7 +1,6 @@
 """drills.yaml: drills in a file of their own, beside the routes file. Its drills follow those of the routes file."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 from router.config import document
@@ -33,7 +32,8 @@ def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
 def check_names(drills: Node | None, complaints: Complaints) -> None:
     """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file, where it was valid before."""
     first: dict[str, Place] = {}
-    for name in _names(drills):
+    names = (document.at(drill, "name") for drill in document.items_of(drills))
+    for name in (one for one in names if isinstance(one, document.Scalar)):
         known = first.setdefault(name.text, name.place)
         if known != name.place:
             say = complaints.add if name.place.file == DRILLS else complaints.warn
@@ -54,9 +54,3 @@ def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
         complaints.add(beside.place if drills is None else drills.place, FORM)
         return None
     return drills
-
-
-def _names(drills: Node | None) -> Iterator[document.Scalar]:
-    for drill in document.items_of(drills):
-        if isinstance(name := document.at(drill, "name"), document.Scalar):
-            yield name

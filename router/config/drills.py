@@ -44,6 +44,11 @@ class DrillAsk:
         return Circumstances(self.caller or "", {str(name): one for name, one in self.claims.items()}, headers, self.budget_used or 0.0)
 
 
+EventKind = Literal[
+    "Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolProgress", "ToolResult", "Approval", "LateResult", "Finish", "Failure"
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expect:
     """The expected result. Unless it `fails`, the answer must be complete, with no word missing and none repeated.
@@ -58,25 +63,7 @@ class Expect:
 
     served_by: Reference | None = None
     tried: tuple[str, ...] | None = None
-    events: (
-        tuple[
-            Literal[
-                "Start",
-                "Text",
-                "Thought",
-                "ToolInput",
-                "ToolCall",
-                "ToolProgress",
-                "ToolResult",
-                "Approval",
-                "LateResult",
-                "Finish",
-                "Failure",
-            ],
-            ...,
-        ]
-        | None
-    ) = None
+    events: tuple[EventKind, ...] | None = None
     within: Within | None = None
     finish: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"] | None = None
     fails: str | None = None

@@ -9,7 +9,6 @@ from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
 from router.config.document import Node, Table
 from router.config.keys import ApiKey
-from router.config.limits import Limit
 from router.config.meant import did_you_mean
 from router.signature import record_of
 
@@ -18,11 +17,7 @@ WHEN = record_of(When)
 
 @dataclass(frozen=True, slots=True)
 class KnownCallers:
-    """The callers that the configuration knows.
-
-    keys: name of a caller → its key
-    jwt: True if callers may bear an issuer's token
-    """
+    """The callers that the configuration knows. `keys`: caller → its key; `jwt`: True if callers may bear an issuer's token."""
 
     keys: Mapping[str, ApiKey]
     jwt: bool
@@ -30,11 +25,7 @@ class KnownCallers:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """A target named in a route's `targets`.
-
-    condition: its `when` as a tree; None without one
-    when: the same, bound
-    """
+    """A target named in a route's `targets`. `condition`: its `when` as a tree, None without one; `when`: the same, bound."""
 
     name: document.Scalar
     condition: Table | None = None
@@ -102,14 +93,9 @@ def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complain
             continue
         lines = " or ".join(dict.fromkeys(str(one.name.place.line) for one in earlier))
         always = any(one.when is None for one in earlier)
-        complaints.add(
-            entry.name.place,
-            f"this entry of `{entry.name.source}` is never asked: "
-            + ("an earlier one" if always else "wherever it holds, an earlier one")
-            + f" (line {lines}) "
-            + ("has no condition" if always else "holds as well")
-            + "; take it out, or write it first",
-        )
+        other, why = ("an earlier one", "has no condition") if always else ("wherever it holds, an earlier one", "holds as well")
+        never = f"this entry of `{entry.name.source}` is never asked: {other} (line {lines}) {why}"
+        complaints.add(entry.name.place, f"{never}; take it out, or write it first")
 
 
 def _check_condition(route: str, declared: Node, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
@@ -164,8 +150,5 @@ def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> 
     if any(document.at(declared, "limit", name) is not None for name in ("spend", "tokens")):
         return True
     keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
-    return any(_budgeted(key.limit) for key in keys if _may_ask(key, route))
-
-
-def _budgeted(limit: Limit | None) -> bool:
-    return limit is not None and (limit.spend is not None or limit.tokens is not None)
+    limits = [key.limit for key in keys if key.limit is not None and _may_ask(key, route)]
+    return any(limit.spend is not None or limit.tokens is not None for limit in limits)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv.main import resolve_variables
-from dotenv.parser import Binding, parse_stream
+from dotenv.parser import parse_stream
 
 from router.config.environment import ENV_FILE, secret
 from router.errors import Complaint, Place
@@ -47,12 +47,9 @@ def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
     bindings = list(parse_stream(io.StringIO(text.removeprefix("\ufeff"))))
     resolved = resolve_variables(((one.key, one.value) for one in bindings if one.key and not one.error), override=False)
     variables = {name: value for name, value in resolved.items() if value and name not in environment}
-    return EnvFile(variables, text, (*_wrong_lines(bindings), *_exposed(path)))
-
-
-def _wrong_lines(bindings: list[Binding]) -> tuple[Complaint, ...]:
-    """Return a warning for each line that is not a variable. The line is not quoted: a key may stand in it."""
-    return tuple(_warning(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error)
+    # A line that is not a variable is not quoted: a key may stand in it.
+    wrong = [_warning(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error]
+    return EnvFile(variables, text, (*wrong, *_exposed(path)))
 
 
 def _exposed(path: Path) -> tuple[Complaint, ...]:

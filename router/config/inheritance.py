@@ -22,14 +22,11 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
     pairs: list[tuple[document.Scalar, Node]] = []
     for key, node in targets.pairs:
         optional = document.at(node, "optional")
-        if isinstance(optional, document.Scalar) and optional.text == "true":
-            lacks: list[str] = []
-            filled = _forgiven(node, lacks)
-            if lacks:
-                skipped[key.text] = "; ".join(dict.fromkeys(lacks))
-            pairs.append((key, filled))
-        else:
-            pairs.append((key, node))
+        is_optional = isinstance(optional, document.Scalar) and optional.text == "true"
+        lacks: list[str] = []
+        pairs.append((key, _forgiven(node, lacks) if is_optional else node))
+        if lacks:
+            skipped[key.text] = "; ".join(dict.fromkeys(lacks))
     return tree.having("targets", replace(targets, pairs=tuple(pairs)))
 
 
@@ -51,7 +48,7 @@ def with_defaults(tree: Table) -> Table:
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
         return tree
-    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if record_of(Defaults).field(pair[0].text)))
+    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if pair[0].text in record_of(Defaults).named))
     pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
     return tree.having("routes", replace(routes, pairs=pairs))
 

@@ -31,7 +31,8 @@ NO_PIPELINE = "none"
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
     """Complain of keys and conditions of embeddings routes and their drills that only chats have. `tree`: without `defaults` put in."""
-    embedders = list(_embedders(at(tree, "routes")))
+    routes = pairs_of(at(tree, "routes"))
+    embedders = [(name.text, route) for name, route in routes if isinstance(route, Table) and _makes_embeddings(route)]
     for name, route in embedders:
         for key, _ in route.pairs:
             if (why := CHAT_ONLY.get(key.text)) is not None:
@@ -69,13 +70,6 @@ def _stood_in(route: Node) -> Node:
         return route
     key = Scalar(route.place, "pipeline", plain=True, source="pipeline")
     return replace(route, pairs=(*route.pairs, (key, Scalar(route.place, NO_PIPELINE, plain=True, source=NO_PIPELINE))))
-
-
-def _embedders(routes: Node | None) -> Iterator[tuple[str, Table]]:
-    """Yield (name, route) for each embeddings route."""
-    for name, route in pairs_of(routes):
-        if isinstance(route, Table) and _makes_embeddings(route):
-            yield name.text, route
 
 
 def _aliases(route: Table) -> Iterator[str]:

@@ -31,7 +31,7 @@ class Proxy:
     @property
     def label(self) -> str:
         """The name of the proxy in logs, `host:port`, without its credentials."""
-        return self._authority
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def authorization(self) -> str:
@@ -43,11 +43,7 @@ class Proxy:
     def url(self) -> str:
         """The address with the credentials, percent-encoded, as HTTP libraries take it."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.authorization else ""
-        return f"{'https' if self.tls else 'http'}://{login}{self._authority}"
-
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{login}{self.label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +140,17 @@ OwnProxy = Literal["none"] | ProxyAddress
 """The `proxy` of a single target, server or collector: an address, or `none` for the direct way."""
 
 
-def egress_of(proxy: Secret | Literal["none"] | None, ca: Certificates | None) -> Egress:
-    """Return the Egress of a declared proxy and CA. `proxy`: None and `none` mean a direct connection."""
-    return Egress(proxy_of(proxy.value) if isinstance(proxy, Secret) else None, ca.pem if ca else "")
+class OwnEgress:
+    """A declaration with a `proxy` and a `ca` of its own: a target, an MCP server, an issuer, the collector."""
+
+    __slots__ = ()
+    proxy: OwnProxy | None
+    ca: CaBundle | None
+
+    @property
+    def egress(self) -> Egress:
+        """The proxy and certificates of connections to it; those of `network` are included after `inheritance.through`."""
+        return Egress(proxy_of(self.proxy.value) if isinstance(self.proxy, Secret) else None, self.ca.pem if self.ca else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ RETRY = "write `retry: {{attempts: {attempts}}}` in the route or under `defaults
 TIMEOUT = "write `timeout: {first_token: 10s, total: 5m}` in the route or under `defaults`"
 CALLERS = "callers' keys stand under `server: {auth: {keys: …}}`, as `router keys new NAME` prints them"
 USERS = "the key of a front end says how it names its users: write `user: {header: X-OpenWebUI-User-Id}` in it, under `server.auth.keys`"
+NAMED = "a route names targets: write `NAME: {model: openai/gpt-5.6}` under `targets:`, and `targets: [NAME]` here"
 ENCRYPTION = "a proxy in front ends TLS; deploy/nginx.conf is one"
 
 WORDS: Mapping[str, str] = {
@@ -43,9 +44,7 @@ WORDS: Mapping[str, str] = {
     "version": "there is no version to write: leave it out",
     "services": "this is a file of Docker Compose's; `router init DIR` writes a routes.yaml",
     "stream": "answers are always streamed: leave it out",
-    "port": STARTED,
-    "host": STARTED,
-    "workers": STARTED,
+    **dict.fromkeys(("port", "host", "workers"), STARTED),
 }
 """Word of LiteLLM, OpenAI's SDKs, web servers or Docker Compose → the advice for it, in any mapping of the configuration."""
 IN: Mapping[str, Mapping[str, str]] = {
@@ -56,8 +55,7 @@ IN: Mapping[str, Mapping[str, str]] = {
         "name": "a target's name stands before its mapping: write `NAME: {model: openai/gpt-5.6}`",
     },
     "Route": {
-        "model": "a route names targets: write `NAME: {model: openai/gpt-5.6}` under `targets:`, and `targets: [NAME]` here",
-        "models": "a route names targets: write `NAME: {model: openai/gpt-5.6}` under `targets:`, and `targets: [NAME]` here",
+        **dict.fromkeys(("model", "models"), NAMED),
         "name": "a route's name stands before its mapping: write `NAME: {pipeline: chat, targets: [demo]}`",
     },
     "Server": dict.fromkeys(("api_key", "token", "password"), CALLERS),
@@ -69,8 +67,7 @@ STEPS: Mapping[str, str] = {
     "temperature": "write `- params: {temperature: 0.2}`",
     "max_tokens": "write `- params: {max_tokens: 1000}`",
     "messages": "write `- history: {keep: 40}`",
-    "model": "who answers stands in routes.yaml, under `targets`",
-    "targets": "who answers stands in routes.yaml, under `targets`",
+    **dict.fromkeys(("model", "targets"), "who answers stands in routes.yaml, under `targets`"),
     "tools": "write `tools: [NAME]` in the route",
     "cache": "write `cache: {ttl: 1h}` in the route",
 }
@@ -123,7 +120,7 @@ class Advice:
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
         """Return the advice for a key that `table`, a mapping of `record`, does not have, as a clause after `; `; empty if unknown."""
-        word = _snake(key.text)
+        word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.text).replace("-", "_").lower()  # `base_url` for `baseUrl` and `BASE-URL`
         if word in FALLBACKS:
             return _fallbacks(table, value)
         known = IN.get(record.name, {}).get(word) or WORDS.get(word)
@@ -147,11 +144,6 @@ class Advice:
             if found[0].owner == "Params"
             else advice
         )
-
-
-def _snake(word: str) -> str:
-    """Return a word in snake case: `base_url` for `baseUrl` and `BASE-URL`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).replace("-", "_").lower()
 
 
 def _filled(sentence: str, word: str, value: Node) -> str:

@@ -4,24 +4,9 @@ import re
 from urllib.parse import parse_qsl
 
 SECRETS = (
-    "key",
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "pwd",
-    "signature",
-    "sig",
-    "credential",
-    "subscription",
-    "code",
-    "auth",
-    "authorization",
-    "bearer",
-    "jwt",
-    "sas",
-    "cookie",
-)
+    "key", "token", "secret", "password", "passwd", "pwd", "signature", "sig", "credential", "subscription", "code", "auth",
+    "authorization", "bearer", "jwt", "sas", "cookie",
+)  # fmt: skip
 """Words that end the name of a secret, or are a part of it: `api_key`, `subscription-key`, `accessToken`, `X-Amz-Signature`."""
 JOINED = ("apikey", "authkey", "accesskey", "sharedkey", "accesstoken", "authtoken", "clientsecret")
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from router.bounds import Bounds
 from router.config.keys import ApiKey, KeyLines
-from router.config.network import CaBundle, Egress, OwnProxy, egress_of
+from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import (
     ByteSize,
     Key,
@@ -82,7 +82,7 @@ Algorithm = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jwt:
+class Jwt(OwnEgress):
     """Callers with a token of an issuer (RFC 7519). The `sub` is the caller's name; `exp` is required.
 
     issuer: its `iss`, exactly
@@ -125,11 +125,6 @@ class Jwt:
                 raise Misfit(f"a secret of fewer than {needed} characters can be guessed: {symmetric[-1]} needs so many", "secret")
         if (own := "proxy" if self.proxy else "ca" if self.ca else "") and (self.jwks is None or not self.jwks.url):
             raise Misfit(f"nothing is fetched here: `{own}` goes with an address in `jwks`", own)
-
-    @property
-    def egress(self) -> Egress:
-        """The proxy and certificates of connections to the issuer's `jwks`; those of `network` are included after `inheritance.through`."""
-        return egress_of(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +178,7 @@ class AdminConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Otel:
+class Otel(OwnEgress):
     """Export of traces and metrics, by OTLP over HTTP; needs the extra `pointsman[otel]`.
 
     endpoint: the collector, e.g. http://127.0.0.1:4318
@@ -203,10 +198,11 @@ class Otel:
     proxy: OwnProxy | None = None
     ca: CaBundle | None = None
 
-    @property
-    def egress(self) -> Egress:
-        """The proxy and certificates of connections to the collector; those of `network` are included after `inheritance.through`."""
-        return egress_of(self.proxy, self.ca)
+
+Protocol = Literal[
+    "auto", "line", "data-stream", "ui-message-stream", "openai", "anthropic", "responses", "text-completion", "ag-ui", "ai-gateway", "text"
+]
+"""A dialect of answers, by its name; auto goes by the body of the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,19 +229,7 @@ class Server:
 
     cors: Cors = field(default_factory=Cors)
     request: RequestBounds = field(default_factory=RequestBounds)
-    protocol: Literal[
-        "auto",
-        "line",
-        "data-stream",
-        "ui-message-stream",
-        "openai",
-        "anthropic",
-        "responses",
-        "text-completion",
-        "ag-ui",
-        "ai-gateway",
-        "text",
-    ] = "auto"
+    protocol: Protocol = "auto"
     ui: Ui = field(default_factory=Ui)
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)

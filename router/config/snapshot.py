@@ -48,7 +48,8 @@ def read(routes: Path) -> Snapshot:
     root = routes.parent
     complaints: list[Complaint] = []
     texts: dict[str, str] = {}
-    for path in [routes, *_drill_file(routes), *_beside(root, complaints)]:
+    drills = root / DRILLS  # a dangling link counts: reading it is an error
+    for path in [routes, *([drills] if drills != routes and os.path.lexists(drills) else []), *_beside(root, complaints)]:
         name = path.relative_to(root).as_posix()
         if not _resolved(path).is_relative_to(_resolved(root)) and not _same_mount(path, root):
             complaints.append(Complaint(Place(name, 1, 1), "this link leads out of the configuration's folder"))
@@ -97,12 +98,6 @@ def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Ite
     for parent, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield parent, sorted(names)
-
-
-def _drill_file(routes: Path) -> list[Path]:
-    """Return the path of drills.yaml beside a routes file in a list; empty without one. A dangling link counts: reading it is an error."""
-    file = routes.parent / DRILLS
-    return [file] if file != routes and os.path.lexists(file) else []
 
 
 def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:

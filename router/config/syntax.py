@@ -11,10 +11,7 @@ REFERENCE = re.compile(r"(?<![\"'\w])\$\{(?P<body>[^{}\s]*)")
 """A `${NAME}` without quotes."""
 KEY_AND_VALUE = re.compile(r"\s*(?:- +)?[^\s#'\"{\[][^#'\"{\[]*?:\s+\S")
 INDENT = re.compile(r"\s*")
-NO_START = {
-    "while scanning an alias": "`*` begins an alias",
-    "while scanning an anchor": "`&` begins an anchor",
-}
+NO_START = {"while scanning an alias": "`*` begins an alias", "while scanning an anchor": "`&` begins an anchor"}
 """libyaml's context of an error → words for the character that misled it."""
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from router.config.network import CaBundle, Egress, OwnProxy, egress_of
+from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import Key, Name, Secret, web_address
 from router.errors import Misfit
 from router.signature import Spelled
@@ -59,7 +59,7 @@ ToolName = Annotated[Name, Spelled("tool's name", _tool_name, f"^{TOOL_NAME}$", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolServer:
+class ToolServer(OwnEgress):
     """An MCP server whose tools the model may use.
 
     mcp: its address (streamable HTTP); or the command that starts it, word by word, without a shell
@@ -95,11 +95,6 @@ class ToolServer:
     def at_address(self) -> bool:
         """True if the server is reached at an address; False for a command."""
         return not isinstance(self.mcp, tuple)
-
-    @property
-    def egress(self) -> Egress:
-        """The proxy and certificates of connections to the server; those of `network` are included after `inheritance.through`."""
-        return egress_of(self.proxy, self.ca)
 
     @property
     def label(self) -> str:

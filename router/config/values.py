@@ -85,10 +85,6 @@ def _written_within(span: Span) -> str:
     return _written_span(span) if span.least else written_duration(span.most)
 
 
-def _written_share(share: float) -> str:
-    return f"{share * 100:.10g}%"
-
-
 def _share(text: str) -> float:
     hit = re.fullmatch(r"(\d+(?:\.\d+)?)%", text, re.ASCII)
     if hit is None or len(text) > MAX_DIGITS or not 0 < float(hit[1]) <= 100:
@@ -129,14 +125,11 @@ def _api_base(text: str) -> str:
 
 
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
-    """A name in a file, with references resolved: a str with its place.
-
-    place: its position; None if unknown
-    source: the text as written, still with `${VAR}`; empty if unknown
-    """
+    """A name in a file, with references resolved: a str with its place (None if unknown)."""
 
     place: Place | None = None
     source: str = ""
+    """The text as written, still with `${VAR}`; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -322,7 +315,7 @@ Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s",
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
 Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
 Within = Annotated[Span, Spelled("time", _within, rf"^({DURATION}\.\.)?{DURATION}$", "3s", _written_within)]
-Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", _written_share)]
+Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", lambda share: f"{share * 100:.10g}%")]
 Origin = Annotated[str, Spelled("origin", origin, r"^[A-Za-z][A-Za-z0-9+.-]*://[^/*]+$", "http://localhost:3000")]
 ApiBase = Annotated[str, Spelled("web address", _api_base, r"^(https?://|\$\{)", "https://host/v1")]
 WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]

@@ -12,18 +12,6 @@ from router.description.described import Description, conditions, describe, pipe
 from router.description.sentences import Change, sentences, worded
 
 __all__ = [
-    "Change",
-    "Description",
-    "changes",
-    "conditions",
-    "describe",
-    "listing",
-    "pipelines_of",
-    "pools",
-    "sentences",
-    "shown",
-    "table",
-    "tool_sets",
-    "understood",
-    "worded",
-]
+    "Change", "Description", "changes", "conditions", "describe", "listing", "pipelines_of", "pools", "sentences", "shown", "table",
+    "tool_sets", "understood", "worded",
+]  # fmt: skip

@@ -34,7 +34,7 @@ def changes(before: Description, after: Description) -> list[Change]:
         *_targets(before, after),
         *_pipelines(before, after),
         *_tools(before, after),
-        *_server(before, after),
+        *(Change("server", "", path, was, now, _becomes(path, was, now)) for path, was, now in leaves(before.server, after.server)),
         *_network(before, after),
         *_drills(before, after),
         *_cold(before, after),
@@ -128,19 +128,15 @@ def _route(name: str, before: Description, after: Description) -> Iterator[Chang
     for words in reordered(entries(was), entries(now)):
         yield Change("route", name, "targets", was.get("targets"), now.get("targets"), words)
     if was.get("tools") != now.get("tools"):
-        old, new = was.get("tools"), now.get("tools")
-        yield Change("route", name, "tools", old, new, _granted(was, now))
+        old_sets, new_sets = tool_sets(was), tool_sets(now)
+        words = _lists("tools", old_sets, new_sets) if old_sets != new_sets else "a tool server is asked otherwise"
+        yield Change("route", name, "tools", was.get("tools"), now.get("tools"), words)
     rest = [leaf for key in {**was, **now} if key not in ELSEWHERE for leaf in leaves(was.get(key), now.get(key), key)]
     policies = [path for path, _, _ in rest if path.startswith(("breaker", "retry"))]
     last = policies[-1] if policies and _asked_anew(name, before, after) else None
     for path, old, new in rest:
         then = "the breakers of its targets start anew" if path == last else ""
         yield Change("route", name, path, old, new, _becomes(path, old, new) + _inherited(path, was, now), then)
-
-
-def _granted(was: JsonObject, now: JsonObject) -> str:
-    before, after = tool_sets(was), tool_sets(now)
-    return _lists("tools", before, after) if before != after else "a tool server is asked otherwise"
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
@@ -170,7 +166,9 @@ def _targets(before: Description, after: Description) -> Iterator[Change]:
         yield Change("target", name, "", target, None, sentence)
     for name, target in came.items():
         if name not in called.values():
-            yield Change("target", name, "", None, target, f"target {name} is new: {_called(target)}{_asked(name, after)}")
+            model = target.get("model")
+            what = "a script" if model is None else worded(model)
+            yield Change("target", name, "", None, target, f"target {name} is new: {what}{_asked(name, after)}")
     for name in before.targets:
         if name in after.targets:
             yield from _target(name, before, after)
@@ -190,11 +188,6 @@ def _target(name: str, before: Description, after: Description) -> Iterator[Chan
 def _asked(target: str, after: Description) -> str:
     asking = after.asking(target)
     return f" (asked by {listed(asking)})" if asking else " (no route asks it)"
-
-
-def _called(target: JsonObject) -> str:
-    model = target.get("model")
-    return worded(model) if model is not None else "a script"
 
 
 def _pipelines(before: Description, after: Description) -> Iterator[Change]:
@@ -254,11 +247,6 @@ def _tools(before: Description, after: Description) -> Iterator[Change]:
         if name in before.tools and before.tools[name] != now:
             used = listed([route for route, one in after.routes.items() if name in tool_files(one)])
             yield Change("tools", name, "file", before.tools[name], now, f"tools/{name}.py changed (used by {used})")
-
-
-def _server(before: Description, after: Description) -> Iterator[Change]:
-    for path, was, now in leaves(before.server, after.server):
-        yield Change("server", "", path, was, now, _becomes(path, was, now))
 
 
 def _network(before: Description, after: Description) -> Iterator[Change]:

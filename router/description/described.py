@@ -18,7 +18,7 @@ from router.config.server import Server
 from router.description.canonical import canonical, digest, listing, table
 from router.description.conditions import condition
 from router.errors import Misfit
-from router.signature import Anything, Record, record_of
+from router.signature import Anything, record_of
 from router.steps import STEPS
 from router.steps.prompt import templates_of
 
@@ -112,21 +112,16 @@ def tool_files(route: JsonObject) -> tuple[str, ...]:
 
 def _granted(one: JsonObject) -> str:
     said = [f"{key}: {one[key]}" for key in ("isolate", "approve") if one.get(key) not in (None, "never")]
-    name = str(one["use"]) if "use" in one else f"mcp {_words(one.get('mcp'))}"
+    mcp = one.get("mcp")
+    name = str(one["use"]) if "use" in one else f"mcp {mcp if isinstance(mcp, str) else ' '.join(map(str, listing(mcp)))}"
     return f"{name} ({', '.join(said)})" if said else name
 
 
-def _words(mcp: Json) -> str:
-    return mcp if isinstance(mcp, str) else " ".join(map(str, listing(mcp)))
-
-
 def _member(one: Json) -> tuple[str, float | None]:
-    weight = table(one).get("weight")
-    return (
-        (str(table(one).get("use")), None if weight is None else float(cast("float", weight)))
-        if isinstance(one, Mapping)
-        else (str(one), None)
-    )
+    if not isinstance(one, Mapping):
+        return str(one), None
+    weight = one.get("weight")
+    return str(one.get("use")), None if weight is None else float(cast("float", weight))
 
 
 def describe(declaration: Declaration) -> Description:
@@ -135,6 +130,7 @@ def describe(declaration: Declaration) -> Description:
     routes = {name: _route(node) for name, node in _pairs(complete, "routes")}
     for name, node in _pairs(declaration.tree, "routes"):
         routes[name]["own"] = sorted(_keys_set(node))
+    drills = [table(canonical(node, _record(Drill))) for node in document.items_of(complete.get("drills"))]
     return Description(
         first=next(iter(routes), ""),
         routes=routes,
@@ -143,7 +139,7 @@ def describe(declaration: Declaration) -> Description:
         tools={name: digest(declaration.snapshot.texts.get(f"tools/{name}.py", "")) for name in declaration.tools},
         server=_server(complete),
         network=table(canonical(complete.get("network") or document.Table(complete.place, ()), _record(NetworkConfig))),
-        drills=dict(_drills(complete)),
+        drills={str(one.get("name")): one for one in drills},
     )
 
 
@@ -165,21 +161,13 @@ def understood(value: Json) -> Description:
     return Description(str(said["first"]), **{name: cast("JsonObject", part) for name, part in parts.items()})  # pyright: ignore[reportArgumentType]
 
 
-@cache
-def _record(kind: type) -> Record:
-    return record_of(kind)
+_record = cache(record_of)
 
 
 def _server(tree: document.Table) -> JsonObject:
     said = table(canonical(tree.get("server") or document.Table(tree.place, ()), _record(Server)))
     reload = said.get("reload")
     return {**said, "reload": reload if isinstance(reload, Mapping) else {"when": reload, "drills": False}}
-
-
-def _drills(tree: document.Table) -> Iterator[tuple[str, JsonObject]]:
-    for node in document.items_of(tree.get("drills")):
-        drill = table(canonical(node, _record(Drill)))
-        yield str(drill.get("name")), drill
 
 
 def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
@@ -247,7 +235,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
     for line in lines:
         options = _options(line)
         steps.append({"step": str(line.name), "options": options})
-        if isinstance(options, str) and _takes_templates(line.name):
+        if isinstance(options, str) and line.name in STEPS and "templates" in inspect.signature(STEPS[line.name]).parameters:
             used |= {options} & set(templates) if str(line.name) == "output" else templates_of(options, templates)
     return {"steps": steps, "texts": {name: digest(templates[name]) for name in sorted(used)}}
 
@@ -258,11 +246,6 @@ def _options(line: StepLine) -> Json:
     if function is None:
         return canonical(line.options, Anything())
     record = record_of(function)
-    parameters = inspect.signature(function).parameters.values()
-    if any(one.kind is one.POSITIONAL_ONLY for one in parameters):
+    if any(one.kind is one.POSITIONAL_ONLY for one in inspect.signature(function).parameters.values()):
         return canonical(line.options, record.fields[0].shape)
     return canonical(line.options, record)
-
-
-def _takes_templates(step: str) -> bool:
-    return step in STEPS and "templates" in inspect.signature(STEPS[step]).parameters

@@ -9,12 +9,7 @@ from router.description.canonical import STARS, listing, shown
 
 About = Literal["route", "alias", "target", "pipeline", "tools", "server", "network", "drill"]
 
-UNSAID = {
-    "slow": "never",
-    "after": "learned",
-    "api_base": "the provider's own",
-    "context_window": "as LiteLLM's table says",
-}
+UNSAID = {"slow": "never", "after": "learned", "api_base": "the provider's own", "context_window": "as LiteLLM's table says"}
 """Key → the words for None as its value; `unset` for all other keys."""
 LONG = 60
 """Most characters of a value that `brief` returns."""

@@ -18,6 +18,7 @@ from router.targets import Connections
 
 __all__ = ["Imported", "from_litellm"]
 
+LEGEND = "A comment that begins with `not carried over` tells of something that has no equal here."
 PIPELINES = {f"pipelines/{PIPELINE}.yaml": "# The model is asked just what the client sent, as LiteLLM would.\nsteps: []\n"}
 
 
@@ -43,19 +44,12 @@ def from_litellm(config: Path) -> Imported:
     found = models(source)
     settings = Settings(source, *(source.section(name) for name in ("router_settings", "litellm_settings", "general_settings")))
     variables = Variables(source.section("environment_variables"), _names(source))
-    page = Page(_head(config))
+    page = Page([f"From LiteLLM's {config.name}, by `router import litellm`.", LEGEND])
     Plan(found, settings, page, Workshop(source, variables, Connections())).draw()
     leavings(page, settings, found, variables)
     if source.complaints.found:
         raise ConfigError(source.complaints.in_order())
     return Imported(page.text(), PIPELINES, _carried(page), page.lost(), dict(sorted(variables.needed.items())), source.account.outcomes())
-
-
-def _head(config: Path) -> list[str]:
-    return [
-        f"From LiteLLM's {config.name}, by `router import litellm`.",
-        "A comment that begins with `not carried over` tells of something that has no equal here.",
-    ]
 
 
 def _carried(page: Page) -> Mapping[str, int]:

@@ -103,7 +103,4 @@ def _general(page: Page, settings: Settings, models: Models) -> None:
     losses(page.rest, general, verdicts.GENERAL, account, "general_settings.")
 
 
-SERVED = {
-    **verdicts.GENERAL,
-    "max_parallel_requests": "write `limit: {concurrent: …}` on the routes",
-}
+SERVED = {**verdicts.GENERAL, "max_parallel_requests": "write `limit: {concurrent: …}` on the routes"}

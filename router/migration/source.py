@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from router.config.complaints import Complaints
@@ -45,9 +46,8 @@ class SourceConfig:
         except ValueError:
             value = -1.0
         if not least <= value < 1e12:
-            self.complaints.add(
-                said.place, f"`{name}` takes a number" + (", not less than zero" if least == 0 else f", at least {least:g}")
-            )
+            bound = "not less than zero" if least == 0 else f"at least {least:g}"
+            self.complaints.add(said.place, f"`{name}` takes a number, {bound}")
             return None
         return value
 
@@ -78,8 +78,7 @@ def read(path: Path) -> SourceConfig:
     """Read a LiteLLM config with all files that it includes. Raises ConfigError if a file is not readable or not such a config."""
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
-    reader = _SourceReader(complaints, texts)
-    sections = reader.merged(path)
+    sections = _SourceReader(complaints, texts).merged(path)
     if not complaints.found and sections.get("model_list") is None:
         complaints.add(
             Place(str(path), 1, 1), "this is no LiteLLM config: it has no `model_list` (models kept in a database are not in it)"
@@ -124,7 +123,7 @@ class _SourceReader:
 
     def merged(self, path: Path) -> Mapping[str, Located]:
         """Return a file's sections merged with all its includes. Lists are joined; of other values the included file's counts."""
-        sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
+        sections = self._one(path, partial(self.complaints.add, Place(str(path), 1, 1)))
         pending = [(one, path) for one in self._includes(sections)]
         self.seen.add(path.resolve())
         while pending:
@@ -137,13 +136,10 @@ class _SourceReader:
             if len(self.seen) > MAX_FILES:
                 self.complaints.add(entry.place, f"more than {MAX_FILES} files are included")
                 break
-            more = self._one(included, self._at(entry.place))
+            more = self._one(included, partial(self.complaints.add, entry.place))
             pending += [(one, included) for one in self._includes(more)]
             sections = _merged(sections, more)
         return sections
-
-    def _at(self, place: Place) -> Callable[[str], None]:
-        return lambda message: self.complaints.add(place, message)
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
         """Return the sections of one file; empty if it is malformed (a complaint) or unreadable (`unread` is called with the reason)."""

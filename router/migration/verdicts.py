@@ -3,22 +3,11 @@
 A key that is in no table has no equal here either. `AS_HERE` are keys whose behaviour is fixed here.
 """
 
-AS_HERE = frozenset(
-    {
-        "drop_params",  # a parameter that a model does not take is left out
-        "json_logs",
-        "turn_off_message_logging",
-        "redact_messages_in_exceptions",
-        "redact_user_api_key_info",
-        "telemetry",
-        "suppress_debug_info",
-        "stream",
-        "hidden",
-        "disable_spend_logs",
-        "disable_master_key_return",
-        "disable_adding_master_key_hash_to_db",
-    }
-)
+AS_HERE = frozenset({
+    "drop_params",  # a parameter that a model does not take is left out
+    "json_logs", "turn_off_message_logging", "redact_messages_in_exceptions", "redact_user_api_key_info", "telemetry",
+    "suppress_debug_info", "stream", "hidden", "disable_spend_logs", "disable_master_key_return", "disable_adding_master_key_hash_to_db",
+})  # fmt: skip
 
 SWITCHED_OFF = {
     "ssl_verify": "certificates are always verified: with `ssl_verify: false` LiteLLM verifies none",
@@ -40,6 +29,9 @@ OF_GOOGLE = "LiteLLM takes it from the environment, and needs Google's libraries
 
 NO_NUMBER = "its value stands in the environment, and only texts are read from there"
 HELD = "what another setting says holds over it"
+BY_KIND = "the kind of error decides: 408, 429, 5xx and lost connections are tried again, silence and refusals are not"
+SHARED = "what is shared between processes goes by `server.redis`"
+UNASKED = "no target is asked unless a user asks; the breaker tries those that failed"
 
 PARAMS = {
     "organization": "use a key of that organization, or write `headers: {openai-organization: …}`",
@@ -50,17 +42,14 @@ PARAMS = {
     "response_format": "write its schema into pipelines/NAME.json, and `- output: NAME.json` into the pipeline",
     "n": "an answer is one",
     "tags": NO_TAGS,
-    "tpm": "there is no limit for one target; `limit` on the route is the nearest",
-    "rpm": "there is no limit for one target; `limit` on the route is the nearest",
-    "max_parallel_requests": "there is no limit for one target; `limit` on the route is the nearest",
+    **dict.fromkeys(("tpm", "rpm", "max_parallel_requests"), "there is no limit for one target; `limit` on the route is the nearest"),
     "weight": "it shares nothing: no other deployment has the same name and order",
     **dict.fromkeys(("timeout", "stream_timeout", "num_retries", "max_retries", "order"), HELD),
     "max_completion_tokens": "`max_tokens` stands beside it",
     "base_url": "`api_base` stands beside it",
     "mock_response": "write a target with a `script`",
     "api_type": "the model's prefix says it",
-    "azure_ad_token": ENTRA,
-    "azure_ad_token_provider": ENTRA,
+    **dict.fromkeys(("azure_ad_token", "azure_ad_token_provider"), ENTRA),
     "tenant_id": ENTRA + ": AZURE_TENANT_ID",
     "client_id": ENTRA + ": AZURE_CLIENT_ID",
     "client_secret": ENTRA + ": AZURE_CLIENT_SECRET",
@@ -81,12 +70,9 @@ PARAMS = {
     "region_name": NO_TAGS,
 }
 INFO = {
-    "access_groups": NO_TEAMS,
-    "team_id": NO_TEAMS,
-    "team_public_model_name": NO_TEAMS,
+    **dict.fromkeys(("access_groups", "team_id", "team_public_model_name"), NO_TEAMS),
     "tier": NO_TAGS,
-    "max_tokens": "write `max_tokens` in `params` where it is meant as a limit",
-    "max_output_tokens": "write `max_tokens` in `params` where it is meant as a limit",
+    **dict.fromkeys(("max_tokens", "max_output_tokens"), "write `max_tokens` in `params` where it is meant as a limit"),
 }
 TOLD_ONLY = frozenset(
     {"description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider"}
@@ -97,25 +83,18 @@ ROUTER = {
     **dict.fromkeys(("num_retries", "timeout", "stream_timeout", "allowed_fails", "cooldown_time", "disable_cooldowns"), HELD),
     "enable_pre_call_checks": "nobody counts tokens before the call: a conversation too long for a target goes to one that reads more once it says so",
     "optional_pre_call_checks": "nothing is looked at before the call but who is left alone, and who is busy",
-    "enable_tag_filtering": NO_TAGS,
-    "tag_filtering_match_any": NO_TAGS,
-    "retry_policy": "the kind of error decides: 408, 429, 5xx and lost connections are tried again, silence and refusals are not",
-    "model_group_retry_policy": "the kind of error decides: 408, 429, 5xx and lost connections are tried again, silence and refusals are not",
+    **dict.fromkeys(("enable_tag_filtering", "tag_filtering_match_any"), NO_TAGS),
+    **dict.fromkeys(("retry_policy", "model_group_retry_policy"), BY_KIND),
     "allowed_fails_policy": "any failure counts for the breaker, but for a question that was at fault; a wrong key opens it at once",
     "routing_strategy_args": "how the busy and the slow are known is fixed",
     "provider_budget_config": "no provider has a budget; `limit: {spend: …}` on the route is the nearest",
-    "redis_host": "what is shared between processes goes by `server.redis`",
-    "redis_port": "what is shared between processes goes by `server.redis`",
-    "redis_password": "what is shared between processes goes by `server.redis`",
-    "redis_url": "what is shared between processes goes by `server.redis`",
-    "redis_db": "what is shared between processes goes by `server.redis`",
+    **dict.fromkeys(("redis_host", "redis_port", "redis_password", "redis_url", "redis_db"), SHARED),
     "cache_responses": "write `cache` on the routes whose answers may be given again",
     "caching_groups": "each route has answers of its own",
     "default_max_parallel_requests": "there is no limit for one target; `limit` on the route is the nearest",
     "default_litellm_params": "write `params` on the targets",
     "alerting_config": NO_ALERTS,
-    "set_verbose": "the log has one line for each request, whatever is set",
-    "debug_level": "the log has one line for each request, whatever is set",
+    **dict.fromkeys(("set_verbose", "debug_level"), "the log has one line for each request, whatever is set"),
     "client_ttl": "connections are kept by the process",
     "model_group_affinity_config": "nobody is bound to a target",
 }
@@ -131,45 +110,29 @@ LIBRARY = {
     "callback_settings": "no callbacks: see `GET /metrics` and the log",
     "force_ipv4": "the addresses of a name are tried side by side",
     "ssl_verify": "certificates are always verified",
-    "default_team_settings": NO_TEAMS,
-    "max_budget": "write `limit: {spend: …}` on the routes, or on a caller's key",
-    "budget_duration": "write `limit: {spend: …}` on the routes, or on a caller's key",
-    "key_generation_settings": NO_ADMIN,
-    "default_internal_user_params": NO_TEAMS,
-    "upperbound_key_generate_params": NO_ADMIN,
+    **dict.fromkeys(("default_team_settings", "default_internal_user_params"), NO_TEAMS),
+    **dict.fromkeys(("max_budget", "budget_duration"), "write `limit: {spend: …}` on the routes, or on a caller's key"),
+    **dict.fromkeys(("key_generation_settings", "upperbound_key_generate_params", "public_model_groups"), NO_ADMIN),
     "mcp_aliases": "a route names its MCP servers among its tools: tools: [{mcp: …}]",
     "guardrails": "write a step of your own",
     "disable_end_user_cost_tracking": NO_DATABASE,
     "max_end_user_budget": "write `limit: {spend: …, per: user}` on the routes, and in the key of each front end how it names its users",
-    "public_model_groups": NO_ADMIN,
 }
 GENERAL = {
-    "database_url": NO_DATABASE,
-    "database_connection_pool_limit": NO_DATABASE,
-    "database_connection_timeout": NO_DATABASE,
-    "store_model_in_db": NO_DATABASE,
+    **dict.fromkeys(("database_url", "database_connection_pool_limit", "database_connection_timeout", "store_model_in_db"), NO_DATABASE),
+    **dict.fromkeys(("allow_requests_on_db_unavailable", "proxy_batch_write_at", "use_redis_transaction_buffer", "salt_key"), NO_DATABASE),
     "store_prompts_in_spend_logs": "nobody's words are kept",
-    "allow_requests_on_db_unavailable": NO_DATABASE,
-    "proxy_batch_write_at": NO_DATABASE,
-    "use_redis_transaction_buffer": NO_DATABASE,
-    "salt_key": NO_DATABASE,
-    "alerting": NO_ALERTS,
-    "alerting_threshold": NO_ALERTS,
-    "alerting_args": NO_ALERTS,
-    "alert_types": NO_ALERTS,
-    "alert_to_webhook_url": NO_ALERTS,
-    "slack_webhook_url": NO_ALERTS,
+    **dict.fromkeys(("alerting", "alerting_threshold", "alerting_args", "alert_types"), NO_ALERTS),
+    **dict.fromkeys(("alert_to_webhook_url", "slack_webhook_url"), NO_ALERTS),
     "ui_access_mode": NO_ADMIN,
     "custom_auth": "who may call is not decided by code of your own; put that in front",
-    "background_health_checks": "no target is asked unless a user asks; the breaker tries those that failed",
-    "health_check_interval": "no target is asked unless a user asks; the breaker tries those that failed",
+    **dict.fromkeys(("background_health_checks", "health_check_interval"), UNASKED),
     "max_request_size_mb": "write `server.request.body`",
     "max_response_size_mb": "an answer is bounded by its time, and by `max_tokens`",
     "infer_model_from_keys": "each model is named",
     "forward_client_headers_to_llm_api": "a client's headers go no further",
     "pass_through_endpoints": "there are no pass-through addresses",
-    "key_management_system": "a key is `${NAME}` or `${file:/path}`",
-    "key_management_settings": "a key is `${NAME}` or `${file:/path}`",
+    **dict.fromkeys(("key_management_system", "key_management_settings"), "a key is `${NAME}` or `${file:/path}`"),
     "allowed_routes": "an address is not taken away by a key: nginx can do that",
     "allowed_ips": "nginx can do that",
     **dict.fromkeys(("user_header_name", "user_header_mappings"), USERS),
@@ -177,20 +140,17 @@ GENERAL = {
 SECTIONS = {
     "callback_settings": "no callbacks: see `GET /metrics` and the log",
     "guardrails": "write a step of your own",
-    "mcp_servers": "a route names its MCP servers among its tools: tools: [{mcp: …}]",
-    "mcp_tools": "a route names its MCP servers among its tools: tools: [{mcp: …}]",
+    **dict.fromkeys(("mcp_servers", "mcp_tools"), "a route names its MCP servers among its tools: tools: [{mcp: …}]"),
     "prompts": "prompts are the templates of a pipeline",
     "vector_store_registry": "a tool can search",
     "files_settings": "files go with the messages",
-    "finetune_settings": "only chats are answered here",
-    "assistant_settings": "only chats are answered here",
+    **dict.fromkeys(("finetune_settings", "assistant_settings"), "only chats are answered here"),
     "default_vertex_config": OF_GOOGLE,
     "search_tools": "tools are typed functions in tools/",
 }
 CALLBACKS = {
     "prometheus": "see `GET /metrics`",
-    "otel": "install the extra `pointsman[otel]` for traces",
-    "opentelemetry": "install the extra `pointsman[otel]` for traces",
+    **dict.fromkeys(("otel", "opentelemetry"), "install the extra `pointsman[otel]` for traces"),
 }
 OTHERWISE = "no equal here"
 OVERRULED = (HELD, OTHERWISE)

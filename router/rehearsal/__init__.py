@@ -13,15 +13,6 @@ from router.rehearsal.heard import Heard
 from router.rehearsal.questions import QUESTIONS, Question
 
 __all__ = [
-    "MAX_CALLS",
-    "QUESTIONS",
-    "Course",
-    "Estimate",
-    "Finding",
-    "Heard",
-    "Question",
-    "QuestionOutcome",
-    "Rehearsed",
-    "estimate",
+    "MAX_CALLS", "QUESTIONS", "Course", "Estimate", "Finding", "Heard", "Question", "QuestionOutcome", "Rehearsed", "estimate",
     "facts_line",
-]
+]  # fmt: skip

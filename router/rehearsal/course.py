@@ -8,10 +8,10 @@ that was learned is a finding. No provider's words are kept: an error is its cat
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from router.chat import Ask, Json, Message, Result
 from router.config.declaration import TargetConfig
@@ -307,14 +307,8 @@ def second_round(ask: Ask, heard: Heard) -> Ask:
 
 
 def _declared(facts: FactsConfig | None) -> dict[str, Json]:
-    return dict(_given(facts)) if facts is not None else {}
-
-
-def _given(facts: FactsConfig) -> Iterator[tuple[str, Any]]:
-    for name in NAMES:
-        value: Json = getattr(facts, name)
-        if value is not None:
-            yield name, list(value) if isinstance(value, tuple) else value
+    given: dict[str, Json] = {} if facts is None else {name: getattr(facts, name) for name in NAMES}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value is not None}
 
 
 REMEDIES = {

@@ -14,21 +14,10 @@ Clock = Callable[[], float]
 """A clock in seconds that never goes backwards."""
 MAX_EVENTS = 20_000
 """Maximum events of one answer; a longer one counts as malformed. No answer within the limits of a rehearsal has so many."""
-ACCOUNT = frozenset(
-    {
-        "status_401",
-        "status_402",
-        "status_403",
-        "status_407",
-        "tls",
-        "redirect",
-        "no_library",
-        "proxy",
-        "proxy_login",
-        "proxy_denied",
-        "proxy_tls",
-    }
-)
+ACCOUNT = frozenset({
+    "status_401", "status_402", "status_403", "status_407", "tls", "redirect", "no_library", "proxy", "proxy_login", "proxy_denied",
+    "proxy_tls",
+})  # fmt: skip
 """Outcomes of a refusal that concerns the key, the account or the address, and never one question."""
 
 

@@ -19,9 +19,7 @@ LIMIT = 16
 SAID = "one two three four five six seven"
 """The beginning of an answer that is to be continued."""
 WEATHER = ToolSpec(
-    "get_weather",
-    "Current weather for a city.",
-    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "get_weather", "Current weather for a city.", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 )
 
 
@@ -142,10 +140,7 @@ LOW = Params(reasoning_effort="low")
 
 PLAIN = Question("plain", _ask("Reply with the single word: pong"), says_something)
 EFFORT = Question(
-    "effort",
-    replace(PLAIN.ask, params=LOW),
-    says_something,
-    Verdict("it refuses an effort", {"refuses": ["reasoning_effort"]}),
+    "effort", replace(PLAIN.ask, params=LOW), says_something, Verdict("it refuses an effort", {"refuses": ["reasoning_effort"]})
 )
 TOOL = Question("tool", _ask(OSLO, tools=(WEATHER,)), _calls, Verdict("it refuses tools", {"tools": False}))
 THINKING_TOOL = Question(
@@ -173,9 +168,7 @@ FOREIGN = Question(
 )
 """A conversation that goes on from another target's call, without its reasoning, as after a rescue. With an effort, if it takes one."""
 PARALLEL = Question(
-    "parallel calls",
-    _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)),
-    _calls_twice,
+    "parallel calls", _ask("What is the weather in Oslo and in Lima? Call get_weather for both at once.", tools=(WEATHER,)), _calls_twice
 )
 CONTINUE = Question("continue", _ask("Count from one to ten in words, with a space between them, and nothing else."), goes_on)
 """The beginning of the answer is filled in, in the way that the target takes it."""

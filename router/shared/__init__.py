@@ -9,17 +9,6 @@ from router.shared.timing import RedisTiming
 from router.shared.written_log import Batch
 
 __all__ = [
-    "Away",
-    "Batch",
-    "Deleted",
-    "Found",
-    "Hints",
-    "LogEnd",
-    "Logs",
-    "Mismatch",
-    "Redis",
-    "RedisStore",
-    "RedisTiming",
-    "Unsent",
+    "Away", "Batch", "Deleted", "Found", "Hints", "LogEnd", "Logs", "Mismatch", "Redis", "RedisStore", "RedisTiming", "Unsent",
     "new_id",
-]
+]  # fmt: skip

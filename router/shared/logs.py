@@ -255,7 +255,7 @@ class Logs:
         self._followers.append(follower)
         count = 0
         try:
-            await self._send([*self._message(self.id, ""), *self._hold_messages(found.replica, found.id)])
+            await self._send([*self._message(self.id, ""), *self._message(found.replica, f"hold {found.id}")])
             while True:
                 while follower.waiting:
                     batch = follower.waiting.popleft()
@@ -279,7 +279,7 @@ class Logs:
 
     async def ask_again(self, found: Found) -> bool:
         """Send the writer of a log another message that it is read. Return whether the writer's sign of life is in Redis. Raises Away."""
-        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold_messages(found.replica, found.id)])
+        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._message(found.replica, f"hold {found.id}")])
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
@@ -300,9 +300,6 @@ class Logs:
     async def _send(self, messages: Sequence[Command]) -> None:
         with suppress(Away):
             await self._redis.ask_all(messages)
-
-    def _hold_messages(self, replica: str, number: str) -> tuple[Command, Command]:
-        return self._message(replica, f"hold {number}")
 
     def _message(self, replica: str, text: str) -> tuple[Command, Command]:
         inbox = key(replica, "inbox")
@@ -338,7 +335,7 @@ class Logs:
         if now >= self._hold_at:
             self._hold_at = now + self._held_for / 3
             for one in self._followers:
-                commands += self._hold_messages(one.replica, one.stream.rpartition(":")[2])
+                commands += self._message(one.replica, f"hold {one.stream.rpartition(':')[2]}")
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
         missing = [replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled]

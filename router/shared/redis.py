@@ -39,8 +39,6 @@ PREFIX = "pointsman:"
 """The beginning of every key."""
 
 T = TypeVar("T")
-
-
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
@@ -285,7 +283,9 @@ class Redis(SharedConnection):
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
         task.add_done_callback(self._forget_done)
-        self._watch()
+        if self._look is None:
+            self._quiet = 0.0
+            self._tick()
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -301,11 +301,6 @@ class Redis(SharedConnection):
             self._limit = self._timing.after(self._quiet, self._limit)
             self._quiet = 0.0
             task.exception()  # its caller may have left
-
-    def _watch(self) -> None:
-        if self._look is None:
-            self._quiet = 0.0
-            self._tick()
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -119,6 +119,7 @@ class WrittenLog:
         """Replica that reads the log → time until which its last message counts."""
         self.posted = asyncio.Event()
         """Set once the log can be found in Redis, or Redis is away or refuses it."""
+        self._attached_to = key(name, number, ATTACHMENT)
         self._attached = 0
         """Bytes of the attachment that are in Redis."""
         self._writer = writer
@@ -193,10 +194,6 @@ class WrittenLog:
         if not piece:
             return []
         return [("SETRANGE", self._attached_to, self._attached, piece), ("PEXPIRE", self._attached_to, milliseconds(self.terms.lasts))]
-
-    @property
-    def _attached_to(self) -> str:
-        return key(self.name, self.id, ATTACHMENT)
 
     def _opening(self) -> list[Command]:
         if self._headed:

@@ -11,20 +11,6 @@ from router.toolbox.mcp import McpServer
 from router.toolbox.routes import AskableRoute, Fields, RouteAnswer, Routes
 
 __all__ = [
-    "LOADING_S",
-    "AskableRoute",
-    "DataPart",
-    "Fields",
-    "Grant",
-    "IsolatedTool",
-    "McpServer",
-    "ProcessSource",
-    "RouteAnswer",
-    "Routes",
-    "Tool",
-    "ToolProcesses",
-    "ToolSet",
-    "Toolbox",
-    "load",
-    "needs_approval",
-]
+    "LOADING_S", "AskableRoute", "DataPart", "Fields", "Grant", "IsolatedTool", "McpServer", "ProcessSource", "RouteAnswer", "Routes",
+    "Tool", "ToolProcesses", "ToolSet", "Toolbox", "load", "needs_approval",
+]  # fmt: skip

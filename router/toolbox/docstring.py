@@ -70,9 +70,7 @@ class _DocstringReader:
                 self._note(hit["names"], [hit["text"] or "", *text])
 
     def _numpy(self) -> None:
-        """Record the texts of the parameters in a NumPy section: a line `name : type`, then deeper lines.
-        Any other line ends the section.
-        """
+        """Record the parameters' texts in a NumPy section: a line `name : type`, then deeper lines. Any other line ends the section."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])

@@ -85,7 +85,8 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
     with ExitStack() as undo:
         undo.callback(sys.modules.pop, module.__name__, None)
         _run(text, module, path, place)
-        made = tuple(_tool(function, text, place.file) for function in _public(module))
+        functions = [value for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")]
+        made = tuple(_tool(function, text, place.file) for function in functions if function.__module__ == module.__name__)
         if not made:
             raise Misfit("this file has no public function: a tool set is one or more", place=place)
         undo.pop_all()
@@ -111,12 +112,6 @@ def _failed_at(error: BaseException, path: Path, place: Place) -> Place:
             line = trace.tb_lineno
         trace = trace.tb_next
     return Place(place.file, line, 1)
-
-
-def _public(module: ModuleType) -> Iterable[Callable[..., object]]:
-    for name, value in vars(module).items():
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
-            yield value
 
 
 def _tool(function: Callable[..., object], text: str, file: str) -> Tool:

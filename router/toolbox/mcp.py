@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -60,7 +60,8 @@ class McpServer(SharedConnection):
             raise Misfit("an MCP server needs a package that is not here: pip install 'pointsman[mcp]'", "mcp")
         self.declared = declared
         self.label = declared.label
-        self._tools: Mapping[str, ToolSpec] = {}
+        self.known: Mapping[str, ToolSpec] = {}
+        """Name → tool from the server's latest list, also while it is away; empty before its first list."""
         self._names: set[str] = set()
         self._client: Client | None = None
         self._state: Literal["new", "starting", "here", "away"] = "new"
@@ -72,7 +73,8 @@ class McpServer(SharedConnection):
         self._supervisor: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
         """The present connection, open or being made."""
-        self._tried = False
+        self.tried = False
+        """True once the first attempt to connect has succeeded or failed: from then on no answer waits for the server."""
 
     # State.
 
@@ -81,25 +83,15 @@ class McpServer(SharedConnection):
         """True while the connection is open and the server has listed its tools."""
         return self._state == "here"
 
-    @property
-    def tried(self) -> bool:
-        """True once the first attempt to connect has succeeded or failed: from then on no answer waits for the server."""
-        return self._tried
-
-    @property
-    def known(self) -> Mapping[str, ToolSpec]:
-        """Return name → tool from the server's latest list, also while it is away; empty before its first list."""
-        return self._tools
-
     def __contains__(self, name: object) -> bool:
         """Return whether the server lists, or has listed before, a tool of this name."""
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
         """Return name → tool from the server's latest list; empty before one. Waits up to PATIENCE seconds for the first connection."""
-        if not self._tried:
+        if not self.tried:
             await self._await_attempt()
-        return self._tools
+        return self.known
 
     # Lifetime.
 
@@ -135,16 +127,15 @@ class McpServer(SharedConnection):
                 lasted, was_here = loop.time() - began, self.here
                 self._mark_away()
                 await _cancel(connection)
-            why = _cause(connection)
             if was_here or not reported:
-                log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
+                log.warning("tool server is away", extra={"fields": {"server": self.label, "why": _cause(connection)}})
                 reported = True
             backoff.lost(lasted)
             await backoff.rest()
 
     def _mark_away(self) -> None:
         """Mark the server as away, and cancel its calls."""
-        self._client, self._tried, self._state = None, True, "away"
+        self._client, self.tried, self._state = None, True, "away"
         self._settled.set()
         for call in self._calls:
             call.cancel()
@@ -156,10 +147,10 @@ class McpServer(SharedConnection):
             listening = asyncio.create_task(self._listen(client))
             try:
                 await self._list(client)
-                self._client, self._tried, self._state = client, True, "here"
+                self._client, self.tried, self._state = client, True, "here"
                 self._settled.set()
                 if reported:
-                    log.info("tool server is back", extra={"fields": {"server": self.label, "tools": len(self._tools)}})
+                    log.info("tool server is back", extra={"fields": {"server": self.label, "tools": len(self.known)}})
                 while True:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LISTING_INTERVAL_S):
@@ -178,7 +169,7 @@ class McpServer(SharedConnection):
         from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
 
         async with self._transport() as (read, write):
-            transport = cast("Any", _Given((_Watched(read, self._doubt), write)))
+            transport = cast("Any", nullcontext((_Watched(read, self._doubt), write)))  # the code that opened the streams closes them
             async with Client(transport, cache=None, message_handler=self._on_message) as client:
                 yield client
 
@@ -201,9 +192,8 @@ class McpServer(SharedConnection):
             headers = {"accept-encoding": "identity"}
             if declared.token is not None:
                 headers["authorization"] = f"Bearer {declared.token.value}"
-            limits = httpx2.Timeout(
-                START, read=10 * LISTING_INTERVAL_S
-            )  # a stream may be silent for long; requests have deadlines of their own
+            # A stream may be silent for long; requests have deadlines of their own.
+            limits = httpx2.Timeout(START, read=10 * LISTING_INTERVAL_S)
             egress = declared.egress
             proxy = egress.proxy_to(urlsplit(str(declared.mcp)).hostname or "")
             tls = await asyncio.to_thread(tls_context, egress.ca)
@@ -245,8 +235,8 @@ class McpServer(SharedConnection):
                     break
         # Sorted by name: tools stand at the beginning of a prompt, and another order is a cold prompt cache.
         found = {name: found[name] for name in sorted(found)[:MAX_TOOLS]}
-        if found != self._tools:
-            self._tools = found
+        if found != self.known:
+            self.known = found
             self._names |= set(list(found)[: max(0, MAX_NAMES - len(self._names))])
             log.info("tools of a server", extra={"fields": {"server": self.label, "tools": len(found)}})
 
@@ -285,19 +275,6 @@ class McpServer(SharedConnection):
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._settled.wait()
-
-
-class _Given:
-    """A transport for the MCP library whose streams are open already."""
-
-    def __init__(self, streams: tuple[Any, Any]) -> None:
-        self._streams = streams
-
-    async def __aenter__(self) -> tuple[Any, Any]:
-        return self._streams
-
-    async def __aexit__(self, *_: object) -> None:
-        """Do nothing: the code that opened the streams closes them."""
 
 
 class _Watched:

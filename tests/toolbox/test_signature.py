@@ -218,7 +218,7 @@ def test_keyword_only_parameters_of_a_function_are_not_fields() -> None:
         return keep + len(templates)
 
     assert [item.name for item in record_of(step).fields] == ["keep"]
-    assert record_of(step).field("templates") is None
+    assert record_of(step).named.get("templates") is None
     assert [item.name for item in record_of(Trip).fields] == ["stops", "notes"]
 
 
@@ -354,10 +354,10 @@ def test_record_finds_a_field_by_its_name() -> None:
     """A record returns the field of a name with its shape, description and whether it is required, or None."""
     record = record_of(Place)
     assert isinstance(record, Record)
-    found = record.field("city")
+    found = record.named.get("city")
     assert found is not None
     assert (found.shape, found.doc, found.required) == (STRING, "its name", True)
-    assert record.field("town") is None
+    assert record.named.get("town") is None
 
 
 def test_bounds_of_a_parameter_are_in_the_schema_and_checked() -> None:
