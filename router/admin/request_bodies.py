@@ -40,16 +40,56 @@ def _with_params(*names: str, **more: Any) -> ConfigDict:
     return ConfigDict(use_attribute_docstrings=True, json_schema_extra=extend)
 
 
-_TextPart = TypedDict("_TextPart", {"type": Literal["text"], "text": str})
-_ImageLink = TypedDict("_ImageLink", {"url": Link})
-_Audio = TypedDict("_Audio", {"data": str, "format": Annotated[str, Field(pattern="^[a-z0-9]{1,16}$")]})
-_AudioPart = TypedDict("_AudioPart", {"type": Literal["input_audio"], "input_audio": _Audio})
-_ImagePart = TypedDict("_ImagePart", {"type": Literal["image_url"], "image_url": _ImageLink | Link})
-_LinkedFilePart = TypedDict("_LinkedFilePart", {"type": Literal["file"], "url": Link, "mediaType": str, "filename": NotRequired[str]})
-_InlineFilePart = TypedDict("_InlineFilePart", {"type": Literal["file"], "data": str, "mimeType": str})
-_FileData = TypedDict("_FileData", {"file_data": Link, "filename": NotRequired[str]})
-_FilePart = TypedDict("_FilePart", {"type": Literal["file"], "file": _FileData})
-_RefusalPart = TypedDict("_RefusalPart", {"type": Literal["refusal"], "refusal": str})
+class _TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class _ImageLink(TypedDict):
+    url: Link
+
+
+class _Audio(TypedDict):
+    data: str
+    format: Annotated[str, Field(pattern="^[a-z0-9]{1,16}$")]
+
+
+class _AudioPart(TypedDict):
+    type: Literal["input_audio"]
+    input_audio: _Audio
+
+
+class _ImagePart(TypedDict):
+    type: Literal["image_url"]
+    image_url: _ImageLink | Link
+
+
+class _LinkedFilePart(TypedDict):
+    type: Literal["file"]
+    url: Link
+    mediaType: str
+    filename: NotRequired[str]
+
+
+class _InlineFilePart(TypedDict):
+    type: Literal["file"]
+    data: str
+    mimeType: str
+
+
+class _FileData(TypedDict):
+    file_data: Link
+    filename: NotRequired[str]
+
+
+class _FilePart(TypedDict):
+    type: Literal["file"]
+    file: _FileData
+
+
+class _RefusalPart(TypedDict):
+    type: Literal["refusal"]
+    refusal: str
 
 
 class _ReasoningPart(TypedDict):
@@ -58,7 +98,9 @@ class _ReasoningPart(TypedDict):
     providerMetadata: NotRequired[Object]
 
 
-_ApprovalAnswer = TypedDict("_ApprovalAnswer", {"approved": bool, "reason": str}, total=False)
+class _ApprovalAnswer(TypedDict, total=False):
+    approved: bool
+    reason: str
 
 
 class _CalledTool(TypedDict, total=False):
@@ -92,8 +134,14 @@ class ToolInvocation(TypedDict, total=False):
     isError: bool
 
 
-_ToolInvocationPart = TypedDict("_ToolInvocationPart", {"type": Literal["tool-invocation"], "toolInvocation": ToolInvocation})
-_SteeringPart = TypedDict("_SteeringPart", {"type": Literal["steering-message"], "parts": list[_TextPart]})
+class _ToolInvocationPart(TypedDict):
+    type: Literal["tool-invocation"]
+    toolInvocation: ToolInvocation
+
+
+class _SteeringPart(TypedDict):
+    type: Literal["steering-message"]
+    parts: list[_TextPart]
 
 
 class _UnsaidPart(TypedDict):
@@ -103,14 +151,38 @@ class _UnsaidPart(TypedDict):
 
 
 _Part = (
-    _TextPart | _ImagePart | _AudioPart | _LinkedFilePart | _InlineFilePart | _FilePart | _RefusalPart | _ReasoningPart
-    | _ToolPart | _DynamicToolPart | _ToolInvocationPart | _SteeringPart | _UnsaidPart
-)  # fmt: skip
+    _TextPart
+    | _ImagePart
+    | _AudioPart
+    | _LinkedFilePart
+    | _InlineFilePart
+    | _FilePart
+    | _RefusalPart
+    | _ReasoningPart
+    | _ToolPart
+    | _DynamicToolPart
+    | _ToolInvocationPart
+    | _SteeringPart
+    | _UnsaidPart
+)
 """The parts of a message, of every client that is known here."""
 
-_Attachment = TypedDict("_Attachment", {"url": Link, "contentType": NotRequired[str], "name": NotRequired[str]})
-_CalledFunction = TypedDict("_CalledFunction", {"name": str, "arguments": str})
-_FunctionCall = TypedDict("_FunctionCall", {"id": str, "type": NotRequired[Literal["function"]], "function": _CalledFunction})
+
+class _Attachment(TypedDict):
+    url: Link
+    contentType: NotRequired[str]
+    name: NotRequired[str]
+
+
+class _CalledFunction(TypedDict):
+    name: str
+    arguments: str
+
+
+class _FunctionCall(TypedDict):
+    id: str
+    type: NotRequired[Literal["function"]]
+    function: _CalledFunction
 
 
 class _MessageBody(TypedDict, total=False):
@@ -127,11 +199,28 @@ class _MessageBody(TypedDict, total=False):
     refusal: str | None
 
 
-_StreamOptions = TypedDict("_StreamOptions", {"include_usage": bool}, total=False)
-_Function = TypedDict("_Function", {"name": ToolName, "description": NotRequired[str], "parameters": NotRequired[Object]})
-_FunctionTool = TypedDict("_FunctionTool", {"type": Literal["function"], "function": _Function})
-_FunctionName = TypedDict("_FunctionName", {"name": ToolName})
-_FunctionChoice = TypedDict("_FunctionChoice", {"type": Literal["function"], "function": _FunctionName})
+class _StreamOptions(TypedDict, total=False):
+    include_usage: bool
+
+
+class _Function(TypedDict):
+    name: ToolName
+    description: NotRequired[str]
+    parameters: NotRequired[Object]
+
+
+class _FunctionTool(TypedDict):
+    type: Literal["function"]
+    function: _Function
+
+
+class _FunctionName(TypedDict):
+    name: ToolName
+
+
+class _FunctionChoice(TypedDict):
+    type: Literal["function"]
+    function: _FunctionName
 
 
 @with_config(
@@ -178,11 +267,25 @@ class CompletionsRequest(TypedDict, total=False):
     stream_options: _StreamOptions
 
 
-_Block = TypedDict("_Block", {"type": str})
+class _Block(TypedDict):
+    type: str
+
+
 _Blocks = str | list[_Block]
-_MessagesTurn = TypedDict("_MessagesTurn", {"role": Literal["user", "assistant", "system"], "content": _Blocks})
-_Thinking = TypedDict("_Thinking", {"type": Literal["enabled", "adaptive", "disabled"], "budget_tokens": NotRequired[int]})
-_OutputOptions = TypedDict("_OutputOptions", {"effort": str}, total=False)
+
+
+class _MessagesTurn(TypedDict):
+    role: Literal["user", "assistant", "system"]
+    content: _Blocks
+
+
+class _Thinking(TypedDict):
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: NotRequired[int]
+
+
+class _OutputOptions(TypedDict, total=False):
+    effort: str
 
 
 class _CustomTool(TypedDict):
@@ -192,7 +295,9 @@ class _CustomTool(TypedDict):
     type: NotRequired[Literal["custom"]]
 
 
-_ToolWish = TypedDict("_ToolWish", {"type": Literal["auto", "any", "tool", "none"], "name": NotRequired[ToolName]})
+class _ToolWish(TypedDict):
+    type: Literal["auto", "any", "tool", "none"]
+    name: NotRequired[ToolName]
 
 
 class MessagesRequest(TypedDict, total=False):
@@ -237,15 +342,22 @@ class EmbeddingValues(TypedDict):
     dimensions: NotRequired[Dimensions]
 
 
-_ReasoningWish = TypedDict("_ReasoningWish", {"effort": str, "summary": Literal["auto", "concise", "detailed"]}, total=False)
-_TextOptions = TypedDict("_TextOptions", {"verbosity": str}, total=False)
+class _ReasoningWish(TypedDict, total=False):
+    effort: str
+    summary: Literal["auto", "concise", "detailed"]
+
+
+class _TextOptions(TypedDict, total=False):
+    verbosity: str
 
 
 class _ResponsesTool(_Function):
     type: Literal["function"]
 
 
-_ResponsesChoice = TypedDict("_ResponsesChoice", {"type": Literal["function"], "name": ToolName})
+class _ResponsesChoice(TypedDict):
+    type: Literal["function"]
+    name: ToolName
 
 
 class ResponsesRequest(TypedDict, total=False):
@@ -278,7 +390,9 @@ class _AgentMessage(TypedDict, total=False):
     toolCallId: str
 
 
-_AgentContext = TypedDict("_AgentContext", {"description": str, "value": str})
+class _AgentContext(TypedDict):
+    description: str
+    value: str
 
 
 class AgentRun(TypedDict, total=False):
@@ -296,10 +410,26 @@ class AgentRun(TypedDict, total=False):
     """`model`, sampling parameters, and values for the route's template."""
 
 
-_PromptMessage = TypedDict("_PromptMessage", {"role": Literal["system", "user", "assistant", "tool"], "content": _Blocks})
-_CallTool = TypedDict("_CallTool", {"type": Literal["function"], "name": ToolName, "description": NotRequired[str], "inputSchema": Object})
-_CallChoice = TypedDict("_CallChoice", {"type": Literal["auto", "none", "required", "tool"], "toolName": NotRequired[ToolName]})
-_CallFormat = TypedDict("_CallFormat", {"type": Literal["text", "json"], "schema": NotRequired[Object]})
+class _PromptMessage(TypedDict):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: _Blocks
+
+
+class _CallTool(TypedDict):
+    type: Literal["function"]
+    name: ToolName
+    description: NotRequired[str]
+    inputSchema: Object
+
+
+class _CallChoice(TypedDict):
+    type: Literal["auto", "none", "required", "tool"]
+    toolName: NotRequired[ToolName]
+
+
+class _CallFormat(TypedDict):
+    type: Literal["text", "json"]
+    schema: NotRequired[Object]
 
 
 class LanguageModelCall(TypedDict, total=False):

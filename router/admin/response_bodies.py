@@ -8,7 +8,11 @@ from typing_extensions import TypedDict
 from router.admin.request_bodies import Object, ToolInvocation
 
 Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-_Tokens = TypedDict("_Tokens", {"promptTokens": int, "completionTokens": int}, total=False)
+
+
+class _Tokens(TypedDict, total=False):
+    promptTokens: int
+    completionTokens: int
 
 
 class ChatAnswer(TypedDict):
@@ -45,7 +49,10 @@ class UIMessage(TypedDict):
     parts: list[Object]
 
 
-_Usage = TypedDict("_Usage", {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int})
+class _Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
 
 
 class _CompletionBody(TypedDict):
@@ -77,7 +84,9 @@ class TextCompletion(TypedDict):
     usage: _Usage
 
 
-_MessageTokens = TypedDict("_MessageTokens", {"input_tokens": int, "output_tokens": int})
+class _MessageTokens(TypedDict):
+    input_tokens: int
+    output_tokens: int
 
 
 class MessagesAnswer(TypedDict):
@@ -99,8 +108,15 @@ class InputTokens(TypedDict):
     input_tokens: int
 
 
-_Embedding = TypedDict("_Embedding", {"object": Literal["embedding"], "index": int, "embedding": list[float] | str})
-_InputUsage = TypedDict("_InputUsage", {"prompt_tokens": int, "total_tokens": int})
+class _Embedding(TypedDict):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class _InputUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
 
 
 class EmbeddingsAnswer(TypedDict):
@@ -112,7 +128,8 @@ class EmbeddingsAnswer(TypedDict):
     usage: _InputUsage
 
 
-_EmbeddingTokens = TypedDict("_EmbeddingTokens", {"tokens": int})
+class _EmbeddingTokens(TypedDict):
+    tokens: int
 
 
 class EmbeddingVectors(TypedDict):
@@ -127,7 +144,12 @@ class _ResponseTokens(_MessageTokens):
     total_tokens: int
 
 
-_Response = TypedDict("_Response", {"id": str, "object": Literal["response"], "created_at": int, "model": str, "output": list[Object]})
+class _Response(TypedDict):
+    id: str
+    object: Literal["response"]
+    created_at: int
+    model: str
+    output: list[Object]
 
 
 class ResponsesAnswer(_Response):
@@ -174,9 +196,17 @@ class AgentEvent(TypedDict):
     type: str
 
 
-_Content = TypedDict("_Content", {"type": str})
-_FinishReason = TypedDict("_FinishReason", {"unified": Literal["stop", "length", "content-filter", "tool-calls", "other"]})
-_CallTokens = TypedDict("_CallTokens", {"inputTokens": Object, "outputTokens": Object})
+class _Content(TypedDict):
+    type: str
+
+
+class _FinishReason(TypedDict):
+    unified: Literal["stop", "length", "content-filter", "tool-calls", "other"]
+
+
+class _CallTokens(TypedDict):
+    inputTokens: Object
+    outputTokens: Object
 
 
 class LanguageModelResult(TypedDict):
@@ -248,7 +278,10 @@ class AnthropicModelList(TypedDict):
     last_id: str | None
 
 
-_Specification = TypedDict("_Specification", {"specificationVersion": str, "provider": Literal["router"], "modelId": str})
+class _Specification(TypedDict):
+    specificationVersion: str
+    provider: Literal["router"]
+    modelId: str
 
 
 class _GatewayModel(TypedDict):
@@ -275,14 +308,52 @@ class _ErrorBody(TypedDict):
     requestId: str
 
 
-_SurfaceError = TypedDict("_SurfaceError", {"code": str, "message": str, "cause": str})
-_OpenAIFault = TypedDict("_OpenAIFault", {"message": str, "type": str, "param": str | None, "code": str | None})
-_OpenAIError = TypedDict("_OpenAIError", {"error": _OpenAIFault})
-_Fault = TypedDict("_Fault", {"type": str, "message": str, "code": NotRequired[str]})
-_MessagesError = TypedDict("_MessagesError", {"type": Literal["error"], "error": _Fault, "request_id": str})
-_AgentError = TypedDict("_AgentError", {"type": Literal["RUN_ERROR"], "message": str, "code": str, "requestId": str})
-_GatewayFault = TypedDict("_GatewayFault", {"message": str, "type": str, "code": str})
-_GatewayError = TypedDict("_GatewayError", {"error": _GatewayFault, "generationId": str})
+class _SurfaceError(TypedDict):
+    code: str
+    message: str
+    cause: str
+
+
+class _OpenAIFault(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class _OpenAIError(TypedDict):
+    error: _OpenAIFault
+
+
+class _Fault(TypedDict):
+    type: str
+    message: str
+    code: NotRequired[str]
+
+
+class _MessagesError(TypedDict):
+    type: Literal["error"]
+    error: _Fault
+    request_id: str
+
+
+class _AgentError(TypedDict):
+    type: Literal["RUN_ERROR"]
+    message: str
+    code: str
+    requestId: str
+
+
+class _GatewayFault(TypedDict):
+    message: str
+    type: str
+    code: str
+
+
+class _GatewayError(TypedDict):
+    error: _GatewayFault
+    generationId: str
+
 
 Answer = ChatAnswer | DataMessage | UIMessage | _CompletionBody
 """An answer in a dialect that the client chose."""
