@@ -216,7 +216,8 @@ class Entry(Mutable):
                         last = next((one for one in reversed(attempts) if not one.route), last)
                     self.target = last.target
             case Failure(code):
-                self.outcome, self.attempts = code, self.trail.attempts or self.attempts
+                self.outcome = code
+                self.attempts = tuple(self._over()) or self.attempts
             case _:
                 pass
 
@@ -282,15 +283,20 @@ class Entry(Mutable):
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
-    def tally(self) -> None:
-        """Set the final attempts once the outcome is known. Attempts still running get an outcome derived from the request's.
-
-        A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
-        """
+    def _over(self) -> list[Attempt]:
+        """Return the attempts of the trail. Those still running get an outcome derived from the request's."""
         ended = [*chain.from_iterable(self.trail.calls)]
         for place, one in enumerate(ended):
             if one.outcome == LET_GO:
                 ended[place] = replace(one, outcome=CUT_SHORT.get(self.outcome, "abandoned"))
+        return ended
+
+    def tally(self) -> None:
+        """Set the final attempts once the outcome is known (see `_over`).
+
+        A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
+        """
+        ended = self._over()
         if len(ended) > 1:
             self.seams = seams(self.trail.calls, self.texts)
         if ended or (self.cache and self.outcome in CUT_SHORT):
