@@ -192,6 +192,7 @@ class Entry(Mutable):
                 self.said += len(part)
             case Start(target, _, attempts, _, cache, age, omitted, output):
                 self.target, self.cache, self.age, self.omitted, self.output = target, cache, age, omitted, output
+                self.texts.append(0)
                 if cache in FREE:
                     return  # nobody was asked for this request
                 if self.opened is None:
@@ -200,7 +201,6 @@ class Entry(Mutable):
                 self.attempts = self.trail.attempts or attempts
                 self._waited = None
                 self.said = 0
-                self.texts.append(0)
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
@@ -294,12 +294,12 @@ class Entry(Mutable):
     def tally(self) -> None:
         """Set the final attempts once the outcome is known (see `_over`).
 
-        A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
+        Of the followers of a shared answer one alone has attempts: the first that reached its end, or else the last one to leave.
         """
         ended = self._over()
         if len(ended) > 1:
             self.seams = seams(self.trail.calls, self.texts)
-        if ended or (self.cache and self.outcome in CUT_SHORT):
+        if ended or self.cache:
             self.attempts = tuple(ended)
 
     @property
