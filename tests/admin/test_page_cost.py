@@ -70,7 +70,7 @@ def many(count: int) -> str:
 
 
 async def costs_with(folder: Path, count: int) -> dict[str, Counter[int]]:
-    """Return page → bytecodes by thread of one GET with this many targets, after a first GET."""
+    """Return page → thread id → executed bytecodes of the second GET of the page, with this many targets."""
     found: dict[str, Counter[int]] = {}
     workspace = Workspace(folder).write("pipelines/chat.yaml", CHAT).write("routes.yaml", many(count))
     async with serving(workspace.build()) as client:
@@ -84,7 +84,7 @@ async def costs_with(folder: Path, count: int) -> dict[str, Counter[int]]:
 
 @pytest.fixture(scope="module")
 def costs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Counter[int]], dict[str, Counter[int]]]:
-    """Page → bytecodes by thread of one GET, with 100 and with 200 targets."""
+    """Return page → thread id → executed bytecodes of a GET, for 100 and for 200 targets."""
     few, twice = (asyncio.run(costs_with(tmp_path_factory.mktemp("pages"), count)) for count in (100, 200))
     return few, twice
 

@@ -58,8 +58,8 @@ async def test_unimportable_litellm_fails_only_its_own_targets(workspace: Worksp
             assert json.loads(body)["code"] != "internal"
         assert (await router.get("/readyz"))[0] == 503
         async with asyncio.timeout(240):
-            while router.said.count("litellm cannot be imported") < 1:
+            while router.printed.count("litellm cannot be imported") < 1:
                 await asyncio.sleep(0.01)
-        assert router.said.count("litellm cannot be imported") == 1
-        assert "a request failed" not in router.said
-        assert "never retrieved" not in router.said
+        assert router.printed.count("litellm cannot be imported") == 1
+        assert "a request failed" not in router.printed
+        assert "never retrieved" not in router.printed
