@@ -184,8 +184,8 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
             tools = brought(fields) if surface == "completions" else of_page(fields)
             said = messages(conversation(fields), most)
             said = (*instruction(fields), *said) if surface == "chat" else said
-            output = response_format(_form(fields, surface)) if "response_format" in fields else None
-            return tools, said, sampling(fields), output
+            params = sampling(fields)
+            return tools, said, params, response_format(_form(fields, surface)) if "response_format" in fields else None
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:

@@ -82,12 +82,13 @@ def header(attempts: Sequence[Attempt]) -> bytes:
     """Return the attempts as a structured field (RFC 9651), e.g. `"gpt";outcome=status_429;seconds=0.210;wait=2.0`.
 
     `omitted="temperature top_p"` lists parameters that the target was not sent; `output=json_object` names the way in which the form of the
-    answer was emulated.
+    answer was emulated. An attempt that was let go counts as `abandoned` here, since the answer goes on without it.
     """
     items: list[str] = []
     for one in attempts:
         wait = "" if one.wait is None else f";wait={one.wait:.1f}"
         omitted = f';omitted="{" ".join(one.omitted)}"' if one.omitted else ""
         output = f";output={one.output}" if one.output not in ("", "native") else ""
-        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}{omitted}{output}')
+        outcome = one.outcome or "abandoned"
+        items.append(f'"{one.target}";outcome={outcome};seconds={one.seconds:.3f}{wait}{omitted}{output}')
     return ", ".join(items).encode()

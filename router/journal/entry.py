@@ -192,6 +192,7 @@ class Entry(Mutable):
                 self.said += len(part)
             case Start(target, _, attempts, _, cache, age, omitted, output):
                 self.target, self.cache, self.age, self.omitted, self.output = target, cache, age, omitted, output
+                self.texts.append(0)
                 if cache in FREE:
                     return  # nobody was asked for this request
                 if self.opened is None:
@@ -200,7 +201,6 @@ class Entry(Mutable):
                 self.attempts = self.trail.attempts or attempts
                 self._waited = None
                 self.said = 0
-                self.texts.append(0)
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
@@ -216,7 +216,8 @@ class Entry(Mutable):
                         last = next((one for one in reversed(attempts) if not one.route), last)
                     self.target = last.target
             case Failure(code):
-                self.outcome, self.attempts = code, self.trail.attempts or self.attempts
+                self.outcome = code
+                self.attempts = tuple(self._over()) or self.attempts
             case _:
                 pass
 
@@ -282,18 +283,23 @@ class Entry(Mutable):
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
-    def tally(self) -> None:
-        """Set the final attempts once the outcome is known. Attempts still running get an outcome derived from the request's.
-
-        A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
-        """
+    def _over(self) -> list[Attempt]:
+        """Return the attempts of the trail. Those still running get an outcome derived from the request's."""
         ended = [*chain.from_iterable(self.trail.calls)]
         for place, one in enumerate(ended):
             if one.outcome == LET_GO:
                 ended[place] = replace(one, outcome=CUT_SHORT.get(self.outcome, "abandoned"))
+        return ended
+
+    def tally(self) -> None:
+        """Set the final attempts once the outcome is known (see `_over`).
+
+        Of the followers of a shared answer one alone has attempts: the first that reached its end, or else the last one to leave.
+        """
+        ended = self._over()
         if len(ended) > 1:
             self.seams = seams(self.trail.calls, self.texts)
-        if ended or (self.cache and self.outcome in CUT_SHORT):
+        if ended or self.cache:
             self.attempts = tuple(ended)
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -127,3 +128,18 @@ async def test_cancelled_attempt_is_recorded_with_outcome_and_duration(
         assert [(one["router.target"], one.get("error.type", "ok")) for one in tries] == case.tried
         points = there.metrics["gen_ai.client.operation.duration"].histogram.data_points
         assert {attributes(point).get("error.type") for point in points} >= {case.tried[-1][1]}
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
+async def test_header_of_an_answer_cut_short_lists_the_attempts_as_the_record_does(workspace: Workspace, path: str) -> None:
+    """An answer in one body whose time is over in mid-answer is a 504; its header lists each attempt with the outcome in the record."""
+    async with provider(FAILS) as down, provider(HALF) as model:
+        route = "targets: [down, a]\n    retry: {attempts: 1}\n    timeout: {total: 1s}"
+        workspace.write("routes.yaml", routes(direct_target(down.base, "down") + direct_target(model.base), route))
+        async with serving(workspace.build()) as client:
+            question = {"model": "chat-model", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}], "stream": False}
+            answered = await client.post(path, **question)
+            (kept,) = (await client.get("/admin/requests")).json["requests"]
+    assert answered.status == 504
+    shown = re.findall(r'"(\w+)";outcome=(\w*);', answered.headers["x-router-attempts"])
+    assert shown == [(one["target"], one["outcome"]) for one in kept["attempts"]] == [DOWN, ("a", "timeout_total")]

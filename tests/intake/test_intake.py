@@ -84,3 +84,12 @@ async def test_body_bytes_are_counted_until_the_request_ends() -> None:
             await read(intake, request(body), second)
     with Holdings() as third:
         await read(intake, request(body), third)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+async def test_sampling_parameter_is_named_first_of_two_invalid_fields(path: str) -> None:
+    """A body with an invalid sampling parameter and an invalid output format is refused by the parameter, as on every path."""
+    asking = request(json.dumps({**SAID, "model": "m", "seed": "x", "response_format": {"type": "x"}}).encode(), path)
+    asking.surface = "completions" if path.startswith("/v1") else "chat"
+    with Holdings() as held, pytest.raises(BadAsk, match="seed"):
+        await read(Intake(), asking, held)

@@ -6,7 +6,7 @@ import pytest
 
 from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
-from router.events import Cached, Finish, Start
+from router.events import Cached, Failure, Finish, Start, Text
 from router.journal.entry import Entry
 from router.usage import Meter, Usage
 
@@ -94,6 +94,26 @@ def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[l
     entry.outcome = "client_left"
     entry.close()
     assert [(one.target, one.outcome) for one in entry.attempts] == tried
+
+
+@pytest.mark.parametrize("code", ["no_answer", "timeout", "internal"])
+def test_follower_that_is_not_charged_records_no_attempt_of_an_answer_that_fails(code: str) -> None:
+    """A follower of a shared answer that fails records no attempt if another follower has them all, whatever the code of the failure."""
+    entry = Entry("id", "generation")
+    entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache="miss"))
+    entry.see(Failure(code, "The answer broke off."))
+    entry.close()
+    assert entry.attempts == ()
+
+
+def test_seams_of_a_shared_answer_count_the_text_of_its_earlier_model_calls() -> None:
+    """A follower of a shared answer that is charged for two model calls records the seam in the second one behind the first one's text."""
+    trail = Trail([[COUNTED], [Attempt("a", "cut", 0.1, first=0.1, said=2), Attempt("b", "ok", 0.1, first=0.1)]])
+    entry = Entry("id", "generation", trail=trail)
+    for event in (Start("a", "m", cache="shared"), Text("One"), Start("a", "m", cache="shared"), Text("tw"), Text("o"), Finish("stop")):
+        entry.see(event)
+    entry.close()
+    assert [one.as_json() for one in entry.seams] == [{"after_characters": 5, "from": "a", "to": "b"}]
 
 
 def test_charges_are_computed_once_for_each_state_of_the_attempts() -> None:

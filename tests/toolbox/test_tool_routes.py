@@ -166,6 +166,16 @@ async def test_answer_of_an_asked_route_ends_at_the_time_limit_of_the_tool(works
     assert (attempt["outcome"], attempt["estimated"]) == ("abandoned", True)
 
 
+async def test_attempt_that_a_tool_let_go_is_abandoned_in_the_header_too(workspace: Workspace) -> None:
+    """The header with the attempts has the outcome `abandoned` for a route whose answer the tool did not read to its end."""
+    silent = Reply((chunk({"content": "Drip"}),), hold=True)
+    async with asking(workspace, silent, seconds="1s") as (client, _, _):
+        messages = [{"role": "user", "content": "Write."}]
+        came = await client.post("/v1/chat/completions", model="chat-model", messages=messages, kind="verse", stream=False)
+    assert came.headers["x-router-attempts"].count("outcome=ok;") == 2
+    assert '"author";outcome=abandoned;' in came.headers["x-router-attempts"]
+
+
 async def test_client_disconnect_closes_the_upstream_stream_of_an_asked_route(workspace: Workspace) -> None:
     """A disconnect of the client closes the upstream stream of a route that a tool asked, and the record has both attempts."""
     silent = Reply((chunk({"content": "Drip"}),), hold=True)
