@@ -81,7 +81,7 @@ def crowded(data: bytes, most: int) -> bool:
     """Return whether JSON text holds more than `most` values; an empty list or object counts as two.
 
     The JSON is not parsed: a parser holds the interpreter's lock until it is done (0.4 s for 1 MiB of lists); these passes release it.
-    Invalid JSON is counted up to its first mistake.
+    Invalid JSON is counted to its end: the count is at least the number of values before its first mistake.
     """
     if separators(data) < most:
         return False

@@ -90,7 +90,7 @@ async def test_every_follower_gets_the_complete_answer() -> None:
 
 
 async def test_broadcast_stops_when_its_last_follower_leaves() -> None:
-    """An unfinished answer continues while it has a follower, stops when the last one leaves, and can then no longer be joined."""
+    """An unfinished answer goes on while it has a follower. When the last one leaves, its source is closed and `open` is false."""
     async with running() as (source, broadcast):
         first, second = Reader(broadcast), Reader(broadcast)
         source.give(Start("a", "m"))

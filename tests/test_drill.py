@@ -245,7 +245,9 @@ def others(value: Any) -> Iterator[Any]:
 
 
 def policies(keys: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of each policy line under these keys."""
+    """Yield (dotted name, value) of each policy in a mapping of settings, for the keys of POLICIES that it has.
+    A key that holds a mapping gives one pair for each of its entries, without those in BESIDE. `name`: the start of each dotted name.
+    """
     for key in POLICIES:
         for inner, value in keys[key].items() if isinstance(keys.get(key), dict) else [("", keys[key])] if key in keys else []:
             if (line := f"{key}.{inner}".rstrip(".")) not in BESIDE:

@@ -10,7 +10,7 @@ from router.lifecycle import Backoff, Deadline, Holdings, SharedConnection
 
 
 class Counted(SharedConnection):
-    """A shared connection that counts how often it was closed."""
+    """A shared connection to nothing. `closings`: how often it was really closed, without the calls of `close` that did nothing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ class DeclaredOrigins(CORSMiddleware):
 
 
 def _foreign(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the `Origin` of a request that has one, if another site's page sent it; None for this server's own origin."""
+    """Return the `Origin` of a request, which must have one, if a page of another origin sent it; None for this server's own pages."""
     given = next(value for name, value in scope["headers"] if name == b"origin")
     text = given.decode("latin-1")
     if headers.get(b"sec-fetch-site") == b"same-origin" or text.partition("://")[2].encode() == headers.get(b"host", b""):

@@ -211,8 +211,9 @@ class Gate:
 
 
 def _bears(given: list[bytes], key: Secret | None) -> bool:
-    """Return whether the request has exactly one credential, and it is this key.
+    """Return whether the request has exactly one credential, and it is `Bearer` with this key. False if `key` is None.
 
+    given: the request's credentials, each with its scheme: `Bearer …`
     A key that is too short is never accepted, also if a program passed it to the application.
     """
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:

@@ -191,7 +191,7 @@ class DeletedResponse(TypedDict):
 
 
 class AgentEvent(TypedDict):
-    """An event of a run of AG-UI."""
+    """An event of an AG-UI run in /openapi.json: only its type is described, and its other fields depend on the type."""
 
     type: str
 

@@ -296,7 +296,8 @@ class Recordings:
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
         """Start an answer in a task of its own and record it under its key; return at once.
 
-        It can be found until `keep` seconds after its end. An earlier recording of the same key goes on for its readers, but is not found.
+        A complete one can be found until `keep` seconds after its end, if the bounds allow it; an incomplete one is forgotten at its end.
+        An earlier recording of the same key goes on for its readers, but is not found.
         """
         self._drop(key)
         self._kept[key] = recording

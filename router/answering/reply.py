@@ -275,7 +275,7 @@ class Streamed:
         await self._reply.write(b"", more=False)
 
     def hush(self) -> None:
-        """Stop the keep-alives: only the end is written from now on."""
+        """Stop the keep-alives for good. After this call its caller writes only the rest of the answer and its end; this is not checked."""
         if self._pulse:
             self._pulse.close()
 

@@ -31,7 +31,10 @@ class _Held:
 
 
 class LocalStore:
-    """A store of bytes in this process. `size`: bytes of all entries; beyond it the least recently used is evicted."""
+    """A store of bytes in this process, each under a key and for its own lifetime.
+
+    size: the most bytes of all entries, each with ENTRY bytes more; beyond it the least recently used is evicted
+    """
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.size = size

@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import a configuration, write or print the result, and return 0. Raises ConfigError if it is unreadable.
+    """Import a LiteLLM configuration, write or print the result, and return 0. Raises ConfigError if it is unreadable.
 
     Raises Unwritten if a file with another text exists and --force is not given.
     """

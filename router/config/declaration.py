@@ -115,8 +115,10 @@ class Member:
     """A target of a pool.
 
     use: the target
-    weight: its share of the questions, relative to the other weights; 1 where others have a weight and it has none
+    weight: its share of the pool's questions, relative to the other weights; 1 if it has none and the pool has weights
     when: it is asked where all of this holds; unless given, always
+
+    A pool has weights if a member has one, or is written as `{use: …}` without a condition. Else `balance` decides.
     """
 
     use: Reference

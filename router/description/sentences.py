@@ -69,7 +69,9 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def worded(value: Json, key: str = "") -> str:
-    """Return a value of a description in words: for None `unset`, or the word of UNSAID for its `key`; for a secret, that it is written."""
+    """Return a value of a description in words. None is `unset`, or the word of UNSAID for its `key`.
+    A secret is `a key that is written out`, or `an address that is written out` for the key `proxy`.
+    """
     match shown(value):
         case None:
             return UNSAID.get(key.rpartition(".")[2], "unset")

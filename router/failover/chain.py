@@ -274,8 +274,8 @@ class Chain:
         return None
 
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
-        """Ask the targets in turn, and ask the next one beside the first while the first is late. Return the stream that wins, or None.
-        It is None if no target starts. Without a hedge delay the targets are asked in turn alone.
+        """Ask the targets in turn; if none has started after the hedge delay, ask the next one beside them, if the hedge's budget allows.
+        Return the stream that starts first; None if no target starts. Without a hedge delay the targets are asked in turn alone.
         """
         hedge.earn()
         delay = hedge.delay(self._order[0].health.load) if self._order else None

@@ -127,7 +127,10 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """Return the parts of an assistant's message: text, thinking and calls. Thinking is dropped from a message without a call."""
+    """Return the parts of an assistant's message: text, calls and signed thinking. Thinking is dropped from a message without a call.
+
+    Empty text and thinking without a signature are left out.
+    """
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:

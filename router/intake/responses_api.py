@@ -336,7 +336,7 @@ def _tool(value: Json, path: str) -> ToolSpec:
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
     """Return the fields of the request that its response repeats, by their names in the response. BadAsk if one is invalid.
 
-    The wire fills in those that are missing.
+    `store`, `background`, `tools`, `reasoning` and `text` are always there, with defaults if not given. The wire fills in the others.
     """
     made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:

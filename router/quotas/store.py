@@ -104,7 +104,10 @@ def crowd_of(key: str) -> str:
 
 
 class CountStore(Protocol):
-    """The interface of a store of counts by key. A key holds no text of a user: it is made of hashes."""
+    """The interface of a store for limits, by key: requests in a sliding window, amounts spent (tokens or dollars), and concurrent places.
+
+    A key holds no text of a user: it is made of hashes.
+    """
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left."""

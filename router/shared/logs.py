@@ -67,9 +67,10 @@ def _log_if_failed(task: "asyncio.Task[None]") -> None:
 
 
 class Logs:
-    """The logs of answers that this process writes for other replicas, and those of other replicas that it reads.
+    """The logs of answers in Redis: those that this process writes for other replicas, and those of other replicas that it reads.
 
-    Two tasks in the background write and read; they start at the first use. `hold`: seconds for which a reader's message counts.
+    Two tasks in the background write and read; they start at the first use.
+    `hold`: seconds for which a reader's message that it reads a log counts; the reader repeats it in time.
     """
 
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:

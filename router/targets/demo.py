@@ -157,7 +157,9 @@ def _hello(question: str, ask: Ask, post: Post) -> str:
 
 
 def _tools(ask: Ask) -> str:
-    """Return one or two sentences that name the request's tools, or the sentence that there are none."""
+    """Return one or two sentences about the request's tools, or the sentence that there are none.
+    The demo's own tools appear as subjects to ask for (`the **weather** in a city`), others by name. At most NAMED of each sort are listed.
+    """
     granted = [spec.name for spec in ask.tools]
     own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     if not granted:

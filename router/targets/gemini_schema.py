@@ -88,7 +88,7 @@ class Converter:
         return schema, within
 
     def _found(self, reference: str) -> dict[str, Json] | None:
-        """Return the schema that a reference within this document (`#/…`) refers to; None for any other reference."""
+        """Return the schema that a reference in this document (`#/…`) refers to; None if nothing is there, and for other references."""
         at: Json = self._root
         if not reference.startswith("#"):
             return None

@@ -227,7 +227,10 @@ class Feed:
 
 
 def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
-    """Pass on the lessons of a question that was accepted after refusals. Return the names of all parameters that were not sent as asked."""
+    """Let the pupil add its lasting lessons to the target's, since the target has accepted a question that it refused before.
+
+    Return the names of all parameters that were not sent as asked: those omitted from the start, then those learned.
+    """
     learned = pupil.learned
     pupil.answered()
     return (*prepared.omitted, *(one for one in learned if one not in prepared.omitted))

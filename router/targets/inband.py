@@ -31,7 +31,7 @@ BARE = frozenset({*NUMBERED, *WORDED, "id"})
 
 
 class ErrorData(bytes):
-    """The data of a server-sent event that is marked as an error, by its event name or field name (see the list above)."""
+    """Bytes of a server-sent event whose event or field name marks an error: `fault` takes any text in them as an error."""
 
 
 def error_in(target: str, data: bytes) -> TargetError | None:

@@ -83,7 +83,8 @@ def answer(
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
 
-    LiteLLM is imported at the first question, if not before. `connections` are used for background reads alone.
+    LiteLLM is imported at the first question, if not before. LiteLLM makes its own connections: `connections` only say how long to wait for
+    token counts after an answer's end, and run the background tasks that read late ones.
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals.
     """
     model = str(declared.model)

@@ -113,7 +113,7 @@ class Options:
         return merged(request, _without(self.body, OURS[api])) if self.body else request
 
     def over(self, params: Params) -> tuple[str, ...]:
-        """Return the names of the parameters that the question gives and the target's own `body` overrides."""
+        """Return the names of those of the given parameters that the target's own `body` sets as well, and so overrides."""
         if not self.body:
             return ()
         fixed = {PLACES.get(path, path) for _, path in _paths(self.body)}

@@ -102,7 +102,9 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
 
 
 def _hosting(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply the rules of hosts of Claude: Claude's to Claude; to other models Google's at Vertex AI, elsewhere none (`unruled`)."""
+    """Apply the rules of a provider that hosts Claude and other models: to a Claude model those of Anthropic, but its `prefill` stays.
+    Other models get Google's rules at Vertex AI, and elsewhere `unruled`.
+    """
     if "claude" not in family.words:
         return (_google if provider_of(declared) == "vertex_ai" else unruled)(made, family, entry, declared)
     return with_changes(_anthropic(made, family, entry, declared), prefill=made.prefill)

@@ -218,7 +218,9 @@ class Speech:
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source, unless the model call has it already, or MAX_SOURCES others. None, which stands for an unsafe one, is ignored."""
+        """Add a source, unless the model call has it already, or MAX_SOURCES others. Nothing is added once its text was cut.
+        None, which stands for an unsafe source, is ignored.
+        """
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)

@@ -77,7 +77,9 @@ class Toolbox:
         return self._with({one: one.server.known for one in self._grants})
 
     async def offered(self) -> tuple[ToolSpec, ...]:
-        """Return the tools for one answer, from each server's latest list. Waits up to 3 s for servers that connect for the first time."""
+        """Return the tools for one answer: the functions, and the granted tools in each server's latest list.
+        Waits up to 3 s for servers that connect for the first time.
+        """
         if not self._grants:
             return self._specs
         known = await asyncio.gather(*(one.server.tools() for one in self._grants))

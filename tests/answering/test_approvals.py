@@ -105,7 +105,9 @@ async def test_tool_call_runs_only_after_the_user_has_approved_it(workspace: Wor
 
 
 async def test_min_client_header_overrides_the_configured_min_client(workspace: Workspace) -> None:
-    """`X-Router-Min-Client` overrides `server.ui.min_client` for approval requests, up or down; an unknown version gets a 400."""
+    """The header `X-Router-Min-Client` overrides `server.ui.min_client`: with 6.0 an approval is requested, with 5.0 it is not.
+    An unknown version gets a 400.
+    """
     said: dict[str, tuple[int, str]] = {}
     for declared, named in (("", "6.0"), (NEWER, "5.0"), (NEWER, "9.0")):
         async with provider(WISH, Reply(text("No."))) as fake, serving(prepare(workspace, fake.base, declared).build()) as client:

@@ -210,7 +210,7 @@ def test_anthropic_user_content_blocks_are_converted(name: str) -> None:
 
 
 def test_anthropic_thinking_block_is_kept_only_if_signed_and_beside_a_tool_call() -> None:
-    """A thinking block with a signature is kept in a message with a tool call; without a signature or a call, it is dropped."""
+    """The reader of `messages` keeps a thinking block as ReasoningState if it is signed and its message has a tool call."""
     unsigned = {"type": "thinking", "thinking": "Hm", "signature": ""}
     said: dict[str, Any] = {"role": "assistant", "content": [SIGNED, {"type": "text", "text": "So."}, CALL]}
     given = anthropic_api.messages({"messages": [*HELLO, said, {"role": "assistant", "content": [unsigned, CALL]}]}, 10)

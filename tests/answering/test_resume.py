@@ -160,7 +160,9 @@ async def test_answer_runs_until_its_last_client_leaves(workspace: Workspace) ->
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_stop_ends_the_answer_and_keeps_its_text(workspace: Workspace, lane: str) -> None:
-    """A stop closes the provider's connection and ends the stream with reason `other`; another caller's stop does nothing."""
+    """A stop closes the provider's connection and ends the stream, after its text, with reason `other`; the answer can still be resumed.
+    Another caller's stop does nothing.
+    """
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream, running(workspace, LANES[lane](upstream.base)) as client:
         async with client.session.post(f"{client.base}/api/chat", json=body("chat-1")) as response:
             begun = await response.content.readline()

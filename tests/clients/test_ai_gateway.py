@@ -77,7 +77,7 @@ def test_sdk_runs_the_applications_tool_and_asks_the_gateway_again(way: str, wor
 
 @pytest.mark.parametrize("way", WAYS)
 def test_gateway_client_reports_the_usage_of_all_model_calls(way: str, workers: Workers, router: Running) -> None:
-    """The usage of an answer with one tool call is the sum of both model calls, with its cache details."""
+    """The usage of an answer with one tool call is the sum of both model calls; none of its input tokens count as cached."""
     usage = saw(workers, router, "tool", way)["usage"]
     assert (usage["inputTokens"], usage["outputTokens"], usage["totalTokens"]) == (22, 6, 28)
     assert usage["inputTokenDetails"] == {"noCacheTokens": 22, "cacheReadTokens": 0, "cacheWriteTokens": 0}

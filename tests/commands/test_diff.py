@@ -42,7 +42,7 @@ def described(text: str, **beside: str) -> Description:
 
 
 def diff_sentences(before: str, after: str) -> list[str]:
-    """Return the sentences that `router diff` prints for the change from one routes.yaml text to the other."""
+    """Return the sentences on the change from one routes.yaml text to the other, as `router diff` prints them. The command is not run."""
     return sentences(changes(described(before), described(after)))
 
 

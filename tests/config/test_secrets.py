@@ -35,7 +35,7 @@ LITERALS = {
 
 @pytest.mark.parametrize("where", LITERALS)
 def test_complaint_does_not_quote_a_literal_key_in_its_line(workspace: Workspace, where: str) -> None:
-    """A complaint about a line with an API key is printed without the key, also if the key's name is misspelled."""
+    """A complaint about a setting with a written-out key or password does not print it, wherever it stands and however it is named."""
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", LITERALS[where]).build()
     assert caught.value.complaints

@@ -455,7 +455,7 @@ def test_show_describes_the_conditions_of_a_routes_targets(workspace: Workspace,
 
 
 def test_diff_reports_a_changed_condition_and_ignores_its_spelling(workspace: Workspace) -> None:
-    """A changed share is reported as a change of the entry; `80%..` for `80%` and another case of a header's name are not."""
+    """A changed `budget_used` of a condition is one change of its entry; another spelling of the same share or header is none."""
 
     def described(targets: str) -> Any:
         workspace.write("routes.yaml", routes(TWO, f"targets: [{targets}, best]\n    limit: {{spend: 5USD/day}}"))

@@ -31,7 +31,9 @@ from tests.reload.following import (
 
 @pytest.mark.parametrize("how", WRITERS)
 async def test_edit_goes_live_however_an_editor_writes_it(workspace: Workspace, how: str) -> None:
-    """An edit goes live whether written in place, renamed over the file, or written beside the moved old file; of three, the last stays."""
+    """An edit goes live if it is written in place, renamed over the file, or written after the old file was moved away.
+    Of three edits at once, the last one is served.
+    """
     file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace) as (live, reload):
         for said in ("two", "three"):

@@ -33,7 +33,7 @@ async def opened(client: Client, *languages: str) -> AsyncGenerator[Tab, None]:
 
 
 async def ask(tab: Tab, question: str) -> None:
-    """Type a question and send it with Enter."""
+    """Type a question and send it with Enter, once the page has its routes and no answer is running."""
     await tab.until("document.querySelector('#route option') && !document.querySelector('#stop')")
     await tab.run("document.querySelector('#question').focus()")
     await tab.type(question)

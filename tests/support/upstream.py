@@ -251,7 +251,7 @@ class Google:
 
     @staticmethod
     def frame(part: Mapping[str, Any], **more: Any) -> bytes:
-        """Return one SSE frame with this part."""
+        """Return one SSE frame with a candidate that holds this part. `more`: further fields of the candidate."""
         candidate = {"content": {"role": "model", "parts": [part]}, "index": 0, **more}
         return b"data: " + json.dumps({"candidates": [candidate], "modelVersion": "fake"}).encode() + b"\r\n\r\n"
 

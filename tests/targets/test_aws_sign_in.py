@@ -58,7 +58,7 @@ class TokenService:
 
 @asynccontextmanager
 async def token_service(tls: ssl.SSLContext) -> AsyncGenerator[TokenService, None]:
-    """Yield a token service that listens on loopback with TLS."""
+    """Serve a fake of AWS STS on loopback with TLS while an `async with` block runs, and yield it."""
     made = TokenService()
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]

@@ -137,8 +137,8 @@ def test_non_reasoning_grok_refuses_the_penalties() -> None:
 
 
 @pytest.mark.parametrize("model", ["gemini/gemini-3.5-flash", "openai/gemini-3.5-flash"])
-def test_gemini_refuses_the_penalties_on_both_of_its_wires(model: str) -> None:
-    """Gemini 3.5 refuses both penalties on Google's wire and on the OpenAI wire; its refusal names no parameter to learn from."""
+def test_facts_of_gemini_refuse_the_penalties_on_both_of_its_wires(model: str) -> None:
+    """The facts of gemini-3.5-flash list both penalties under `refuses`, as a `gemini/` and as an `openai/` target; nothing is asked."""
     base = "http://127.0.0.1:9/v1beta/openai" if model.startswith("openai") else None
     assert facts(model, api_base=base).refuses >= PENALTIES
 

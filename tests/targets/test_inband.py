@@ -120,7 +120,7 @@ async def test_frame_that_is_not_an_error_does_not_end_the_answer(what: str) -> 
 
 @pytest.mark.parametrize("shape", [name for name, (told, *_) in SHAPES.items() if told.startswith((b"data: {", b"data: ["))])
 async def test_error_as_a_complete_200_body_raises(shape: str) -> None:
-    """An error document as the body of a 200, without a stream, raises its TargetError."""
+    """On the `openai` lane, each form of error document raises the TargetError of its kind if it is the whole body of a 200."""
     told, kind, _ = SHAPES[shape]
     async with provider(Reply(body=told[6:].strip())) as fake:
         with pytest.raises(TargetError) as caught:

@@ -160,7 +160,7 @@ ONCE: dict[str, tuple[bytes, int]] = {"a byte came": (b"H", 2), "a status came":
 
 @pytest.mark.parametrize("what", ONCE)
 async def test_request_is_not_resent_after_the_first_byte_of_a_response(what: str) -> None:
-    """A connection that closes after a first byte of the response raises an error, and the request is not sent again."""
+    """A request on a kept connection raises an error, and is not sent again, if the server closes it after a byte or the status line."""
     said, most = ONCE[what]
 
     async def serve(_: int, count: int, writer: asyncio.StreamWriter) -> bool:

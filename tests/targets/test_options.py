@@ -91,7 +91,9 @@ async def test_body_objects_are_merged_and_null_removes_a_field(workspace: Works
 
 
 async def test_gemini_body_options_are_merged_into_the_request(workspace: Workspace) -> None:
-    """`generationConfig` has the question's temperature and the target's `topK`; `safetySettings` are sent as declared."""
+    """`generationConfig` has the question's temperature and the `topK` of the target's `body`, which replaces the question's.
+    `safetySettings` are sent as declared.
+    """
     settings = "safetySettings: [{category: HARM_CATEGORY_HARASSMENT, threshold: BLOCK_NONE}]"
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0.5, top_k=3))
     fake = await asked(workspace, "gemini", f"body: {{{settings}, generationConfig: {{topK: 40}}}}", ask=ask)

@@ -239,7 +239,9 @@ async def test_mcp_message_above_the_limit_fails_its_call_and_reconnects(tmp_pat
     ],
 )
 async def test_each_mcp_message_is_bounded_but_a_stream_of_events_is_not(kind: str, chunks: list[bytes], fits: bool) -> None:
-    """A JSON response and each event of a stream are limited in bytes and values, but the number of events is not limited."""
+    """With the hook `bounded`, reading a response raises ReadError if a JSON body, or one event of a stream, has too many bytes or values.
+    A body or an event at the limit is read whole, and so is a stream of any number of events.
+    """
 
     async def body() -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
@@ -259,8 +261,8 @@ async def test_compressed_mcp_response_is_refused() -> None:
         await response.aread()
 
 
-async def test_closing_an_mcp_client_ends_the_process_and_all_tasks() -> None:
-    """A closed MCP client leaves no process of its command and no asyncio task behind."""
+async def test_closed_mcp_client_leaves_no_server_process_and_no_task() -> None:
+    """After an MCP client is closed, the process that its command started is gone, and no asyncio task but the test's own is left."""
     async with running() as server:
         await until(lambda: server.here)
         process = int(str((await server.call("pid", {}))[0]))

@@ -192,7 +192,7 @@ async def test_client_disconnect_closes_the_upstream_stream_of_an_asked_route(wo
 
 
 async def test_tool_cannot_ask_a_route_whose_tools_ask_routes(workspace: Workspace) -> None:
-    """A tool that asks a route whose own tools may ask routes gets an error result, and no upstream request is sent."""
+    """A tool that asks a route whose own tools may ask routes gets an error result, and that route's provider gets no request."""
     async with asking(workspace, Reply(text("Drip.")), more=", tools: [writer]") as (client, _, author):
         seen, _ = await ask(client)
         assert author.requests == []

@@ -49,7 +49,7 @@ def test_events_become_text_completion_chunks_byte_for_byte(case: str) -> None:
 
 
 def test_text_completion_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
-    """With `include_usage` each chunk has `usage: null`, and a last chunk without choices has the usage."""
+    """With `include_usage`, each chunk has `usage: null`, and a chunk without choices has the usage, before `[DONE]`."""
     encode = text_completion.encoder(replace(HEADING, wants_usage=True))
     body = b"".join(encode(event) for event in (START, Text("Hi"), Finish("stop", Usage(11, 3)))).decode()
     chunks = [f'{one[:-1]},"usage":null}}' for one in (chunk('"Hi"'), chunk('""', '"stop"'))]
