@@ -18,27 +18,10 @@ for files, and requires values for documents that are unknown here. Source: Anth
 
 from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, JsonObject, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Reason,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.chat import Json, JsonObject
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.frames import unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 REASONS: dict[Reason, str] = {
@@ -106,7 +89,7 @@ class _MessageFrames:
             case Start(model=model):
                 self._model = self._model or model
                 return b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Produced():
+            case Produced():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))
@@ -115,7 +98,7 @@ class _MessageFrames:
                 cited = self._text() if self._cited else ""
                 return utf8(cited + _frame("error", error(Refusal(500, code, sentence, self._heading.request_id))))
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _started(self) -> str:
         if self._begun:
