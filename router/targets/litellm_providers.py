@@ -23,10 +23,7 @@ PROVIDERS = frozenset((
 """LiteLLM's names of the providers that answer chats. A test compares them with the library."""
 OWN_CLIENT = "aiohttp_openai"
 """Provider that LiteLLM asks with a separate client, which takes no proxy and no CA."""
-REFUSED = {
-    "cohere": "LiteLLM cannot stream from it: leave `via` out",
-    "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
-}
+REFUSED = {"cohere": "LiteLLM cannot stream from it: leave `via` out", "cohere_chat": "LiteLLM cannot stream from it: leave `via` out"}
 GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
 """Providers for which LiteLLM needs Google's libraries, an optional dependency."""
 

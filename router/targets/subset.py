@@ -66,12 +66,7 @@ OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items"}),
 }
-BOUND: dict[str, frozenset[str]] = {
-    "array": ITEMS,
-    "string": frozenset({"pattern"}),
-    "number": NUMBERS,
-    "integer": NUMBERS,
-}
+BOUND: dict[str, frozenset[str]] = {"array": ITEMS, "string": frozenset({"pattern"}), "number": NUMBERS, "integer": NUMBERS}
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 

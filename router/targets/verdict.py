@@ -33,8 +33,8 @@ Why = Literal[
 this_question: another fault of the question than the ones above
 its_content: the content, in a 403, without saying what is wrong with it
 no_access: the key may not do this, or not from this country"""
-
-
+SUCH_INPUT = r"( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)"
+"""Pattern of what follows the name of a kind of file that a model does not read."""
 PHRASES: dict[Why, dict[str, str]] = {
     # The conversation is longer than the model's window.
     "too_long": {
@@ -70,9 +70,13 @@ PHRASES: dict[Why, dict[str, str]] = {
     },
     # A filter stopped the question or the answer.
     "filtered": {
-        r"content_?filter|content filtering policy|content filter (was )?triggered": "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195",
+        r"content_?filter|content filtering policy|content filter (was )?triggered": (
+            "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195"
+        ),
         r"content[_ ]management[_ ]policy|responsible ?ai ?policy|responsible_ai": "Azure; continuedev/continue#4192",
-        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": "OpenAI's images and reasoning models",
+        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": (
+            "OpenAI's images and reasoning models"
+        ),
         r"prompt was flagged|prompt_blocked": "OpenAI; alan-turing-institute/t0-1#69",
         r"(rejected|blocked) (by|as a result of) our safety system|safety system": "OpenAI's images and audio",
         r"cyber_policy_violation|bio_policy_violation": "OpenAI's reasoning models",
@@ -83,7 +87,9 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"new_sensitive|content is sensitive|image is sensitive": "MiniMax, its codes 1026 and 1027; MiniMax-AI/MiniMax-M3#11",
         r"unsafe or sensitive content|不安全或敏感": "Z.ai, its code 1301",
         r"sensitive_?content_?detected|inputtextsensitive|outputtextsensitive": "Volcengine, its codes",
-        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": "OpenRouter; its documents of moderation",
+        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": (
+            "OpenRouter; its documents of moderation"
+        ),
         r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety": "Google",
         r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail": "Bedrock, Together, Databricks",
         r"违规信息|敏感内容": "DashScope, SiliconFlow, in Chinese",
@@ -91,14 +97,16 @@ PHRASES: dict[Why, dict[str, str]] = {
     # The model reads no images, or no documents, at all. A refusal of a format, a size or a count is about this file alone.
     "no_images": {
         r"endpoints found that support image": "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396",
-        r"(not|n't) support (the )?images?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)": "Ollama, Bedrock, LM Studio; ollama/ollama#17301, earendil-works/pi#8960, lmstudio-ai/lmstudio-bug-tracker#362",
+        rf"(not|n't) support (the )?images?{SUCH_INPUT}": (
+            "Ollama, Bedrock, LM Studio; ollama/ollama#17301, earendil-works/pi#8960, lmstudio-ai/lmstudio-bug-tracker#362"
+        ),
         r"image_url is only supported by certain models": "OpenAI; vllm-project/vllm#11629",
         r"unknown variant .?image_url": "DeepSeek; 1jehuang/jcode#310",
         r"image input is not supported": "llama.cpp, with a 500; ggml-org/llama.cpp#13566",
         r"is not a multimodal model": "vLLM; vllm-project/vllm#23402",
     },
     "no_documents": {
-        r"(not|n't) support (the )?(document|pdf)s?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)": "Bedrock; anomalyco/models.dev#6821",
+        rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821",
     },
     "no_audio": {
         r"content blocks are expected to be either text or image_url": "OpenAI; openai/openai-python#2454",
@@ -123,27 +131,39 @@ PHRASES: dict[Why, dict[str, str]] = {
     },
     # The provider does not have the model.
     "unknown_model": {
-        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model": "OpenAI, DeepSeek, OpenRouter",
+        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model": (
+            "OpenAI, DeepSeek, OpenRouter"
+        ),
         r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model": "Bedrock, Azure, Together",
     },
     # Something in this question is refused: model and key are valid.
     "this_question": {
-        r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)": "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396",
+        r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)": (
+            "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"
+        ),
         r"endpoints found that (support|can handle)": "OpenRouter's 404; openclaw/openclaw#99078",
-        r"\b(image|file|attachment|document|tool|tool_call|response|item|conversation)s?\b.{0,60}\bnot (be )?found": "OpenAI, Google, of what a question refers to",
+        r"\b(image|file|attachment|document|tool|tool_call|response|item|conversation)s?\b.{0,60}\bnot (be )?found": (
+            "OpenAI, Google, of what a question refers to"
+        ),
         r"fewer max_tokens|can only afford": "OpenRouter's 402: this answer might cost more than there is",
     },
     "its_content": {
-        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785",
+        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": (
+            "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785"
+        ),
     },
     # The model does not take a parameter, or not with this value.
     "bad_parameter": {
-        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": "OpenAI; recording openai.err-400-bad-request-3",
+        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": (
+            "OpenAI; recording openai.err-400-bad-request-3"
+        ),
         r"extra_forbidden|extra inputs are not permitted|is not (supported|permitted|allowed)": "Anthropic, Mistral, vLLM",
-        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": "Anthropic, Moonshot; models' own rules",
+        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": (
+            "Anthropic, Moonshot; models' own rules"
+        ),
     },
 }
-"""Reason → case-insensitive patterns of the words by which providers give it → which providers, and where that was reported or is documented
+"""Reason → case-insensitive patterns of the words by which providers give it → the providers, and where that was reported or is documented
 (a GitHub thread as owner/name#number). Reasons are tried in the order of ALLOWED for the status; the first match counts."""
 
 

@@ -22,7 +22,7 @@ from json.encoder import encode_basestring
 
 from router.chat import Json, JsonObject
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.wire.frames import END, FRAME, data_of, frame, unwritten
+from router.wire.frames import END, FRAME, KEEP_ALIVE, data_of, frame, unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 
@@ -182,11 +182,4 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 
-WIRE = Wire(
-    name="ag-ui",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
-)
+WIRE = Wire(name="ag-ui", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

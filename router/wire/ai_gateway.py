@@ -24,7 +24,7 @@ from typing import Any, cast
 
 from router.chat import Json, JsonObject
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.wire.frames import END, FRAME, data_of, frame, unwritten
+from router.wire.frames import END, FRAME, KEEP_ALIVE, data_of, frame, unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 REASONS: dict[Reason, str] = {"tool-calls": "length", "unknown": "other"}
@@ -208,11 +208,4 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact({"error": error, "generationId": why.request_id}))
 
 
-WIRE = Wire(
-    name="ai-gateway",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
-)
+WIRE = Wire(name="ai-gateway", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

@@ -231,13 +231,7 @@ def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
 
 def citation(source: Source) -> JsonObject:
     """Return the citation of a page. The cited text and the provider's index are unknown, and left empty."""
-    return {
-        "type": "web_search_result_location",
-        "url": source.url,
-        "title": source.title or None,
-        "cited_text": "",
-        "encrypted_index": "",
-    }
+    return {"type": "web_search_result_location", "url": source.url, "title": source.title or None, "cited_text": "", "encrypted_index": ""}
 
 
 def error(why: Refusal) -> dict[str, Json]:

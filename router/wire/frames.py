@@ -5,6 +5,8 @@ from router.events import Approval, LateResult, ToolInput, ToolProgress
 from router.wire.shape import Answered, Encode, compact, joined
 
 FRAME, END = "data: ", "\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: bytes without a meaning between two frames."""
 
 
 def frame(value: Json) -> str:

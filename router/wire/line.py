@@ -111,10 +111,4 @@ def line_of(code: str, value: Json) -> bytes:
     return utf8(f"{code}:{compact(value)}\n")
 
 
-WIRE = Wire(
-    name="line",
-    content_type="text/event-stream; charset=utf-8",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-)
+WIRE = Wire(name="line", content_type="text/event-stream; charset=utf-8", encoder=encoder, complete=complete, refusal=refusal)

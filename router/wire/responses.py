@@ -26,7 +26,7 @@ from json.encoder import encode_basestring
 from router.chat import Json, JsonObject
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import openai
-from router.wire.frames import unwritten
+from router.wire.frames import KEEP_ALIVE, unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 QUESTION = "input"
@@ -331,14 +331,7 @@ def _thought(text: str) -> JsonObject:
 
 
 def _ran(call: ToolCall, arguments: str) -> JsonObject:
-    return {
-        "server_label": SERVER,
-        "name": call.name,
-        "arguments": arguments,
-        "output": None,
-        "error": None,
-        "approval_request_id": None,
-    }
+    return {"server_label": SERVER, "name": call.name, "arguments": arguments, "output": None, "error": None, "approval_request_id": None}
 
 
 def counted(usage: Usage | None) -> JsonObject:
@@ -391,11 +384,4 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact(openai.error(why, QUESTION)))
 
 
-WIRE = Wire(
-    name="responses",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
-)
+WIRE = Wire(name="responses", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

@@ -15,7 +15,7 @@ from typing import cast
 
 from router.chat import Json
 from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.wire.frames import unwritten
+from router.wire.frames import KEEP_ALIVE, unwritten
 from router.wire.openai import DONE, REASONS, counted, error
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
@@ -127,10 +127,5 @@ def _common(heading: Heading, model: str) -> dict[str, Json]:
 
 
 WIRE = Wire(
-    name="text-completion",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
+    name="text-completion", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE
 )

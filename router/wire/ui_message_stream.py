@@ -41,7 +41,7 @@ from router.events import (
     Usage,
 )
 from router.wire.data_stream import refusal
-from router.wire.frames import frame
+from router.wire.frames import KEEP_ALIVE, frame
 from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
 
 DONE = "data: [DONE]\n\n"
@@ -252,6 +252,6 @@ WIRE = Wire(
     encoder=encoder,
     complete=complete,
     refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
+    keep_alive=KEEP_ALIVE,
     approvals=True,
 )
