@@ -168,11 +168,6 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
         given["takes"] = frozenset(cast("tuple[str, ...]", given["takes"]))
     if stated.returns is not None:
         given["insists"] = True
-    match given.pop("wire", None):
-        case "responses":
-            given["responses"] = "always"
-        case "chat":
-            given["responses"] = "never"
-        case _:
-            pass
+    if (wire := given.pop("wire", None)) is not None:
+        given["responses"] = "always" if wire == "responses" else "never"
     return with_changes(made, **given)

@@ -227,10 +227,7 @@ def forget_table() -> None:
 
 def about(model: str) -> ModelRow:
     """Return the entry of a model, named with or without its provider; an empty entry if it is unknown."""
-    return entries().get(model, UNKNOWN)
-
-
-UNKNOWN = ModelRow()
+    return entries().get(model, ModelRow())
 
 
 @cache

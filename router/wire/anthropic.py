@@ -71,9 +71,7 @@ class _MessageFrames:
                 opening = "" if self._open == "text" else self._text()
                 return utf8(f"{opening}{self._delta('text_delta', 'text', text)}")
             case Thought(text):
-                opening = (
-                    "" if self._open == "thinking" else self._opened("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-                )
+                opening = "" if self._open == "thinking" else self._opened("thinking", _block(Thought, "", []))
                 return utf8(f"{opening}{self._delta('thinking_delta', 'thinking', text)}")
             case Source(url):
                 self._cited += [event] if url else []
@@ -116,7 +114,7 @@ class _MessageFrames:
 
     def _text(self) -> str:
         """Return the frames that open a text block and cite the sources that came before it."""
-        return self._opened("text", {"type": "text", "text": "", "citations": None}) + self._citations()
+        return self._opened("text", _block(Text, "", [])) + self._citations()
 
     def _citations(self) -> str:
         """Return the frames that cite, in the open text block, the sources not cited yet; an empty text if there are none."""
@@ -223,7 +221,7 @@ def _blocks(events: Iterable[Event]) -> Iterator[Json]:
         yield _block(Text, "", cited)
 
 
-def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
+def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> JsonObject:
     if kind is Text:
         return {"type": "text", "text": text, "citations": cited or None}
     return {"type": "thinking", "thinking": text, "signature": ""}
