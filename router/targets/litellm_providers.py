@@ -49,9 +49,7 @@ def check_model(model: str) -> None:
         )
     if provider not in PROVIDERS:
         close = get_close_matches(provider, PROVIDERS, 1, 0.6)
-        raise Misfit(
-            f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{model.partition('/')[2]}`?" if close else ""), "model"
-        )
+        raise Misfit(f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{name}`?" if close else ""), "model")
 
 
 def _has_google() -> bool:

@@ -85,14 +85,12 @@ class _UiFrames:
                 return utf8(self._closed() + frame(_called(event)))
             case ToolProgress():
                 return utf8(self._closed() + frame(self._progress(event)))
-            case ToolResult():
+            case ToolResult() | LateResult():
                 return utf8(self._closed() + frame(_given(event)))
             case Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
                 return utf8(self._closed() + frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id}))
             case Approval():
                 return b""  # its clients know no such thing, and are not asked
-            case LateResult():
-                return utf8(self._closed() + frame(_given(event)))
             case Start():
                 return utf8(self._start())
             case ReasoningState():
