@@ -52,6 +52,8 @@ __all__ = [
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
 """Providers whose models are assumed to continue an assistant's last words (prefill) if the table does not know them.
 So are models of `openai/` at an `api_base` of its own."""
+DIRECT = {"openai": openai.answer, "anthropic": anthropic.answer, "gemini": gemini.answer}
+"""Lanes that read a provider's wire themselves → the function that opens a target of theirs."""
 UNKNOWN = Facts()
 UNBOUNDED = 1_000_000_000
 """Context window in tokens of a scripted target that declares none: larger than any conversation."""
@@ -138,20 +140,15 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
         facts = replace(facts, prefill=False)  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
     connections = connections.over(declared.egress)
-    match lane:
-        case "openai":
-            answer, warm = openai.answer(name, declared, connect, connections, learned, facts=known), None
-        case "anthropic":
-            answer, warm = anthropic.answer(name, declared, connect, connections, learned, facts=known), None
-        case "gemini":
-            answer, warm = gemini.answer(name, declared, connect, connections, learned, facts=known), None
-        case _:
-            if declared.fetch_files:
-                raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
-            answer, warm = litellm.answer(name, declared, connect, learned, connections), litellm_library.warm
+    if lane in DIRECT:
+        answer, ready, warm = DIRECT[lane](name, declared, connect, connections, learned, facts=known), None, None
+    elif declared.fetch_files:
+        raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
+    else:
+        answer = litellm.answer(name, declared, connect, learned, connections)
+        ready, warm = litellm_library.ready, litellm_library.warm
     if not files.fetches(declared):
         answer = files.without_addresses(name, answer)
-    ready = litellm_library.ready if lane == "litellm" else None
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 

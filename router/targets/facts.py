@@ -104,9 +104,7 @@ class Facts:
             "adaptive": "thinks adaptively",
         }
         said.append(how[self.thinking] + (f": {', '.join(self.efforts)}" if self.efforts else ""))
-        said.append(
-            {"max_tokens": "max_tokens", "max_completion_tokens": "max_completion_tokens", "none": "no"}[self.limit] + " limits its answers"
-        )
+        said.append(f"{'no' if self.limit == 'none' else self.limit} limits its answers")
         wires = {
             "always": "is asked through the Responses API",
             "tools_while_thinking": "takes tools while it thinks through the Responses API alone",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from router.chat import Json, JsonObject
+from router.targets.subset import json_type
 
 KEPT = frozenset(
     [
@@ -165,17 +166,8 @@ def _implied_types(schema: JsonObject) -> Iterator[str]:
 
 
 def _type_of(value: Json) -> str:
-    match value:
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case None:
-            return "null"
-        case _:
-            return "string"
+    kind = json_type(value)
+    return "string" if kind == "other" else kind
 
 
 def _allowed(schema: JsonObject) -> list[Json]:

@@ -104,16 +104,16 @@ def answer(
         if ask.tools and not lane.takes_tools(model):
             if provider in TEXTUAL:
                 raise TargetRefused(name, "no_tools")
-            fixed["allowed_openai_params"] = [
-                *options.body,
-                "tools",
-                "tool_choice",
-            ]  # the provider itself refuses tools that its model does not take
+            # The provider itself refuses tools that its model does not take.
+            fixed["allowed_openai_params"] = [*options.body, "tools", "tool_choice"]
         if provider in ASKED:
             lane.make_known(model)
         # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        passage = _set_context(Passage(declared.egress, tls), connect, connections)
+        passage = Passage(declared.egress, tls)
+        CONNECT.set(connect)
+        SHARED.set(connections)
+        PASSAGE.set(passage)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -151,14 +151,6 @@ def _chunk_parser(speech: Speech, form: Arguments) -> ChunkParser:
     speech.bound(form.bounds)
     STREAMS.set(streams_read := [])
     return ChunkParser(speech, streams_read, form.takes)
-
-
-def _set_context(passage: Passage, connect: float, connections: Connections) -> Passage:
-    """Set the proxy passage, connect timeout and connections for LiteLLM's requests in this context; return the passage."""
-    CONNECT.set(connect)
-    SHARED.set(connections)
-    PASSAGE.set(passage)
-    return passage
 
 
 def _check_way(provider: str, called: str, declared: TargetConfig) -> None:

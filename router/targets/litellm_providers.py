@@ -23,10 +23,7 @@ PROVIDERS = frozenset((
 """LiteLLM's names of the providers that answer chats. A test compares them with the library."""
 OWN_CLIENT = "aiohttp_openai"
 """Provider that LiteLLM asks with a separate client, which takes no proxy and no CA."""
-REFUSED = {
-    "cohere": "LiteLLM cannot stream from it: leave `via` out",
-    "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
-}
+REFUSED = {"cohere": "LiteLLM cannot stream from it: leave `via` out", "cohere_chat": "LiteLLM cannot stream from it: leave `via` out"}
 GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
 """Providers for which LiteLLM needs Google's libraries, an optional dependency."""
 
@@ -52,9 +49,7 @@ def check_model(model: str) -> None:
         )
     if provider not in PROVIDERS:
         close = get_close_matches(provider, PROVIDERS, 1, 0.6)
-        raise Misfit(
-            f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{model.partition('/')[2]}`?" if close else ""), "model"
-        )
+        raise Misfit(f"no provider is named `{provider}`" + (f"; did you mean `{close[0]}/{name}`?" if close else ""), "model")
 
 
 def _has_google() -> bool:

@@ -69,7 +69,6 @@ MESSAGES: dict[str, str] = {
     **{name: _param(name) for name in ("temperature", "top_p")},
     **dict.fromkeys(("thinking", "output_config.effort"), EFFORT),
 }
-CONFIG = ("generationConfig", "generation_config")
 GEMINI: dict[str, str] = {
     "model": MODEL,
     **dict.fromkeys(("contents", "systemInstruction", "system_instruction"), SAID),

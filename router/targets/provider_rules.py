@@ -1,6 +1,7 @@
 """Rules of providers: corrections of a model's facts (Facts) that LiteLLM's table lacks, for all models of a provider or for a family."""
 
 from collections.abc import Callable
+from typing import Any
 
 from router.config.declaration import TargetConfig
 from router.params import Effort
@@ -152,20 +153,14 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
     return with_changes(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
 
 
-def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply the rules of GLM, Qwen and hosts of such models: `unruled`, and reasoning is sent back as `reasoning_content`.
+def _returning(field: str) -> Rule:
+    """Return the rules of models that are sent their reasoning back in this field, and are `unruled` otherwise.
 
-    Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
+    reasoning_content: GLM, Qwen and hosts of such models. Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and
+    Volcengine.
+    reasoning: Groq and Cerebras, which refuse `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
     """
-    return with_changes(unruled(made, family, entry, declared), returns="reasoning_content")
-
-
-def _parsing(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply the rules of Groq and Cerebras: `unruled`, and reasoning is sent back as `reasoning`.
-
-    They refuse `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
-    """
-    return with_changes(unruled(made, family, entry, declared), returns="reasoning")
+    return lambda made, family, entry, declared: with_changes(unruled(made, family, entry, declared), returns=field)
 
 
 def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
@@ -233,14 +228,9 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
     return with_changes(made, thinking="effort", efforts=("none", "high")) if thinks else with_changes(made, thinking="none")
 
 
-def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Return the facts of a model that is sent no tools: at Perplexity, and at Replicate, for which LiteLLM drops them."""
-    return with_changes(made, tools=False)
-
-
-def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply Ollama's rules: the efforts are none, low, medium and high; it refuses all others (Ollama's API reference)."""
-    return with_changes(made, efforts=("none", "low", "medium", "high"))
+def _always(**changes: Any) -> Rule:
+    """Return the rules of a provider that are the same for all of its models."""
+    return lambda made, _, __, ___: with_changes(made, **changes)
 
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -261,35 +251,21 @@ RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 """Words in the names of open models that continue from their own reasoning, at any provider."""
 
 
-def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of gateways: no parameter counts as refused (a gateway drops those), and `reasoning_details` are sent back."""
-    return with_changes(made, refuses=frozenset(), returns="reasoning_details")
-
-
 RULES: dict[str, Rule] = {
-    "openai": _openai,
-    "azure": _openai,
+    **dict.fromkeys(("openai", "azure"), _openai),
     "anthropic": _anthropic,
+    **dict.fromkeys(("azure_ai", "bedrock", "databricks", "vertex_ai"), _hosting),
     "xai": _xai,
     "gemini": _google,
-    **dict.fromkeys(("azure_ai", "bedrock", "databricks", "vertex_ai"), _hosting),
     "moonshot": _moonshot,
     "mistral": _mistral,
-    "perplexity": _toolless,
-    "replicate": _toolless,
     "deepseek": _deepseek,
-    "zai": _returning,
-    "dashscope": _returning,
-    "fireworks_ai": _returning,
-    "novita": _returning,
-    "volcengine": _returning,
-    "cerebras": _parsing,
-    "cohere": _cohere,
-    "cohere_chat": _cohere,
-    "groq": _parsing,
-    "hosted_vllm": _open,
-    "llamafile": _open,
-    "lm_studio": _open,
-    "ollama_chat": _ollama,
-    **dict.fromkeys(GATEWAYS, _gateway),
+    "ollama_chat": _always(efforts=("none", "low", "medium", "high")),  # it refuses all others (Ollama's API reference)
+    **dict.fromkeys(("cohere", "cohere_chat"), _cohere),
+    **dict.fromkeys(("perplexity", "replicate"), _always(tools=False)),  # for Replicate LiteLLM drops them
+    **dict.fromkeys(("zai", "dashscope", "fireworks_ai", "novita", "volcengine"), _returning("reasoning_content")),
+    **dict.fromkeys(("cerebras", "groq"), _returning("reasoning")),
+    **dict.fromkeys(("hosted_vllm", "llamafile", "lm_studio"), _open),
+    # A gateway itself drops what the model behind it refuses.
+    **dict.fromkeys(GATEWAYS, _always(refuses=frozenset(), returns="reasoning_details")),
 }

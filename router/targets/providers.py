@@ -174,9 +174,7 @@ PROVIDERS = {
         schemas=True,
         json_mode=True,
     ),
-    "zai": Provider(
-        "https://api.z.ai/api/paas/v4", lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"}, schemas=False, json_mode=True
-    ),
+    "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | PENALTIES | {"seed"}, schemas=False, json_mode=True),
 }
 
 

@@ -34,6 +34,7 @@ WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? an
 """Pattern of the highest temperature that a refusal allows."""
 RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
 NUMBER = re.compile(r"\d{1,9}")
+USUAL_EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
 """Pattern of the end of a range in Google's form: `from 1 (inclusive) to 65537 (exclusive)`."""
 
@@ -59,19 +60,15 @@ class Lesson:
 
 NAMES = {
     "random_seed": "seed",
-    "stop_sequences": "stop",
-    "max_completion_tokens": "max_tokens",
-    "max_output_tokens": "max_tokens",
-    "maxOutputTokens": "max_tokens",
+    **dict.fromkeys(("stop_sequences", "stopSequences"), "stop"),
+    **dict.fromkeys(("max_completion_tokens", "max_output_tokens", "maxOutputTokens"), "max_tokens"),
     "topP": "top_p",
     "topK": "top_k",
     "serviceTier": "service_tier",
-    "stopSequences": "stop",
     "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty",
     "toolConfig": "tool_choice",
-    "reasoning": "reasoning_effort",
-    "effort": "reasoning_effort",
+    **dict.fromkeys(("reasoning", "effort"), "reasoning_effort"),
     "text": "verbosity",
     **dict.fromkeys((SCHEMA, OBJECT, "responseMimeType", "responseSchema", "responseJsonSchema"), "response_format"),
 }
@@ -116,11 +113,8 @@ def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
 
 def file_lesson(sort: FileSort) -> Lesson:
     """Return the lesson that a target does not read files of this sort."""
-    if sort == "image":
-        return Lesson("images", "", lambda known: replace(known, images=False))
-    if sort == "audio":
-        return Lesson("audio", "", lambda known: replace(known, audio=False))
-    return Lesson("documents", "", lambda known: replace(known, documents=False))
+    name = {"image": "images", "document": "documents", "audio": "audio"}[sort]
+    return Lesson(name, "", lambda known: replace(known, **{name: False}))
 
 
 def _decoded(body: str) -> Any:
@@ -282,8 +276,7 @@ def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
     if re.search(r"thinking ?level", said) and facts.thinking == "effort":
         return Lesson("reasoning_effort", "budget", lambda known: replace(known, thinking="budget", efforts=()))
     if re.search(r"thinking ?budget", said) and facts.thinking == "budget" and "level" in said:
-        usual: tuple[Effort, ...] = ("low", "medium", "high")
-        return Lesson("reasoning_effort", "level", lambda known: replace(known, thinking="effort", efforts=usual))
+        return Lesson("reasoning_effort", "level", lambda known: replace(known, thinking="effort", efforts=USUAL_EFFORTS))
     return Lesson("reasoning_effort", "", lambda known: replace(known, thinking="none")) if facts.thinking != "none" else None
 
 
@@ -291,11 +284,10 @@ def _thinking(name: str, said: str, facts: Facts) -> Lesson | None:
     if name == "output_config" or (re.search(r"\beffort\b", said) and "adaptive" not in said):
         return Lesson("reasoning_effort", "", lambda known: replace(known, efforts=())) if facts.efforts else None
     if facts.thinking == "budget" and "adaptive" in said:
-        usual: tuple[Effort, ...] = ("low", "medium", "high")
         return Lesson(
             "thinking",
             "adaptive",
-            lambda known: replace(known, thinking="adaptive", efforts=known.efforts or usual, refuses_thinking=frozenset()),
+            lambda known: replace(known, thinking="adaptive", efforts=known.efforts or USUAL_EFFORTS, refuses_thinking=frozenset()),
         )
     if facts.thinking == "adaptive" and re.search(r"(?i)adaptive", said):
         return Lesson("thinking", "budget", lambda known: replace(known, thinking="budget", efforts=()))

@@ -48,11 +48,10 @@ def facts_of(declared: TargetConfig) -> Facts:
     if provider in CLAUDES and "claude" in model:
         made = with_changes(made, audio=False)  # no Claude reads audio
     made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
-    theirs = provider in PROVIDERS
     made = with_changes(
         made,
-        refuses=made.refuses | served.lacks if theirs else made.refuses,
-        stream_options=served.counts if theirs else made.stream_options,
+        refuses=made.refuses | served.lacks,
+        stream_options=served.counts,
         session_key=_session_key(made, declared),
         marks_from=_marks_from(entry, declared),
         window=declared.context_window or made.window,
@@ -168,11 +167,6 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
         given["takes"] = frozenset(cast("tuple[str, ...]", given["takes"]))
     if stated.returns is not None:
         given["insists"] = True
-    match given.pop("wire", None):
-        case "responses":
-            given["responses"] = "always"
-        case "chat":
-            given["responses"] = "never"
-        case _:
-            pass
+    if (wire := given.pop("wire", None)) is not None:
+        given["responses"] = "always" if wire == "responses" else "never"
     return with_changes(made, **given)

@@ -66,12 +66,7 @@ OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items"}),
 }
-BOUND: dict[str, frozenset[str]] = {
-    "array": ITEMS,
-    "string": frozenset({"pattern"}),
-    "number": NUMBERS,
-    "integer": NUMBERS,
-}
+BOUND: dict[str, frozenset[str]] = {"array": ITEMS, "string": frozenset({"pattern"}), "number": NUMBERS, "integer": NUMBERS}
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
@@ -212,7 +207,7 @@ class _Narrowing:
         if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
             raise Unenforceable
         values: list[Json] = listed
-        kinds = list(dict.fromkeys(map(_kind, values)))
+        kinds = list(dict.fromkeys(map(json_type, values)))
         if not values or len(values) > MAX_CHOICES or not set(kinds) <= SCALARS or (len(kinds) > 1 and not self._subset.listed):
             raise Unenforceable
         if "type" in bound:
@@ -222,20 +217,12 @@ class _Narrowing:
         return {"type": kinds[0] if len(kinds) == 1 else list(kinds), "enum": values}
 
 
-def _kind(value: Json) -> str:
-    match value:
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case None:
-            return "null"
-        case _:
-            return "other"
+JSON_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (type(None), "null"))
+
+
+def json_type(value: Json) -> str:
+    """Return the type of a JSON value as a schema names it; `other` for an object or an array."""
+    return next((name for kind, name in JSON_TYPES if isinstance(value, kind)), "other")
 
 
 def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:

@@ -23,6 +23,21 @@ TIERS = (512, 272, 200, 128, 100)
 """Thousands of input tokens above which the table may have another price, the largest first."""
 SERVICES = ("flex", "priority")
 """Service tiers for which the table has prices."""
+COSTS = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
+    "reasoning": "output_cost_per_reasoning_token",
+}
+"""Field of Price → the table's field."""
+COSTS_APART = {
+    "audio_input": "input_cost_per_audio_token",
+    "audio_output": "output_cost_per_audio_token",
+    "image_output": "output_cost_per_image_token",
+}
+"""Field of TieredPrice → the table's field."""
 TABLE = "model_prices_and_context_window_backup.json"
 
 
@@ -34,55 +49,6 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     max_input_tokens: Any = None
     max_output_tokens: Any = None
     max_tokens: Any = None
-    input_cost_per_token: Any = None
-    output_cost_per_token: Any = None
-    output_cost_per_reasoning_token: Any = None
-    cache_read_input_token_cost: Any = None
-    cache_creation_input_token_cost: Any = None
-    cache_creation_input_token_cost_above_1hr: Any = None
-    input_cost_per_token_above_100k_tokens: Any = None
-    output_cost_per_token_above_100k_tokens: Any = None
-    cache_read_input_token_cost_above_100k_tokens: Any = None
-    cache_creation_input_token_cost_above_100k_tokens: Any = None
-    cache_creation_input_token_cost_above_1hr_above_100k_tokens: Any = None
-    input_cost_per_token_above_128k_tokens: Any = None
-    output_cost_per_token_above_128k_tokens: Any = None
-    input_cost_per_token_above_200k_tokens: Any = None
-    output_cost_per_token_above_200k_tokens: Any = None
-    cache_read_input_token_cost_above_200k_tokens: Any = None
-    cache_creation_input_token_cost_above_200k_tokens: Any = None
-    cache_creation_input_token_cost_above_1hr_above_200k_tokens: Any = None
-    input_cost_per_token_above_272k_tokens: Any = None
-    output_cost_per_token_above_272k_tokens: Any = None
-    cache_read_input_token_cost_above_272k_tokens: Any = None
-    cache_creation_input_token_cost_above_272k_tokens: Any = None
-    input_cost_per_token_above_512k_tokens: Any = None
-    output_cost_per_token_above_512k_tokens: Any = None
-    cache_read_input_token_cost_above_512k_tokens: Any = None
-    input_cost_per_token_flex: Any = None
-    output_cost_per_token_flex: Any = None
-    cache_read_input_token_cost_flex: Any = None
-    cache_creation_input_token_cost_flex: Any = None
-    input_cost_per_token_above_272k_tokens_flex: Any = None
-    output_cost_per_token_above_272k_tokens_flex: Any = None
-    cache_read_input_token_cost_above_272k_tokens_flex: Any = None
-    cache_creation_input_token_cost_above_272k_tokens_flex: Any = None
-    input_cost_per_token_priority: Any = None
-    output_cost_per_token_priority: Any = None
-    cache_read_input_token_cost_priority: Any = None
-    cache_creation_input_token_cost_priority: Any = None
-    input_cost_per_token_above_200k_tokens_priority: Any = None
-    output_cost_per_token_above_200k_tokens_priority: Any = None
-    cache_read_input_token_cost_above_200k_tokens_priority: Any = None
-    input_cost_per_token_above_272k_tokens_priority: Any = None
-    output_cost_per_token_above_272k_tokens_priority: Any = None
-    cache_read_input_token_cost_above_272k_tokens_priority: Any = None
-    cache_creation_input_token_cost_above_272k_tokens_priority: Any = None
-    input_cost_per_audio_token: Any = None
-    input_cost_per_audio_token_priority: Any = None
-    output_cost_per_audio_token: Any = None
-    output_cost_per_image_token: Any = None
-    search_context_cost_per_query: Any = None
     supported_endpoints: Any = None
     supports_reasoning: Any = None
     supports_adaptive_thinking: Any = None
@@ -103,6 +69,8 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     supports_response_schema: Any = None
     supports_native_structured_output: Any = None
     prompt_cache_min_tokens: Any = None
+    stated: Mapping[str, Any] = {}
+    """The whole entry, in which the prices are found by LiteLLM's names for them."""
 
     @property
     def provider(self) -> str:
@@ -168,14 +136,13 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
         service: suffix of a service tier's fields; where the tier has no price, the usual one counts
         """
-        names = {"audio_input": "input_cost_per_audio_token", "audio_output": "output_cost_per_audio_token"}
-        names["image_output"] = "output_cost_per_image_token"
-        return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in names.items()}
+        named = COSTS_APART.items()
+        return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in named}
 
     @property
     def _search(self) -> float:
         """Return the dollars per web search with a medium context (`search_context_size_medium`); 0 if not stated."""
-        costs: object = self.search_context_cost_per_query
+        costs: object = self.stated.get("search_context_cost_per_query")
         cost: object = cast("dict[str, object]", costs).get("search_context_size_medium") if isinstance(costs, dict) else None
         return float(cost) if isinstance(cost, int | float) else 0.0
 
@@ -184,20 +151,15 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
         Other unstated numbers are those of `usual`. Without `usual`, an unstated output also gives None.
         """
-        read, written = self._cost("input_cost_per_token", tier), self._cost("output_cost_per_token", tier)
-        if read is None or (written is None and usual is None):
+        if self._cost(COSTS["input"], tier) is None:
             return None
-        hit, stored = self._cost("cache_read_input_token_cost", tier), self._cost("cache_creation_input_token_cost", tier)
-        lasting, thought = (
-            self._cost("cache_creation_input_token_cost_above_1hr", tier),
-            self._cost("output_cost_per_reasoning_token", tier),
-        )
-        found = {"input": read, "output": written, "cached": hit, "cache_write": stored, "cache_write_1h": lasting, "reasoning": thought}
-        known = {name: cost for name, cost in found.items() if cost is not None}
-        return Price(**known) if usual is None else replace(usual, **known)
+        known = {ours: cost for ours, name in COSTS.items() if (cost := self._cost(name, tier)) is not None}
+        if usual is None:
+            return Price(**known) if "output" in known else None
+        return replace(usual, **known)
 
     def _cost(self, name: str, tier: str) -> float | None:
-        cost: object = getattr(self, name + tier, None)
+        cost: object = self.stated.get(name + tier)
         return round(cost * MILLION, 6) if isinstance(cost, int | float) else None
 
 
@@ -225,7 +187,8 @@ class ModelTable(Mapping[str, ModelRow]):
         """Name of a model → its provider and mode."""
 
     def __getitem__(self, name: str) -> ModelRow:
-        return msgspec.json.decode(self._rows[name], type=ModelRow)
+        stated = msgspec.json.decode(self._rows[name], type=dict[str, Any])
+        return msgspec.convert({**stated, "stated": stated}, ModelRow)
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
@@ -264,10 +227,7 @@ def forget_table() -> None:
 
 def about(model: str) -> ModelRow:
     """Return the entry of a model, named with or without its provider; an empty entry if it is unknown."""
-    return entries().get(model, UNKNOWN)
-
-
-UNKNOWN = ModelRow()
+    return entries().get(model, ModelRow())
 
 
 @cache

@@ -7,7 +7,6 @@ read too, only here; its text is not passed on.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, cast
 
@@ -34,199 +33,144 @@ Why = Literal[
 this_question: another fault of the question than the ones above
 its_content: the content, in a 403, without saying what is wrong with it
 no_access: the key may not do this, or not from this country"""
-
-
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    """A pattern of words by which providers give one reason of a refusal.
-
-    why: the reason
-    words: a case-insensitive pattern
-    source: providers that use it, and where that was reported (a GitHub thread, as owner/name#number) or is documented
-    """
-
-    why: Why
-    words: str
-    source: str
-
-
-PHRASES = (
+SUCH_INPUT = r"( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)"
+"""Pattern of what follows the name of a kind of file that a model does not read."""
+PHRASES: dict[Why, dict[str, str]] = {
     # The conversation is longer than the model's window.
-    Phrase(
-        "too_long", r"context[_ ]length[_ ](is )?exceeded|exceeded[_ ]context[_ ]length", "OpenAI's code; Ollama, openclaw/openclaw#58839"
-    ),
-    Phrase("too_long", r"(maximum|max) context (length|window|size)", "OpenAI, vLLM, OpenRouter, Ollama; earendil-works/pi#5929"),
-    Phrase(
-        "too_long", r"exceed(s|ed|ing)? (the |this |its |your )?(model'?s? |available |maximum |max )*context", "OpenAI, llama.cpp; pi#129"
-    ),
-    Phrase("too_long", r"exceed_context_size|context size has been exceeded|context (window|length) exceeds", "llama.cpp, MiniMax; pi#129"),
-    Phrase(
-        "too_long",
-        r"exceeds? (the )?model context window|model_context_window_exceeded",
-        "Anthropic-like gateways; openclaw/openclaw#58847",
-    ),
-    Phrase("too_long", r"exceeds? context (limit|window|length)", "Anthropic, with max_tokens; stackblitz/bolt.new#7414"),
-    Phrase("too_long", r"prompt (is )?too long", "Anthropic, Ollama; stackblitz/bolt.new#1748"),
-    Phrase("too_long", r"input is too long", "Bedrock; openclaw/openclaw#58839"),
-    Phrase(
-        "too_long", r"input tokens exceeded|number of input tokens exceeds|exceeds the max input token", "Bedrock; openclaw/openclaw#58839"
-    ),
-    Phrase("too_long", r"input token count.{0,40}exceeds", "Google; pi#129"),
-    Phrase("too_long", r"input tokens exceed the configured limit", "Azure; letta-ai/letta, its table of errors"),
-    Phrase("too_long", r"maximum prompt length is \d+", "xAI; cline/cline#3120"),
-    Phrase("too_long", r"exceeded model token limit", "Moonshot; pi#129"),
-    Phrase("too_long", r"range of input length should be", "DashScope; Alibaba's error codes"),
-    Phrase("too_long", r"prompt exceeds (the )?max(imum)? (context )?length|prompt exceeds the length limit", "Z.ai, its code 1261"),
-    Phrase("too_long", r"tokens in request more than max tokens", "Z.ai; anomalyco/opencode#35918"),
-    Phrase("too_long", r"longer than the maximum (model length|allowed)", "vLLM, NVIDIA; Gabesarch/grounded-rl#16"),
-    Phrase("too_long", r"(inputs?|prompt)`? tokens \+ `?max_new_tokens`? must be", "Together, TGI; huggingface/text-generation-inference"),
-    Phrase("too_long", r"must have less than \d+ tokens", "TGI; huggingface/text-generation-inference"),
-    Phrase("too_long", r"prompt_tokens.{0,24}must be less than max_seq_len", "SiliconFlow; its error codes"),
-    Phrase("too_long", r"prompt token count.{0,24}exceeds the limit|max_prompt_tokens_exceeded", "GitHub Copilot; pi#129"),
-    Phrase("too_long", r"tokens_limit_reached|request body too large for .{1,60} model", "GitHub Models"),
-    Phrase("too_long", r"input length.{0,24}exceeds? (the )?(maximum|context)", "SambaNova, Ollama; openclaw/openclaw#58839"),
-    Phrase("too_long", r"reduce (the length of|your) (the |your )?(messages|input|prompt|message size)", "Groq, vLLM; pi#129, pi#5929"),
-    Phrase("too_long", r"too many input tokens|\btoo many tokens in (the )?(prompt|input|request)", "SambaNova, Cohere"),
-    Phrase("too_long", r"total (number of )?tokens.{0,24}exceeds", "Cohere; openclaw/openclaw#58839"),
-    Phrase("too_long", r"(prompt|input)( tokens?)?.{0,40}(greater|larger|more) than the (context|model)", "LM Studio; pi#129"),
-    Phrase("too_long", r"too large for model with \d+ maximum context", "Mistral; strands-agents/harness-sdk#2958"),
-    Phrase(
-        "too_long",
-        r"exceeds? (the )?(max(imum)?|allowed|model'?s?)( (allowed|number of|input|total))* (tokens?|length)",
-        "Fireworks, Volcengine",
-    ),
+    "too_long": {
+        r"context[_ ]length[_ ](is )?exceeded|exceeded[_ ]context[_ ]length": "OpenAI's code; Ollama, openclaw/openclaw#58839",
+        r"(maximum|max) context (length|window|size)": "OpenAI, vLLM, OpenRouter, Ollama; earendil-works/pi#5929",
+        r"exceed(s|ed|ing)? (the |this |its |your )?(model'?s? |available |maximum |max )*context": "OpenAI, llama.cpp; pi#129",
+        r"exceed_context_size|context size has been exceeded|context (window|length) exceeds": "llama.cpp, MiniMax; pi#129",
+        r"exceeds? (the )?model context window|model_context_window_exceeded": "Anthropic-like gateways; openclaw/openclaw#58847",
+        r"exceeds? context (limit|window|length)": "Anthropic, with max_tokens; stackblitz/bolt.new#7414",
+        r"prompt (is )?too long": "Anthropic, Ollama; stackblitz/bolt.new#1748",
+        r"input is too long": "Bedrock; openclaw/openclaw#58839",
+        r"input tokens exceeded|number of input tokens exceeds|exceeds the max input token": "Bedrock; openclaw/openclaw#58839",
+        r"input token count.{0,40}exceeds": "Google; pi#129",
+        r"input tokens exceed the configured limit": "Azure; letta-ai/letta, its table of errors",
+        r"maximum prompt length is \d+": "xAI; cline/cline#3120",
+        r"exceeded model token limit": "Moonshot; pi#129",
+        r"range of input length should be": "DashScope; Alibaba's error codes",
+        r"prompt exceeds (the )?max(imum)? (context )?length|prompt exceeds the length limit": "Z.ai, its code 1261",
+        r"tokens in request more than max tokens": "Z.ai; anomalyco/opencode#35918",
+        r"longer than the maximum (model length|allowed)": "vLLM, NVIDIA; Gabesarch/grounded-rl#16",
+        r"(inputs?|prompt)`? tokens \+ `?max_new_tokens`? must be": "Together, TGI; huggingface/text-generation-inference",
+        r"must have less than \d+ tokens": "TGI; huggingface/text-generation-inference",
+        r"prompt_tokens.{0,24}must be less than max_seq_len": "SiliconFlow; its error codes",
+        r"prompt token count.{0,24}exceeds the limit|max_prompt_tokens_exceeded": "GitHub Copilot; pi#129",
+        r"tokens_limit_reached|request body too large for .{1,60} model": "GitHub Models",
+        r"input length.{0,24}exceeds? (the )?(maximum|context)": "SambaNova, Ollama; openclaw/openclaw#58839",
+        r"reduce (the length of|your) (the |your )?(messages|input|prompt|message size)": "Groq, vLLM; pi#129, pi#5929",
+        r"too many input tokens|\btoo many tokens in (the )?(prompt|input|request)": "SambaNova, Cohere",
+        r"total (number of )?tokens.{0,24}exceeds": "Cohere; openclaw/openclaw#58839",
+        r"(prompt|input)( tokens?)?.{0,40}(greater|larger|more) than the (context|model)": "LM Studio; pi#129",
+        r"too large for model with \d+ maximum context": "Mistral; strands-agents/harness-sdk#2958",
+        r"exceeds? (the )?(max(imum)?|allowed|model'?s?)( (allowed|number of|input|total))* (tokens?|length)": "Fireworks, Volcengine",
+    },
     # A filter stopped the question or the answer.
-    Phrase(
-        "filtered",
-        r"content_?filter|content filtering policy|content filter (was )?triggered",
-        "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195",
-    ),
-    Phrase("filtered", r"content[_ ]management[_ ]policy|responsible ?ai ?policy|responsible_ai", "Azure; continuedev/continue#4192"),
-    Phrase(
-        "filtered",
-        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic",
-        "OpenAI's images and reasoning models",
-    ),
-    Phrase("filtered", r"prompt was flagged|prompt_blocked", "OpenAI; alan-turing-institute/t0-1#69"),
-    Phrase("filtered", r"(rejected|blocked) (by|as a result of) our safety system|safety system", "OpenAI's images and audio"),
-    Phrase("filtered", r"cyber_policy_violation|bio_policy_violation", "OpenAI's reasoning models"),
-    Phrase(
-        "filtered",
-        r"content violates usage guidelines|safety_check_type",
-        "xAI; theopenco/llmgateway#1785, UKGovernmentBEIS/inspect_ai#2267",
-    ),
-    Phrase("filtered", r"content exists risk", "DeepSeek; deepseek-ai/DeepSeek-V2#30"),
-    Phrase(
-        "filtered", r"data_?inspection_?failed|may contain inappropriate content", "DashScope; QwenLM/qwen-code#3145, 1Panel-dev/MaxKB#1085"
-    ),
-    Phrase("filtered", r"considered high risk", "Moonshot; MoonshotAI/kimi-cli#1002"),
-    Phrase(
-        "filtered", r"new_sensitive|content is sensitive|image is sensitive", "MiniMax, its codes 1026 and 1027; MiniMax-AI/MiniMax-M3#11"
-    ),
-    Phrase("filtered", r"unsafe or sensitive content|不安全或敏感", "Z.ai, its code 1301"),
-    Phrase("filtered", r"sensitive_?content_?detected|inputtextsensitive|outputtextsensitive", "Volcengine, its codes"),
-    Phrase(
-        "filtered",
-        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation",
-        "OpenRouter; its documents of moderation",
-    ),
-    Phrase(
-        "filtered", r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety", "Google"
-    ),
-    Phrase("filtered", r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail", "Bedrock, Together, Databricks"),
-    Phrase("filtered", r"违规信息|敏感内容", "DashScope, SiliconFlow, in Chinese"),
+    "filtered": {
+        r"content_?filter|content filtering policy|content filter (was )?triggered": (
+            "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195"
+        ),
+        r"content[_ ]management[_ ]policy|responsible ?ai ?policy|responsible_ai": "Azure; continuedev/continue#4192",
+        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": (
+            "OpenAI's images and reasoning models"
+        ),
+        r"prompt was flagged|prompt_blocked": "OpenAI; alan-turing-institute/t0-1#69",
+        r"(rejected|blocked) (by|as a result of) our safety system|safety system": "OpenAI's images and audio",
+        r"cyber_policy_violation|bio_policy_violation": "OpenAI's reasoning models",
+        r"content violates usage guidelines|safety_check_type": "xAI; theopenco/llmgateway#1785, UKGovernmentBEIS/inspect_ai#2267",
+        r"content exists risk": "DeepSeek; deepseek-ai/DeepSeek-V2#30",
+        r"data_?inspection_?failed|may contain inappropriate content": "DashScope; QwenLM/qwen-code#3145, 1Panel-dev/MaxKB#1085",
+        r"considered high risk": "Moonshot; MoonshotAI/kimi-cli#1002",
+        r"new_sensitive|content is sensitive|image is sensitive": "MiniMax, its codes 1026 and 1027; MiniMax-AI/MiniMax-M3#11",
+        r"unsafe or sensitive content|不安全或敏感": "Z.ai, its code 1301",
+        r"sensitive_?content_?detected|inputtextsensitive|outputtextsensitive": "Volcengine, its codes",
+        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": (
+            "OpenRouter; its documents of moderation"
+        ),
+        r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety": "Google",
+        r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail": "Bedrock, Together, Databricks",
+        r"违规信息|敏感内容": "DashScope, SiliconFlow, in Chinese",
+    },
     # The model reads no images, or no documents, at all. A refusal of a format, a size or a count is about this file alone.
-    Phrase("no_images", r"endpoints found that support image", "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"),
-    Phrase(
-        "no_images",
-        r"(not|n't) support (the )?images?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)",
-        "Ollama, Bedrock, LM Studio; ollama/ollama#17301, earendil-works/pi#8960, lmstudio-ai/lmstudio-bug-tracker#362",
-    ),
-    Phrase("no_images", r"image_url is only supported by certain models", "OpenAI; vllm-project/vllm#11629"),
-    Phrase("no_images", r"unknown variant .?image_url", "DeepSeek; 1jehuang/jcode#310"),
-    Phrase("no_images", r"image input is not supported", "llama.cpp, with a 500; ggml-org/llama.cpp#13566"),
-    Phrase("no_images", r"is not a multimodal model", "vLLM; vllm-project/vllm#23402"),
-    Phrase(
-        "no_documents",
-        r"(not|n't) support (the )?(document|pdf)s?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)",
-        "Bedrock; anomalyco/models.dev#6821",
-    ),
-    Phrase("no_audio", r"content blocks are expected to be either text or image_url", "OpenAI; openai/openai-python#2454"),
-    Phrase("no_audio", r"audio input is not supported", "llama.cpp, with a 500; ServiceStack/llms#2, mozilla-ai/llamafile#960"),
-    Phrase("no_audio", r"audio content type \S+ is not supported for this model", "Google; hkjarral/AVA-AI-Voice-Agent-for-Asterisk#541"),
+    "no_images": {
+        r"endpoints found that support image": "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396",
+        rf"(not|n't) support (the )?images?{SUCH_INPUT}": (
+            "Ollama, Bedrock, LM Studio; ollama/ollama#17301, earendil-works/pi#8960, lmstudio-ai/lmstudio-bug-tracker#362"
+        ),
+        r"image_url is only supported by certain models": "OpenAI; vllm-project/vllm#11629",
+        r"unknown variant .?image_url": "DeepSeek; 1jehuang/jcode#310",
+        r"image input is not supported": "llama.cpp, with a 500; ggml-org/llama.cpp#13566",
+        r"is not a multimodal model": "vLLM; vllm-project/vllm#23402",
+    },
+    "no_documents": {
+        rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821",
+    },
+    "no_audio": {
+        r"content blocks are expected to be either text or image_url": "OpenAI; openai/openai-python#2454",
+        r"audio input is not supported": "llama.cpp, with a 500; ServiceStack/llms#2, mozilla-ai/llamafile#960",
+        r"audio content type \S+ is not supported for this model": "Google; hkjarral/AVA-AI-Voice-Agent-for-Asterisk#541",
+    },
     # The account is out of money.
-    Phrase(
-        "no_credit", r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits", "DeepSeek, Anthropic, OpenRouter"
-    ),
-    Phrase(
-        "no_credit",
-        r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment",
-        "OpenAI, DashScope, xAI",
-    ),
+    "no_credit": {
+        r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits": "DeepSeek, Anthropic, OpenRouter",
+        r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment": "OpenAI, DashScope, xAI",
+    },
     # The key is invalid or has expired.
-    Phrase("wrong_key", r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key", "xAI, OpenAI; recordings of both"),
-    Phrase("wrong_key", r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid", "Google, Mistral"),
-    Phrase("wrong_key", r"invalid_authentication|authentication (fails|failed|error)|unauthorized", "DeepSeek, Moonshot"),
+    "wrong_key": {
+        r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key": "xAI, OpenAI; recordings of both",
+        r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid": "Google, Mistral",
+        r"invalid_authentication|authentication (fails|failed|error)|unauthorized": "DeepSeek, Moonshot",
+    },
     # The key may not do this.
-    Phrase(
-        "no_access",
-        r"permission|access|account|\bmodel|organi[sz]ation|subscription|billing|api[ _-]?key|token|credential",
-        "every API's own 403",
-    ),
-    Phrase(
-        "no_access",
-        r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated",
-        "OpenAI, Moonshot",
-    ),
+    "no_access": {
+        r"permission|access|account|\bmodel|organi[sz]ation|subscription|billing|api[ _-]?key|token|credential": "every API's own 403",
+        r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated": "OpenAI, Moonshot",
+    },
     # The provider does not have the model.
-    Phrase(
-        "unknown_model",
-        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model",
-        "OpenAI, DeepSeek, OpenRouter",
-    ),
-    Phrase(
-        "unknown_model", r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model", "Bedrock, Azure, Together"
-    ),
+    "unknown_model": {
+        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model": (
+            "OpenAI, DeepSeek, OpenRouter"
+        ),
+        r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model": "Bedrock, Azure, Together",
+    },
     # Something in this question is refused: model and key are valid.
-    Phrase(
-        "this_question",
-        r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)",
-        "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396",
-    ),
-    Phrase("this_question", r"endpoints found that (support|can handle)", "OpenRouter's 404; openclaw/openclaw#99078"),
-    Phrase(
-        "this_question",
-        r"\b(image|file|attachment|document|tool|tool_call|response|item|conversation)s?\b.{0,60}\bnot (be )?found",
-        "OpenAI, Google, of what a question refers to",
-    ),
-    Phrase("this_question", r"fewer max_tokens|can only afford", "OpenRouter's 402: this answer might cost more than there is"),
-    Phrase(
-        "its_content",
-        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b",
-        "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785",
-    ),
+    "this_question": {
+        r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)": (
+            "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"
+        ),
+        r"endpoints found that (support|can handle)": "OpenRouter's 404; openclaw/openclaw#99078",
+        r"\b(image|file|attachment|document|tool|tool_call|response|item|conversation)s?\b.{0,60}\bnot (be )?found": (
+            "OpenAI, Google, of what a question refers to"
+        ),
+        r"fewer max_tokens|can only afford": "OpenRouter's 402: this answer might cost more than there is",
+    },
+    "its_content": {
+        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": (
+            "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785"
+        ),
+    },
     # The model does not take a parameter, or not with this value.
-    Phrase(
-        "bad_parameter",
-        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument",
-        "OpenAI; recording openai.err-400-bad-request-3",
-    ),
-    Phrase(
-        "bad_parameter", r"extra_forbidden|extra inputs are not permitted|is not (supported|permitted|allowed)", "Anthropic, Mistral, vLLM"
-    ),
-    Phrase(
-        "bad_parameter",
-        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)",
-        "Anthropic, Moonshot; models' own rules",
-    ),
-)
-"""Providers' phrases, one row per wording. Reasons are tried in the order of ALLOWED for the status; the first match counts."""
+    "bad_parameter": {
+        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": (
+            "OpenAI; recording openai.err-400-bad-request-3"
+        ),
+        r"extra_forbidden|extra inputs are not permitted|is not (supported|permitted|allowed)": "Anthropic, Mistral, vLLM",
+        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": (
+            "Anthropic, Moonshot; models' own rules"
+        ),
+    },
+}
+"""Reason → case-insensitive patterns of the words by which providers give it → the providers, and where that was reported or is documented
+(a GitHub thread as owner/name#number). Reasons are tried in the order of ALLOWED for the status; the first match counts."""
 
 
 @cache
 def _pattern(why: Why) -> re.Pattern[str]:
     """Return the compiled pattern of all phrases of one reason."""
-    return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
+    return re.compile("|".join(f"(?:{words})" for words in PHRASES[why]), re.IGNORECASE)
 
 
 FILES: dict[Why, FileSort] = {"no_images": "image", "no_documents": "document", "no_audio": "audio"}
@@ -341,26 +285,13 @@ def _words_in(held: object, levels: int) -> Iterator[str]:
 
 
 NAMED = {
-    "content_filter": 400,
-    "invalid_request_error": 400,
-    "invalid_prompt": 400,
-    "BadRequestError": 400,
-    "INVALID_ARGUMENT": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "UNAUTHENTICATED": 401,
+    **dict.fromkeys(("content_filter", "invalid_request_error", "invalid_prompt", "BadRequestError", "INVALID_ARGUMENT"), 400),
+    **dict.fromkeys(("authentication_error", "invalid_api_key", "UNAUTHENTICATED"), 401),
     "billing_error": 402,
-    "permission_error": 403,
-    "PERMISSION_DENIED": 403,
-    "model_not_found": 404,
-    "not_found_error": 404,
-    "NotFoundError": 404,
-    "NOT_FOUND": 404,
+    **dict.fromkeys(("permission_error", "PERMISSION_DENIED"), 403),
+    **dict.fromkeys(("model_not_found", "not_found_error", "NotFoundError", "NOT_FOUND"), 404),
     "request_too_large": 413,
-    "insufficient_quota": 429,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "RESOURCE_EXHAUSTED": 429,
+    **dict.fromkeys(("insufficient_quota", "rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"), 429),
     "UNAVAILABLE": 503,
     "timeout_error": 504,
     "overloaded_error": 529,

@@ -19,30 +19,11 @@ Source: the specification of AG-UI 1.0 (its schema), and `verifyEvents` of @ag-u
 
 from collections.abc import Iterable
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, JsonObject, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Reason,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, joined, utf8
-
-FRAME, END = "data: ", "\n\n"
+from router.chat import Json, JsonObject
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.wire.frames import END, FRAME, KEEP_ALIVE, data_of, frame, unwritten
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 
 def encoder(heading: Heading) -> Encode:
@@ -85,23 +66,21 @@ class _Run:
                 return utf8(self._closed() + self._ran(event))
             case Source(url, title, media_type):
                 about = {"url": url, "title": title, "mediaType": media_type}
-                return utf8(_frame({"type": "CUSTOM", "name": "source", "value": {name: one for name, one in about.items() if one}}))
+                return utf8(frame({"type": "CUSTOM", "name": "source", "value": {name: one for name, one in about.items() if one}}))
             case Produced(media_type, data):
-                return utf8(_frame({"type": "CUSTOM", "name": "file", "value": {"mediaType": media_type, "data": data}}))
+                return utf8(frame({"type": "CUSTOM", "name": "file", "value": {"mediaType": media_type, "data": data}}))
             case Start(model=model):
                 self._message = ""
                 self._models[model] = None
                 return utf8(self._closed() + self._started())
-            case ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
-                return b""
             case Finish(reason, usage):
                 return utf8(self._closed() + self._finished(reason, usage))
             case Failure(code, public):
                 sentence = f"{public} (request {self._heading.request_id})"
-                error = _frame({"type": "RUN_ERROR", "message": sentence, "code": code})
+                error = frame({"type": "RUN_ERROR", "message": sentence, "code": code})
                 return utf8(self._started() + self._closed() + error)
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _started(self) -> str:
         if self._begun:
@@ -109,7 +88,7 @@ class _Run:
         self._begun = True
         parent = self._heading.asked.get("parentRunId")
         more: JsonObject = {} if parent is None else {"parentRunId": parent}
-        return _frame({"type": "RUN_STARTED", **_run(self._heading), **more})
+        return frame({"type": "RUN_STARTED", **_run(self._heading), **more})
 
     def _new_id(self) -> str:
         self._count += 1
@@ -120,13 +99,13 @@ class _Run:
         closed = self._closed()
         self._message = self._message or self._new_id()
         self._opens("TEXT", self._message)
-        return closed + _frame({"type": "TEXT_MESSAGE_START", "messageId": self._id, "role": "assistant"})
+        return closed + frame({"type": "TEXT_MESSAGE_START", "messageId": self._id, "role": "assistant"})
 
     def _reasoning(self) -> str:
         closed = self._closed()
         self._opens("REASONING", self._new_id())
-        span = _frame({"type": "REASONING_START", "messageId": self._id})
-        return closed + span + _frame({"type": "REASONING_MESSAGE_START", "messageId": self._id, "role": "reasoning"})
+        span = frame({"type": "REASONING_START", "messageId": self._id})
+        return closed + span + frame({"type": "REASONING_MESSAGE_START", "messageId": self._id, "role": "reasoning"})
 
     def _opens(self, kind: str, message: str) -> None:
         self._open, self._id = kind, message
@@ -137,8 +116,8 @@ class _Run:
         if not self._open:
             return ""
         kind, self._open = self._open, ""
-        ended = _frame({"type": f"{kind}_MESSAGE_END", "messageId": self._id})
-        return ended if kind == "TEXT" else ended + _frame({"type": "REASONING_END", "messageId": self._id})
+        ended = frame({"type": f"{kind}_MESSAGE_END", "messageId": self._id})
+        return ended if kind == "TEXT" else ended + frame({"type": "REASONING_END", "messageId": self._id})
 
     def _called(self, call: ToolCall) -> str:
         """Return all frames of a tool call: its start, arguments and end."""
@@ -146,9 +125,9 @@ class _Run:
         self._calls[call.call_id] = None
         named: JsonObject = {"toolCallId": call.call_id, "toolCallName": call.name, "parentMessageId": self._message}
         return (
-            _frame({"type": "TOOL_CALL_START", **named})
-            + _frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments_of(call)})
-            + _frame({"type": "TOOL_CALL_END", "toolCallId": call.call_id})
+            frame({"type": "TOOL_CALL_START", **named})
+            + frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments_of(call)})
+            + frame({"type": "TOOL_CALL_END", "toolCallId": call.call_id})
         )
 
     def _ran(self, result: ToolResult) -> str:
@@ -157,7 +136,7 @@ class _Run:
         content = result.result if isinstance(result.result, str) else compact(result.result)
         made: JsonObject = {"messageId": self._new_id(), "toolCallId": result.call_id, "content": content, "role": "tool"}
         more: JsonObject = {"metadata": {"isError": True}} if result.is_error else {}
-        return _frame({"type": "TOOL_CALL_RESULT", **made, **more})
+        return frame({"type": "TOOL_CALL_RESULT", **made, **more})
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
         outcome: dict[str, Json] = {"type": "cancelled" if self._heading.ending.stopped else "success"}
@@ -165,7 +144,7 @@ class _Run:
             outcome["pendingToolCallIds"] = [*self._calls]
         counts: JsonObject = {"usage": [counted(usage, self._models)]} if usage else {}
         about: JsonObject = {"finishReason": reason, "model": self._heading.model}
-        return _frame({"type": "RUN_FINISHED", **_run(self._heading), "outcome": outcome, **counts, "metadata": about})
+        return frame({"type": "RUN_FINISHED", **_run(self._heading), "outcome": outcome, **counts, "metadata": about})
 
 
 def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
@@ -193,15 +172,9 @@ def _run(heading: Heading) -> dict[str, Json]:
     return {name: heading.asked.get(name, heading.message_id) for name in ("threadId", "runId")}
 
 
-def _frame(value: Json) -> str:
-    return f"{FRAME}{compact(value)}{END}"
-
-
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON list of its events, with adjacent pieces of text or reasoning joined."""
-    encode = encoder(answer.heading)
-    frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
-    return f"[{','.join(frame.removeprefix(FRAME) for frame in frames)}]".encode()
+    return f"[{','.join(data_of(encoder(answer.heading), answer))}]".encode()
 
 
 def refusal(why: Refusal) -> bytes:
@@ -209,11 +182,4 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 
-WIRE = Wire(
-    name="ag-ui",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
-)
+WIRE = Wire(name="ag-ui", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

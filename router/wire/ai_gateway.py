@@ -20,30 +20,13 @@ Source: the types of @ai-sdk/provider 4 (LanguageModelV4StreamPart, LanguageMode
 import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
-from router.chat import Json, JsonObject, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Reason,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, joined, utf8
+from router.chat import Json, JsonObject
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.wire.frames import END, FRAME, KEEP_ALIVE, data_of, frame, unwritten
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
-FRAME, END = "data: ", "\n\n"
 REASONS: dict[Reason, str] = {"tool-calls": "length", "unknown": "other"}
 """Internal reason → reason of this wire, if they differ. `tool-calls` without a call for the client means that `max_steps` cut it off."""
 TYPES = {401: "authentication_error", 403: "forbidden", 429: "rate_limit_exceeded"}
@@ -80,10 +63,10 @@ class _Parts:
                 return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
             case Source():
                 self._sources += 1
-                return utf8(_frame(_cited(event, self._sources)))
+                return utf8(frame(_cited(event, self._sources)))
             case Produced(media_type, data):
                 made: Json = {"type": "data", "data": data} if self._version == "4" else data
-                return utf8(self._closed() + _frame({"type": "file", "mediaType": media_type, "data": made}))
+                return utf8(self._closed() + frame({"type": "file", "mediaType": media_type, "data": made}))
             case ToolCall():
                 self._calls[event.call_id] = event
                 return b""
@@ -91,30 +74,28 @@ class _Parts:
                 return utf8(self._closed() + self._ran(event))
             case Start(model=model):
                 return utf8(self._closed() + self._started(model))
-            case ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
-                return b""
             case Finish(reason, usage):
                 return utf8(self._closed() + self._finished(reason, usage))
             case Failure(code, public):
                 sentence = f"{public} (request {self._heading.request_id})"
                 error: JsonObject = {"message": sentence, "type": "internal_server_error", "code": code}
-                return utf8(self._closed() + _frame({"type": "error", "error": error}) + self._end("error", None))
+                return utf8(self._closed() + frame({"type": "error", "error": error}) + self._end("error", None))
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _started(self, model: str) -> str:
         if self._begun:
             return ""
         self._begun = True
         about: JsonObject = {"type": "response-metadata", **metadata(self._heading, model)}
-        return _frame({"type": "stream-start", "warnings": []}) + _frame(about)
+        return frame({"type": "stream-start", "warnings": []}) + frame(about)
 
     def _opened(self, part: str) -> str:
         closed = self._closed()
         self._count += 1
         self._open = part
         self._delta = f'{FRAME}{{"type":"{part}-delta","id":"{self._id}","delta":'
-        return closed + _frame({"type": f"{part}-start", "id": self._id})
+        return closed + frame({"type": f"{part}-start", "id": self._id})
 
     @property
     def _id(self) -> str:
@@ -125,7 +106,7 @@ class _Parts:
         """End the open part, and return the frame for that; an empty text without one."""
         if not self._open:
             return ""
-        ended = _frame({"type": f"{self._open}-end", "id": self._id})
+        ended = frame({"type": f"{self._open}-end", "id": self._id})
         self._open = ""
         return ended
 
@@ -137,16 +118,16 @@ class _Parts:
         given = "null" if result.result is None else result.result  # the SDK wants a value
         made: JsonObject = {"type": "tool-result", "toolCallId": result.call_id, "toolName": call.name, "result": given}
         here: JsonObject = {"isError": result.is_error, "providerExecuted": True, "dynamic": True}
-        return _frame({**_called(call), "providerExecuted": True, "dynamic": True}) + _frame({**made, **here})
+        return frame({**_called(call), "providerExecuted": True, "dynamic": True}) + frame({**made, **here})
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
-        calls = "".join(_frame(_called(call)) for call in self._calls.values())
+        calls = "".join(frame(_called(call)) for call in self._calls.values())
         return calls + self._end("tool-calls" if calls else REASONS.get(reason, reason), usage)
 
     def _end(self, reason: str, usage: Usage | None) -> str:
         if self._version == "2":
-            return _frame({"type": "finish", "finishReason": reason, "usage": flat(usage)})
-        return _frame({"type": "finish", "finishReason": {"unified": reason}, "usage": counted(usage)})
+            return frame({"type": "finish", "finishReason": reason, "usage": flat(usage)})
+        return frame({"type": "finish", "finishReason": {"unified": reason}, "usage": counted(usage)})
 
 
 def metadata(heading: Heading, model: str) -> dict[str, Json]:
@@ -200,15 +181,9 @@ def counted(usage: Usage | None) -> dict[str, Json]:
     }
 
 
-def _frame(value: Json) -> str:
-    return f"{FRAME}{compact(value)}{END}"
-
-
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: the JSON result of `doGenerate`, adjacent pieces of text or reasoning joined."""
-    encode = encoder(answer.heading)
-    frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
-    parts: list[dict[str, Any]] = [json.loads(frame.removeprefix(FRAME)) for frame in frames]
+    parts: list[dict[str, Any]] = [json.loads(data) for data in data_of(encoder(answer.heading), answer)]
     content: list[Json] = []
     made: dict[str, Json] = {"content": content, "warnings": []}
     for part in parts:
@@ -233,11 +208,4 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact({"error": error, "generationId": why.request_id}))
 
 
-WIRE = Wire(
-    name="ai-gateway",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
-)
+WIRE = Wire(name="ai-gateway", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

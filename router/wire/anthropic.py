@@ -18,27 +18,10 @@ for files, and requires values for documents that are unknown here. Source: Anth
 
 from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, JsonObject, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Reason,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.chat import Json, JsonObject
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.frames import unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 REASONS: dict[Reason, str] = {
@@ -88,9 +71,7 @@ class _MessageFrames:
                 opening = "" if self._open == "text" else self._text()
                 return utf8(f"{opening}{self._delta('text_delta', 'text', text)}")
             case Thought(text):
-                opening = (
-                    "" if self._open == "thinking" else self._opened("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-                )
+                opening = "" if self._open == "thinking" else self._opened("thinking", _block(Thought, "", []))
                 return utf8(f"{opening}{self._delta('thinking_delta', 'thinking', text)}")
             case Source(url):
                 self._cited += [event] if url else []
@@ -106,7 +87,7 @@ class _MessageFrames:
             case Start(model=model):
                 self._model = self._model or model
                 return b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Produced():
+            case Produced():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))
@@ -115,7 +96,7 @@ class _MessageFrames:
                 cited = self._text() if self._cited else ""
                 return utf8(cited + _frame("error", error(Refusal(500, code, sentence, self._heading.request_id))))
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _started(self) -> str:
         if self._begun:
@@ -133,7 +114,7 @@ class _MessageFrames:
 
     def _text(self) -> str:
         """Return the frames that open a text block and cite the sources that came before it."""
-        return self._opened("text", {"type": "text", "text": "", "citations": None}) + self._citations()
+        return self._opened("text", _block(Text, "", [])) + self._citations()
 
     def _citations(self) -> str:
         """Return the frames that cite, in the open text block, the sources not cited yet; an empty text if there are none."""
@@ -240,7 +221,7 @@ def _blocks(events: Iterable[Event]) -> Iterator[Json]:
         yield _block(Text, "", cited)
 
 
-def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
+def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> JsonObject:
     if kind is Text:
         return {"type": "text", "text": text, "citations": cited or None}
     return {"type": "thinking", "thinking": text, "signature": ""}
@@ -248,13 +229,7 @@ def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
 
 def citation(source: Source) -> JsonObject:
     """Return the citation of a page. The cited text and the provider's index are unknown, and left empty."""
-    return {
-        "type": "web_search_result_location",
-        "url": source.url,
-        "title": source.title or None,
-        "cited_text": "",
-        "encrypted_index": "",
-    }
+    return {"type": "web_search_result_location", "url": source.url, "title": source.title or None, "cited_text": "", "encrypted_index": ""}
 
 
 def error(why: Refusal) -> dict[str, Json]:

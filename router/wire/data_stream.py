@@ -16,27 +16,11 @@ with `isError`, which clients ignore as an unknown key: the SDK's own server wou
 """
 
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.chat import Json
+from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import line
+from router.wire.frames import unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 
@@ -78,8 +62,6 @@ class _Lines:
                 return line.line_of("k", line.file(event))
             case Start(used=used):
                 return self._start(used)
-            case ToolProgress() | Approval() | LateResult() | ReasoningState():
-                return b""
             case Finish(reason, usage):
                 last = (
                     Usage(usage.input_tokens - self._used.input_tokens, usage.output_tokens - self._used.output_tokens) if usage else None
@@ -89,7 +71,7 @@ class _Lines:
                 # The usage of the broken call is unknown; zeros are what this dialect's own server writes.
                 return line.line_of("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _start(self, used: Usage | None) -> bytes:
         # This dialect has no reason for a step that called no tool and is not the last.

@@ -14,26 +14,10 @@ Exactly one `d` line, the last. Compact JSON, raw UTF-8. The content type is tex
 
 import itertools
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.chat import Json
+from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.wire.frames import unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 
@@ -62,10 +46,10 @@ def encoder(heading: Heading) -> Encode:
             case Failure(_, public):
                 error = line_of("3", {"type": "error", "error": f"{public} (request {request_id})"})
                 return error + line_of("d", {"type": "finish", "finishReason": "error"})
-            case Start() | ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
+            case Start():
                 return b""
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     return encode
 
@@ -127,10 +111,4 @@ def line_of(code: str, value: Json) -> bytes:
     return utf8(f"{code}:{compact(value)}\n")
 
 
-WIRE = Wire(
-    name="line",
-    content_type="text/event-stream; charset=utf-8",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-)
+WIRE = Wire(name="line", content_type="text/event-stream; charset=utf-8", encoder=encoder, complete=complete, refusal=refusal)

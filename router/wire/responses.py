@@ -22,28 +22,11 @@ Source: OpenAI's reference of the Responses API and of its streaming events; the
 import re
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, JsonObject, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Reason,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.chat import Json, JsonObject
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import openai
+from router.wire.frames import KEEP_ALIVE, unwritten
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 QUESTION = "input"
@@ -146,14 +129,14 @@ class _ResponseFrames:
             case Start(model=model):
                 self._model = self._model or model
                 return utf8(self._started()) if self._background else b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Produced():
+            case Produced():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))
             case Failure(code, public):
                 return utf8(self._failed(code, f"{public} (request {self._heading.request_id})"))
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _frame(self, name: str, data: JsonObject) -> str:
         self._number += 1
@@ -348,14 +331,7 @@ def _thought(text: str) -> JsonObject:
 
 
 def _ran(call: ToolCall, arguments: str) -> JsonObject:
-    return {
-        "server_label": SERVER,
-        "name": call.name,
-        "arguments": arguments,
-        "output": None,
-        "error": None,
-        "approval_request_id": None,
-    }
+    return {"server_label": SERVER, "name": call.name, "arguments": arguments, "output": None, "error": None, "approval_request_id": None}
 
 
 def counted(usage: Usage | None) -> JsonObject:
@@ -408,11 +384,4 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact(openai.error(why, QUESTION)))
 
 
-WIRE = Wire(
-    name="responses",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
-)
+WIRE = Wire(name="responses", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

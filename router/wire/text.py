@@ -3,25 +3,7 @@
 If an answer fails in mid-stream, the connection is closed early: a clean end would look like a complete answer.
 """
 
-from typing import assert_never
-
-from router.chat import ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-)
+from router.events import Event, Text
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
@@ -29,15 +11,7 @@ def encoder(_: Heading) -> Encode:
     """Return the encoder of one answer: a Text event → its text in UTF-8; b"" for every other event."""
 
     def encode(event: Event) -> bytes:
-        match event:
-            case Text(text):
-                return utf8(text)
-            case Start() | Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | Finish() | Failure():
-                return b""
-            case Approval() | LateResult() | ReasoningState() | Source() | Produced():
-                return b""
-            case _:
-                assert_never(event)
+        return utf8(event.text) if isinstance(event, Text) else b""
 
     return encode
 

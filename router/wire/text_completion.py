@@ -11,26 +11,11 @@ answer. With `echo` a text begins with its prompt. Source: OpenAI's reference of
 
 from collections.abc import Sequence
 from json.encoder import encode_basestring
-from typing import assert_never, cast
+from typing import cast
 
-from router.chat import Json, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.chat import Json
+from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.wire.frames import KEEP_ALIVE, unwritten
 from router.wire.openai import DONE, REASONS, counted, error
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
@@ -69,9 +54,7 @@ class _TextChunks:
                     self._named = True
                     self._name(model)
                 return b""
-            case Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | ReasoningState():
-                return b""
-            case Approval() | LateResult() | Source() | Produced():
+            case Thought() | ToolCall() | ToolResult() | Source() | Produced():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)
@@ -79,7 +62,7 @@ class _TextChunks:
                 sentence = f"{public} (request {self._heading.request_id})"
                 return refusal(Refusal(500, code, sentence, self._heading.request_id)).join((b"data: ", b"\n\n")) + DONE
             case _:
-                assert_never(event)
+                return unwritten(event)
 
     def _chunk(self, text: str, reason: str = NOT_YET) -> str:
         said, self._echo = self._echo + text, ""
@@ -144,10 +127,5 @@ def _common(heading: Heading, model: str) -> dict[str, Json]:
 
 
 WIRE = Wire(
-    name="text-completion",
-    content_type="text/event-stream",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
+    name="text-completion", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE
 )

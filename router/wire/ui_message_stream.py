@@ -41,6 +41,7 @@ from router.events import (
     Usage,
 )
 from router.wire.data_stream import refusal
+from router.wire.frames import KEEP_ALIVE, frame
 from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
 
 DONE = "data: [DONE]\n\n"
@@ -75,23 +76,21 @@ class _UiFrames:
                 return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}\n\n")
             case Source():
                 self._sources += 1
-                return utf8(_frame(_cited(event, self._sources)))
+                return utf8(frame(_cited(event, self._sources)))
             case Produced():
-                return utf8(self._closed() + _frame(_file(event)))
+                return utf8(self._closed() + frame(_file(event)))
             case ToolInput():
                 return utf8(self._closed() + self._input(event))
             case ToolCall():
-                return utf8(self._closed() + _frame(_called(event)))
+                return utf8(self._closed() + frame(_called(event)))
             case ToolProgress():
-                return utf8(self._closed() + _frame(self._progress(event)))
-            case ToolResult():
-                return utf8(self._closed() + _frame(_given(event)))
+                return utf8(self._closed() + frame(self._progress(event)))
+            case ToolResult() | LateResult():
+                return utf8(self._closed() + frame(_given(event)))
             case Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
-                return utf8(self._closed() + _frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id}))
+                return utf8(self._closed() + frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id}))
             case Approval():
                 return b""  # its clients know no such thing, and are not asked
-            case LateResult():
-                return utf8(self._closed() + _frame(_given(event)))
             case Start():
                 return utf8(self._start())
             case ReasoningState():
@@ -100,16 +99,16 @@ class _UiFrames:
                 return utf8(self._closed() + self._end(_reason(reason), usage))
             case Failure(_, public):
                 # The SDK's own client reads nothing after an error, so the open part is closed before it.
-                error = _frame({"type": "error", "errorText": f"{public} (request {self._heading.request_id})"})
+                error = frame({"type": "error", "errorText": f"{public} (request {self._heading.request_id})"})
                 return utf8(self._closed() + error + self._end("error", None))
             case _:
                 assert_never(event)
 
     def _start(self) -> str:
         if self._stepping:
-            return self._closed() + _frame({"type": "finish-step"}) + _frame({"type": "start-step"})
+            return self._closed() + frame({"type": "finish-step"}) + frame({"type": "start-step"})
         self._stepping = True
-        return _frame({"type": "start", "messageId": self._heading.message_id}) + _frame({"type": "start-step"})
+        return frame({"type": "start", "messageId": self._heading.message_id}) + frame({"type": "start-step"})
 
     def _opened(self, part: str) -> str:
         closed = self._closed()
@@ -117,20 +116,20 @@ class _UiFrames:
         self._counts[part] += 1
         self._id = f"{part[0]}{self._counts[part]}"
         self._delta = f'data: {{"type":"{part}-delta","id":"{self._id}","delta":'
-        return closed + _frame({"type": f"{part}-start", "id": self._id})
+        return closed + frame({"type": f"{part}-start", "id": self._id})
 
     def _closed(self) -> str:
         if not self._part:
             return ""
         part, self._part = self._part, ""
-        return _frame({"type": f"{part}-end", "id": self._id})
+        return frame({"type": f"{part}-end", "id": self._id})
 
     def _input(self, event: ToolInput) -> str:
-        delta = _frame({"type": "tool-input-delta", "toolCallId": event.call_id, "inputTextDelta": event.part})
+        delta = frame({"type": "tool-input-delta", "toolCallId": event.call_id, "inputTextDelta": event.part})
         if event.call_id in self._streaming:
             return delta
         self._streaming.add(event.call_id)
-        return _frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
+        return frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
 
     def _progress(self, event: ToolProgress) -> dict[str, Json]:
         if event.part:
@@ -147,7 +146,7 @@ class _UiFrames:
         if self._heading.min_client != "5.0":
             finish["finishReason"] = reason
         finish["messageMetadata"] = metadata(reason, usage, self._heading.model)
-        return _frame({"type": "finish-step"}) + _frame(finish) + DONE
+        return frame({"type": "finish-step"}) + frame(finish) + DONE
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
@@ -244,10 +243,6 @@ def _reason(reason: str) -> str:
     return "other" if reason == "unknown" else reason
 
 
-def _frame(value: Json) -> str:
-    return f"data: {compact(value)}\n\n"
-
-
 WIRE = Wire(
     name="ui-message-stream",
     content_type="text/event-stream",
@@ -255,6 +250,6 @@ WIRE = Wire(
     encoder=encoder,
     complete=complete,
     refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
+    keep_alive=KEEP_ALIVE,
     approvals=True,
 )

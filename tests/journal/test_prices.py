@@ -1,7 +1,7 @@
 """Prices from the model table: cached tokens, long prompts, service tiers, audio, images and searches, for each provider's wire."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -12,88 +12,92 @@ from tests.conftest import Workspace
 from tests.journal.test_bill import asking, logged
 from tests.support.provider import DONE, Reply, chunk, frame, provider
 
-SPOT_CHECKS: dict[str, tuple[str, Usage, Callable[[ModelRow], float]]] = {
+SPOT_CHECKS: dict[str, tuple[str, Usage, Callable[[Mapping[str, Any]], float]]] = {
     "a prompt from Claude's cache, and some written to it for five minutes and for an hour": (
         "anthropic/claude-sonnet-4-5",
         Usage(10_000, 500, cached_tokens=6000, cache_write_tokens=3000, cache_write_1h_tokens=1000),
         lambda row: (
-            1000 * row.input_cost_per_token
-            + 6000 * row.cache_read_input_token_cost
-            + 2000 * row.cache_creation_input_token_cost
-            + 1000 * row.cache_creation_input_token_cost_above_1hr
-            + 500 * row.output_cost_per_token
+            1000 * row["input_cost_per_token"]
+            + 6000 * row["cache_read_input_token_cost"]
+            + 2000 * row["cache_creation_input_token_cost"]
+            + 1000 * row["cache_creation_input_token_cost_above_1hr"]
+            + 500 * row["output_cost_per_token"]
         ),
     ),
     "three searches of Claude's own tool": (
         "anthropic/claude-opus-4-7",
         Usage(1000, 100, searches=3),
         lambda row: (
-            1000 * row.input_cost_per_token
-            + 100 * row.output_cost_per_token
-            + 3 * row.search_context_cost_per_query["search_context_size_medium"]
+            1000 * row["input_cost_per_token"]
+            + 100 * row["output_cost_per_token"]
+            + 3 * row["search_context_cost_per_query"]["search_context_size_medium"]
         ),
     ),
     "a short prompt of Gemini, its cache and its thoughts": (
         "gemini/gemini-2.5-pro",
         Usage(200_000, 900, cached_tokens=100_000, reasoning_tokens=400),
-        lambda row: 100_000 * (row.input_cost_per_token + row.cache_read_input_token_cost) + 900 * row.output_cost_per_token,
+        lambda row: 100_000 * (row["input_cost_per_token"] + row["cache_read_input_token_cost"]) + 900 * row["output_cost_per_token"],
     ),
     "a long prompt of Gemini": (
         "gemini/gemini-2.5-pro",
         Usage(200_001, 900, cached_tokens=100_000),
         lambda row: (
-            100_001 * row.input_cost_per_token_above_200k_tokens
-            + 100_000 * row.cache_read_input_token_cost_above_200k_tokens
-            + 900 * row.output_cost_per_token_above_200k_tokens
+            100_001 * row["input_cost_per_token_above_200k_tokens"]
+            + 100_000 * row["cache_read_input_token_cost_above_200k_tokens"]
+            + 900 * row["output_cost_per_token_above_200k_tokens"]
         ),
     ),
     "a long prompt of Gemini's with priority": (
         "gemini/gemini-2.5-pro",
         Usage(300_000, 10, service_tier="priority"),
         lambda row: (
-            300_000 * row.input_cost_per_token_above_200k_tokens_priority + 10 * row.output_cost_per_token_above_200k_tokens_priority
+            300_000 * row["input_cost_per_token_above_200k_tokens_priority"] + 10 * row["output_cost_per_token_above_200k_tokens_priority"]
         ),
     ),
     "audio that Gemini hears": (
         "gemini/gemini-2.5-flash",
         Usage(5000, 100, cached_tokens=1000, audio_input_tokens=3000),
         lambda row: (
-            1000 * row.input_cost_per_token
-            + 1000 * row.cache_read_input_token_cost
-            + 3000 * row.input_cost_per_audio_token
-            + 100 * row.output_cost_per_token
+            1000 * row["input_cost_per_token"]
+            + 1000 * row["cache_read_input_token_cost"]
+            + 3000 * row["input_cost_per_audio_token"]
+            + 100 * row["output_cost_per_token"]
         ),
     ),
     "an image that Gemini makes": (
         "gemini/gemini-2.5-flash-image",
         Usage(20, 1300, image_output_tokens=1290),
-        lambda row: 20 * row.input_cost_per_token + 10 * row.output_cost_per_token + 1290 * row.output_cost_per_image_token,
+        lambda row: 20 * row["input_cost_per_token"] + 10 * row["output_cost_per_token"] + 1290 * row["output_cost_per_image_token"],
     ),
     "audio that GPT hears and speaks": (
         "openai/gpt-audio",
         Usage(1000, 500, audio_input_tokens=800, audio_output_tokens=400),
         lambda row: (
-            200 * row.input_cost_per_token
-            + 800 * row.input_cost_per_audio_token
-            + 100 * row.output_cost_per_token
-            + 400 * row.output_cost_per_audio_token
+            200 * row["input_cost_per_token"]
+            + 800 * row["input_cost_per_audio_token"]
+            + 100 * row["output_cost_per_token"]
+            + 400 * row["output_cost_per_audio_token"]
         ),
     ),
     "a cheaper service tier": (
         "openai/o3",
         Usage(1000, 100, cached_tokens=400, service_tier="flex"),
-        lambda row: 600 * row.input_cost_per_token_flex + 400 * row.cache_read_input_token_cost_flex + 100 * row.output_cost_per_token_flex,
+        lambda row: (
+            600 * row["input_cost_per_token_flex"] + 400 * row["cache_read_input_token_cost_flex"] + 100 * row["output_cost_per_token_flex"]
+        ),
     ),
     "a dearer service tier and a long prompt": (
         "openai/gpt-5.4",
         Usage(300_000, 100, service_tier="flex"),
-        lambda row: 300_000 * row.input_cost_per_token_above_272k_tokens_flex + 100 * row.output_cost_per_token_above_272k_tokens_flex,
+        lambda row: (
+            300_000 * row["input_cost_per_token_above_272k_tokens_flex"] + 100 * row["output_cost_per_token_above_272k_tokens_flex"]
+        ),
     ),
-    "embeddings": ("openai/text-embedding-3-small", Usage(12_345), lambda row: 12_345 * row.input_cost_per_token),
+    "embeddings": ("openai/text-embedding-3-small", Usage(12_345), lambda row: 12_345 * row["input_cost_per_token"]),
     "a tier that the table has no price of": (
         "anthropic/claude-sonnet-4-5",
         Usage(1000, 10, service_tier="priority"),
-        lambda row: 1000 * row.input_cost_per_token + 10 * row.output_cost_per_token,
+        lambda row: 1000 * row["input_cost_per_token"] + 10 * row["output_cost_per_token"],
     ),
 }
 
@@ -104,19 +108,20 @@ def test_price_of_the_table_charges_each_kind_of_token_as_its_row_says(case: str
     model, usage, expected = SPOT_CHECKS[case]
     row = about(model)
     assert row.price is not None
-    assert row.price.of(usage) == pytest.approx(expected(row), rel=1e-9)
+    assert row.price.of(usage) == pytest.approx(expected(row.stated), rel=1e-9)
 
 
 def test_long_prompt_of_a_service_tier_without_a_price_of_its_own_costs_its_share() -> None:
     """A tier at half the price for short prompts, with no own price for long ones, costs half of the regular price for long prompts."""
-    row = ModelRow(
-        input_cost_per_token=2e-6,
-        output_cost_per_token=8e-6,
-        input_cost_per_token_above_200k_tokens=4e-6,
-        output_cost_per_token_above_200k_tokens=12e-6,
-        input_cost_per_token_flex=1e-6,
-        output_cost_per_token_flex=4e-6,
-    )
+    stated = {
+        "input_cost_per_token": 2e-6,
+        "output_cost_per_token": 8e-6,
+        "input_cost_per_token_above_200k_tokens": 4e-6,
+        "output_cost_per_token_above_200k_tokens": 12e-6,
+        "input_cost_per_token_flex": 1e-6,
+        "output_cost_per_token_flex": 4e-6,
+    }
+    row = ModelRow(stated=stated)
     assert row.price is not None
     assert row.price.of(Usage(300_000, 10, service_tier="flex")) == pytest.approx(300_000 * 2e-6 + 10 * 6e-6)
 

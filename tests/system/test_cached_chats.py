@@ -36,10 +36,10 @@ SPARE = "  spare: {script: [{text: The weather is fine.}]}\n"
 
 def bill(served: Served) -> float:
     """Return the dollars that a provider charges for one request at the table's prices, with cache reads and writes at their own."""
-    price = entries()[MODELS[served.kind]]
+    price = entries()[MODELS[served.kind]].stated
     fresh = served.prompt - served.read - served.written
-    cost = fresh * price.input_cost_per_token + served.read * price.cache_read_input_token_cost
-    return cost + served.written * (price.cache_creation_input_token_cost or 0) + served.output * price.output_cost_per_token
+    cost = fresh * price["input_cost_per_token"] + served.read * price["cache_read_input_token_cost"]
+    return cost + served.written * price.get("cache_creation_input_token_cost", 0) + served.output * price["output_cost_per_token"]
 
 
 @dataclass
