@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import socket
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -137,6 +138,12 @@ SLOW = frozenset(
 
 NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
 """Name that a test file imports → the marker of the program that it needs."""
+
+
+def pytest_sessionfinish() -> None:
+    """End the browser that the tests of this process shared. Parallel test processes run no exit handlers."""
+    if (browser := sys.modules.get("tests.support.browser")) is not None:
+        browser.close_shared()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

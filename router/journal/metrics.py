@@ -58,7 +58,7 @@ class Metrics:
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
         self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
         self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
-        self._rescues = counter("router_rescues", "Times that another target continued an answer", "route")
+        self._rescues = counter("router_rescues", "Times that an answer that had broken off was continued", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
         self._parts = counter("router_token_parts", "Of those tokens, as the providers counted", "route", "kind")

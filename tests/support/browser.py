@@ -1,7 +1,6 @@
 """Headless Chromium, driven over its DevTools protocol. A machine without Chromium skips the test."""
 
 import asyncio
-import atexit
 import base64
 import json
 import shutil
@@ -220,10 +219,14 @@ def _program() -> str:
 
 @cache
 def shared() -> Chromium:
-    """Return the browser that all tests of this process share. It starts with the first tab and ends with the process."""
-    made = Chromium()
-    atexit.register(made.close)
-    return made
+    """Return the browser that all tests of this process share. It starts with the first tab and ends with the test session."""
+    return Chromium()
+
+
+def close_shared() -> None:
+    """End the shared browser, if a test has opened a tab."""
+    if shared.cache_info().currsize:
+        shared().close()
 
 
 @asynccontextmanager
