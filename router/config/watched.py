@@ -28,7 +28,7 @@ class Watched:
 
     @property
     def paths(self) -> frozenset[str]:
-        """The folders by their paths."""
+        """The paths of the watched folders."""
         return frozenset(path for path, *_ in self.folders)
 
     def counts(self, _: object, path: str) -> bool:

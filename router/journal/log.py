@@ -44,7 +44,7 @@ class JsonLines(logging.Formatter):
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes each record to a stream at once, as a line of JSON."""
+    """Log handler that writes each record to a stream at once, as a line of JSON."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)

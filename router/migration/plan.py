@@ -206,9 +206,10 @@ class Plan:
         return Group(name, (one,)) if one else None
 
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
-        """Return more pools for a route, to which LiteLLM sends conversations that are too long; an empty list if they add no target.
+        """Return the pools to add to a route for conversations that are too long (LiteLLM's `context_window_fallbacks`).
 
-        Targets in them get a large context window if theirs is unknown. `behind`: the groups that the route falls back to.
+                The list is empty if they add no target. Targets in them get a large context window if theirs is unknown.
+                `behind`: the groups that the route falls back to.
         """
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")

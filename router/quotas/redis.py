@@ -253,7 +253,7 @@ class RedisCounts:
             self._local.spend(key, amount, seconds)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return the number of users or addresses that have spent something through this process alone, and the largest, by their limit."""
+        """Return limit → the users or addresses that have spent some of it through this process alone: their number, and the largest."""
         return await self._seen.crowds()
 
     async def enter(self, key: str, most: int) -> bool:

@@ -42,7 +42,7 @@ class BreakerHint:
         return "PTTL", self._key
 
     def receive(self, answer: object) -> None:
-        """Store Redis's answer to `command`: the hint lasts for that many milliseconds from now. Any other answer ends the hint."""
+        """Store Redis's answer to `command`, in milliseconds: the hint lasts that long from now. Any answer but a positive number ends it."""
         left = answer if isinstance(answer, int) and answer > 0 else 0
         self._until = asyncio.get_running_loop().time() + left / 1000
 

@@ -258,7 +258,7 @@ class _Outputs:
         self._some.set()
 
     def end(self, task: asyncio.Task[ToolResult]) -> None:
-        """Add the result of a finished tool, as its task."""
+        """Add the finished task of a tool, whose result is an output, and wake the reader of the outputs."""
         self._ended.append(task)
         self._some.set()
 

@@ -292,7 +292,10 @@ class ConnectionPool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Look up the addresses of a host by DNS. Concurrent lookups of one host share a thread: a hanging lookup cannot be cancelled."""
+        """Return the addresses of a host, found by DNS. Concurrent lookups of one host and port share a thread.
+
+                A hanging lookup cannot be cancelled.
+        """
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))

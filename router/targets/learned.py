@@ -109,5 +109,5 @@ class Pupil:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Return the parameters of the question that are not sent as asked because the target refused them."""
+        """Return the parameters that refusals of this question taught not to send as asked; earlier questions' lessons are not among them."""
         return tuple(dict.fromkeys([one.parameter for one in self.lessons if one.parameter not in OURS]))

@@ -237,7 +237,7 @@ def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:
-    """Return True if each schema requires one property with a distinct text constant, so that a value is valid for at most one of them."""
+    """Return True if all schemas require one common property, each with another text constant: a value is valid for at most one."""
     tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
     if len(tables) < len(choices):
         return False

@@ -82,7 +82,7 @@ class _DocstringReader:
                 self._note(hit["names"], list(self._deeper(_indent(line))))
 
     def _deeper(self, indent: int) -> Iterator[str]:
-        """Consume and yield the next lines that are indented deeper than `indent`, and blank lines between them."""
+        """Consume and yield the next lines that are indented deeper than `indent`, and single blank lines between them."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             if line.strip() and _indent(line) <= indent:
