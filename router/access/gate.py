@@ -105,7 +105,7 @@ class Gate:
         return await generation.callers.caller(borne(scope))
 
     async def enter_caller(self, scope: Scope) -> None:
-        """Admit a caller's request, and store the caller in the request's state. Raises the errors of `caller` for any other."""
+        """Admit a caller's request, and store the caller in the request's state. Raises what `Gate.caller` raises for any other request."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:

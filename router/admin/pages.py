@@ -66,7 +66,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
     @router.get("/api/models", tags=["models"], **_of_callers())
     async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The chat models that the caller may ask: ids, aliases, and what is known of their first target's model, such as prices."""
+        """The listed chat models that the caller may ask: ids, aliases, and what is known of their first target's model, such as prices."""
         generation, caller = live.generation, _caller(request)
         return await admin.page(lambda: {"models": catalogue.listed(generation, caller)})
 
@@ -110,7 +110,10 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
         "/api/requests/{request_id}", response_model=dict[str, Any], tags=["chat"], **_of_callers("Not remembered, not over, or another's")
     )
     async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The record of one of the caller's own requests: attempts with times, tools, rescues, cost. No text of the conversation."""
+        """The record of one of the caller's own requests, once it is over: attempts with times, tools, rescues, cost.
+
+            No text of the conversation is in it.
+        """
         found = await admin.request(request_id, _caller(request).owner)
         if found is None:
             raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")

@@ -127,9 +127,9 @@ class Recording(Broadcast):
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from number `start` on, packed for the log of other replicas.
+        """Return the events from number `start` on, packed for its log, from which other replicas read.
 
-        If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
+            If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
         """
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
@@ -254,7 +254,7 @@ class Recording(Broadcast):
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """Cancel an answer that has had no reader for its grace; before that time, check again at its end."""
+        """Cancel an answer without a reader once its grace is over; before that, check again at the end of the grace."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)
@@ -296,8 +296,8 @@ class Recordings:
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
         """Start an answer in a task of its own and record it under its key; return at once.
 
-        A complete one can be found until `keep` seconds after its end, if the bounds allow it; an incomplete one is forgotten at its end.
-        An earlier recording of the same key goes on for its readers, but is not found.
+            It can be found until `keep` seconds after its end; only until its end if it is incomplete by then. A full store drops it earlier.
+            An earlier recording of the same key goes on for its readers, but is not found.
         """
         self._drop(key)
         self._kept[key] = recording

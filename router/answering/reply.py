@@ -187,7 +187,7 @@ class Sink(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Pass on the events taken so far, and wait for that. It is called if the next event has to be waited for, or if full."""
+        """Pass on the events taken so far, and wait for that. It is called before a wait for the next event, and if `full`."""
         ...
 
     async def close(self) -> None:

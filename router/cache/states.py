@@ -88,7 +88,10 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes for `lasts` seconds, unless larger than `size`. While all exceed `size`, drop the oldest of the largest holder."""
+        """Store bytes for `lasts` seconds, unless they are larger than `size`. Beyond `size` in total, drop old entries.
+
+            Each dropped entry is the oldest of the caller that holds most, and of that caller's end user that holds most.
+        """
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()

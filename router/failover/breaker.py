@@ -41,7 +41,7 @@ class Hint(Protocol):
 
     @property
     def warned(self) -> bool:
-        """True while the breaker of another replica is open for this target."""
+        """True while the breaker of any replica is open for this target, as last read; this replica's own counts, too."""
         ...
 
     def publish(self, seconds: float) -> None:

@@ -42,7 +42,10 @@ def wished(ask: Ask, said: str) -> Ask:
 
 
 class Splice:
-    """Joins a continuation to the text before it. The first words are held until one of the three cases is clear."""
+    """The joint between the text so far and its continuation, whose first words are held until it is clear how it begins.
+
+        It may go on from the end of that text, repeat the last words, or begin again.
+    """
 
     def __init__(self, said: str) -> None:
         self._said = said

@@ -182,9 +182,9 @@ def _result(part: Fields, path: str) -> Result:
 
 
 def _file(part: Fields, path: str) -> Part:
-    """Return a file, by the type of its data. Base64 or a URL gives what `file` returns, a text that text after the file's name.
+    """Return the part of a message that a file becomes: for base64 or a URL what `file` returns, for a text its name and the text.
 
-    BadAsk for any other type, as for a file that is kept by a provider.
+        BadAsk for any other type of data, such as a file that is kept by a provider.
     """
     data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")

@@ -186,7 +186,7 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the routes at which clients chat, count tokens or ask for embeddings, in the order in which they are matched."""
+    """Return the routes at which clients chat, count tokens, ask for embeddings and find answers again, in the order of matching."""
 
     async def ask(request: Request, send: Send) -> None:
         if request.method == "GET" and b"chatId=" in request.query:

@@ -120,7 +120,10 @@ class Redis(SharedConnection):
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait, when a process starts, for the first connection to Redis; after the longest time of a probe Redis counts as away."""
+        """Wait, when a process starts, until the first connection to Redis has succeeded or failed.
+
+            If neither happens within the longest time of a probe (`RedisTiming.probe`), Redis counts as away.
+        """
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < self._timing.probe:
@@ -369,7 +372,7 @@ class Redis(SharedConnection):
             self._probe = asyncio.create_task(self._probe_until_back(paused=True))
 
     def _fail_waiting(self) -> None:
-        """Fail all commands that wait for an answer."""
+        """Fail all commands that wait for an answer, and those that are not sent yet."""
         if self._look is not None:
             self._look.cancel()
             self._look = None

@@ -89,7 +89,7 @@ class Converter:
         return schema, within
 
     def _found(self, reference: str) -> dict[str, Json] | None:
-        """Return the schema that a reference in this document (`#/…`) refers to; None if nothing is there, and for other references."""
+        """Return the schema that a reference within this document (`#/…`) refers to; None if there is none, or in another document."""
         at: Json = self._root
         if not reference.startswith("#"):
             return None

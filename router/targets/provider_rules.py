@@ -74,11 +74,12 @@ CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
     """Apply the rules of Claude.
 
-    Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
-    from Opus 4.7 on neither; with a thinking budget it refuses both. From 4.1 on it enforces schemas; it has no JSON mode.
-    The table's own flag for schemas is not used: it includes models for which LiteLLM emulates them with a tool.
+        Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
+        from Opus 4.7 on neither; with a thinking budget it refuses both. It has no JSON mode.
+        Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
+        includes models for which LiteLLM emulates them with a tool.
 
-    Source: Anthropic's guides to migration, to adaptive thinking and to effort.
+        Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
     thinks = entry.supports_reasoning is True or made.source == "unknown"
     adaptive = entry.supports_adaptive_thinking is True
@@ -236,7 +237,7 @@ def _always(**changes: Any) -> Rule:
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules for a server at the operator's address: Google's to Gemini; models of RETURNING are sent their reasoning back.
 
-    Models of MAKERS refuse calls without it. All other facts stay as they are.
+        Those of them at a maker of MAKERS refuse calls without it. All other facts stay as they are.
     """
     if "gemini" in family.words:
         return _google(made, family, entry, declared)

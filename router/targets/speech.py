@@ -227,7 +227,10 @@ class Speech:
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made; drop None (an unsafe file) and one beyond MAX_PRODUCED. The first drop is logged."""
+        """Add a file that the model made; drop None (an unsafe file), and one that would bring the total above MAX_PRODUCED.
+
+            The first drop is logged.
+        """
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:

@@ -38,7 +38,10 @@ class Unpacker:
         """The input so far, kept to try bare deflate with it; None once output came, or once that was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return a piece decompressed, without data after the last member. Raises UnreadableBody if invalid or above `most` bytes."""
+        """Return a piece decompressed, without data after the last member. Raises UnreadableBody if it is invalid.
+
+            Raises that, too, if this one piece becomes `most` bytes or more.
+        """
         made: list[bytes] = []
         left = self._most
         while piece:

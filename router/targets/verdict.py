@@ -301,9 +301,9 @@ NAMED = {
 
 
 def inside(target: str, error: Any) -> TargetError:
-    """Return the TargetError for an error that came with status 200, an object or a text.
+    """Return the TargetError for an error, an object or a text, that came with status 200.
 
-    Its status is in the error, or that of its name in NAMED, or 500.
+        It is judged by the status in the error, else by that of its name in NAMED, else by 500.
     """
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]
