@@ -95,7 +95,7 @@ class Broadcast:
                     await asyncio.sleep(0)
 
     def put(self, event: Event) -> None:
-        """Append an event to the buffer, without waking the followers."""
+        """Append an event to the buffer, without waking the followers. After a Finish or Failure the answer is `finished`."""
         self._events.append(event)
         match event:
             case Text(text):

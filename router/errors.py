@@ -215,7 +215,7 @@ class TargetDown(TargetError, code="target_down"):
 
 
 class TargetSilent(TargetDown, code="target_silent"):
-    """A timeout of a target: the next target is asked, and this one is not retried."""
+    """A timeout of a target, or a target that was not asked (`left_alone`): the next one is asked, and this one is not retried."""
 
 
 class TargetRefused(TargetError, code="target_refused"):

@@ -12,8 +12,8 @@ STEADY = (10_000, 10, 3)
 def uncollected() -> Generator[None, None, None]:
     """Keep the garbage collector off during the block, which makes many long-lived objects.
 
-    With 10,000 routes, collections would take half of a load's CPU. Afterwards all objects are moved into the oldest generation, which
-    young collections do not visit, unless the thresholds are STEADY. A collector that was off before stays off.
+    With 10,000 routes, collections would take half of a load's CPU. Afterwards, unless the thresholds are STEADY, all objects are moved
+    into the oldest generation, which young collections do not visit. A collector that was off before stays off.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -99,7 +99,7 @@ class Holdings(list[Callable[[], object]]):
 
 
 class Deadline(Mutable):
-    """A `with` block that raises TimeoutError after `seconds`. It cancels as `asyncio.timeout` does, in a third of the calls.
+    """A `with` block that raises TimeoutError after `seconds`: as `asyncio.timeout`, with a third of its function calls.
 
     If the task is cancelled by another as well, the cancellation goes on, and no TimeoutError is raised.
     """

@@ -46,7 +46,7 @@ KEPT_SCHEMAS = 64
 
 @dataclass(frozen=True, slots=True)
 class CheckBounds:
-    """Limits of one check."""
+    """The limits of one check of an answer against a schema."""
 
     characters: int = 2 * 1024 * 1024
     """Characters of the answer, at most."""
@@ -408,7 +408,7 @@ def _found(text: str) -> list[tuple[str, Json]]:
 
 
 def _fenced(text: str) -> Iterator[str]:
-    """Yield the contents of a text's code fences, the longest first."""
+    """Yield the contents of a text's code fences, the longest first, MAX_TRIES at most."""
     for piece in sorted(text.split("```")[1::2], key=len, reverse=True)[:MAX_TRIES]:
         head, line, rest = piece.partition("\n")
         yield (rest if line and head.strip().isalnum() else piece).strip()

@@ -433,7 +433,7 @@ class _CallFormat(TypedDict):
 
 
 class LanguageModelCall(TypedDict, total=False):
-    """A question of the AI SDK's gateway: LanguageModelV4CallOptions."""
+    """A question in the protocol of the AI SDK's gateway, which this router serves: LanguageModelV4CallOptions."""
 
     prompt: Required[Annotated[list[_PromptMessage], Field(min_length=1)]]
     maxOutputTokens: AtLeastOne | None

@@ -16,7 +16,7 @@ class _Tokens(TypedDict, total=False):
 
 
 class ChatAnswer(TypedDict):
-    """An answer of ours: the dialect `line`."""
+    """A complete answer in the router's own dialect, `line`."""
 
     id: Uuid
     model: str
@@ -210,7 +210,7 @@ class _CallTokens(TypedDict):
 
 
 class LanguageModelResult(TypedDict):
-    """An answer of the AI SDK's gateway."""
+    """A complete answer in the protocol of the AI SDK's gateway, which this router serves."""
 
     content: list[_Content]
     finishReason: _FinishReason

@@ -200,7 +200,10 @@ class Recording(Broadcast):
                     await self.posted.wait()
 
     async def caught_up(self, seconds: float) -> None:
-        """Wait until the copy of another replica's answer has the events counted in `shared`, for this many seconds at most."""
+        """Wait until this copy of another replica's answer has the number of events in `shared`, or has ended; `seconds` at most.
+
+        Returns without an error also when the time is over.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._first + len(self._events) < self.shared and not self.over:

@@ -56,7 +56,7 @@ class Flight:
                 self._charge(trail)
 
     def uncharge(self) -> None:
-        """Let the next follower be charged: the one charged before does not record it."""
+        """Undo the charge: the next follower is charged, because the attempts of the one charged before are in no log."""
         self._charged = False
 
     def _charge(self, trail: Trail, elsewhere: Sequence[Attempt] = ()) -> bool:

@@ -143,7 +143,7 @@ class Memory:
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
-        """Store model calls, here and in Redis, under the name of the last one. The first are left out if all are too large."""
+        """Store model calls, here and in Redis, under the name of the last one. The first are left out while all together are too large."""
         value = written(held)
         self.local.put(caller, name, value, user)
         if self._shared is not None:

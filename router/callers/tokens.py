@@ -170,7 +170,7 @@ def _strong(key: Mapping[str, object]) -> bool:
 
 
 def _user(claim: object) -> str:
-    """Return the end user in a claim, a text or a number. Unauthorized for any other value or a malformed name."""
+    """Return the end user in a claim, a text or a whole number. Unauthorized for any other value or a malformed name."""
     user = str(claim) if isinstance(claim, int) and not isinstance(claim, bool) else claim
     if not isinstance(user, str) or not well_formed(user):
         raise Unauthorized("This token does not name the user for whom it asks.")

@@ -39,7 +39,10 @@ class Complaints:
     advice: Advice = field(default_factory=lambda: Advice({}))
 
     def trial(self) -> "Complaints":
-        """Return a collector without mistakes, to try whether a node fits a shape. It shares `warnings` and `lacking` with this one."""
+        """Return a collector for trying whether a node fits a shape: it begins empty, and its mistakes do not reach this one.
+
+        It shares `warnings` and `lacking` with this one.
+        """
         beside = self.warnings, self.lacking, self.without_environment
         return Complaints(self.texts, [], *beside, set(), self.noted_beside, self.lines, self.advice)
 

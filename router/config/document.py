@@ -107,7 +107,7 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
 
 
 def unreadable(error: yaml.YAMLError, text: str, file: str) -> UnreadableYaml:
-    """Turn a parser's error into an UnreadableYaml whose complaint has the place and, where known, the remedy."""
+    """Return the UnreadableYaml for a parser's error; its complaint has the place and, where known, the remedy."""
     if isinstance(error, yaml.MarkedYAMLError):
         line, column, advice = explained(error, text)
         return UnreadableYaml(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))

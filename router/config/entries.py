@@ -25,7 +25,11 @@ class KnownCallers:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """A target named in a route's `targets`. `condition`: its `when` as a tree, None without one; `when`: the same, bound."""
+    """A target named in a route's `targets`.
+
+    condition: its `when` as a node of the YAML tree; None without one
+    when: its `when` as a value; None without one
+    """
 
     name: document.Scalar
     condition: Table | None = None

@@ -119,7 +119,10 @@ class Advice:
     places: Mapping[str, Sequence[Spot]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
-        """Return the advice for a key that `table`, a mapping of `record`, does not have, as a clause after `; `; empty if unknown."""
+        """Return the advice for a key that `record` does not know, as a clause without the `; ` before it; empty if there is none.
+
+        table: the mapping that has the key
+        """
         word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.text).replace("-", "_").lower()  # `base_url` for `baseUrl` and `BASE-URL`
         if word in FALLBACKS:
             return _fallbacks(table, value)

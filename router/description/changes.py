@@ -75,7 +75,7 @@ def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
 
 
 def _ids(before: Description, after: Description) -> Iterator[Change]:
-    """Yield changes of ids and aliases, of the route behind each alias, and of the route for requests that name no model."""
+    """Yield the changes of ids: routes and aliases that are new or gone, moved aliases, another route for requests without a model."""
     was, now = before.ids, after.ids
     for name in before.routes:
         if name not in after.routes:

@@ -196,7 +196,7 @@ class Breaker:
         self.hint.publish(self.wait())
 
     def open(self) -> None:
-        """Open the breaker now, for its full open time."""
+        """Open the breaker now, for its full open time, and publish that in its hint for other replicas."""
         self._shut(self._clock() + self._declared.open)
         self.hint.publish(self.wait())
 

@@ -39,7 +39,7 @@ def run(fields: Fields) -> JsonObject:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the context first, as one system message.
+    """Return the messages of the conversation, after a system message with the context if there is one.
 
     most: how many messages are allowed, without the context; TooLarge beyond it
 

@@ -32,5 +32,5 @@ def refusal_of(part: Fields, path: str) -> str:
 
 
 def text_of(part: Fields, path: str) -> str:
-    """Return the field `text` of a part. BadAsk with the path if there is none."""
+    """Return the field `text` of a part. BadAsk with the path if it is missing or not a text."""
     return text(part.get("text"), f"{path}.text")

@@ -61,7 +61,7 @@ class Report(TypedDict):
     generations: how many configurations it still holds, the live one included
     open: answers in progress
     stalls: how often its event loop was blocked
-    swaps, failures: edits that were loaded, and edits that could not be
+    swaps, failures: configurations that went live after the first, and edits that could not be served
     failed: True if the files on disk cannot be loaded now
     redis: None where none is declared
     tool_servers: label → whether the server is reachable

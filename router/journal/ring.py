@@ -24,7 +24,10 @@ class Ring:
         self._live[id(entry)] = entry
 
     def keep(self, entry: Entry) -> None:
-        """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped."""
+        """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped.
+
+        Its `pauses`, `granted` and `observers` are cleared: what they refer to would keep an old configuration in memory.
+        """
         self._live.pop(id(entry), None)
         self._entries.append(entry)
         # What it points to would keep a configuration that is long gone, its tools and all they made.

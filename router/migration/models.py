@@ -88,7 +88,10 @@ class Models:
         return next((one for group in self.groups.values() for one in group.deployments if one.id == name), None)
 
     def _matched(self, name: str) -> Group | None:
-        """Return a new group from the longest matching wildcard; None if none matches. A name without a provider is also tried with it."""
+        """Return a new group from the longest matching wildcard; None if none matches.
+
+        A name without a provider that matches none is tried once more as `provider/name`, if its provider is known.
+        """
         for asked in (name, prefixed(name)):
             for pattern in sorted(self.wildcards, key=len, reverse=True):
                 hit = re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked)

@@ -109,7 +109,10 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """Write one route into `page`, with this group first and these other names; without any target it is only a comment."""
+        """Write one route into `page`: the pools of this group, then those of its fallbacks, and these aliases.
+
+        Without any target the route is only comments.
+        """
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")

@@ -173,7 +173,10 @@ class Policy:
         return made
 
     def _limit(self, members: Sequence[Deployment], made: Section) -> None:
-        """Write the sum of the deployments' limits as a `limit` of the route, if LiteLLM enforces them."""
+        """Write the sums of the deployments' limits as the route's `limit`: rpm and tpm only if LiteLLM enforces them.
+
+        A limit that some deployment lacks is not written. Comments say what differs.
+        """
         account = self.settings.source.account
         limit: dict[str, Value] = {}
         for key, name in (("requests", "rpm"), ("tokens", "tpm")):

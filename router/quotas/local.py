@@ -153,7 +153,10 @@ class Local:
             self._inside.pop(key, None)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return the number of users or addresses with an amount that still counts, and the FULLEST largest, by the name of their limit."""
+        """Return limit → Crowd: how many of its users or addresses have an amount that still counts, and the keys of the FULLEST largest.
+
+        The limit's name is that of `crowd_of`.
+        """
         now = self._clock()
         found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         for place, (key, counter) in enumerate(list(self._counters.items())):

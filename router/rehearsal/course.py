@@ -252,7 +252,10 @@ class Course:
         return (await self._hear(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
-        """Return the fault that an answer shows; None without one. An answer cut at the token limit is not judged, except the plain one."""
+        """Return the fault that an answer shows; None without one. An answer cut at the token limit is not judged, except the plain one.
+
+        An answer cut well below the limit is not judged either: a finding with the model's own limit is recorded.
+        """
         most = ask.params.max_tokens or 0
         if heard.reason == "length" and question.ask.params.max_tokens is None:
             written = heard.usage.output_tokens if heard.usage else most

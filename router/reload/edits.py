@@ -68,7 +68,9 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Return the generation built from this content, or the ConfigError in its place. Runs the drills if configured. Blocks for seconds.
+    """Return what became of this content: a generation, or the ConfigError; neither if it is what serves. Blocks for seconds.
+
+    Runs the drills if that is configured: a failed one is a ConfigError.
 
     now: the generation that serves. host: the address that it serves at
     """

@@ -23,7 +23,7 @@ class RedisTiming:
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
-        """Return the next limit: four times the silence before an answer, or nine tenths of the old limit, whichever is longer.
+        """Return the next limit on Redis's silence: the longer of four times the silence before an answer and nine tenths of the old limit.
 
         It is at least `self.limit`, and `most` at most. Like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again.
 

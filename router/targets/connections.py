@@ -135,7 +135,7 @@ class Connections:
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
-        """Send a request on an idle or new connection, and return that without waiting for the response. The caller releases it.
+        """Send a request on an idle or new connection, and return that without waiting for the response. It has to be released afterwards.
 
         Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """

@@ -49,7 +49,10 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
-    """Return True if no rule can change a question: no tools, user and assistant by turns, each with one text. False proves nothing."""
+    """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text.
+
+    A system message may come first, unless `system_is_the_users` is a rule. False proves nothing.
+    """
     if ask.tools:
         return False
     speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
@@ -237,7 +240,7 @@ def one_system_message_at_the_start(ask: Ask) -> Ask:
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """Join all system messages into one at the start, as some chat templates require."""
+    """Return the question with all its system messages joined into one at the start, as some chat templates require."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask

@@ -64,7 +64,7 @@ class AnswerReader(Protocol):
         ...
 
     def complete(self, body: bytes) -> None:
-        """Read a body under 200 that is not a stream. Raises TargetError if it is an error, or cannot be read."""
+        """Read the body of a response with status 200 that is not a stream. Raises TargetError if it is an error, or cannot be read."""
         ...
 
 

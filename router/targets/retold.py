@@ -123,7 +123,7 @@ def _is_odd(chunk: openai.Chunk) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """Return a chunk rewritten for LiteLLM: one candidate, its content as one text, and token counts with the reasoning."""
+    """Return a chunk rewritten for LiteLLM: one candidate, its content or refusal as one text, and output tokens that include reasoning."""
     held = _object(data) or {}
     choices: list[Any] = held.get("choices") or []
     held["choices"] = [choice for choice in filter(_is_object, choices) if not choice.get("index")]

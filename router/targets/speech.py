@@ -259,7 +259,7 @@ class Speech:
             self._extend_run(Text, text)
 
     def _settled(self, opening: Opening) -> None:
-        """Stop looking for `<think>` at the start of the answer, and add the text that was held back for it."""
+        """Stop looking for `<think>` at the start of the answer, and add what was held back for it: a thought after the tag, else text."""
         self._opening = None
         if held := opening.held:
             self.said = self.said or not opening.within

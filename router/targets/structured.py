@@ -114,9 +114,9 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
 
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
-    """Return the question with an instruction for JSON output at the end of its system message.
+    """Return the question with an instruction for JSON output at the end of its first system message.
 
-    Without one, it is at the end of the last user message; without that, in a new system message.
+    Without a system message, it is at the end of the last user message; without a user message, too, in a new system message.
     """
     words = instruction(output)
     messages = list(ask.messages)

@@ -119,7 +119,7 @@ class ToolProcesses:
         return said
 
     async def _started(self) -> "_Process":
-        """Start another process and return it. If the caller is cancelled meanwhile, the process is kept for the next call."""
+        """Start another process and return it. If this is cancelled meanwhile, the process is kept for the next call."""
         starting = asyncio.ensure_future(in_thread(partial(_Process, self._source), "tool process"))
         try:
             return await asyncio.shield(starting)
@@ -168,7 +168,10 @@ class _Process:
             raise
 
     def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
-        """Have the process load the file. Return (the file's tools, names of those with a condition for the approval of calls)."""
+        """Have the process load the file. Return (the file's tools, names of those with a condition for the approval of calls).
+
+        Raises Misfit if the file has a mistake, takes longer than `loading`, or ends the process.
+        """
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(source.loading)
         try:

@@ -207,7 +207,10 @@ class McpServer(SharedConnection):
                 yield streams
 
     async def _listen(self, client: "Client") -> None:
-        """Wait for the changes of its tools that the server reports in a separate stream (protocol 2026-07-28 and later)."""
+        """Have the tools listed again at each change that the server reports in a stream of its own (protocol 2026-07-28 and later).
+
+        Returns when the stream is lost, or at once if the server has none.
+        """
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
