@@ -121,7 +121,7 @@ class Broadcast:
     async def _fit(self) -> None:
         """Drop events that every follower has read, until the buffer is within its bound.
 
-                If there are none, wait for a follower to read; under `overtake`, remove the slowest follower instead once another has read all.
+        If there are none, wait for a follower to read; under `overtake`, remove the slowest follower instead once another has read all.
         """
         while self.size > self._bound:
             end = self._first + len(self._events)

@@ -184,14 +184,14 @@ class File(Value, frozen=True):
 class ReasoningState(Value, frozen=True):
     """Opaque state of a model's reasoning, which its provider needs back with the tool results of the same turn.
 
-        It is sent back to the target that issued it alone, and no wire writes it to a client. It is both an event of the answer and a part of
-        the assistant message that the next request repeats.
+    It is sent back to the target that issued it alone, and no wire writes it to a client. It is both an event of the answer and a part of
+    the assistant message that the next request repeats.
 
-        issuer: the target and its model, as `issued_by` names them; empty for state read from the client's own messages, which every
-            target that takes this form may receive
-        value: in the provider's own form: {"reasoning_content": …}, {"reasoning_details": […]}, a thinking block, a reasoning item
-        call_id: the call that it belongs to, if any (Gemini's thought signatures)
-        after: characters of the message's text that the model wrote after it
+    issuer: the target and its model, as `issued_by` names them; empty for state read from the client's own messages, which every
+        target that takes this form may receive
+    value: in the provider's own form: {"reasoning_content": …}, {"reasoning_details": […]}, a thinking block, a reasoning item
+    call_id: the call that it belongs to, if any (Gemini's thought signatures)
+    after: characters of the message's text that the model wrote after it
     """
 
     issuer: str

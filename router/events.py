@@ -163,7 +163,7 @@ class Finish(PartlyCompared, frozen=True):
     usage: the sum over its model calls; None if no provider reported it
     attempts: those of all its model calls, for another replica that shares the answer; the request's own `Trail` has them
     cache: the source of the answer; with one of FREE, the usage is not charged to this request
-    model: the provider's name of the model of this call; it has no influence on the answer
+    model: the model of this call, as the provider names it; ignored when two ends are compared
     """
 
     BESIDE = frozenset({"model"})

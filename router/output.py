@@ -264,7 +264,10 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 @cache
 def _bounded(kind: Any) -> Any:
-    """Return a subclass of a draft's validator that counts its work. Keywords that run expressions or compare all pairs are replaced."""
+    """Return a subclass of a draft's validator that raises Overworked when its work exceeds a bound.
+
+    Keywords that run expressions or compare all pairs are replaced.
+    """
     jsonschema = importlib.import_module("jsonschema")
     error = jsonschema.ValidationError
 

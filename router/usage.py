@@ -140,7 +140,10 @@ def _estimate(text: str, most: int, samples: int) -> int:
 
 
 def _tokens(run: str) -> float:
-    """Return the estimated tokens of one run, fitted to the tokenizers o200k, cl100k and Claude's."""
+    """Return the estimated tokens of a run of letters, of digits, of signs, of line breaks or of non-ASCII characters.
+
+    Fitted to the tokenizers o200k, cl100k and Claude's.
+    """
     size, first = len(run), run[0]
     if not first.isascii():
         return sum(map(_beyond, run))

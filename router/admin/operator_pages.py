@@ -209,7 +209,7 @@ def _returns(admin: Operations, router: APIRouter) -> None:
     async def returned(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Roll back to the configuration before the newest edit.
 
-            The files stay as they are: their next edit, or a reload, loads them as usual.
+        The files stay as they are: their next edit, or a reload, loads them as usual.
         """
         if admin.reload is None or admin.reload.previous is None:
             raise HTTPException(409, "nothing served here before")

@@ -112,7 +112,7 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
     async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The record of one of the caller's own requests, once it is over: attempts with times, tools, rescues, cost.
 
-            No text of the conversation is in it.
+        No text of the conversation is in it.
         """
         found = await admin.request(request_id, _caller(request).owner)
         if found is None:

@@ -129,7 +129,7 @@ class Recording(Broadcast):
     def batches(self, start: int) -> Sequence[Batch]:
         """Return the events from number `start` on, packed for its log, from which other replicas read.
 
-            If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
+        If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
         """
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
@@ -299,8 +299,8 @@ class Recordings:
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
         """Start an answer in a task of its own and record it under its key; return at once.
 
-            It can be found until `keep` seconds after its end; only until its end if it is incomplete by then. A full store drops it earlier.
-            An earlier recording of the same key goes on for its readers, but is not found.
+        It can be found until `keep` seconds after its end; only until its end if it is incomplete by then. A full store drops it earlier.
+        An earlier recording of the same key goes on for its readers, but is not found.
         """
         self._drop(key)
         self._kept[key] = recording

@@ -179,7 +179,7 @@ class Sink(Protocol):
 
     @property
     def full(self) -> bool:
-        """Return whether it holds so much that it should be flushed now."""
+        """Return whether the sink holds so much that it should be flushed now."""
         ...
 
     def put(self, event: Event) -> None:

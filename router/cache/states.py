@@ -90,7 +90,7 @@ class LocalStates:
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
         """Store bytes for `lasts` seconds, unless they are larger than `size`. Beyond `size` in total, drop old entries.
 
-            Each dropped entry is the oldest of the caller that holds most, and of that caller's end user that holds most.
+        Each dropped entry is the oldest of the caller that holds most, and of that caller's end user that holds most.
         """
         if ENTRY + len(value) > self._size:
             return

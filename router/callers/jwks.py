@@ -51,7 +51,7 @@ class Jwks:
         return made
 
     async def listed(self) -> Listed:
-        """Return the issuer's keys, fetched again if older than FRESH seconds; empty if older than STALE seconds after that."""
+        """Return the issuer's keys, fetched again if older than FRESH seconds; empty if none were fetched in the last STALE seconds."""
         if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # other requests use the known keys meanwhile
             await self._refresh()
         return self._listed if self._younger(STALE) else ()

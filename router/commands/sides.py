@@ -16,7 +16,8 @@ STDIN = "-"
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
     """Return (before, after, same): two configurations to compare, and True if all their texts are equal.
 
-    A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml.
+    A routes file without pipelines and tools beside it is read with those of the other side.
+    The other side's drills.yaml is read with it, too, unless it has drills of its own.
     Raises ConfigError if a side is invalid.
     """
     found = [_snapshot(old), _snapshot(new)]

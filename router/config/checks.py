@@ -40,7 +40,10 @@ def check_across(
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills. Return as `check_across`."""
+    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills.
+
+    Return {"pipeline": …, "tools": …}: each name that routes use → where it stands first.
+    """
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, pairs = at(tree, "targets"), pairs_of(at(tree, "routes"))
     known = {key.text: key.place for key, _ in targets.pairs} if isinstance(targets, Table) else None

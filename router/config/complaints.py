@@ -20,7 +20,10 @@ SECRET_BELOW = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Complaints:
-    """A collector of complaints over every file of a load: mistakes (`found`), warnings, and missing variables (`lacking`)."""
+    """A collector of the complaints of one load, over all its files: mistakes (`found`) and warnings.
+
+    Missing variables and secret files are mistakes, too; with `without_environment` they are collected apart (`lacking`).
+    """
 
     texts: Mapping[str, str]
     """File name → its text: complaints quote the line."""

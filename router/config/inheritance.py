@@ -17,7 +17,7 @@ from router.signature import record_of
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
     """Return the tree with each missing variable of an optional target marked as `forgiven`, so that it is no mistake.
 
-        skipped: filled here: name of such a target → what it lacks
+    skipped: filled here: name of such a target → what it lacks
     """
     targets = tree.get("targets")
     if not isinstance(targets, Table):

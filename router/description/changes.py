@@ -26,7 +26,7 @@ ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 def changes(before: Description, after: Description) -> list[Change]:
     """Return the differences between two configurations, ordered by what they concern; empty if there are none.
 
-        Ids that went, came or moved; each remaining route; the parts that routes share; last the routes whose prompt caches go cold.
+    Ids that went, came or moved; each remaining route; the parts that routes share; last the routes whose prompt caches go cold.
     """
     return [
         *_ids(before, after),

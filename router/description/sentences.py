@@ -71,7 +71,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 def worded(value: Json, key: str = "") -> str:
     """Return a value of a description in words. None is `unset`, or the word of UNSAID for its `key`.
 
-        A secret that stands in the file is only `a key that is written out`, or `an address …` under the key `proxy`.
+    A secret that stands in the file is only `a key that is written out`, or `an address …` under the key `proxy`.
     """
     match shown(value):
         case None:

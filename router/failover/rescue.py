@@ -44,7 +44,7 @@ def wished(ask: Ask, said: str) -> Ask:
 class Splice:
     """The joint between the text so far and its continuation, whose first words are held until it is clear how it begins.
 
-        It may go on from the end of that text, repeat the last words, or begin again.
+    It may go on from the end of that text, repeat the last words, or begin again.
     """
 
     def __init__(self, said: str) -> None:
@@ -134,7 +134,7 @@ def _common(one: str, other: str) -> int:
 
 
 def _ends_with_start_of(said: str, new: str) -> bool:
-    """Return whether `new` occurs near the end of `said`, from the start of a word on, so that more of it may repeat the end."""
+    """Return whether `new` occurs near the end of `said`, at the start of a word: with more text it may prove to repeat that end."""
     tail = said.rstrip()
     at = tail.find(new, max(0, len(tail) - 2_000))
     while at >= 0:

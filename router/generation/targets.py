@@ -65,7 +65,10 @@ class OpenedTargets:
         return posts
 
     def pools(self, route: Route, targets: Sequence[Target], posts: dict[str, Post]) -> list[Pool]:
-        """Return the pools of a route, without skipped targets. An entry's place counts all entries before it, skipped ones included."""
+        """Return the pools of a route, without skipped targets and without pools that are empty then.
+
+        A target's place is its position among all targets of the route, skipped ones included.
+        """
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         pools: list[Pool] = []
         for first, pool in zip(accumulate((len(pool) for pool in route.pools), initial=0), route.pools, strict=False):

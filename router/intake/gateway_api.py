@@ -184,7 +184,7 @@ def _result(part: Fields, path: str) -> Result:
 def _file(part: Fields, path: str) -> Part:
     """Return the part of a message that a file becomes: for base64 or a URL what `file` returns, for a text its name and the text.
 
-        BadAsk for any other type of data, such as a file that is kept by a provider.
+    BadAsk for any other type of data, such as a file that is kept by a provider.
     """
     data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")

@@ -313,8 +313,8 @@ STATES = (
 def _tool(part: Fields, name: str, block: AssistantBlock, path: str) -> None:
     """Add the tool part of a UI message to its block: the call with its result, or the call alone if the user approved it.
 
-        A call with neither result nor decision is left out, and so is one that a provider ran, or one with an approval of another server.
-        A denied call has an error as its result.
+    A call with neither result nor decision is left out, and so is one that a provider ran, or one with an approval of another server.
+    A denied call has an error as its result.
     """
     call_id = text(part.get("toolCallId"), f"{path}.toolCallId")
     if part.get("providerExecuted") is True:

@@ -281,7 +281,7 @@ class Entry(Mutable):
     def rescues(self) -> int:
         """Return how often an attempt took over an answer that had broken off or was not of the required form.
 
-                0 for a single attempt. The new attempt may be at the same target.
+        0 for a single attempt. The new attempt may be at the same target.
         """
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])

@@ -84,7 +84,7 @@ class Plan:
         return made
 
     def _add_from_wildcards(self) -> None:
-        """Create the groups from wildcards that only fallbacks, or the default model, name."""
+        """Create the groups that only fallbacks or the default model name, from the wildcards that match them."""
         named = [self.settings.first]
         for chains in self.chains.values():
             named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
@@ -211,8 +211,8 @@ class Plan:
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
         """Return the pools to add to a route for conversations that are too long (LiteLLM's `context_window_fallbacks`).
 
-                The list is empty if they add no target. Targets in them get a large context window if theirs is unknown.
-                `behind`: the groups that the route falls back to.
+        The list is empty if they add no target. Targets in them get a large context window if theirs is unknown.
+        `behind`: the groups that the route falls back to.
         """
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")

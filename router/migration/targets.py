@@ -224,7 +224,10 @@ class Workshop:
         return written(said.value) if isinstance(said.value, str) else said.value
 
     def _headers(self, name: str, one: Deployment, made: Section) -> None:
-        """Write `extra_headers` as `headers`. Literal values become references to variables, except in PUBLIC headers."""
+        """Write `extra_headers`, or else `headers`, as the `headers` of the target. A header that cannot be set is noted as lost.
+
+        Literal values become references to variables, except in PUBLIC headers.
+        """
         said = next((found for key in ("extra_headers", "headers") if (found := one.params.get(key)) is not None and found.table), None)
         if said is None:
             return

@@ -84,8 +84,9 @@ class Local:
         return len(self._windows) + len(self._counters) + len(self._inside)
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left.
+        """Take one of `most` requests in any `seconds` seconds, a sliding window.
 
+        Return whether it is allowed, how many are left, and the seconds until the oldest counted one expires.
         A request that is not allowed is not counted.
         """
         now = self._clock()

@@ -198,7 +198,7 @@ class RedisCounts:
     async def _report_spent(self) -> None:
         """Report one batch of amounts, which from then on count in Redis and not here.
 
-        If Redis is away again, the amount is remembered again. If its outcome is unknown, it counts in this process, too.
+        An amount that cannot be sent is remembered again; if too many are, or if its outcome is unknown, it counts in this process.
         """
         for key in list(islice(self._spenders, BATCH)):
             seconds = self._spenders.pop(key)

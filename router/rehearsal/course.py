@@ -244,7 +244,7 @@ class Course:
     async def _insists(self, target: Target, ask: Ask) -> bool:
         """Ask the question again with reasoning, or a placeholder, beside each call it repeats. Return whether that is answered.
 
-            Return False without asking if no repetition is left, in another lane than `openai`, or if the target is sent its reasoning anyway.
+        Return False without asking if no repetition is left, in another lane than `openai`, or if the target is sent its reasoning anyway.
         """
         if target.lane != OPENAI_LANE or target.facts.returns or not self._take_repeat(target):
             return False
@@ -343,7 +343,7 @@ ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
 def remedy(heard: Heard, declared: TargetConfig) -> str:
     """Return the line of the target's declaration to correct after this failure; empty if no line helps.
 
-        A key and an address are written as placeholders, the model as it is declared.
+    A key and an address are written as placeholders, the model as it is declared.
     """
     if heard.outcome in KEYS:
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"

@@ -277,7 +277,7 @@ class Reload:
     async def _settled_content(self) -> FileContents:
         """Return the content of the files once it stops changing, or after `timing.max_settle` seconds as it is then.
 
-            Content that was tried last is returned at once.
+        Content that was tried last is returned at once.
         """
         until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)

@@ -122,7 +122,7 @@ class Redis(SharedConnection):
     async def looked_for(self) -> None:
         """Wait, when a process starts, until the first connection to Redis has succeeded or failed.
 
-            If neither happens within the longest time of a probe (`RedisTiming.probe`), Redis counts as away.
+        If neither happens within the longest time of a probe (`RedisTiming.probe`), Redis counts as away.
         """
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0

@@ -126,8 +126,8 @@ class Rounds:
     def kept(self) -> list[Recollection]:
         """Return what to store, one mapping for each form in which the client may send the calls back; [] if there is nothing to store.
 
-            Some clients are shown the route's calls and send them along: they lack only the reasoning state. Others are shown only their
-            own calls: they lack the rest, too. If the route ran calls, both forms are stored; the first only if there is reasoning state.
+        Some clients are shown the route's calls and send them along: they lack only the reasoning state. Others are shown only their
+        own calls: they lack the rest, too. If the route ran calls, both forms are stored; the first only if there is reasoning state.
         """
         run = {result.call_id for result in self._results}
         left = [call for call in self._calls if call.call_id not in run]

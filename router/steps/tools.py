@@ -246,7 +246,10 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Add a preliminary output at once, or a data part once fewer than MAX_HELD characters of data parts wait (backpressure)."""
+        """Set the preliminary output of a call at once, in place of one that was not sent yet.
+
+        A data part is added once fewer than MAX_HELD characters of data parts wait (backpressure).
+        """
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()

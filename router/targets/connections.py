@@ -294,7 +294,7 @@ class ConnectionPool:
     async def _found(self, host: str, port: int) -> Addresses:
         """Return the addresses of a host, found by DNS. Concurrent lookups of one host and port share a thread.
 
-                A hanging lookup cannot be cancelled.
+        A hanging lookup cannot be cancelled.
         """
         lookup = self._lookups.get((host, port))
         if lookup is None:

@@ -71,7 +71,7 @@ class Counted(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """The response of one call."""
+    """The response of one call for embeddings."""
 
     data: list[Item]
     usage: Counted | None = None

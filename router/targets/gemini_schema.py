@@ -112,7 +112,7 @@ class Converter:
         return made
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """Return the keywords `properties` and `required` of an object schema, the latter without other names; empty without properties."""
+        """Return `properties`, converted, and those names of `required` that are properties; empty if the schema has no properties."""
         properties = schema.get("properties")
         if not isinstance(properties, Mapping) or not properties:
             return {}

@@ -307,7 +307,10 @@ def _with_usage(error: TargetError, speech: Speech) -> TargetError:
 
 
 def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece; return whether more may follow, and the error that ended the body. An error after the answer is ignored."""
+    """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body.
+
+    An error after the complete answer is ignored.
+    """
     try:
         return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
     except sse.Oversize:

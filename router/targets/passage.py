@@ -111,7 +111,10 @@ def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFail
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client that uses the current passage; outside of one, it connects directly."""
+    """Return a transport for httpx's synchronous client that takes proxy and TLS context from the current question's Passage.
+
+    Without a question it connects directly.
+    """
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:

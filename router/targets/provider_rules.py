@@ -74,12 +74,12 @@ CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
     """Apply the rules of Claude.
 
-        Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
-        from Opus 4.7 on neither; with a thinking budget it refuses both. It has no JSON mode.
-        Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
-        includes models for which LiteLLM emulates them with a tool.
+    Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
+    from Opus 4.7 on neither; with a thinking budget it refuses both. It has no JSON mode.
+    Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
+    includes models for which LiteLLM emulates them with a tool.
 
-        Source: Anthropic's guides to migration, to adaptive thinking and to effort.
+    Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
     thinks = entry.supports_reasoning is True or made.source == "unknown"
     adaptive = entry.supports_adaptive_thinking is True
@@ -155,11 +155,9 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _returning(field: str) -> Rule:
-    """Return the rules of models that are sent their reasoning back in this field, and are `unruled` otherwise.
+    """Return the facts by the rules of GLM, Qwen and hosts of such models: `unruled`, and reasoning is sent back as `reasoning_content`.
 
-    reasoning_content: GLM, Qwen and hosts of such models. Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and
-    Volcengine.
-    reasoning: Groq and Cerebras, which refuse `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
+    Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
     return lambda made, family, entry, declared: with_changes(unruled(made, family, entry, declared), returns=field)
 
@@ -237,7 +235,7 @@ def _always(**changes: Any) -> Rule:
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules for a server at the operator's address: Google's to Gemini; models of RETURNING are sent their reasoning back.
 
-        Those of them at a maker of MAKERS refuse calls without it. All other facts stay as they are.
+    Those of them at a maker of MAKERS refuse calls without it. All other facts stay as they are.
     """
     if "gemini" in family.words:
         return _google(made, family, entry, declared)

@@ -90,9 +90,9 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
     """Return the number of prompt tokens from which cache marks are sent; 0 if none are sent.
 
-        They are sent for Claude at the providers of CLAUDES, for `anthropic/` models at OpenRouter, and for all models at Anthropic's own
-        address; with `prompt_cache: on` for all models at the providers of CLAUDES.
-        `prompt_cache: off` prevents them, and so does a `cache_control` in the target's `body`.
+    They are sent for Claude at the providers of CLAUDES, for `anthropic/` models at OpenRouter, and for all models at Anthropic's own
+    address; with `prompt_cache: on` for all models at the providers of CLAUDES.
+    `prompt_cache: off` prevents them, and so does a `cache_control` in the target's `body`.
     """
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)

@@ -40,7 +40,7 @@ class Unpacker:
     def feed(self, piece: bytes) -> bytes:
         """Return a piece decompressed, without data after the last member. Raises UnreadableBody if it is invalid.
 
-            Raises that, too, if this one piece becomes `most` bytes or more.
+        Raises that, too, if this one piece becomes `most` bytes or more.
         """
         made: list[bytes] = []
         left = self._most

@@ -303,7 +303,7 @@ NAMED = {
 def inside(target: str, error: Any) -> TargetError:
     """Return the TargetError for an error, an object or a text, that came with status 200.
 
-        It is judged by the status in the error, else by that of its name in NAMED, else by 500.
+    It is judged by the status in the error, else by that of its name in NAMED, else by 500.
     """
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]

@@ -201,7 +201,7 @@ def complete(answer: Answered) -> bytes:
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
     """Yield the answer's text and reasoning as content blocks; adjacent pieces of one kind are one block.
 
-    A page is cited in the text block before it; without one, in the next text block, or in an empty one at the end.
+    A page is cited in the open text block; without one, in the next, or in an empty one at the end.
     """
     kind: type[Text | Thought] = Thought
     said: list[str] = []
