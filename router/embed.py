@@ -46,7 +46,7 @@ class Embed:
 
     @property
     def owner(self) -> str:
-        """The name under which the question is counted; see the function `owner`."""
+        """The name of the caller and end user together, under which the question is counted."""
         return owner(self.caller, self.user)
 
 

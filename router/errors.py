@@ -376,7 +376,7 @@ class Crowded(RouterError, code="overloaded", status=503):
 
 
 class Stopping(RouterError, code="stopping", status=503):
-    """The server shuts down before the answer is complete."""
+    """The server is shutting down: it refuses a new question, or ends an answer before it is complete."""
 
     sentence = "The server is being restarted. Please try again."
     retry_after = 1.0

@@ -311,7 +311,10 @@ def _bounded(kind: Any) -> Any:
 
 
 def _counted(check: Keyword, *, follows: bool) -> Keyword:
-    """Return a keyword's check that counts its work. `follows`: True if the keyword follows a reference."""
+    """Return a schema keyword's check that counts its work, and raises Overworked beyond the limits.
+
+    `follows`: True if the keyword follows a reference.
+    """
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         work = WORK.get()

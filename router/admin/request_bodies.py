@@ -230,7 +230,7 @@ class _FunctionChoice(TypedDict):
     )
 )
 class ChatRequest(TypedDict, total=False):
-    """A question in a body of ours, of OpenAI's Chat Completions API, or of AI SDK 4 and later."""
+    """A question in the router's own form, or in that of OpenAI's Chat Completions API, or of AI SDK 4 and later."""
 
     messages: Annotated[list[_MessageBody], Field(min_length=1)]
     message: _MessageBody

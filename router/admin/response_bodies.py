@@ -153,7 +153,7 @@ class _Response(TypedDict):
 
 
 class ResponsesAnswer(_Response):
-    """A response of OpenAI's; `queued` and without its usage where it is made in the background."""
+    """The answer to a question in OpenAI's Responses API; for a background response it is `queued`, with null usage."""
 
     status: Literal["completed", "incomplete", "queued"]
     usage: _ResponseTokens | None

@@ -132,7 +132,10 @@ class Chat:
         task.add_done_callback(self._alone.discard)
 
     async def _ended(self, recording: Recording, entry: Entry, held: Holdings) -> None:
-        """Wait for the end of an answer whose client has left, log its request, and release what the request held."""
+        """Wait for the end of an answer whose client has left, then release what the request held.
+
+        The request is logged at the end of the answer, or later if token counts of its providers are pending.
+        """
         with held:
             try:
                 await recording.ended()

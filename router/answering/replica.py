@@ -159,7 +159,9 @@ def _head(recording: Recording) -> bytes:
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """Return an empty recording for another replica's answer, described by the head of its log. It has no grace.
+    """Return an empty recording for another replica's answer, described by the head of its log.
+
+    This copy ends when its last reader leaves.
 
     UnreadableEvents if the head cannot be read, since another release wrote it.
     """

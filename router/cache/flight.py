@@ -29,8 +29,9 @@ class Flight:
 
     async def follow(self, how: Cached, trail: Trail) -> Events:
         """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
-        Only that follower receives the usage, and the attempts in its `trail`. All others get `cache="shared"`, as do all here if another
-        replica was charged. If no follower reaches the end, the last one to leave gets the attempts.
+        Only that follower gets the attempts in its `trail`. The Finish of all others has `cache="shared"`: its usage is not charged
+        to them. So has that of all here if another replica was charged.
+        If no follower reaches the end, the last one to leave gets the attempts.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:

@@ -65,7 +65,10 @@ class _KeptStates:
 
 
 class LocalStates:
-    """Tool rounds stored in this process, by caller and end user. Above `size` bytes the caller with the most loses its oldest first."""
+    """Tool rounds stored in this process, by caller and end user.
+
+    Above `size` bytes the largest caller's largest end user loses the oldest first.
+    """
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size

@@ -49,7 +49,7 @@ class TokenCallers(Protocol):
 
 
 class Known:
-    """Callers that must present an API key of this server or a token of an issuer; the prefix of a key tells them apart."""
+    """Authentication by an API key of this server or a token of an issuer; the prefix of a key tells the two apart."""
 
     def __init__(self, keys: Keys | None, tokens: TokenCallers | None) -> None:
         self._keys = keys

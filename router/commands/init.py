@@ -84,7 +84,10 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _provided(text: str, provider: ProviderLine) -> str:
-    """Return a template with this provider's target in place of the commented-out example, with the drill of its failure uncommented."""
+    """Return a template's text with this provider's target and variable in place of the example's.
+
+    The target and the drill of its failure are no longer commented out.
+    """
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")
     text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill of its failure

@@ -111,7 +111,10 @@ def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints
 
 
 def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
-    """Return the callers that a condition may name: none without `server.auth`. None if `server.auth` has a mistake."""
+    """Return the callers that a condition may name, perhaps none (an empty KnownCallers).
+
+    None if `server.auth` has a mistake.
+    """
     auth = routes.server.auth
     if isinstance(auth, Auth):
         return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)

@@ -117,12 +117,13 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
 
 
 def _same_mount(path: Path, root: Path) -> bool:
-    """Return True if a folder on the path, other than `root`, is a link, and the resolved path is below its destination.
+    """Return True if a folder between `root` and the path is a link, and the resolved path is below its destination.
 
     So a linked folder may lead out of the configuration's folder.
     A Kubernetes ConfigMap mounts each file as a link into `..data`; an operator may mount a whole folder (pipelines/ → elsewhere).
     """
-    return any(parent.is_symlink() and _resolved(path).is_relative_to(_resolved(parent)) for parent in path.parents if parent != root)
+    between = path.relative_to(root).parents
+    return any((root / one).is_symlink() and _resolved(path).is_relative_to(_resolved(root / one)) for one in between if one.name)
 
 
 def _resolved(path: Path) -> Path:

@@ -144,7 +144,7 @@ def describe(declaration: Declaration) -> Description:
 
 
 def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
-    """Return only the `pipelines` of the declaration's description: the rest takes longer."""
+    """Return name → description of each pipeline. The declaration's whole description would take longer."""
     return {name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()}
 
 

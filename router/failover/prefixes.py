@@ -32,7 +32,7 @@ class PromptCount(Value, frozen=True):
     """The token count of one call.
     at: when, by the clock of the breakers
     size: characters of the conversation, as `Ask.size`
-    parts: its texts, calls and results
+    parts: number of its texts, calls and results
     kept: tokens of the prompt that the provider has probably cached since that call
     """
 

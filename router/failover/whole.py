@@ -123,7 +123,10 @@ class Errand:
         raise AssertionError  # it counts without end
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results."""
+        """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.
+
+        Raises the TargetError of the first part that fails. The try is recorded as an attempt.
+        """
         health = candidate.health
         breaker, clock = health.breaker, health.clock
         began = clock()

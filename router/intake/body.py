@@ -111,7 +111,7 @@ class Incoming(Mutable):
 
 
 class Bodies:
-    """The number of bytes of all request bodies in memory, bounded by `most`.
+    """A counter of the bytes of all request bodies in memory. `most`: their bound, unless a single body may be larger.
 
     A body counts until its request ends, since its answer holds the question.
     """

@@ -123,7 +123,7 @@ def _message(fields: Fields, path: str) -> Iterator[Message]:
 
 
 def _answer(content: Json, path: str) -> Iterator[Message]:
-    """Yield an assistant's message, split after each result of a tool that the router ran: the next model call follows it."""
+    """Yield the messages in an assistant's content: what follows the results of tools that the router ran is of the next model call."""
     block = AssistantBlock()
     for part, kind, place in listed_parts(content, path, None, "parts"):
         if kind not in ("tool-result", "file") and block.results:

@@ -189,7 +189,7 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
-    """Return the unread `response_format` of a chat request; None if it has none.
+    """Return the `response_format` of a chat request as it was sent, unchecked; None if it has none.
 
     Below /api/chat one that is not an object is a field for the template, and gives None, too.
     """

@@ -57,7 +57,7 @@ Rows = Mapping[str, Mapping[str, int | float]]
 
 
 class Totals(TypedDict):
-    """The totals of one process, or of several. `since`: when the oldest of them began, in seconds since 1970."""
+    """The cost totals of one process, or of several. `since`: when the oldest of them began, in seconds since 1970."""
 
     since: float
     routes: Rows

@@ -272,8 +272,8 @@ class Entry(Mutable):
 
     @property
     def failed(self) -> bool:
-        """Return whether a finished request got an error or an incomplete answer. A client that left early counts as failed.
-        A client that asked to stop its answer does not.
+        """Return whether a finished request got an error, its answer broke off, or its client left early.
+        An answer that reached its length limit, or that its client asked to stop, did not fail.
         """
         return self.outcome not in REASONS
 

@@ -79,7 +79,7 @@ def traced(error: BaseException) -> tuple[str, list[str]]:
 
 
 def to_stderr() -> None:
-    """Send all logs of this process to stderr as JSON, warnings and uncaught errors too."""
+    """Send this process's logs to stderr as JSON from INFO on (some libraries' from WARNING on), warnings and uncaught errors too."""
     # No line says them, and finding them out for each would be a third of its cost.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[Lines(sys.stderr)], force=True)
@@ -115,7 +115,10 @@ def _lines_alone() -> Lines | None:
 
 
 def turned(turn: RefusalChange) -> None:
-    """Log that a target begins to refuse every question, changes the reason, or answers again. `since`: when the refusals began."""
+    """Log that a target begins to refuse every question, changes the reason, or answers again.
+
+    `since` in the log: the time at which the refusals began.
+    """
     event = "target refuses every question" if turn.refuses else "target answers again"
     since = time.time() - turn.lasted
     fields = {"target": turn.target, "reason": turn.refusal.reason, "since": f"{_second(int(since))}Z", "seconds": rounded(turn.lasted)}

@@ -23,7 +23,10 @@ REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Write LiteLLM's settings that belong to no route under `server`, and add a comment for every value that has no outcome yet."""
+    """Write LiteLLM's settings that belong to no route under `server`, and add a comment for every value that has no outcome yet.
+
+    A false value gets none, unless its key is in SWITCHED_OFF.
+    """
     source = settings.source
     account = source.account
     _callbacks(settings.library, page.rest, account)

@@ -245,7 +245,10 @@ def names(group: Group) -> Mapping[int, str]:
 
 
 def _labels(deployments: Sequence[Deployment], group: str) -> Sequence[str]:
-    """Return a different label for each deployment, from words of its model, address or key variable; else numbers from 1."""
+    """Return a different label for each deployment, from words of its model, address or key variable; else numbers from 1.
+
+    One label may be empty: that of a single deployment, or of one without words of its own.
+    """
     if len(deployments) == 1:
         return [""]
     for words in zip(*(list(_words(one)) for one in deployments), strict=True):

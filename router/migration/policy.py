@@ -124,7 +124,7 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return the calls that LiteLLM makes to a group's deployments for one request, and the values that set this number.
+        """Return the number of calls that LiteLLM makes at most for one request to a group, and the values that set this number.
 
         params: the deployment's; empty for the general number. group: the name under which a retry policy of its own is looked up
         """

@@ -24,7 +24,7 @@ class Settings:
     general: Mapping[str, Located]
 
     def said(self, name: str) -> Located | None:
-        """Return the effective value of a setting, with its place; None if neither section has it, or it is empty."""
+        """Return a setting of `router`, else of `library`, with its place; None if neither has it with a value that is not empty."""
         for section in (self.router, self.library):
             said = section.get(name)
             if said is not None and said.value not in (None, (), {}):

@@ -51,7 +51,7 @@ ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "cl
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Converts deployments to targets, and later comments on values that were not carried over."""
+    """The converter of deployments to targets; `leave` comments later on values that were not carried over."""
 
     source: SourceConfig
     variables: Variables
@@ -274,7 +274,7 @@ class Workshop:
             account.agree(base)  # the model's own context window is known
 
     def _price(self, one: Deployment, made: Section) -> None:
-        """Write `price`, if LiteLLM has the costs of input and output tokens."""
+        """Write `price` if the deployment states the costs of input and output tokens; if only other costs are stated, add a comment."""
         number = self.source.number
         costs_stated = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
         costs = {name: number(costs_stated[name], key) for key, name in COSTS.items()}

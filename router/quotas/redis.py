@@ -217,7 +217,7 @@ class RedisCounts:
     async def spent(self, key: str, seconds: float) -> Spent:
         """Return the amounts spent under this key in the current window of `seconds` seconds and in the one before, in Redis and here.
 
-        Those here are what this process could not report to Redis. While Redis is away, they are all that is known.
+        Those here are what Redis did not, or perhaps did not, receive from this process. While Redis is away, they are all that is known.
         """
         here, unsent = await self._local.spent(key, seconds), await self._unsent.spent(key, seconds)
         spent = Spent((*here.windows, *unsent.windows))

@@ -134,5 +134,5 @@ class CountStore(Protocol):
         ...
 
     async def crowds(self) -> Mapping[str, Crowd]:
-        """Return the number of users or addresses that have spent something, and the largest, by the name of their limit (`crowd_of`)."""
+        """Return name of a limit (`crowd_of`) → the users or addresses that have spent some of it: their number and the largest."""
         ...

@@ -120,7 +120,7 @@ def _sees(heard: Heard) -> Verdict | None:
 
 
 def goes_on(heard: Heard) -> Verdict | None:
-    """Return a fault if the model began its answer again instead of continuing the given beginning, or added nothing; else None."""
+    """Return a fault if the model began its answer again instead of continuing the given beginning, or said nothing; else None."""
     splice = Splice(SAID)
     try:
         rest = splice.feed(heard.text) + splice.end()

@@ -348,7 +348,10 @@ class Logs:
             follower.doomed = follower.replica in gone or follower.missed > MISSED
 
     async def _read_streams(self) -> None:
-        """Read the new entries of all followed streams, and of this replica's inbox."""
+        """Wait for new entries; queue those of followed streams for their followers, and carry out those of this replica's inbox.
+
+        Followers with ROOM waiting batches or more get none now.
+        """
         inbox = key(self.id, "inbox")
         reading = [one for one in self._followers if len(one.waiting) < ROOM]
         streams: dict[str, tuple[int, int]] = {}

@@ -27,7 +27,7 @@ class RedisStore:
             await self._redis.ask("SET", key(name, self._room), value, "PX", milliseconds(ttl))
 
     async def claim(self, name: str, ttl: float) -> bool:
-        """Claim a name for `ttl` seconds: return True for the first caller on any replica, else False; True while Redis is away."""
+        """Claim a name for `ttl` seconds. Return False if it is claimed already, by any replica; else True, also while Redis is away."""
         with suppress(Away):
             return await self._redis.ask("SET", key(name, self._room), b"claimed", "NX", "PX", milliseconds(ttl)) is not None
         return True

@@ -101,7 +101,7 @@ class Trim:
         self._opened = False
 
     def feed(self, text: str) -> str:
-        """Add a piece of the text, and return the text that may be sent now. Text that may belong to an end is held back."""
+        """Add a piece of the text, and return the text that may be sent now. Text that may be part of a removed end is held back."""
         text, self._held = self._held + text, ""
         if self._ends is None:
             kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came

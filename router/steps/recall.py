@@ -82,7 +82,10 @@ def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]
 
 
 def _with(message: Message, kept: ModelCall) -> Message:
-    """Return the client's message with the stored reasoning state and all stored calls added. The client's own calls stay as sent."""
+    """Return the client's message with the stored calls, and with the stored reasoning state, if any, in place of the client's.
+
+    Calls that the client sent stay as sent.
+    """
     parts = [part for part in message.parts if not (kept.states and isinstance(part, ReasoningState))]
     first = next(index for index, part in enumerate(parts) if isinstance(part, Call))
     own = {call.call_id: call for call in message.calls}

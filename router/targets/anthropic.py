@@ -254,7 +254,8 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
     """Return whether the model may think about this question.
 
     False if it cannot think, or if the question forces a tool call and the model takes that.
-    Also False for a model with a thinking budget if its thoughts before the last tool calls are missing.
+    With a thinking budget, also False if its thoughts may not be sent back, or if those before the last tool calls are missing.
+    Then it is False, too, if the last message is the assistant's.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False

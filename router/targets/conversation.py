@@ -353,7 +353,7 @@ def no_blank_text(ask: Ask) -> Ask:
 
 
 def jpeg_by_its_name(ask: Ask) -> Ask:
-    """Rename `image/jpg` to `image/jpeg`: Anthropic and Google do not know the former."""
+    """Return the question with `image/jpg` renamed to `image/jpeg`: Anthropic and Google do not know the former."""
     return _with(ask, [_map(message, _jpeg) for message in ask.messages])
 
 

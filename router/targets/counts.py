@@ -34,7 +34,7 @@ def tokens(count: float | None) -> int:
 
 
 def each(*counts: float | None) -> list[int]:
-    """Return what `tokens` returns for each of several counts, in order."""
+    """Return the counts as integers, in order; 0 for one that is None, negative or above MAX_TOKENS."""
     return [int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0 for count in counts]
 
 

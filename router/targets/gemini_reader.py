@@ -344,7 +344,10 @@ def _steps(path: str) -> Iterator[str | int]:
 
 
 def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
-    """Put a value at its path in `root`; ignore a path that does not fit the values so far. Steps beyond MAX_DEPTH are dropped."""
+    """Put a value at its path in `root`; ignore a path that does not fit the values so far.
+
+    Of a path with more than MAX_DEPTH steps only that many are made, as containers; the value is dropped.
+    """
     at: Any = root
     for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
         new: Any = value if after is None else [] if isinstance(after, int) else {}

@@ -205,9 +205,9 @@ class Feed:
         return self if self._steady and not self.events else None
 
     def take(self) -> Sequence[Words] | None:
-        """Return the text and thoughts that have arrived, without waiting. Other events that were read wait in `events`.
+        """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
 
-        None if nothing has arrived, or if the generator must continue.
+        If an event of another kind is among them, all of them wait in `events` for the generator.
         """
         if not self._steady or not (piece := self._response.taken()):
             return None
@@ -237,7 +237,10 @@ def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
 
 
 async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pupil) -> None:
-    """Learn from a refusal, so that a changed request may be sent; release its connection. Raises TargetError if it teaches nothing."""
+    """Learn from a refusal, so that a changed request may be sent; release its connection.
+
+    Raises TargetError if it teaches nothing, ProxyFailed if a proxy itself refused the request.
+    """
     try:
         passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
         if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:

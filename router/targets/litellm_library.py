@@ -207,7 +207,7 @@ def _share_openai_client(litellm: Any) -> None:
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
 
     class SharedClient(httpx.AsyncClient):
-        """An httpx client whose `aclose` leaves it usable."""
+        """An httpx client whose `aclose` closes only its transport, so that it stays usable."""
 
         async def aclose(self) -> None:
             await transport.aclose()
@@ -225,7 +225,7 @@ def _without_get_requests(client: Any, httpx: Any) -> None:
 
 
 def _patch_transport(transport: Any, httpx: Any) -> None:
-    """Patch LiteLLM's transport class: redirects, status 422, connect timeout and event streams.
+    """Patch LiteLLM's transport class: proxy and CA, redirects, status 422, connect timeout and event streams.
 
     `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422 becomes a 400: LiteLLM would repeat the
     question. The declared connect timeout is set in place of its minutes. Streams are normalized.

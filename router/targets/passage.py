@@ -63,7 +63,7 @@ PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
 
 
 def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
-    """Return the passage of the current question, and its proxy to a host; None if there is no question, or no proxy."""
+    """Return (passage of the current question, its proxy to a host); each is None if there is none."""
     passage = PASSAGE.get()
     return passage, None if passage is None else passage.egress.proxy_to(host)
 

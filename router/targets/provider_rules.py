@@ -116,6 +116,7 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
     """Apply the rules of Grok: thinking models always think, and refuse the penalties and `stop`.
 
     Grok 4, 4.1, 4.20 and the code models refuse an effort, too. From Grok 4 on, models that do not think refuse the penalties.
+    Models of the table's mode `responses` are asked through the Responses API alone.
 
     Source: xAI's guide to reasoning models.
     """

@@ -227,7 +227,7 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None if it would add nothing.
+    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None only if it never would.
 
     `issuer`: the target that the request goes to. `returns`: the forms of reasoning that it takes.
     """

@@ -83,10 +83,10 @@ WITHHELD = frozenset(
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
-    """Return the lesson of a refusal about a sent parameter, by which the request can be changed; None if it teaches nothing.
+    """Return what a refusal teaches about a parameter that was sent, by which the request can be changed; None if it teaches nothing.
 
-    It teaches something with a status of 400 or 422 that names a field in `sent`, unless the question was too long.
-    `facts` are those by which the request was made.
+    Only a status of 400 or 422 teaches: if the text names a field in `sent`, or refuses thinking that belongs to another conversation.
+    A question that was too long teaches nothing. `facts` are those by which the request was made.
     """
     if status not in (400, 422):
         return None

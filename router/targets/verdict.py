@@ -196,7 +196,7 @@ QUOTED = 8 * 1024
 
 
 def reason(status: int, body: str) -> Why | None:
-    """Return the reason of a refusal by its text, among those of ALLOWED for its status; None if no phrase of theirs matches."""
+    """Return the reason in a refusal's text, among those of its status (ALLOWED, else QUESTION); None if no phrase of theirs matches."""
     words = "\n".join(_own_words(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 

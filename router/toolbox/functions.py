@@ -94,7 +94,7 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
 
 
 def _run(text: str, module: ModuleType, path: Path, place: Place) -> None:
-    """Run a file as this module. Raises Misfit for any exception of it: some libraries raise more than an Exception."""
+    """Run a file as this module. Raises Misfit for any exception of it but Ctrl-C: some libraries raise more than an Exception."""
     try:
         exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the operator's own code
     except SyntaxError as error:

@@ -287,7 +287,10 @@ class _ResponseFrames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """Return the last frames of an answer that the client stopped: `response.incomplete` with status `cancelled`, no open calls."""
+        """Return the last frames of an answer that the client stopped: `response.incomplete`, with status `cancelled`.
+
+        Calls that have no result yet are left out.
+        """
         made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
         return made + self._frame("response.incomplete", {"response": self.response})

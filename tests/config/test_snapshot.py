@@ -70,6 +70,17 @@ def test_link_out_of_the_configuration_folder_is_refused(workspace: Workspace, t
     assert complaints(workspace) == ["pipelines/out.j2:1:1: this link leads out of the configuration's folder"]
 
 
+def test_link_above_the_configuration_folder_lets_no_file_lead_out(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A configuration's folder that is reached through a link still refuses a file that is a link out of it, below the same destination."""
+    real = tmp_path_factory.mktemp("real")
+    (real / "secret.j2").write_text("secret")
+    workspace.write("routes.yaml", TARGETS + ROUTES)
+    workspace.root.rename(real / "conf")
+    (linked := real.with_name("linked")).symlink_to(real)
+    (linked / "conf/pipelines/out.j2").symlink_to(real / "secret.j2")
+    assert complaints(Workspace(linked / "conf")) == ["pipelines/out.j2:1:1: this link leads out of the configuration's folder"]
+
+
 @pytest.mark.parametrize(
     ("name", "leads", "what"),
     [
