@@ -39,7 +39,7 @@ def test_load_leaves_its_objects_in_the_oldest_generation() -> None:
 
 
 def test_load_of_a_serving_process_leaves_frozen_objects_frozen() -> None:
-    """Objects that were frozen when the process began to serve are still frozen after `uncollected`."""
+    """With the STEADY thresholds of a serving process, objects frozen before a block under `uncollected` stay frozen."""
     gc.freeze()
     gc.set_threshold(*STEADY)
     frozen = gc.get_freeze_count()

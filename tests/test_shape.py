@@ -194,7 +194,7 @@ def _module(imported: str, known: dict[str, ast.Module]) -> str:
 
 
 def test_imports_go_down_only_and_packages_stay_in_their_rooms() -> None:
-    """Imports go to lower floors, close no circle, and import a third-party package in the rooms that HOMES lists for it."""
+    """Modules import from lower floors without a cycle, and third-party packages only in the rooms that HOMES lists."""
     assert complaints(ROOT) == []
 
 

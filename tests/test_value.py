@@ -39,7 +39,7 @@ def test_fields_listed_in_beside_are_neither_compared_nor_shown(value: PartlyCom
 
 
 def test_fields_outside_of_beside_are_compared_and_shown() -> None:
-    """Two values that differ in another field, or in their type, are unequal, and their hashes agree with that."""
+    """Values that differ in type or in a field not listed in BESIDE are unequal; hashes follow equality, `repr` shows the field."""
     assert replace(ASK, model="other") != ASK
     assert replace(START, age=1.0) != START
     assert Attempt("a", "model-1", 1.0) != START

@@ -97,7 +97,7 @@ async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Wo
     "name", ["no-such.js", "index.html", "vendor/manifest.json", "vendor/LICENSES.txt", "vendor/preact.d.ts", "../server/gate.py"]
 )
 async def test_page_serves_only_its_own_files(workspace: Workspace, name: str) -> None:
-    """Other files of the folder, and paths out of it, are 404, also percent-encoded."""
+    """A name under /web/ that is not one of the page's own files, or leads out of the folder, is 404, also percent-encoded."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         assert (await response_to(client.base, request(f"GET /web/x/{name}"))).status == 404
         assert (await response_to(client.base, request(f"GET /web/x/{name.replace('.', '%2e')}"))).status == 404

@@ -136,7 +136,7 @@ async def test_step_keeps_valid_event_order_for_every_scripted_answer(name: str,
 @pytest.mark.parametrize("name", BUILD)
 @pytest.mark.parametrize("fail", FAILURES)
 async def test_step_passes_every_target_failure_through(name: str, fail: str) -> None:
-    """A step raises the same kind of TargetError that its source raised, after the events before it."""
+    """A step passes the Start event on, and raises the same kind of TargetError that its source raises after a text."""
     line = ScriptLine(fail=fail)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     seen: list[Event] = []
 

@@ -116,7 +116,7 @@ async def test_response_tools_calls_and_results_are_sent_to_the_provider(workspa
 
 
 async def test_error_of_a_response_raises_the_matching_exception_of_openais_client(workspace: Workspace) -> None:
-    """An error raises the exception of its status (404, 502) before the stream and APIError within it."""
+    """OpenAI's client raises the exception of an error's status (404, 502), or APIError for an error within the stream."""
     async with asked_by_openai(workspace) as (_, sdk):
         with pytest.raises(openai.NotFoundError) as unknown:
             await sdk.responses.create(model="no-such", input="Hello")

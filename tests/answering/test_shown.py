@@ -57,7 +57,7 @@ async def test_cache_hit_has_the_sources_and_images_of_the_answer(workspace: Wor
     assert (first.text, first.sources, first.files) == ("Rome it is.", [PAGE], [("image/png", PIXEL)])
 
 
-async def test_resumed_answer_has_sources_and_images_in_every_wire(workspace: Workspace) -> None:
+async def test_resumed_answer_has_its_sources_and_images_in_each_wire_that_shows_them(workspace: Workspace) -> None:
     """A resumed answer has its sources in every wire but the two text ones, and its images in all of those but Anthropic's."""
     async with served(workspace) as client:
         await read(client, "ui-message-stream", "c1")

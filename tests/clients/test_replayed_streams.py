@@ -71,7 +71,7 @@ def test_stop_in_a_client_closes_its_connection(client: Client, workers: Workers
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_chat_client_shows_a_handwritten_text_stream(client: Client, workers: Workers, replay: Replay) -> None:
-    """A chat client in text mode shows the raw text, whole or byte by byte, and can stop it."""
+    """A chat client with protocol `text` shows the text of hand-written streams, sent whole or byte by byte, and can stop one."""
     for name, replies in TEXT.items():
         case = NAMED[name]
         for cut in ("whole", "bytes"):

@@ -93,7 +93,7 @@ def test_supervisor_replaces_an_ended_worker_at_once(workers: Workers) -> None:
 
 
 def test_supervisor_replaces_a_worker_that_has_not_answered_for_the_silence_limit(workers: Workers, now: list[float]) -> None:
-    """A worker is replaced SILENCE seconds after its last answer, or after its first check if it has not answered yet."""
+    """A worker is kept until SILENCE seconds after its first check or last answer; one silent for longer is replaced."""
     Worker.made[0].lives = False
     workers.keep_subprocess_alive()
     starting = Worker.made[2]

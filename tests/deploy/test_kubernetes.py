@@ -108,7 +108,7 @@ def test_pod_has_no_unneeded_rights(manifests: str) -> None:
 
 
 def test_network_policy_blocks_cluster_and_metadata_addresses(manifests: str) -> None:
-    """The rule that opens port 443 to the internet excludes private and link-local addresses, such as a cloud's metadata service."""
+    """The rule for port 443 of the internet excludes 10.0.0.0/8 and link-local addresses; each ingress rule names its sources."""
     spec = one("NetworkPolicy", manifests)["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert all("from" in rule for rule in spec["ingress"])

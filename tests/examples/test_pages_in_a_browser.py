@@ -317,10 +317,10 @@ async def test_stop_in_an_example_page_closes_the_stream_to_the_provider(
 
 
 @pytest.mark.parametrize("example", PAGES)
-async def test_example_page_shows_a_sentence_and_a_retry_button_for_each_error(
+async def test_example_page_shows_a_sentence_for_each_error_and_can_retry(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """An example page shows a sentence for a failed, a broken-off and a too large request, and a button that sends it again."""
+    """An example page shows a sentence for a failed, a broken-off and a too large request; its button retries the first two."""
     script = (error(500), Reply(text("Half of ")[:2], drop=True), Reply(text("Fine.")))
     async with opened(example, built, workspace, *script, server="  request: {body: 20KiB}\n") as page:
         tab = page.tab

@@ -24,9 +24,7 @@ async def test_tool_calls_are_dropped_if_the_last_was_cut_off_at_a_limit(reason:
 
 
 async def test_tool_calls_are_passed_on_before_the_finish() -> None:
-    """A complete call is passed on before a `length` finish.
-    If the stream breaks after it, it comes before a Finish; a malformed call comes before `tool-calls`.
-    """
+    """Tool calls, even a malformed one, come before the Finish, with which a stream that breaks off after a call also ends."""
     for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
         seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
         assert seen[2:-1] == calls

@@ -160,7 +160,7 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
 
 @pytest.mark.parametrize("how", VERDICTS)
 async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_attempts(how: str) -> None:
-    """Each kind of failure of the only target raises the table's exception type, HTTP status and `retry_after`, with its outcome."""
+    """A chain whose only target fails raises the exception, HTTP status and `retry_after` of its failure; its trail has the outcome."""
     error, kind, status = VERDICTS[how]
     ask = replace(ASK, trail=Trail())
     async with aclosing(chain(Scripted("a", error))(ask)) as events:

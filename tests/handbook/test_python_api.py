@@ -46,7 +46,7 @@ def program(text: str) -> ModuleType:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "router.asgi.app"])
 def test_public_name_exists_and_has_a_docstring(name: str) -> None:
-    """Each name in the page's table, except `router.asgi.app`, can be imported and has a docstring of more than 20 characters."""
+    """Each name in the table of docs/python.md, but `router.asgi.app`, can be imported and has a docstring over 20 characters."""
     assert len((found(name).__doc__ or "").strip()) > 20
 
 
@@ -82,7 +82,7 @@ async def test_program_that_asks_without_a_server_gets_an_answer(here: Path) -> 
 
 
 def test_router_names_imported_by_shipped_tools_are_public() -> None:
-    """Each router name that a shipped or example tool imports is in the page's table of public names."""
+    """Each router name that a shipped or example tool imports is in the table of public names in docs/python.md."""
     files = [*(ROOT / "tools").glob("*.py"), *(ROOT / "examples").glob("*/tools/*.py")]
     lines = [
         hit for file in files for hit in re.findall(r"^from (router[\w.]*) import (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)

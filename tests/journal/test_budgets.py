@@ -104,7 +104,7 @@ async def test_budget_of_a_caller_is_not_shown_for_routes_it_may_not_ask(workspa
 
 
 def test_budgets_of_several_workers_merge_to_the_largest_share() -> None:
-    """Each budget has the largest used share, the largest number of subjects and the largest share of one that any worker reports."""
+    """A merged budget has the largest used share, number of subjects and share of one subject that any worker reports."""
 
     def budget(limit: str, used: float | None, subjects: int | None = None, largest: float | None = None) -> Budget:
         return Budget(routes=["a"], caller=None, per="route", limit=limit, most="5USD/day", used=used, subjects=subjects, largest=largest)

@@ -112,7 +112,7 @@ def test_wait_covers_the_windows_of_this_process_and_of_redis_together() -> None
 
 
 async def test_counts_of_100000_keys_are_freed_after_their_window(clock: Clock) -> None:
-    """Of 100,000 keys counted 1 ms apart, each in a window of 1 s, fewer than 10,000 are still held; entering and leaving adds none."""
+    """Of 100,000 keys counted 1 ms apart in windows of 1 s, fewer than 10,000 are kept; slots taken and given back add none."""
     store = Local(clock)
     for number in range(100_000):
         await store.take(f"w{number}", 10, 1)

@@ -78,8 +78,8 @@ def test_any_use_of_a_missing_template_field_is_the_same_error(use: str) -> None
 
 
 @pytest.mark.parametrize("template", ["{{ messages[9] }}", "{{ ask['<b>'] }}", "{{ ask['" + "x" * 65 + "'] }}"])
-def test_undefined_template_variable_is_reported_by_field_name_only(template: str) -> None:
-    """An undefined list index, or a key that is no plain field name, raises BadAsk with a general message that does not repeat it."""
+def test_undefined_index_or_odd_key_of_a_template_is_not_repeated(template: str) -> None:
+    """An undefined list index, or a key that is no plain field name, raises BadAsk with the general message, without the key."""
     with pytest.raises(BadAsk) as caught:
         rendered(template)
     assert caught.value.public == BadAsk.sentence

@@ -124,7 +124,7 @@ async def test_request_with_a_file_url_is_refused_for_a_self_hosted_server(works
 
 
 async def test_file_url_goes_to_the_target_that_sets_fetch_files(workspace: Workspace) -> None:
-    """A request with a file's URL skips a target that does not fetch files, ten times without opening its breaker, for one that does."""
+    """Each of ten requests with a file's URL skips a target for the one with `fetch_files: true`; the first still answers text."""
     async with provider(Reply(text("Hi"))) as shy, provider(Reply(text("A cat."))) as bold:
         open_to_all = direct_target(bold.base, "b").replace("api_key", "fetch_files: true, api_key")
         workspace.write("routes.yaml", routes(direct_target(shy.base) + open_to_all, "targets: [a, b]"))

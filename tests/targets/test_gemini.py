@@ -592,7 +592,7 @@ async def test_streamed_gemini_arguments_are_assembled() -> None:
 
 @pytest.mark.parametrize(("reason", "wanted"), [("MAX_TOKENS", "length"), ("OTHER", "other")])
 async def test_gemini_call_that_breaks_off_is_malformed(reason: str, wanted: str) -> None:
-    """A call whose arguments were not complete at the finish reason becomes a malformed ToolCall, which is not run."""
+    """A call with incomplete arguments at the finish reason becomes a malformed ToolCall; a Finish with that reason follows."""
     events = await said(BEGUN, part("$.at", stringValue="Ro"), chunk(reason=reason), ask=turn(USER))
     (made,) = [event for event in events if isinstance(event, ToolCall)]
     assert made.malformed is not None

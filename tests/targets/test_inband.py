@@ -74,7 +74,7 @@ def read(lane: Callable[[str, Speech], http.AnswerReader], body: bytes, size: in
 @pytest.mark.parametrize("size", [1, 9, 10_000])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_error_in_a_stream_does_not_depend_on_read_boundaries(shape: str, size: int) -> None:
-    """An error in a stream raises the same TargetError for reads of 1, 9 or 10,000 bytes, with LF or CRLF, on three wires."""
+    """An error in a provider's stream raises the same TargetError for reads of 1, 9 or 10,000 bytes, in three stream formats."""
     told, kind, outcome = SHAPES[shape]
     half = frame({"type": "response.output_text.delta", "output_index": 0, "delta": "Half"})
     lanes = (

@@ -236,7 +236,7 @@ async def test_every_model_call_of_a_chat_after_the_first_reads_the_cache(worksp
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_long_chat_keeps_its_start_for_several_turns(workspace: Workspace, kind: str) -> None:
-    """In a chat longer than `keep`, the first message moves in at most half of the turns, and each turn is a cache hit."""
+    """In a chat longer than `keep`, the first message moves in at most half of the turns; each call that can hit the cache does."""
     async with caches() as fake:
         written(workspace, fake, kind).write("pipelines/chat.j2", PROMPT)
         workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - history: {keep: 16}\n")
@@ -281,7 +281,7 @@ async def test_refused_cache_field_is_dropped_after_one_retry(workspace: Workspa
 
 
 async def test_two_replicas_send_the_same_session_key(workspace: Workspace) -> None:
-    """Two routers that answer a chat's turns alternately send the same `prompt_cache_key`, and each call is a cache hit."""
+    """Two routers that alternately answer a chat's turns send one `prompt_cache_key`; each call that can hit the cache does."""
     async with caches() as fake:
         written(workspace, fake, "openai")
         async with serving(workspace.build()) as one, serving(workspace.build()) as other:

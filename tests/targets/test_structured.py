@@ -176,6 +176,6 @@ def test_output_instruction_is_appended_to_the_system_prompt() -> None:
     ],
 )
 def test_facts_tell_which_output_formats_a_model_enforces(model: str, schemas: bool | None, json_mode: bool | None) -> None:
-    """The facts of a model tell whether it enforces JSON schemas and has a JSON mode, or that it is unknown."""
+    """The facts of a model tell whether it enforces JSON schemas, and whether it has a JSON mode or that is unknown (None)."""
     facts = facts_of(Declared(model=Name(model), api_key=Secret("k")))
     assert (facts.schemas or False, facts.json_mode) == (schemas or False, json_mode)

@@ -87,12 +87,12 @@ def test_schema_is_narrowed_for_openai(schema: dict[str, Any], made: dict[str, A
     ],
 )
 def test_schema_beyond_openais_subset_is_not_narrowed(schema: dict[str, Any]) -> None:
-    """A schema that OpenAI cannot enforce (a constraint, an open object, an array as root) gives None: the answer is validated."""
+    """A schema that OpenAI cannot enforce, such as a constraint, an open object or an array as root, is not narrowed (None)."""
     assert narrowed(schema, OPENAI) is None
 
 
 def test_providers_differ_in_optional_bounded_and_recursive_schemas() -> None:
-    """Schemas with an optional property, a bound or recursion are narrowed to those of five subsets that the table names, else None."""
+    """Each of five schema subsets takes an optional property, a bound or recursion as the table says, and else gives None."""
     optional = {"type": "object", "properties": {"a": STRING, "b": STRING}, "required": ["a"]}
     bounded = of(a={"type": "integer", "minimum": 1})
     recursive = {**of(a={"$ref": "#/$defs/b"}), "$defs": {"b": {"type": "object", "properties": {"b": {"$ref": "#/$defs/b"}}}}}

@@ -292,7 +292,7 @@ async def test_tool_set_runs_at_most_max_processes_calls_at_once(trials: Workspa
 
 
 async def test_tool_process_ends_with_its_generation_after_its_call(trials: Workspace) -> None:
-    """The tool processes of a replaced generation end when it is closed, a busy one after its call; the new one has its own."""
+    """A tool process of a closed generation completes its call and then ends; the new generation's tools already run."""
     first = trials.build()
     tools, mark = toolbox(first), trials.root / "go"
     old, _ = await tools.run("pid", {})

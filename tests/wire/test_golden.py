@@ -231,7 +231,7 @@ def test_every_golden_file_is_compared_or_excused(folder: str) -> None:
 
 
 def test_every_golden_folder_and_body_is_compared() -> None:
-    """Every golden folder has an entry in CASES, and every golden JSON body is compared by a test."""
+    """The golden folders are exactly the entries of CASES, and the golden JSON bodies have only the five names listed here."""
     assert {path.name for path in GOLDEN.iterdir()} == set(CASES)
     bodies = {"models", "nonstream", "nonstream-tool", "error-404", "error-429"}
     assert {path.stem for path in GOLDEN.glob("*/*.json") if not path.name.endswith(".request.json")} == bodies

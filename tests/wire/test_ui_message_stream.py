@@ -175,7 +175,7 @@ def test_data_part_of_a_tool_is_transient_and_has_the_call_id(level: str) -> Non
 
 
 def test_ui_message_answer_without_streaming_is_one_uimessage() -> None:
-    """With `stream: false`, an answer is one UIMessage whose parts are in the order of the events."""
+    """With `stream: false`, an answer is one UIMessage of thoughts, texts and calls in order, each result in its call's part."""
     events = [
         Start("a", "m"),
         *(
