@@ -102,5 +102,5 @@ def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warne
 
 
 def test_makefile_has_the_capacity_target() -> None:
-    """The Makefile has the target `capacity`, which the page names."""
+    """The Makefile has the target `capacity`."""
     assert re.search(r"^capacity:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -49,7 +49,7 @@ def test_load_of_a_serving_process_leaves_frozen_objects_frozen() -> None:
     assert len(made) == MADE
 
 
-def test_nested_load_leaves_the_collector_off() -> None:
+def test_nested_uncollected_block_leaves_the_collector_off() -> None:
     """The collector stays off in an outer `uncollected` block after an inner one has ended."""
     with uncollected():
         with uncollected():

@@ -42,7 +42,7 @@ async def test_connection_that_was_never_held_can_be_closed() -> None:
 
 
 async def test_users_of_a_connection_are_counted_across_threads() -> None:
-    """Holds and releases from eight threads are counted exactly."""
+    """Calls of `hold` and `release` from eight threads are counted exactly: the connection is held until the last release."""
     connection = Counted()
     with ThreadPoolExecutor(8) as threads:
         for _ in range(1000):
@@ -146,8 +146,8 @@ async def test_deadline_passes_on_a_cancellation_by_another() -> None:
             await task
 
 
-async def test_inner_deadline_ends_before_an_outer_one() -> None:
-    """Of two blocks one within the other, the one whose time is over ends with TimeoutError, and the other goes on."""
+async def test_inner_deadline_leaves_the_outer_block_running_but_not_the_reverse() -> None:
+    """An inner block that runs out of time raises TimeoutError within the outer one; an outer one that runs out ends both."""
     with Deadline(60):
         with pytest.raises(TimeoutError), Deadline(0.01):
             await asyncio.sleep(60)

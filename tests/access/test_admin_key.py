@@ -73,7 +73,7 @@ def test_short_admin_key_is_a_configuration_error(workspace: Workspace, key: str
 
 @pytest.mark.parametrize("key", ["", "a-key-of-19-letters"])
 async def test_short_admin_key_given_by_a_program_is_refused(workspace: Workspace, key: str) -> None:
-    """A key of fewer than 20 characters that a program passes to the gate is refused even if the request bears the same one."""
+    """An admin key below 20 characters that a program gives to the Gate is refused, even if a request bears this very key."""
     generation = workspace.write("routes.yaml", routes(HI, BOTH)).build()
     counted: list[str] = []
     gate = Gate(Live(generation), counted.append, Secret(key), slowdown=Slowdown(sleep=_at_once))

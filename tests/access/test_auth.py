@@ -126,7 +126,7 @@ async def test_unauthorized_request_is_refused_before_its_body_is_read(workspace
 
 
 async def test_unauthorized_request_is_refused_before_anything_is_looked_up(workspace: Workspace) -> None:
-    """Without a key every path and method is the same 401: for running answers, unknown routes, wrong methods and unknown pages."""
+    """A request without a key is 401 for a running answer, an unknown route, a wrong method or an unknown page alike."""
     slow = "a: {script: [{text: Hi}, {pause: 5s}, {text: you}]}"
     async with guarded(workspace, targets=slow) as client:
         running = asyncio.create_task(asked(client, ALICE, id="chat-1"))
@@ -250,7 +250,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("case", HEADERS)
 async def test_api_key_is_read_from_one_authorization_header_only(workspace: Workspace, case: str) -> None:
-    """A key anywhere but in a single `Authorization: Bearer` header is 401; case and white space of that header do not matter."""
+    """A key is read from a single `Authorization: Bearer` header, with `Bearer` in any case and blanks around the key, else 401."""
     lines = "".join(f"authorization: {value}\r\n" for value in HEADERS[case])
     head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
     async with guarded(workspace) as client:

@@ -200,7 +200,7 @@ async def test_api_key_is_asked_for_and_kept_in_session_storage_alone(workspace:
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 async def test_page_fits_each_screen_in_each_language(workspace: Workspace, tmp_path: Path, language: str) -> None:
-    """In English and Chinese nothing is wider than the screen, axe reports nothing serious, and the language is that of the browser."""
+    """The page in English or Chinese is never wider than the screen, axe finds nothing serious, and `lang` is the browser's."""
     async with serving(demo(workspace).build()) as client, opened(client, language) as tab:
         await tab.until("document.querySelector('#route option')")
         assert await tab.run("document.documentElement.lang") == language[:2]

@@ -336,7 +336,7 @@ async def _left(session: aiohttp.ClientSession, base: str, body: dict[str, objec
 
 
 async def test_limit_count_survives_a_reload_that_leaves_the_limit_unchanged(workspace: Workspace) -> None:
-    """The count of a limit is kept by a reload that edits something else and restarts at zero if the limit itself is edited."""
+    """A used-up limit still refuses after a reload that edits something else, and has room after one that raises the limit."""
     file = workspace.write("routes.yaml", limited("requests: 2/hour")).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
 

@@ -89,7 +89,7 @@ async def test_response_has_mcp_call_item_with_output_for_a_router_tool_call(wor
 
 
 async def test_response_tools_calls_and_results_are_sent_to_the_provider(workspace: Workspace) -> None:
-    """The provider is sent the request's instructions, tool call, result, tool choice and sampling in OpenAI's chat form."""
+    """The provider gets a response's instructions, tool call, result, tool choice and token limit in OpenAI's chat form."""
     async with provider(Reply(text("It is 20°C."))) as fake:
         async with asked_by_openai(workspace, direct_target(fake.base), "") as (_, sdk):
             made = await sdk.responses.create(

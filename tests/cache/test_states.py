@@ -240,8 +240,8 @@ def test_state_name_differs_by_caller_conversation_call_and_result() -> None:
     assert len(set(found)) == len(found)
 
 
-def test_user_with_most_states_is_evicted_before_others_of_its_caller() -> None:
-    """The user of a caller with most states loses its oldest ones first; another user, and another caller, lose none."""
+def test_states_of_the_user_with_most_are_evicted_before_those_of_others() -> None:
+    """The user with most states loses its oldest first; a user of the same caller with one state, and another caller, lose none."""
     room = 20 * (ENTRY + 100)
     store = LocalStates(room)
     store.put("quiet", "q", b"x" * (3 * ENTRY))

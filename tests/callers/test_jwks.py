@@ -99,7 +99,7 @@ async def test_unknown_key_id_causes_a_fetch_at_most_every_half_minute() -> None
 
 
 async def test_jwks_newer_returns_the_wait_until_the_next_allowed_fetch() -> None:
-    """For an unknown key id, `newer` returns the seconds until the next allowed fetch, or 0 after a fetch since the token arrived."""
+    """`newer` returns the keys and the wait until the next fetch, at least SOON, or 0 if a fetch succeeded since the token came."""
     known = Known()
     await known.kids()
     known.now += 10

@@ -103,8 +103,8 @@ def test_configuration_is_described_without_the_values_of_its_variables(workspac
     assert changes(description, describe(as_written(snapshot))) == []
 
 
-def test_every_kind_of_secret_is_masked() -> None:
-    """Every value of the type `Secret` is left out of descriptions and of its repr: the API key, the admin key and the OTel token."""
+def test_secrets_are_left_out_of_descriptions_and_of_repr() -> None:
+    """A description has no API key, admin key or OTel token, and the repr of a `Secret` does not show its value."""
     text = "targets: {a: {model: openai/x, api_key: canary-1}}\nroutes: {r: {pipeline: chat, targets: [a]}}\n"
     text += "server: {admin: {key: canary-2-of-the-operators}, otel: {endpoint: 'http://h:1', token: canary-3}}\n"
     description = described(text)

@@ -436,7 +436,7 @@ def test_try_refuses_wrong_arguments_before_any_request(workspace: Workspace, ar
 
 
 def test_try_rehearses_a_target_that_no_route_uses(workspace: Workspace) -> None:
-    """`router try` rehearses a declared target that no route uses."""
+    """`router try` calls a declared target that no route uses, and for its closed port exits with 1 and names `api_base`."""
     workspace.write("routes.yaml", routes(target("http://127.0.0.1:9/v1") + "a: {script: demo}", "targets: [a]"))
     assert build(load(workspace.root / "routes.yaml")).routes
     done = router("try", "new", "--yes", cwd=Path(workspace.root))

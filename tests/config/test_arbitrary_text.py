@@ -66,7 +66,7 @@ PIECES = st.lists(
 @example(SLOTS[1], "${file:\0}")
 @example(SLOTS[1], "${file:" + "a" * 5_000 + "}")
 def test_arbitrary_value_of_a_key_loads_or_is_refused_with_a_place(slot: str, text: str) -> None:
-    """Arbitrary text as a value anywhere in routes.yaml loads, or is refused with complaints that have a line and a column."""
+    """Arbitrary text as a value or a name in typical places of routes.yaml loads, or each complaint has a line and a column."""
     assert all(map(stands_somewhere, found(slot.replace("HERE", json.dumps(text, ensure_ascii=False)))))
 
 

@@ -47,7 +47,7 @@ def env_file(workspace: Workspace, text: str, mode: int = 0o600) -> Path:
     ],
 )
 def test_env_file_is_parsed_as_python_dotenv_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, value: str | None) -> None:
-    """`.env` may have quotes, `export`, comments and references; variables that the environment has, even empty ones, are ignored."""
+    """A `.env` may have quotes, `export`, comments and references; its lines for variables that are set already have no effect."""
     monkeypatch.setenv("SET_HERE", "by the environment")
     monkeypatch.setenv("EMPTY_HERE", "")
     env_file(Workspace(tmp_path), text)

@@ -343,7 +343,7 @@ async def test_example_page_shows_a_sentence_for_each_error_and_can_retry(
 
 @pytest.mark.parametrize("example", PAGES)
 async def test_example_page_counts_down_the_seconds_of_retry_after(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """The retry button stays disabled and counts down after a provider's 429 and after the router's own limit."""
+    """The disabled retry button counts down the seconds of a provider's 429, and shows the minutes of the router's own limit."""
     limit = "    limit: {requests: 1/hour}\n"
     async with opened(example, built, workspace, error(429, retry_after="80"), route=limit) as page:
         tab = page.tab

@@ -309,7 +309,7 @@ def test_retry_after_of_the_only_target_is_waited_for(seconds: float) -> None:
 
 
 def test_retry_after_beyond_the_requests_deadline_is_an_error_at_once() -> None:
-    """A `Retry-After` that ends after the request's deadline raises Busy without a wait, with the seconds that are left of it."""
+    """A `Retry-After` that ends after the request's deadline raises Busy at once, with the rest of it as `retry_after`."""
 
     async def run() -> None:
         limited = Scripted("a", TargetDown("a", "status_429", retry_after=6))

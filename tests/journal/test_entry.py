@@ -98,7 +98,7 @@ def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[l
 
 @pytest.mark.parametrize("code", ["no_answer", "timeout", "internal"])
 def test_follower_that_is_not_charged_records_no_attempt_of_an_answer_that_fails(code: str) -> None:
-    """A follower of a shared answer that fails records no attempt if another follower has them all, whatever the code of the failure."""
+    """A follower of a failed shared answer with an empty trail, as another is charged, has no attempt in its record."""
     entry = Entry("id", "generation")
     entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache="miss"))
     entry.see(Failure(code, "The answer broke off."))

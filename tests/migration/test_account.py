@@ -298,7 +298,7 @@ def test_litellm_setting_that_cannot_be_carried_over_in_a_case_is_reported(tmp_p
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_each_value_of_a_large_litellm_config_is_accounted_for(name: str) -> None:
-    """The import of a large config with includes, anchors and merges gives all three outcomes, some for a model's parameters."""
+    """Each value of a large config with includes, anchors and merges has an outcome, and each of the three outcomes occurs."""
     made = from_litellm(CONFIGS / f"{name}.yaml")
     assert set(made.outcomes.values()) == {"carried", "told", "alike"}
     assert [path for path in made.outcomes if path.startswith("model_list[0].litellm_params.")]

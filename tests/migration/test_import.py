@@ -585,7 +585,7 @@ TOLD = {
 
 @pytest.mark.parametrize("config", TOLD)
 def test_litellm_setting_is_carried_over_or_reported_with_the_expected_text(config: str, tmp_path: Path) -> None:
-    """Each of these settings appears in the imported file: as a key, or in a comment that says why it is not carried over."""
+    """Each setting of TOLD appears in the imported file: as a key, or in a comment that says why it is not carried over."""
     _, made = imported(tmp_path, config)
     assert TOLD[config] in made.text
     assert "canary" not in made.text

@@ -128,7 +128,7 @@ async def test_second_identical_request_is_a_cache_hit_without_attempts_or_cost(
     assert (finish.usage, finish.spent) == (Usage(11, 3), None)
 
 
-async def test_cache_misses_for_another_question_pipeline_or_caller() -> None:
+async def test_cache_misses_for_another_question_configuration_or_caller() -> None:
     """A repeated question is a hit; another question, another configuration (`made_by`) or another caller is a miss."""
     store, model = LocalStore(1_000_000), Model()
     await read(kept(model, store))

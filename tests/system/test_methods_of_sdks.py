@@ -238,7 +238,7 @@ OMITTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("path", READ)
 async def test_parameter_of_an_sdk_is_read_refused_or_reported_as_omitted(client: Client, path: str) -> None:
-    """Every parameter of `create` is used, refused with a 400 that names it, or left out and named in `x-router-attempts`."""
+    """Each parameter of `create` is listed as read, refused with a 400 that names it, or named in `x-router-attempts`."""
     async with sdk_of("anthropic" if "messages" in path else "openai", client.base) as sdk:
         create = sdk
         for word in (*path.split("."), "create"):

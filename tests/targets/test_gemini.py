@@ -85,7 +85,7 @@ async def said(*frames: bytes, ask: Ask = HI, model: str = PRO) -> list[Event]:
     ],
 )
 def test_gemini_or_litellm_lane_is_chosen_by_model_key_and_via(declared: Declared, lane: str) -> None:
-    """Gemini models with a key use the Gemini lane; `via: litellm`, Vertex AI without a key, and Claude at Vertex use LiteLLM."""
+    """Gemini at `gemini/` or `vertex_ai/` uses its own lane; `via: litellm`, Vertex AI without a key, or Claude uses LiteLLM."""
     assert lane_of(declared)[0] == lane
 
 

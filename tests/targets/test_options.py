@@ -91,9 +91,7 @@ async def test_body_objects_are_merged_and_null_removes_a_field(workspace: Works
 
 
 async def test_gemini_body_options_are_merged_into_the_request(workspace: Workspace) -> None:
-    """`generationConfig` has the question's temperature and the `topK` of the target's `body`, which replaces the question's.
-    `safetySettings` are sent as declared.
-    """
+    """A request has the `safetySettings` and `topK` of the target's `body`, and of the question the temperature but not `top_k`."""
     settings = "safetySettings: [{category: HARM_CATEGORY_HARASSMENT, threshold: BLOCK_NONE}]"
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0.5, top_k=3))
     fake = await asked(workspace, "gemini", f"body: {{{settings}, generationConfig: {{topK: 40}}}}", ask=ask)

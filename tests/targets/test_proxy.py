@@ -429,10 +429,9 @@ async def test_proxy_refusal_through_litellm_has_a_proxy_outcome(authority: Auth
 
 
 @pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
-async def test_failure_of_litellm_behind_a_proxy_has_its_own_outcome(authority: Authority, tmp_path: Path, model_name: str) -> None:
-    """LiteLLM's failures behind a proxy have the outcomes of the direct lanes.
-    They are `proxy_login` for a 407, `tls` for an untrusted CA, `proxy_connection` without a proxy there, `proxy_timeout` for one that
-    hangs, and `proxy_tls` for one with an untrusted certificate.
+async def test_litellm_behind_a_proxy_tells_the_proxys_faults_from_the_providers(authority: Authority, tmp_path: Path, model_name: str) -> None:
+    """LiteLLM's outcome is `proxy_login`, `proxy_connection`, `proxy_timeout` or `proxy_tls` for a fault of the proxy,
+    and `tls` for a provider's untrusted certificate.
     """
     async with scene(authority, scheme="http", fault=refuses_with(407)) as one:
         assert await one.said(through_litellm(one.target, model_name)) == "proxy_login"

@@ -43,7 +43,7 @@ def test_encrypted_reasoning_details_are_kept_apart_by_id() -> None:
 
 
 def test_reasoning_details_without_an_index_are_not_joined() -> None:
-    """Two details without an index stay two, even if they are equal."""
+    """Two reasoning details without an index stay two, even if they are equal."""
     one = {"type": "reasoning.text", "text": "Hm."}
     assert merged(one, one) == [[one, one]]
 
@@ -147,7 +147,7 @@ BLOCK = ReasoningState(ISSUER, {"type": "thinking", "thinking": "Hm.", "signatur
     ids=["its own thought", "words before it", "no thought", "another's", "no calls", "calls of an earlier turn", "its own last words"],
 )
 def test_claude_with_a_budget_thinks_only_if_its_last_turn_begins_with_its_thought(ask: Ask, *, may: bool) -> None:
-    """Thinking with a budget is kept if the current turn has no tool calls yet, or they follow a thought that this target issued."""
+    """Thinking with a budget is kept if the turn has only the question yet, or its calls begin with this target's own thought."""
     assert keeps_thinking(ask, ISSUER) is may
 
 

@@ -53,7 +53,7 @@ def test_script_demo_calls_no_tool_without_tools() -> None:
 
 
 def test_script_demo_lists_tool_results() -> None:
-    """After tool results the demo's only line lists each of them."""
+    """For a question with tool results, the script `demo` has one line, which lists each of them."""
     results = Message("tool", (Result("c1", "get_weather", "Beijing: 25°C"), Result("c2", "get_time", {"hour": 9})))
     told = demo.lines(ask("weather?").with_messages(*ask("weather?").messages, results))
     assert [line.text for line in told] == ['Here is what I found:\n\n- Beijing: 25°C\n- {"hour":9}\n']

@@ -208,7 +208,7 @@ ALL = [(folder, name) for folder in CASES for name in files(folder) if name not 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_encoded_answers_equal_the_golden_files(folder: str, name: str) -> None:
-    """The bytes of an encoded answer equal its golden file, but for part ids and the request id in an error."""
+    """An encoded answer equals its golden file but for ids, the metadata of `finish`, and a `text-end` that a file lacks."""
     wire, cases = CASES[folder]
     head = replace(
         HEADING, message_id=message_id(folder, name), min_client=MIN_CLIENT.get(folder, "6.0"), wants_usage=name.endswith("-usage")
