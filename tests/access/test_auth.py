@@ -82,7 +82,7 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_401_has_the_error_form_of_the_requests_dialect(workspace: Workspace, dialect: str) -> None:
-    """The code of a 401 has the form of the dialect in the request's address, which is known before the body."""
+    """A 401 has its code in the error form of the dialect of the request's path, which is known before the body."""
     path, name, code = DIALECTS[dialect]
     async with guarded(workspace) as client:
         found = (await asked(client, None, path)).json[name]

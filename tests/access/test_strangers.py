@@ -208,7 +208,7 @@ DIALECTS: dict[str, tuple[str, str]] = {
 async def test_refusal_names_server_auth_in_the_dialect_of_the_request(
     workspace: Workspace, dialect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without `server.auth`, the 403 names that key in the error form of each dialect; the log has no forwarded address."""
+    """Without `server.auth`, the 403 names that setting in the error form of each dialect; the log has no forwarded address."""
     line, code = DIALECTS[dialect]
     workspace.write("routes.yaml", routes(HI))
     with caplog.at_level(logging.INFO):

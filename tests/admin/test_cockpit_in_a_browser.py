@@ -64,7 +64,7 @@ async def test_cockpit_names_its_replica_where_others_share_the_redis(workspace:
 
 
 async def test_operator_drains_a_target_and_restores_it(workspace: Workspace) -> None:
-    """The drain and restore buttons appear with the admin key and change which target answers next; the key is stored nowhere."""
+    """The drain and restore buttons appear with the admin key and change which target answers; no storage or URL has the key."""
     targets = "a: {script: [{text: From a}]}\nb: {script: [{text: From b}]}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client, opened(client) as tab:
         await open_cockpit(tab, client)

@@ -257,7 +257,7 @@ async def test_demo_button_shows_a_rescue_without_any_key() -> None:
 
 
 async def test_fault_switch_breaks_the_first_target_of_each_question(workspace: Workspace) -> None:
-    """Each fault that the switch injects still gives a complete answer from the second target, marked at the break if text came before."""
+    """Each fault that the switch injects into the first target still gives a complete answer, with a seam if text came before."""
     lines = json.dumps([{"text": "One two three four five six seven."}])
     workspace.write("routes.yaml", routes(f"a: {{script: {lines}}}\nb: {{script: {lines}}}", "targets: [a, b]\n    timeout: {idle: 2s}"))
     async with serving(workspace.build()) as client, opened(client) as tab:

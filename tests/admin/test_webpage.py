@@ -46,7 +46,7 @@ async def test_page_names_only_files_of_its_own_server(workspace: Workspace) -> 
 
 
 async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspace) -> None:
-    """The Content-Security-Policy of page and files allows only own files and DOMPurify's trusted types, and no frame around the page."""
+    """The Content-Security-Policy allows own files, `data:` and `blob:` images and DOMPurify, but no frame around the page."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/", f"/web/{Site().digest}/main.js"):
             headers = (await client.get(path)).headers

@@ -86,7 +86,7 @@ async def test_background_response_can_be_streamed_again_and_cancelled(workspace
 
 
 async def test_background_response_can_be_retrieved_and_cancelled_on_another_replica(workspace: Workspace) -> None:
-    """A background response that one replica creates can be retrieved, cancelled and listed on another replica at once."""
+    """A background response of one replica can at once be retrieved and cancelled, and its input listed, on another replica."""
     async with (
         provider(HELD) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, _),

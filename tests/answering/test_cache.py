@@ -308,7 +308,7 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
 
 @pytest.mark.parametrize("edit", EDITS)
 async def test_configuration_edit_drops_cached_answers_only_if_it_affects_them(workspace: Workspace, edit: str) -> None:
-    """An edit of what makes the answer (prompt, tools, targets, scope, size) leads to a miss; any other edit keeps the hit."""
+    """An edit of prompt, sampling, tools, `max_steps`, targets, or cache scope or size leads to a miss; others keep the hit."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - params: {temperature: 0}\n")
     workspace.write("pipelines/chat.j2", "Be kind.").write("pipelines/plain.j2", "Plain.")
     route = (

@@ -302,8 +302,8 @@ async def test_resumed_stream_is_complete_after_redis_paused(workspace: Workspac
         assert seen + await viewer.read() == whole
 
 
-async def test_unreadable_answer_in_redis_cannot_be_resumed(workspace: Workspace) -> None:
-    """A resume of an answer whose data in Redis is missing, of another release or of another type gets a 204."""
+async def test_answer_unreadable_in_redis_cannot_be_resumed_at_another_replica(workspace: Workspace) -> None:
+    """Another replica responds to the resume of an answer with 204 if its data in Redis is missing, of another release or type."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body

@@ -208,7 +208,7 @@ async def test_stop_before_the_first_token_gets_a_409(workspace: Workspace) -> N
 
 
 async def test_answer_can_be_resumed_until_keep_is_over(workspace: Workspace) -> None:
-    """A finished answer can be resumed until `resume.keep` has passed and gets a 204 afterwards."""
+    """A finished answer can be resumed until `resume.keep` has passed, and not afterwards."""
     async with running(workspace, "a: {script: [{text: Hello}]}", "server: {resume: {keep: 3s}}\n") as client:
         whole = await client.post(**body("chat-1"))
         assert await resumed(client, "chat-1") == (200, whole.body)

@@ -223,7 +223,7 @@ async def test_returned_request_of_a_limit_is_free_again_once() -> None:
 
 
 async def test_limits_count_locally_while_redis_is_away() -> None:
-    """While Redis is away a process counts by itself, with the requests it admitted before, slots and spending included."""
+    """While Redis is away, a process counts requests, slots and spending itself, on top of the requests it admitted before."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())

@@ -135,7 +135,7 @@ OTHERS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("what", OTHERS)
 async def test_bytes_in_redis_that_are_no_states_are_a_miss(what: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Stored bytes that are malformed, too deep, too large or of another release are a miss, logged as one warning."""
+    """Stored bytes that are malformed, too deep, too large or of another release are a miss, with a warning in the log."""
     with pytest.raises(UnreadableState):
         read(OTHERS[what])
     shared: Any = Shared()

@@ -26,7 +26,7 @@ def test_client_shows_the_expected_messages_for_each_handwritten_stream(
 
 @pytest.mark.parametrize(("client", "case"), played(NAMED["unicode"], NAMED["tool"], NAMED["thought"], NAMED["error-after"]), ids=str)
 def test_client_reads_a_handwritten_stream_byte_by_byte(client: Client, case: Case, workers: Workers, replay: Replay) -> None:
-    """Each client shows the same messages when every byte of a hand-written stream arrives alone."""
+    """Each client shows the messages of the case table when every byte of a hand-written stream arrives alone."""
     stage = replay.stage(*RIGHT[client.wire][case.name], cut="bytes")
     assert differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name))) == {}
 

@@ -13,7 +13,7 @@ from router.commands.completion import SHELLS
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_completion_script_names_each_command_and_is_valid_for_its_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The completion script of each shell contains every command and its options; an installed shell accepts its syntax."""
+    """Each shell's completion script has every command and the option `--without-env`; an installed shell accepts its syntax."""
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert not [name for name in COMMANDS if name not in script]

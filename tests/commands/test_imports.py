@@ -77,7 +77,7 @@ def test_check_imports_no_server_no_provider_library_and_no_extra(workspace: Wor
 
 @pytest.mark.parametrize("targets", [HI, DIRECT], ids=["script", "direct"])
 def test_serve_imports_no_package_that_the_configuration_does_not_need(targets: str, workspace: Workspace) -> None:
-    """`router serve` of a script or a native wire imports the server, but no provider library, optional feature or FastAPI."""
+    """With a script or a direct lane, `router serve` imports the server, but no provider library, optional feature or FastAPI."""
     workspace.write("routes.yaml", routes(targets))
     found = of_others(imported("serve", cwd=workspace.root))
     assert found >= SERVERS

@@ -61,7 +61,7 @@ def test_route_inherits_each_key_that_it_does_not_set_from_defaults(workspace: W
 
 
 def test_route_without_settings_has_the_built_in_defaults(workspace: Workspace) -> None:
-    """A route with only `pipeline` and `targets` has the documented steps, reasoning and timeouts, and no aliases or tools."""
+    """A route of `pipeline` and `targets` alone has the built-in `max_steps`, `reasoning` and timeouts, no aliases and no tools."""
     one = declared(workspace, TARGETS + ROUTES).routes.routes["m"]  # type: ignore[index]  # a Name is a str
     assert (one.max_steps, one.reasoning, one.aliases, one.tools) == (5, "hide", (), ())
     limits = one.timeout

@@ -230,7 +230,7 @@ def test_files_of_the_image_are_writable_by_root_alone(image: Image) -> None:
 
 
 def test_image_holds_nothing_of_the_build_stage(image: Image) -> None:
-    """The image has no sources, build tools or caches, and LiteLLM's compiled bytecode."""
+    """The image has LiteLLM's compiled bytecode, and no sources, build tools or caches."""
     assert {path.name for path in (image.root / "opt").iterdir()} == {"router"}
     assert not (image.root / "src").exists()
     assert not (image.root / "dist").exists()
@@ -248,7 +248,7 @@ def test_planted_secret_is_not_in_the_image(image: Image) -> None:
 
 
 async def test_container_answers_as_an_unprivileged_user_on_a_read_only_file_system(image: Image, tmp_path: Path) -> None:
-    """A container answers as user 65532 without capabilities, and can write to /tmp but not to /etc/router."""
+    """A container answers as user and group 65532 without capabilities, and a process in it fails to write to /etc/router."""
     async with serving(image, tmp_path / "config") as process:
         status = state(process)
         assert status["Uid"].split() == status["Gid"].split() == ["65532"] * 4

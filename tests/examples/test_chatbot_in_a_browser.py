@@ -51,7 +51,7 @@ async def pictured(tab: Tab, name: str) -> None:
 async def test_chatbot_page_draws_weather_documents_suggestions_and_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    """The chatbot page draws weather, documents of three kinds, suggestions and an error, and saves each finished document."""
+    """The chatbot page draws weather, documents of three kinds, suggestions and an error, and shows text and sheet as saved."""
     async with page(tmp_path, monkeypatch, version) as (tab, _, _):
         await ask(tab, "Weather Berlin")
         await tab.until(IDLE.format(1))

@@ -435,7 +435,7 @@ async def test_retry_budget_bounds_the_retries_of_a_failing_target(clock: Clock)
 
 async def test_breaker_counts_answers_that_break_off(clock: Clock) -> None:
     """Three answers that break off after their first text open the breaker, and the fourth question goes to the spare.
-    The same target continues each of the three.
+    No target continues them, since the rules say `rescue: fail`.
     """
     primary = Target("a", made(clock))
     primary.fails, primary.late = TargetDown("a", "cut"), True

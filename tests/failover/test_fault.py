@@ -101,7 +101,7 @@ async def test_fault_is_refused_from_a_page_of_another_site(workspace: Workspace
 
 
 async def test_faults_with_the_admin_key_do_not_open_the_breaker(workspace: Workspace) -> None:
-    """Six faults on a real provider, more than would open its breaker, are each rescued; the next request finds the breaker closed."""
+    """Six injected faults of one target, more than would open its breaker, are each rescued; the breaker then is closed."""
     async with provider(Reply(text(SAID))) as fake:
         targets = f"{direct_target(fake.base)}b: {{script: [{{text: {SAID}}}]}}"
         async with serving(workspace.write("routes.yaml", routes(targets, ROUTE)).build()) as client:

@@ -159,7 +159,7 @@ def test_rescue_after_a_thought_or_a_tool_repeats_neither(before: str, kind: str
 
 @given(st.lists(st.integers(0, len(CANONICAL)), max_size=4), st.sampled_from([kind for kind in HELPERS if kind != "repeats"]))
 def test_rescue_completes_an_answer_cut_at_any_character(cuts: list[int], kind: str) -> None:
-    """A text that is cut at any character, after pieces of any size, is completed by every kind of second target."""
+    """A text that is cut at any character is completed by each kind of second target but the one that repeats the last words."""
     edges = [0, *sorted(cuts)]
     pieces = [CANONICAL[a:b] for a, b in itertools.pairwise(edges) if a < b]
     second = Candidate("second", helper(kind.removesuffix(" the wish"), []), prefill=HELPERS[kind])

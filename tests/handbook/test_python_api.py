@@ -76,7 +76,7 @@ async def test_router_mounted_in_fastapi_and_starlette_answers_below_its_prefix(
 
 
 async def test_program_that_asks_without_a_server_gets_an_answer(here: Path) -> None:
-    """The page's last program gets the demo's answer without a server."""
+    """The last program in docs/python.md gets the demo's answer without a server."""
     assert here
     assert "offline" in await program(PROGRAMS[-1]).ask("Hello")
 

@@ -195,7 +195,7 @@ async def asked(fake: Provider, times: int) -> None:
 
 
 async def test_body_beyond_the_bound_on_all_bodies_gets_a_503(workspace: Workspace) -> None:
-    """A large body gets a 503 while another is being answered, if both exceed the bound on all bodies; a small one is answered.
+    """A large body gets a 503 if, with one being answered, it exceeds the bound on all bodies; a small one is answered.
     Once the first is answered, a large one is, too.
     """
     gate = asyncio.Event()

@@ -334,7 +334,9 @@ def test_request_without_usage_is_in_no_cost_total() -> None:
 
 
 async def test_interrupted_call_of_a_chat_is_estimated_with_its_cached_prompt(workspace: Workspace) -> None:
-    """A call that breaks off is estimated with the cached tokens of its chat's last call; one of a new conversation has none."""
+    """For a call that breaks off, the prompt of its chat's last call is estimated as cached, in whole pieces of 128 tokens.
+    For a call of a new conversation, no tokens are.
+    """
     question = [{"role": "user", "content": SAID * 100}]
     more = [*question, {"role": "assistant", "content": SAID}, {"role": "user", "content": "And then?"}]
     cut = Reply((chunk({"content": SAID}),), drop=True)

@@ -208,8 +208,8 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 async def test_imported_routes_ask_model_groups_in_litellms_order(
     name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
-    """In each scenario both routers ask the expected model groups in order and get the answer of the same group; if all fail, this one may
-    ask one more group, that for questions that are too long.
+    """In each scenario, both routers ask the expected model groups in order and get the answer of the same group.
+    If all fail, Pointsman may ask one more group, that for questions that are too long.
     """
     known = groups(name)
     async with cast() as server:

@@ -429,7 +429,7 @@ async def test_models_health_readiness_and_docs_pages_answer(workspace: Workspac
 
 
 async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
-    """The probe `/readyz` answers 200 once LiteLLM is imported for a target that uses it, and the target then answers."""
+    """A target of the LiteLLM lane answers as soon as the probe `/readyz` is 200."""
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base)))
         async with serving(workspace.build()) as client:

@@ -279,7 +279,7 @@ async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left(
 
 
 async def test_error_of_a_shared_call_reaches_all_its_followers() -> None:
-    """All five followers of a failed call get its error, one of them with the attempts, and the next request is a miss."""
+    """All five requests that share a failed call get its error, one of them with the attempts, and the next request is a miss."""
     model = Model(Unanswered(), attempts=(Attempt("a", "status_503", 0.1),))
     answer = kept(model)
     asks = [fresh() for _ in range(5)]

@@ -35,7 +35,9 @@ KEPT: dict[str, tuple[list[Message], int, list[Message]]] = {
 
 @pytest.mark.parametrize("what", KEPT)
 def test_history_keeps_the_last_messages_from_a_question_on(what: str) -> None:
-    """A shortened history has at most the last `keep` messages from a user's question on, and all system messages."""
+    """A shortened history has all system messages and the last `keep` messages at most, from a user's question on.
+    The last question's tool round is kept whole, even above `keep`.
+    """
     messages, keep, expected = KEPT[what]
     assert list(shortened(tuple(messages), keep)) == expected
 

@@ -225,7 +225,7 @@ TOLD: dict[str, tuple[str, dict[str, Json], str]] = {
 
 @pytest.mark.parametrize("what", TOLD)
 async def test_failing_tool_becomes_an_error_result_for_the_model(what: str) -> None:
-    """A tool that fails, hangs or gets invalid arguments gives the model an error result without the exception's text."""
+    """A tool that fails, hangs or gets invalid arguments gives an error result, with no exception's text but a ToolError's."""
     name, arguments, sentence = TOLD[what]
     model = Model(wish(name, **arguments), DONE)
     seen = await heard(model, box(WRONG, limit=0.2))

@@ -239,7 +239,7 @@ async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
 
 
 async def test_slow_reader_applies_backpressure_to_the_provider() -> None:
-    """Of a body 40 times as large as the read buffer, less than half is in memory before the reader goes on; it then has every byte."""
+    """The first read of a body 40 times as large as the read buffer returns less than half; later reads return all the rest."""
     size = 40 * MAX_UNREAD_BYTES
     async with serving(OK + b"content-length: %d\r\n\r\n%b" % (size, b"x" * size)) as (server, connections):
         response = await asked(server, connections)

@@ -59,7 +59,7 @@ def test_file_urls_are_sent_on_to_a_known_provider(model: str, api_base: str | N
 
 @pytest.mark.parametrize(("model", "api_base"), OWN)
 def test_file_urls_are_not_sent_on_to_a_self_hosted_server(model: str, api_base: str | None) -> None:
-    """A server at another address gets no URL of a file, unless the target sets `fetch_files: true`."""
+    """A self-hosted server gets no URL of a file, unless its target sets `fetch_files: true`."""
     assert not fetches(target(model, api_base))
     assert fetches(target(model, api_base, fetch_files=True))
 

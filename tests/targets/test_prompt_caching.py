@@ -187,7 +187,7 @@ def test_session_depends_on_caller_user_and_chat() -> None:
 
 
 def test_session_key_is_an_opaque_hash_per_account() -> None:
-    """A session key is equal for equal session and API key, at most 64 letters or digits, and does not contain the session."""
+    """A session key differs between API keys, has at most 64 letters or digits, and does not contain the session."""
     session = session_of(Ask(model="m", messages=(user("1"),), caller="alice", chat="c"))
     key = session_key(session, "sk-a")
     assert key == session_key(session, "sk-a") != session_key(session, "sk-b")

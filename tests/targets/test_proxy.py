@@ -400,7 +400,7 @@ def through_litellm(target: TargetConfig, model_name: str) -> TargetConfig:
 async def test_litellm_reaches_its_target_through_the_proxy(
     authority: Authority, model_name: str, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each client of LiteLLM uses the declared proxy with its credentials, and no other connection or proxy of the environment."""
+    """Each HTTP client within LiteLLM uses the declared proxy with its credentials, and no other way or proxy variable."""
     for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}.items():
         monkeypatch.setenv(name, value)
     login, shown = ("svc router", "p@ss/word"), "svc%20router:p%40ss%2Fword"

@@ -93,7 +93,7 @@ def test_events_become_openai_chunks_byte_for_byte(what: str) -> None:
 
 
 def test_openai_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
-    """With `include_usage` each chunk has `usage: null`, and a last chunk without choices has the usage (zeros if unknown)."""
+    """With `include_usage`, each chunk has `usage: null`, and a last one without choices has the usage (zeros if unknown)."""
     head = replace(HEADING, wants_usage=True)
     for usage, last in (
         (Usage(11, 3), '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'),
