@@ -116,7 +116,7 @@ def test_failed_expectation_of_a_drill_is_reported_with_the_actual_value(workspa
 
 
 def test_drill_fails_when_a_broken_answer_is_not_continued(workspace: Workspace) -> None:
-    """A drill whose answer breaks off under `rescue: fail` ends with no_answer, although part of the answer was sent."""
+    """A drill that expects an answer fails with `it ended with no_answer` if the answer breaks off under `rescue: fail`."""
     (one,) = ran(workspace, drill("{a: cut}", "{served_by: a}"), "targets: [a, b]\n    rescue: fail")
     assert one.faults == ("it ended with no_answer",)
 

@@ -43,7 +43,7 @@ async def test_relayed_error_keeps_its_class_code_and_status(error: RouterError)
 
 @pytest.mark.parametrize("told", [relay.ending(TargetDown("a", "cut")), "another release's", "", "overloaded x"])
 async def test_unknown_end_code_of_a_relayed_answer_raises_unanswered(told: str) -> None:
-    """An end code that the reader does not know, such as another release's, raises Unanswered."""
+    """An unknown end code, such as another release's, raises Unanswered, as does `overloaded` with unreadable seconds."""
     with pytest.raises(Unanswered):
         await read(LogEnd(told))
 

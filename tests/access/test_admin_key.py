@@ -94,7 +94,7 @@ async def _at_once(_: float) -> None:
 
 
 async def test_admin_pages_are_read_from_this_machine_without_a_key(workspace: Workspace) -> None:
-    """Without a declared key, admin pages are 200 for local programs and 403 for forwarded requests and for requests of web pages."""
+    """Without a declared key, admin pages are 200 for local programs and 403 for forwarded requests and for pages of other origins."""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH)).build()) as client:
         for page in ("/admin/config", "/admin/targets", "/admin/requests", "/metrics"):
             assert (await client.get(page)).status == 200

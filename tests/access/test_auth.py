@@ -446,7 +446,7 @@ FILES: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("content", "told"), FILES, ids=[told for _, told in FILES])
 def test_mistake_in_the_keys_file_is_reported_by_line_without_its_text(workspace: Workspace, content: str, told: str) -> None:
-    """A mistake in the keys file is reported with its line number and without the line's text, in which a key may stand."""
+    """A mistake in the keys file is reported with its line number, an unknown route with the key's name, and neither with the line's text."""
     workspace.write("keys", content + "\n").write("routes.yaml", routes(HI, more="server: {auth: {keys: '${file:keys}'}}\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build()

@@ -257,7 +257,7 @@ async def test_chosen_route_shows_its_targets_tools_price_and_context_window(wor
 async def test_decisions_documents_and_sources_fit_each_screen_in_each_language(
     workspace: Workspace, tmp_path: Path, language: str
 ) -> None:
-    """With a tool's approval card and open documents, nothing is wider than the screen, and axe reports nothing serious."""
+    """With an approval card, a code document or a sheet open, nothing is wider than any of SCREENS, and axe finds nothing serious."""
     wish: list[dict[str, Any] | None] = [
         {"type": "tool-input-available", "toolCallId": "c9", "toolName": "delete_order", "input": {"number": "A-1"}},
         {"type": "tool-approval-request", "toolCallId": "c9", "approvalId": "apr_1"},

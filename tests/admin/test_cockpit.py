@@ -164,7 +164,7 @@ async def test_each_action_needs_the_key_and_is_logged_with_its_author(
 
 
 async def test_hour_records_and_rollback_cover_all_workers(workspace: Workspace) -> None:
-    """With two workers, either one returns the sum of both hours, finds every request's record, and rolls both back."""
+    """With two workers, either one returns the last hour's counts of both, finds each request's record, and rolls both back a generation."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", f"server: {{reload: off, {KEYED}}}\n"))
     async with process(workspace.root, "--workers", "2") as router:
         async with asyncio.timeout(PATIENCE):

@@ -417,7 +417,7 @@ async def replicas(workspace: Workspace, server: RedisServer, base: str) -> Asyn
 
 
 async def test_replicas_share_cached_answers_through_redis(workspace: Workspace) -> None:
-    """An answer cached by one replica is a hit on the other for the same caller, in every wire; `no-cache` renews it for both."""
+    """An answer cached by one replica is a hit on the other for the same caller, also in another wire; `no-cache` renews it for both."""
     script = [Reply(text("First")), Reply(text("Second")), Reply(text("Third"))]
     async with provider(*script) as fake, redis_server() as server, replicas(workspace, server, fake.base) as (one, other):
         first = await asked(one)

@@ -89,7 +89,9 @@ CASES = {
 async def test_cancelled_attempt_is_recorded_with_outcome_and_duration(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """An attempt ended by a disconnect, timeout or stop has that outcome and its seconds in log, admin page, metrics and traces."""
+    """An attempt ended by a disconnect, timeout or stop has that outcome in log, admin record, metrics and traces;
+    log and record have its seconds.
+    """
     case = CASES[name]
     async with collector() as there, provider(case.first) as down, provider(*case.script) as model:
         more = f"server: {{otel: {{endpoint: '{there.endpoint}', every: 1h}}}}\n"

@@ -116,7 +116,7 @@ async def streamed(client: Client, **body: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", CHECKS)
 async def test_response_and_its_stream_are_valid_open_responses(workspace: Workspace, name: str) -> None:
-    """Each request of the suite gets a response and a stream that are valid, with the expected status, item types and usage."""
+    """Each request of Open Responses' compliance suite gets a valid response and stream with the expected status, item types and usage."""
     body, status, types = CHECKS[name]
     async with running(Obedient([])) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    reasoning: show"))

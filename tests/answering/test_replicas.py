@@ -55,8 +55,8 @@ async def ended(client: Client, chat: str, seconds: float = 60) -> None:
 
 @pytest.mark.parametrize("protocol", ["line", "data-stream", "ui-message-stream"])
 async def test_answer_left_by_its_client_can_be_resumed_on_another_replica(workspace: Workspace, protocol: str) -> None:
-    """An answer left at any of sixty byte positions is resumed on another replica with the bytes of an uninterrupted answer.
-    It holds in the line protocol and both streams of the AI SDK; ids and times differ.
+    """An answer left at any of sixty byte positions is resumed on another replica with the bytes of an uninterrupted answer,
+    except ids and times.
     """
     async with two(workspace) as (one, other, _):
         async with one.session.post(f"{one.base}/api/chat?protocol={protocol}", json=body("uninterrupted")) as response:

@@ -60,7 +60,7 @@ def without_id(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("protocol", WIRES)
 async def test_answer_left_by_its_client_can_be_resumed_in_full(workspace: Workspace, protocol: str) -> None:
-    """An answer left at any of sixty byte positions is resumed with the bytes of an uninterrupted answer, in every wire."""
+    """An answer left at any of sixty byte positions is resumed in every wire with the bytes of an uninterrupted one except ids and times."""
     async with running(workspace) as client:
         async with client.session.post(f"{client.base}/api/chat?protocol={protocol}", json=body("uninterrupted")) as response:
             uninterrupted = await response.read()

@@ -139,7 +139,7 @@ async def test_prompt_that_is_not_text_gets_a_400(workspace: Workspace, case: st
 
 
 async def test_text_completion_error_raises_the_matching_exception_of_openais_client(workspace: Workspace) -> None:
-    """An error raises the exception of its status before the stream and APIError within it; a fallback answers after a cut."""
+    """An error raises the exception of its status before the stream and APIError within it; after a cut, a fallback continues the text."""
     async with asked_by_openai(workspace) as (client, sdk):
         nameless = await client.post("/v1/completions", prompt="Hi")
         with pytest.raises(openai.NotFoundError):

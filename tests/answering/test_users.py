@@ -239,7 +239,7 @@ async def test_user_field_of_the_body_counts_for_a_key_that_declares_it(workspac
 
 
 async def test_key_limit_not_per_user_refuses_before_the_body_is_read(workspace: Workspace) -> None:
-    """For a key with users in the body, a limit that is not per user refuses without the body; a per-user one is given back."""
+    """A key's limit that is not per user refuses before the body with the user arrives; a route's limit refuses every user."""
     server = declared().replace("user: {field: user}", "user: {field: user}, limit: {requests: 2/hour, per: user}")
     async with shared(workspace, "targets: [a]\n    limit: {requests: 1/hour}", server=server) as client:
         found = [(await asked(client, bearing(LITELLM), user=user)).status for user in ("ann", "ann", "ben")]

@@ -40,9 +40,7 @@ async def asked(client: Client, wire: str, **more: Any) -> Answered:
 
 @pytest.mark.parametrize("wire", WIRES)
 async def test_answer_in_each_wire_has_its_headers_text_and_tool_calls(workspace: Workspace, wire: str) -> None:
-    """A streamed answer with reasoning and a router tool's call has the headers of its wire and the parts that the wire can show.
-    They are text, reasoning, calls, results, finish reason and usage: plain text shows only the first, the AI SDK's wires all of them.
-    """
+    """A streamed answer with reasoning and a call of the route's tool has its wire's headers and each part that the wire can show."""
     script = "[{thought: Hm.}, {text: One moment. }, {call: get_weather, arguments: {location: Beijing}}]"
     workspace.write(
         "routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 1\n    reasoning: show")

@@ -82,7 +82,7 @@ async def test_approval_id_expires_after_an_hour() -> None:
 
 
 async def test_replicas_with_one_key_accept_each_others_approval_ids() -> None:
-    """Replicas with the same key accept each other's ids, without a key or with different ones they do not; an edit keeps used ids used."""
+    """Replicas accept each other's approval ids only under the same declared key; an id that was used stays used after an edit."""
     here, there = Approvals().under(KEY, None), Approvals().under(KEY, None)
     assert await there.take("ann", "chat-model", asked(here))
     assert await here.under(KEY, None).take("ann", "chat-model", asked(here))

@@ -229,7 +229,7 @@ def test_state_name_is_the_same_however_a_client_sends_the_conversation() -> Non
 
 
 def test_state_name_differs_by_caller_conversation_call_and_result() -> None:
-    """A call's name differs for another caller, another question, another earlier answer or another result, even if call ids repeat."""
+    """A model call's name for its reasoning state differs for another caller, question, earlier answer or result, even if call ids repeat."""
     once = (ASKED, Message("assistant", (CALL,)), Message("tool", (Result("c1", "look", "x"),)), Message("assistant", (CALL,)))
     other = (*once[:2], Message("tool", (Result("c1", "look", "y"),)), once[3])
     before = (ASKED, Message("assistant", ("So.",)), Message("user", ("And?",)), *once[1:])

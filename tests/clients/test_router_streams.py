@@ -295,7 +295,7 @@ def test_tool_progress_does_not_change_the_final_message_of_any_client(
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_source_and_image_of_a_model_are_parts_of_the_message(client: Client, workers: Workers, router: Running) -> None:
-    """A chat client shows an answer's text in one piece with a source part and a file part."""
+    """A chat client shows an answer with a source and an image as one text part, one source part and one file part."""
     saw = workers.saw(client, router.base, {"chat": "chat-shown", "model": "shown", "deeds": [HI]})
     image = ["file", "image/png", DRAWN if client.wire == "data-stream" else f"data:image/png;base64,{DRAWN}"]
     shown = [["text", "Rome it is."], ["source", *CITED], image]

@@ -46,7 +46,7 @@ async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, ser
 
 
 async def test_try_server_accepts_the_key_from_a_container_bridge_but_closes_admin(workspace: Workspace) -> None:
-    """A request from a container's bridge address is 200 with the key and 401 without; /admin/config is 403 and /healthz 200."""
+    """At a `router try` server, a request from a container's bridge is 200 with its key, 401 without; /admin/config is 403, /healthz 200."""
     workspace.write("routes.yaml", routes(HI))
     key = new()
     edge = application(workspace.build(), only=Known(Keys({"guest": ApiKey(hash=hashed(key))}), None))
@@ -60,7 +60,7 @@ async def test_try_server_accepts_the_key_from_a_container_bridge_but_closes_adm
 
 
 async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: Path) -> None:
-    """`router try` serves the routes.yaml of this repository, with 401 for requests without the printed key and 200 with it."""
+    """`router try` without a target serves ./routes.yaml, here a copy of the shipped one: 401 without the printed key, 200 with it."""
     shutil.copy(ROOT / "routes.yaml", tmp_path)
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -266,7 +266,7 @@ async def rehearsed(workspace: Workspace, quirk: Quirk, more: str = "") -> Gone:
 
 @pytest.mark.parametrize("name", QUIRKS)
 async def test_rehearsal_finds_each_planted_quirk_and_nothing_else(workspace: Workspace, name: str) -> None:
-    """A rehearsal finds exactly the one quirk of a model in fewer than 20 calls, and suggests the configuration line for it."""
+    """A rehearsal finds each quirk that its questions touch and nothing else, in fewer than 20 calls, with the line for it, if any."""
     quirk, question, lines = QUIRKS[name]
     gone = await rehearsed(workspace, quirk)
     assert [one.line for one in gone.done.findings] == lines

@@ -100,7 +100,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_invalid_proxy_address_is_refused_without_its_password(write: Write, case: str) -> None:
-    """A proxy address with a wrong scheme, port, path or password gives one complaint with its place, which does not quote it."""
+    """A proxy address with a wrong scheme, port, path, name or password gives one complaint with its place and without the password."""
     value, words = REFUSED[case]
     (complaint,) = complaints(write(ROUTES, HTTPS_PROXY=value))
     assert complaint.startswith("routes.yaml:2:18: ")

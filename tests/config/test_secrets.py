@@ -86,7 +86,7 @@ KEYS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("spelled", KEYS)
 def test_api_key_has_the_resolved_value_and_its_reference_as_repr(workspace: Workspace, spelled: str) -> None:
-    """An API key has the value of its reference (variable, default, file); its repr is the reference, or `***` for a literal."""
+    """An API key has the value of its reference (variable, default, file); its repr is the reference, or `***` for a literal or default."""
     written, value, shown = KEYS[spelled]
     workspace.write("secrets/key", "sk-3\n")
     made = declared(workspace, target(f"{{model: openai/x, api_key: '{written}'}}"), KEY="sk-1", EMPTY="")

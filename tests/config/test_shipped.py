@@ -31,7 +31,7 @@ def test_shipped_routes_include_every_model_id_that_front_ends_send(keyed: Gener
 
 
 def test_shipped_models_have_a_known_price_and_context_window(keyed: Generation) -> None:
-    """Each shipped target belongs to a route and, except the local one, has a known price and context window; `big` has the largest."""
+    """Each shipped model belongs to a route and, except the local `gpt-oss`, has a known price and context window; `big` has the largest."""
     asked = {target.name: target.facts for route in keyed.routes.values() for target in route.targets if target.lane != "script"}
     assert set(asked) == set(keyed.declaration.routes.targets) - {"demo", "understudy"}
     unknown = [name for name, facts in asked.items() if facts.source != "itself" or facts.price is None or facts.window is None]

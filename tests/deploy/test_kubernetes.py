@@ -177,7 +177,7 @@ async def test_mounted_config_map_is_served_and_its_edit_goes_live(manifests: st
 
 
 def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mounted() -> None:
-    """The ConfigMap of kustomize holds every file of deploy/config, and the pod mounts each of its keys."""
+    """The ConfigMap of kustomize holds every file of deploy/config but kustomization.yaml, and the pod mounts each of its keys."""
     files = [path.relative_to(DEPLOY / "config").as_posix() for path in sorted((DEPLOY / "config").rglob("*")) if path.is_file()]
     files.remove("kustomization.yaml")
     manifests = kustomized()

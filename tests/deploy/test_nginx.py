@@ -157,7 +157,7 @@ async def test_nginx_refuses_a_body_over_8_mib_in_the_error_form_of_its_dialect(
 
 
 async def test_body_of_8_mib_reaches_the_router(site: Site) -> None:
-    """A body of exactly 8 MiB is passed on to the router."""
+    """A body of exactly 8 MiB is passed on by nginx to the router."""
     site.upstream.confirmed.set()
     answer = await site.edge.answer("POST /api/chat", b"x" * (8 * 1024 * 1024))
     assert answer.startswith(b"HTTP/1.1 200 ")

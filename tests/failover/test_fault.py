@@ -47,7 +47,7 @@ async def test_broken_script_is_rescued_by_the_next_target(workspace: Workspace,
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_fault_in_the_demo_repeats_neither_its_tool_call_nor_its_reasoning(workspace: Workspace, fault: str) -> None:
-    """With each fault in the demo script, the client gets one complete answer, one tool result and one reasoning text."""
+    """With each fault on a question to two demos, the client gets one complete answer, one tool result and one reasoning text."""
     workspace.write("tools/calculate.py", (ROOT / "tools" / "calculate.py").read_text(encoding="utf-8"))
     demo = "a: {script: demo}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(demo, f"{ROUTE}\n    tools: [calculate]\n    reasoning: show"))

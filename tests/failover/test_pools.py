@@ -73,7 +73,7 @@ async def test_pool_asks_the_target_with_the_fewest_requests_in_flight() -> None
 
 
 async def test_pool_balanced_by_latency_asks_the_target_with_the_lower_wait() -> None:
-    """With `balance: latency`, a target that starts ten times sooner is asked first, until it has twelve requests in flight."""
+    """With `balance: latency`, a target that starts ten times sooner is asked first, but not while twelve of its requests are in flight."""
     clock = Clock()
     slow, quick = named("slow"), named("quick")
     for candidate, seconds in ((slow, 2.0), (quick, 0.2)):

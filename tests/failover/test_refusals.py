@@ -76,7 +76,7 @@ def test_denial_is_reported_once_and_ended_by_the_next_answer() -> None:
 
 
 def test_result_of_an_earlier_question_does_not_change_the_refusal_state() -> None:
-    """An answer to a question from before the denial does not end the state; a denial of one from before the answer does not restore it."""
+    """An answer to a question older than the denial ends no refusal state; a denial of one older than the answer begins none."""
     watched = Watched()
     watched.denied()
     watched.refusals.answers(999)
@@ -338,7 +338,7 @@ async def test_revoked_key_shows_in_log_page_metrics_and_alert_until_it_works_ag
     lane: str, workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A revoked key is logged once, shown on the page and in `router show`, counted, and fires an alert, until it works again.
-    Clients get the demo's answer with status 200 meanwhile; neither the key nor the provider's words appear anywhere.
+    Clients get the demo's answer with status 200 meanwhile; neither answer nor log contains the key or the provider's words.
     """
     caplog.set_level(logging.INFO, "router")
     answer, refusal = Reply(text("Hi")), error(401, f"{WORDS} Incorrect API key provided: {KEY}", "invalid_api_key")

@@ -243,7 +243,7 @@ async def test_rescue_question_has_the_tool_results_and_the_text_so_far() -> Non
 
 
 async def test_tool_call_cut_off_by_a_break_is_made_by_the_next_target() -> None:
-    """A break within a tool call's arguments passes on no call; the next target's own call is the only one."""
+    """A break within a tool call's arguments yields no ToolCall of the broken target; the next target's own call is the only one."""
 
     async def first(_: Ask) -> Events:
         yield Start("first", "m")

@@ -44,7 +44,7 @@ def test_first_change_of_contributing_works_as_described(title: str, copy: Path)
 
 
 def test_commands_in_the_rest_of_contributing_exist() -> None:
-    """Each command of the other sections of CONTRIBUTING.md is a make target or an existing program."""
+    """Each command of CONTRIBUTING.md outside the `Your first …` sections is a make target or an existing program."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     rest = PAGE
     for title in SECTIONS:

@@ -36,7 +36,7 @@ def said(stream: io.StringIO) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("name", ["caller", "Zoë\n\x7f\u2028\ud800"])
 def test_line_is_the_same_with_and_without_another_handler(stream: io.StringIO, name: str) -> None:
-    """A request has the same line, in ASCII, if another handler gets its record too: the record is made for that one only."""
+    """The access log line of a request is the same, and ASCII, with and without another handler on its logger."""
     entry = Entry("req_1", "generation", caller=name)
     entry.close()
     log.line(entry)

@@ -405,7 +405,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("said", DEFAULTS)
 def test_litellm_settings_become_route_defaults(said: str, tmp_path: Path) -> None:
-    """LiteLLM's retries, timeouts, cooldowns and routing strategy become `defaults`; of two sections, the one wins that wins there."""
+    """LiteLLM's retries, timeouts, cooldowns and routing strategy become `defaults`, from the section that has precedence in LiteLLM."""
     made, _ = imported(tmp_path, ONE + said)
     assert {key: made["defaults"].get(key) for key in DEFAULTS[said]} == DEFAULTS[said]
 

@@ -231,7 +231,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
 async def test_imported_targets_share_requests_in_litellms_proportions(
     name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
-    """Both routers share 200 questions by the weights (or rpm) of the config, within five standard deviations."""
+    """LiteLLM and this router, with the imported config, each share 200 questions by weights (or rpm), within five standard deviations."""
     at = labels(CASES[name])
     async with cast() as server:
         generation = ours(name, server.base, tmp_path)

@@ -293,7 +293,7 @@ async def test_failure_after_text_ends_the_stream_with_an_error_line_and_a_finis
 
 
 async def test_answer_that_breaks_off_is_a_502_without_streaming(workspace: Workspace) -> None:
-    """An answer that breaks off under `stream: false` is a 502 with code `no_answer`, without the partial text."""
+    """An answer that breaks off under `stream: false` is a 502 with code `no_answer`."""
     async with provider(Reply((chunk({"content": "Half"}),), drop=True)) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base)))
         async with serving(workspace.build()) as client:

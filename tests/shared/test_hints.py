@@ -53,8 +53,8 @@ async def test_hint_of_an_open_breaker_reaches_other_replicas_until_it_expires()
         assert await keys(server) == ["pointsman:probe"] or not await keys(server)
 
 
-async def test_hints_are_empty_while_redis_is_away() -> None:
-    """A hint that is published while Redis is away reaches no replica; hints that are published after its return do."""
+async def test_hint_published_while_redis_is_away_reaches_no_replica() -> None:
+    """A hint that is published while Redis is away reaches no replica; one that is published after its return does."""
     async with redis_server() as server, replica(server) as (here, redis), replica(server) as (there, _):
         await server.daemon.kill()
         here.of("a").publish(30)

@@ -426,8 +426,8 @@ async def test_answer_over_the_size_limit_is_sent_but_not_cached() -> None:
 
 
 @pytest.mark.parametrize("leave", [lambda: asyncio.timeout(0.01), lambda: asyncio.timeout(0)])
-async def test_cancelled_caller_leaves_no_task_or_call_behind(leave: Callable[[], asyncio.Timeout]) -> None:
-    """A caller that is cancelled at once or after 10 ms leaves no running task and no open call."""
+async def test_cancelled_reader_leaves_no_task_or_call_behind(leave: Callable[[], asyncio.Timeout]) -> None:
+    """A reader of an answer that is cancelled at once or after 10 ms leaves no running task and no open call to the model."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)

@@ -112,7 +112,7 @@ OVERRIDES: dict[str, tuple[FactsConfig, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_declared_facts_override_the_table(name: str) -> None:
-    """Each declared fact replaces the table's, and all other facts stay as they were."""
+    """A declared fact replaces the table's, `refuses` also `refuses_thinking` and `one_of_sampling`; all other facts stay as they were."""
     told, wanted = OVERRIDES[name]
     made, plain = facts("openai/gpt-5.6", facts=told), facts("openai/gpt-5.6")
     for key, value in wanted.items():
@@ -138,7 +138,7 @@ def test_non_reasoning_grok_refuses_the_penalties() -> None:
 
 @pytest.mark.parametrize("model", ["gemini/gemini-3.5-flash", "openai/gemini-3.5-flash"])
 def test_facts_of_gemini_refuse_the_penalties_on_both_of_its_wires(model: str) -> None:
-    """The facts of gemini-3.5-flash list both penalties under `refuses`, as a `gemini/` and as an `openai/` target; nothing is asked."""
+    """The facts of gemini-3.5-flash list both penalties under `refuses`, as a `gemini/` and as an `openai/` target."""
     base = "http://127.0.0.1:9/v1beta/openai" if model.startswith("openai") else None
     assert facts(model, api_base=base).refuses >= PENALTIES
 

@@ -129,8 +129,8 @@ async def test_gemini_url_gets_the_parts_that_api_base_lacks(prefix: str, base: 
 
 
 @pytest.mark.parametrize("prefix", ["gemini", "vertex_ai"])
-def test_gemini_url_defaults_to_googles_two_hosts(prefix: str) -> None:
-    """The request URL is built on Google's address for Gemini, and on another one for Vertex AI."""
+def test_gemini_url_names_the_model_and_the_streaming_method(prefix: str) -> None:
+    """The request URL is the base of Gemini or of Vertex AI, then `/models/`, the model, and `:streamGenerateContent?alt=sse`."""
     hosts = {"gemini": gemini.BASE, "vertex_ai": gemini.VERTEX}
     address = gemini._address(hosts[prefix], "gemini-m", vertex=prefix == "vertex_ai")
     assert address == f"{hosts[prefix]}/models/gemini-m:streamGenerateContent?alt=sse"
@@ -637,7 +637,7 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "kind"), ERRORS, ids=[str(error["error"]["message"])[:20] for error, _ in ERRORS])
 @pytest.mark.parametrize("listed", [False, True], ids=["an object", "in a list"])
 async def test_google_error_raises_its_target_error_in_each_place(error: dict[str, Any], kind: str, *, listed: bool) -> None:
-    """An error raises the same TargetError as a status, as a 200 body, in a stream or as an event, without Google's message."""
+    """An error of Google raises the same TargetError, without its message, as a status, 200 body, bare body in a stream, or event."""
     body = json.dumps([error] if listed else error, indent=2).encode()
     status = error["error"]["code"]
     begun = chunk({"text": "Hi"})

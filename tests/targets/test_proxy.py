@@ -429,7 +429,9 @@ async def test_proxy_refusal_through_litellm_has_a_proxy_outcome(authority: Auth
 
 
 @pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
-async def test_litellm_behind_a_proxy_tells_the_proxys_faults_from_the_providers(authority: Authority, tmp_path: Path, model_name: str) -> None:
+async def test_litellm_behind_a_proxy_tells_the_proxys_faults_from_the_providers(
+    authority: Authority, tmp_path: Path, model_name: str
+) -> None:
     """LiteLLM's outcome is `proxy_login`, `proxy_connection`, `proxy_timeout` or `proxy_tls` for a fault of the proxy,
     and `tls` for a provider's untrusted certificate.
     """

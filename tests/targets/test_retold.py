@@ -36,7 +36,7 @@ def test_rewritten_stream_has_each_event_on_one_line(what: str) -> None:
 
 
 def test_rewritten_stream_records_finish_and_usage() -> None:
-    """The rewriter records that the finish reason, and then the token counts, have come."""
+    """`SseNormalizer.heard` is not finished before a finish reason came, and is counted once the token counts came."""
     retold = SseNormalizer()
     retold.feed(HI)
     assert not retold.heard.finished

@@ -142,7 +142,7 @@ def test_complete_calls_with_one_index_get_distinct_ids(how: str) -> None:
 
 @pytest.mark.parametrize("how", CALLS)
 def test_call_deltas_are_assembled_into_complete_calls(how: str) -> None:
-    """Deltas become each call once, with complete arguments, in the order of their indexes; invalid arguments make it malformed."""
+    """Deltas add up to complete calls, each once and in the order of their indexes; a call with invalid arguments is malformed."""
     deltas, expected = CALLS[how]
     assert called(*deltas) == expected
 

@@ -149,7 +149,7 @@ RESETS: dict[str, tuple[dict[str, str], float | None]] = {
 
 @pytest.mark.parametrize("what", RESETS)
 def test_reset_header_of_rate_limits_is_read_in_any_form(what: str) -> None:
-    """The longest reset among the exhausted limits is returned in seconds, at most one day; invalid values give None."""
+    """The longest valid reset of the limits not known to have some left is returned in seconds, at most a day; without one, None."""
     headers, expected = RESETS[what]
     assert limits_reset(headers) == (expected if expected is None else pytest.approx(expected))
 

@@ -217,7 +217,7 @@ async def test_tool_process_is_reused_for_the_next_call(trials: Workspace) -> No
 
 
 async def test_tool_process_inherits_no_secret_variable_and_no_open_file(trials: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of an isolated tool set has only basic and declared environment variables, and no file or socket of the router."""
+    """The process of an isolated tool set has only basic and declared environment variables, and no open file of the router."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with (trials.root / "open").open("w") as held:
         os.set_inheritable(held.fileno(), True)

@@ -351,7 +351,7 @@ def test_value_that_passes_the_check_is_valid_by_the_json_schema(annotation: obj
 
 
 def test_record_finds_a_field_by_its_name() -> None:
-    """A record returns the field of a name with its shape, description and whether it is required, or None."""
+    """`Record.named` has each field, with shape, description and `required`, under its name, and nothing under another name."""
     record = record_of(Place)
     assert isinstance(record, Record)
     found = record.named.get("city")

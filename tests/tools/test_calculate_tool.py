@@ -288,7 +288,7 @@ SUMS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(SUMS)
 def test_calculate_agrees_with_exact_fractions(calculate: Callable[[str], str], made: Sum) -> None:
-    """The value of an arbitrary expression equals that of exact fractions; a rounded one differs by at most a factor of 1e-14."""
+    """The value of an arbitrary expression equals that of exact fractions, or is rounded with a relative error of at most 1e-14."""
     expression, value = made
     told = Fraction(calculate(expression))
     if told != value:

@@ -15,5 +15,5 @@ def test_fault_of_openai_ends_in_the_outcome_of_its_row(table: Table, case: Case
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_openai_faults_raise_no_unexpected_error_and_leak_no_secret(table: Table, kind: Kind) -> None:
-    """The run of all faults leaves no unhandled exception, no logged error, and no key or provider text in the log."""
+    """A run of all OpenAI faults of one kind logs no key, no text of the provider, and no unexpected error outside a single fault."""
     assert table.run("openai", kind).unforeseen == []
