@@ -11,8 +11,8 @@ _make_encoder: Any = getattr(encoder, "c_make_encoder", None)
 def writer(
     default: Callable[[Any], object], *, ascii_only: bool = True, separators: tuple[str, str] = (", ", ": "), sort_keys: bool = False
 ) -> Callable[[object], str]:
-    """Return a function that writes a value as `json.dumps` would with these options. It raises RecursionError for a value that contains
-    itself (ValueError where Python lacks its C encoder).
+    """Return a function that writes a value as `json.dumps` would with these options.
+    It raises RecursionError for a value that contains itself (ValueError where Python lacks its C encoder).
     """
     if _make_encoder is None:
         return JSONEncoder(ensure_ascii=ascii_only, separators=separators, sort_keys=sort_keys, default=default).encode

@@ -1,8 +1,8 @@
 """The image, built from the Dockerfile by buildah and run in namespaces, without a container daemon.
 
 The Dockerfile names its base by a digest that only a registry serves. Here a base of Debian's own packages stands in its place, with
-Debian's Python (see image_base.sh): all other lines of the Dockerfile are executed as they are. Those of its first stage are executed
-once, and again where they or the locks have changed.
+Debian's Python (see image_base.sh): all other lines of the Dockerfile are executed as they are. As Docker does, a stage is built again
+only where its lines, or the files that it takes, have changed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -70,7 +70,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """Build the image and yield it; images are removed before and after. A lock lets only one test run build at a time."""
+    """Yield the image, built first unless it was built of the same files before. A lock lets only one test run build at a time."""
     if not (FOLDER / "done").exists():
         pytest.skip("there is no base for the image here: `make image-base-if-any` makes one, as root and with Debian's packages")
     with (FOLDER / "lock").open("w") as lock:
@@ -85,21 +85,30 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 def _built(context: Path) -> Image:
     first, build, rest = _planted(context).partition("\nFROM packages ")
     assert build
-    made_of = "".join([first, *(path.read_text(encoding="utf-8") for path in sorted((context / "requirements").iterdir()))])
-    packages = f"{PACKAGES}:{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-    if packages not in _images():
-        for outdated in [name for name in _images() if name.startswith(PACKAGES)]:
-            _buildah("rmi", "--force", outdated)
-        _bud(packages, first, context)
-    _bud(NAME, f"FROM {packages} {rest}", context)
-    root = _file_system()
+    packages = _up_to_date(PACKAGES, first, context, "requirements")
+    image = _up_to_date(NAME, f"FROM {packages} {rest}", context, ".")
+    root = _file_system(image)
     parts = {
         "in all": root,
         "its environment": root / "opt/router",
         "LiteLLM": next(root.glob("opt/router/lib/python3*/site-packages/litellm")),
     }
     sizes = {name: int(subprocess.check_output(["du", "-sm", path], text=True).split()[0]) for name, path in parts.items()}
-    return Image(root, _buildah("inspect", "--type", "image", NAME), sizes)
+    return Image(root, _buildah("inspect", "--type", "image", image), sizes)
+
+
+def _up_to_date(name: str, recipe: str, context: Path, folder: str) -> str:
+    """Return the full name of an image of this recipe and this folder of the context. It is built, in place of others, unless it is there."""
+    made_of = hashlib.sha256(recipe.encode())
+    for path in sorted((context / folder).rglob("*")):
+        if path.is_file():
+            made_of.update(f"\0{path.relative_to(context)} {path.stat().st_mode}\0".encode() + path.read_bytes())
+    tagged = f"{name}:{made_of.hexdigest()[:16]}"
+    if tagged not in _images():
+        for outdated in [one for one in _images() if one.startswith(f"{name}:")]:
+            _buildah("rmi", "--force", outdated)
+        _bud(tagged, recipe, context)
+    return tagged
 
 
 def _bud(name: str, recipe: str, context: Path) -> None:
@@ -116,9 +125,9 @@ def _images() -> dict[str, str]:
     return {name: one["layer"] for one in known for name in one.get("names", ())}
 
 
-def _file_system() -> Path:
+def _file_system(image: str) -> Path:
     """Return the folder of the image's file system: its topmost layer, which this storage keeps complete. Nothing may be written there."""
-    return FOLDER / "store/vfs/dir" / _images()[f"{NAME}:latest"]
+    return FOLDER / "store/vfs/dir" / _images()[image]
 
 
 def _planted(context: Path) -> str:
@@ -144,10 +153,8 @@ def _buildah(*words: str) -> str:
 
 
 def _clean() -> None:
-    """Remove all containers and the built image; the base image and the packages are kept."""
+    """Remove the containers that a build leaves; images stay for the next run."""
     _buildah("rm", "--all")
-    with suppress(AssertionError):  # there is none
-        _buildah("rmi", "--force", NAME)
 
 
 @asynccontextmanager
