@@ -22,7 +22,7 @@ test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any d
 	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 quick: .venv-dev/.done  ## what tells most in a minute: without slow files and without Redis, nginx, squid, Node and Chromium
-	.venv-dev/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not redis and not nginx and not squid and not node and not chromium"
+	.venv-dev/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow and not redis and not nginx and not squid and not node and not chromium"
 
 CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done tests/examples/node_modules/.done
 clients: $(CLIENTS)     ## the public clients that tests/clients drives, and the libraries of examples/: needs npm

@@ -58,6 +58,7 @@ SLOW = frozenset(
         "admin/test_openapi.py",
         "admin/test_page_cost.py",
         "admin/test_playground_in_a_browser.py",
+        "admin/test_webpage.py",
         "answering/test_cache.py",
         "answering/test_embeddings.py",
         "answering/test_flights.py",
@@ -96,8 +97,10 @@ SLOW = frozenset(
         "handbook/test_contributing.py",
         "handbook/test_shell_blocks.py",
         "handbook/test_tutorials.py",
+        "intake/test_audio_asked.py",
         "intake/test_body.py",
         "intake/test_files_asked.py",
+        "journal/test_bill.py",
         "journal/test_metrics.py",
         "journal/test_traces.py",
         "migration/test_account.py",
@@ -125,8 +128,16 @@ SLOW = frozenset(
         "system/test_corporate_network.py",
         "system/test_fuzz.py",
         "system/test_security.py",
+        "targets/test_aws_sign_in.py",
+        "targets/test_bound_thinking.py",
         "targets/test_litellm.py",
+        "targets/test_litellm_requests.py",
+        "targets/test_prompt_caching.py",
+        "targets/test_proxy.py",
         "targets/test_recordings.py",
+        "targets/test_subset.py",
+        "targets/test_warming.py",
+        "test_capacity.py",
         "test_drill.py",
         "test_libraries.py",
         "test_shape.py",
@@ -134,7 +145,7 @@ SLOW = frozenset(
         "toolbox/test_mcp.py",
     }
 )
-"""Test files that take over ten seconds (`pytest --durations=0`) or start many processes."""
+"""Test files that take long (`pytest --durations=0`), import LiteLLM, or start many processes."""
 
 NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
 """Name that a test file imports → the marker of the program that it needs."""
