@@ -334,7 +334,7 @@ class Disorder(AssertionError):
 
 
 class Order:
-    """A checker of the order of one answer's events, for tests and drills."""
+    """A checker of the order of one answer's events, for tests and drills: `see` and `end` raise Disorder."""
 
     def __init__(self) -> None:
         self._state: State = "idle"

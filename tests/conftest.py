@@ -192,7 +192,9 @@ def _file(path: Path) -> str:
 
 
 def _markers(file: str, names: Mapping[str, object]) -> Iterator[str]:
-    """Yield the markers of a file's tests. `names`: the names of its module."""
+    """Yield the markers of a file's tests: the programs that they need (`redis`, `nginx`, `squid`, `chromium`, `node`), and `slow`.
+    `names`: the names of its module.
+    """
     yield from {mark for name, mark in NEEDS.items() if name in names}
     if file.startswith(("clients/", "examples/")):
         yield "node"

@@ -414,7 +414,9 @@ def test_every_field_of_the_access_log_is_documented(caplog: pytest.LogCaptureFi
 
 
 async def test_documented_metrics_are_exactly_the_published_ones(workspace: Workspace) -> None:
-    """The metrics in docs/observability.md, with their labels, are exactly those that a router with Redis and a tool server publishes."""
+    """The metrics in docs/observability.md, with their labels, are exactly those that a router publishes.
+    Its Redis and its tool server are declared, but not reachable.
+    """
     told = {name: row[1] for row in rows(page("docs/observability.md")) for name in re.findall("`(router_[a-z_]+)`", row[0])}
     documented = {name.removesuffix("_total"): set(re.findall("`([a-z]+)`", labels)) for name, labels in told.items()}
     route, away = "targets: [a]\n    tools: [{mcp: 'http://127.0.0.1:9/mcp'}]", "server: {redis: 'redis://127.0.0.1:9/0'}\n"

@@ -89,7 +89,10 @@ class TargetHour(TypedDict):
 
 
 class Hour:
-    """The counts of this process in the last hour. `clock`: returns the seconds since 1970."""
+    """The counts of this process in the last hour, of requests and of attempts at targets, in 120 slots of 30 s.
+
+    clock: returns the seconds since 1970
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

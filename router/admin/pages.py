@@ -27,7 +27,9 @@ Pages = FastAPI
 
 
 def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes: Probes) -> Pages:
-    """Return the FastAPI application of all pages, each with its access check. `answers`: the chat routes, which it includes."""
+    """Return the FastAPI application of all pages, and of the chat routes in `answers`.
+    Each page has its own access check, except the health pages, which need no key.
+    """
     refusals = DialectErrors(admin.live)
     of_callers, of_operators = guarded(refusals, gate.enter_caller), guarded(refusals, gate.enter_operator)
     app = FastAPI(
@@ -90,7 +92,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
     @router.get(f"{GATEWAY}/config", tags=["models"], **_of_callers())
     async def models_as_the_ai_sdk_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The ids and aliases of models in the form of the AI SDK's gateway."""
+        """The ids and aliases of the listed models that the caller may ask, in the form of the AI SDK's gateway."""
         generation, caller = live.generation, _caller(request)
         return _identified(request, await admin.page(lambda: catalogue.gateway_list(generation, caller)))
 

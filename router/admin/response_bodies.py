@@ -74,7 +74,7 @@ class _TextChoice(TypedDict):
 
 
 class TextCompletion(TypedDict):
-    """A text_completion of OpenAI's."""
+    """The body of a complete answer of OpenAI's legacy completions API (`text_completion`), as the OpenAPI document describes it."""
 
     id: str
     object: Literal["text_completion"]

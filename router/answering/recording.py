@@ -257,7 +257,10 @@ class Recording(Broadcast):
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """Cancel an answer without a reader once its grace is over; before that, check again at the end of the grace."""
+        """Cancel an answer without a reader once its grace is over; before that, check again at the end of the grace.
+
+        Unless it is finished, a cancelled answer counts as incomplete at once: new readers do not find it.
+        """
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)

@@ -19,7 +19,7 @@ SILENCE = 30.0
 class Workers(Multiprocess):
     """The supervisor of the worker processes: it passes SIGHUP on to them, and replaces those that end or hang.
 
-    `asked_to_end`: True once an operator has ended the server.
+    If a worker fails before any has served, it ends all instead. `asked_to_end`: True once an operator has ended the server.
 
     uvicorn itself would replace all workers on SIGHUP, and each that is silent for five seconds, also while it starts: on a busy machine
     none ever served. Here the limit is SILENCE.

@@ -143,5 +143,8 @@ def production(declaration: Declaration) -> bool:
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:
-    """Return path → current text of each secret file below `root`; None for one that is missing, unreadable, not UTF-8 or over 1 MiB."""
+    """Return each of these paths, which are relative to `root` → the secret file's current text.
+
+    The text is None for a file that is missing, unreadable, not UTF-8 or over 1 MiB.
+    """
     return {path: secret(root / path)[0] for path in paths}

@@ -10,7 +10,10 @@ UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A rate: at most `count` requests, tokens or US dollars in any period of `seconds`."""
+    """A rate: at most `count` in any period of `seconds`.
+
+    It does not hold what is counted: the field of the limit says whether requests, tokens or US dollars.
+    """
 
     count: float
     seconds: float

@@ -114,7 +114,9 @@ class Switches:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target of a route, with all that decides whether and when it is asked."""
+    """A target of a route: its answer function, its health (with the breaker), the operator's switches, and which files it reads.
+    Its weight belongs to its Pool.
+    """
 
     name: str
     answer: Answer

@@ -13,7 +13,7 @@ from router.reload import Live, Reload
 
 
 class RefusalReport(TypedDict):
-    """The report of a target that refuses every question. Times in seconds since 1970.
+    """The report, a JSON object, of a target that refuses every question: the reason, and two times in seconds since 1970.
 
     since: when the first of the refused questions was asked
     as_of: an answer to a question that was asked then or later ends the state

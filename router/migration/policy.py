@@ -201,7 +201,10 @@ class Policy:
             account.agree(*(one.params[name] for one in members for name in unused if name in one.params))
 
     def weighed(self, members: Sequence[Deployment]) -> str:
-        """Return the key by which deployments share load, the first of weight, rpm, tpm that any has; empty if they share equally."""
+        """Return the key by which LiteLLM shares load among deployments: the first of weight, rpm, tpm that any has.
+
+        Empty if none has one, for a single deployment, and for every strategy but simple-shuffle.
+        """
         if self.settings.strategy != "simple-shuffle" or len(members) < 2:
             return ""
         number = self.settings.source.number

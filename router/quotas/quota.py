@@ -74,11 +74,12 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """The use of one limit on tokens or money.
+    """The use of one limit on tokens or money, either of one count or of all its users or addresses together.
 
     limit: `tokens` or `spend`
     most: the limit as it is written, e.g. 5USD/day
-    used: the used share, 1 for all of it, more if it was exceeded; None where each user, address or caller is counted by itself
+    used: the share used by all requests or by one declared caller, 1 for all of it, more if it was exceeded;
+        None where each user, address or unknown caller is counted by itself
     subjects: the number of users or addresses that have used some of it; None where the limit does not count users or addresses
     largest: the largest share that one of them has used; None where `subjects` is
     """

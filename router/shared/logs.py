@@ -246,9 +246,11 @@ class Logs:
     async def read(self, found: Found) -> AsyncGenerator[Batch | LogEnd, None]:
         """Yield the batches of a log from its start and as they come, and its LogEnd, if it has one. A batch may repeat earlier events.
 
-        The generator does not end by itself: its reader closes it. Raises ReplicaLost if events are missing, or if no more can come because
-        the writer or Redis is gone; Away if Redis goes away before the first read. An offered log begins with an empty batch, once it is
-        written. Until the next batch it does not wait for an absent Redis.
+        The generator does not end by itself: its reader closes it. It raises ReplicaLost if events are missing, or if no more can come
+        because the writer or Redis is gone. It raises Away if Redis goes away before the first read.
+
+        The read of an offered log (`Found.head` is empty) has its writer begin to write it. Its first batch is empty and says that it was
+        begun. Until the first event the reader does not wait for an absent Redis; after that it waits PATIENCE seconds.
         """
         self._start()
         offered = not found.head

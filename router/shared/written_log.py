@@ -60,7 +60,10 @@ class EventSource(Protocol):
 
     @property
     def ending(self) -> str:
-        """The code of the end, once the source is over and no event describes it; else empty."""
+        """The code of the end that no event describes; empty if an event does. It counts only once the source is over.
+
+        Until then it may hold the code that the log would get if the source was left or stopped now.
+        """
         ...
 
     def batches(self, start: int) -> Sequence[Batch]:

@@ -151,6 +151,9 @@ class Rounds:
 
 
 def _shown(hashed: ConversationHash, call: ModelCall) -> str:
-    """Add a model call and its results to the hash. Return the name of that call, for a client that sends both back."""
+    """Add a model call and its results to the hash. Return the name under which that call is stored.
+
+    It is the name for a client that is shown the call and its results, and sends both back with the next question.
+    """
     names = hashed.follow([Message("assistant", call.calls), Message("tool", call.results)])
     return names[0]

@@ -196,7 +196,9 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """End the background read of `settle`, if there is one, and release the connection. Completes `settled`."""
+        """End the background read of `settle`, if there is one: drop its bytes, and give the connection back to the pool or close it.
+        Completes `settled` in any case. Returns at once.
+        """
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None

@@ -151,7 +151,7 @@ def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool
 
 
 def _choice(choice: Choice) -> Json:
-    """Return the tool choice in Google's form; the default `auto` is never passed here."""
+    """Return the value of Google's `functionCallingConfig` for a tool choice; the default `auto` is never passed here."""
     match choice:
         case Choice("none"):
             return {"mode": "NONE"}

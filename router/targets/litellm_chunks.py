@@ -106,7 +106,10 @@ class ChunkParser:
 
     @property
     def _own_reason(self) -> str:
-        """Return the finish reason in the provider's own word, before LiteLLM changed it; empty if none came."""
+        """Return the finish reason in the provider's own word, as the normalizers of its raw streams read it, before LiteLLM changed it.
+
+        Empty if none came.
+        """
         return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property

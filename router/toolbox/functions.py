@@ -146,7 +146,10 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
 
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
-    """Raise Misfit if a tool has a parameter that only the router's own process can fill in (Routes, Fields)."""
+    """Raise Misfit if a tool of an isolated set has a parameter that only the router's own process can fill in (Routes, Fields).
+
+    text, file: the tool file's text and path, for the place in the error
+    """
     from router.toolbox.parameters import place_of  # noqa: PLC0415 - see `_tool`
 
     for tool in tools:

@@ -217,7 +217,10 @@ class _Process:
         return bytes(found)
 
     def kill(self) -> None:
-        """Kill the process, and those that it has started, at once."""
+        """Kill the process and the others of its process group at once (SIGKILL), and close the connection to it.
+
+        Its end is not awaited here.
+        """
         self._line.close()
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)

@@ -197,7 +197,10 @@ async def test_answer_continued_by_another_target_is_counted_as_a_rescue(workspa
 
 
 async def test_invalid_edit_is_shown_to_operators_with_its_mistake(workspace: Workspace) -> None:
-    """A reload of an invalid edit is 422 with the mistake's place; /admin/config and metrics show it, and the old configuration serves."""
+    """A reload of an invalid edit is 422 with the mistake's place, and the old configuration serves.
+
+    /admin/config shows the same mistake; the metrics show one failed reload.
+    """
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         live = client.edge.live.generation.digest

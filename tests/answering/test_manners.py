@@ -78,7 +78,9 @@ async def test_unknown_model_gets_a_404_in_the_error_form_of_the_client(workspac
 
 
 async def test_unknown_path_gets_a_404_in_the_error_form_of_its_api(workspace: Workspace) -> None:
-    """An unknown path is a 404 in OpenAI's form below /v1, in Anthropic's below /v1/messages, and in a common form elsewhere."""
+    """An unknown path is a 404 in OpenAI's form below /v1, in Anthropic's below /v1/messages, and in a common form elsewhere.
+    Below /v1 the header `anthropic-version` gets Anthropic's form, too.
+    """
     async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
         openais = [await client.get(path) for path in ("/v1", "/v1/", "/v1/files", "/v1/messagesx")]
         openais += [await client.post("/v1/models"), await client.post("/v1/audio/speech")]

@@ -42,7 +42,7 @@ async def ask(tab: Tab, question: str) -> None:
 
 
 async def pictured(tab: Tab, name: str) -> None:
-    """Save a screenshot if ROUTER_PICTURES names a folder."""
+    """Save a screenshot as `chatbot-NAME.png` in the folder that ROUTER_PICTURES names; do nothing if it is unset."""
     if folder := os.environ.get("ROUTER_PICTURES"):
         await tab.picture(Path(folder, f"chatbot-{name}.png"))
 

@@ -291,7 +291,9 @@ async def test_page_reloaded_twice_before_the_first_token_shows_the_whole_answer
 async def test_stop_in_an_example_page_closes_the_stream_to_the_provider(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """The stop button closes the stream to the provider despite `resume.grace`, and the partial text survives a reload."""
+    """The stop button closes the stream to the provider despite `resume.grace`, and the partial text survives a reload.
+    An image attached after that reaches the provider with the next question.
+    """
     patient = {"less": GRACE, "server": "  resume: {grace: 10m}\n"}
     picture = workspace.root / "dot.png"
     picture.write_bytes(PNG)

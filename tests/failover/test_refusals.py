@@ -129,7 +129,7 @@ def test_run_of_refused_questions_makes_a_target_a_refusing_one() -> None:
 
 
 def test_answer_resets_the_run_of_refused_questions() -> None:
-    """An answer between refused questions resets their count, also an answer to a question asked before the last of them."""
+    """An answer between refused questions resets their count, even if its question was asked before the last of them."""
     watched = Watched()
     watched.all_bad(RUN - 1)
     watched.refusals.answers(watched.time - 2 * LASTING)

@@ -38,7 +38,9 @@ def test_tutorial_has_at_most_two_skipped_shell_blocks(path: Path) -> None:
 
 
 async def test_injected_fault_of_the_first_tutorial_ends_in_an_error_line(tmp_path: Path) -> None:
-    """With the header `X-Router-Fault: cut` the answer has its first text and then an error line `3:`, as the first tutorial shows."""
+    """A project made by `router init` answers a question with `X-Router-Fault: cut` with a first text and then an error line `3:`.
+    The first tutorial describes this.
+    """
     assert main(["init", str(tmp_path)]) == 0
     body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
     async with (

@@ -94,7 +94,7 @@ async def test_budget_per_user_shows_the_number_of_users_and_the_largest_share(
 
 
 async def test_budget_of_a_caller_is_not_shown_for_routes_it_may_not_ask(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The limit of a caller that may not ask a route is left out of that route's `router show --live`, and listed in /admin/budgets."""
+    """A route's `router show --live` leaves out the limit of the only caller, which may not ask that route; /admin/budgets lists it."""
     server = keyed("ci", more=", routes: [other], limit: {tokens: 20/day}")[1]
     limited = "targets: [best]\n    limit: {tokens: 50/day}"
     workspace.write("routes.yaml", routes(TWO, limited, "  other: {pipeline: chat, targets: [best]}\n" + server))

@@ -234,8 +234,8 @@ async def test_failing_tool_becomes_an_error_result_for_the_model(what: str) -> 
     assert model.asked[1].messages[2].results[0].value == sentence
 
 
-async def test_call_of_an_unknown_tool_returns_the_existing_names_to_the_model() -> None:
-    """A call of an unknown tool gives the model an error result with the names of the tools that exist."""
+async def test_call_of_an_unknown_tool_gives_an_error_result_with_the_existing_names() -> None:
+    """A call of an unknown tool gives a ToolResult event with an error that names the tools that exist."""
     seen = await heard(Model(wish("weather"), DONE), box(GREET))
     assert seen[2] == ToolResult("c1", "weather", "There is no tool of this name. There is: greet.", is_error=True)
 

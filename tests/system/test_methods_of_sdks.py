@@ -237,8 +237,10 @@ OMITTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", READ)
-async def test_parameter_of_an_sdk_is_read_refused_or_reported_as_omitted(client: Client, path: str) -> None:
-    """Each parameter of `create` is listed as read, refused with a 400 that names it, or named in `x-router-attempts`."""
+async def test_parameter_of_an_sdk_is_listed_refused_or_reported_as_omitted(client: Client, path: str) -> None:
+    """The tables here have every parameter of `create`. A refused one gets a 400 that names it.
+    `x-router-attempts` names the omitted ones. Parameters listed as read are not sent here.
+    """
     async with sdk_of("anthropic" if "messages" in path else "openai", client.base) as sdk:
         create = sdk
         for word in (*path.split("."), "create"):

@@ -135,7 +135,9 @@ def test_demo_says_if_its_route_has_no_model_before_it() -> None:
     ],
 )
 def test_demo_explains_why_the_models_before_it_did_not_answer(tried: tuple[tuple[str, str], ...], post: Post, words: str) -> None:
-    """The demo gives the last outcome of each model before it in this model call, and mentions an unset key only where a key is unset."""
+    """For a trail of made-up attempts, the demo tells each model's last outcome in the newest model call, or that it was not asked.
+    An unset key is mentioned only where a model was skipped for it.
+    """
     question = ask("Hello")
     question.trail.calls.append([Attempt(name, "status_403", 0.1) for name in post.models])  # of a model call before
     question.trail.calls.append([Attempt(name, outcome, 0.1) for name, outcome in tried])

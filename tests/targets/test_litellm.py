@@ -475,7 +475,10 @@ LACKS = {
 
 @pytest.mark.parametrize("prefix", sorted(set(providers.PROVIDERS) - ITS_OWN))
 def test_provider_table_agrees_with_litellm(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address, key variable and missing parameters of each direct provider agree with LiteLLM, apart from the listed exceptions."""
+    """The address and key variable of each direct provider agree with LiteLLM, apart from the listed exceptions.
+
+    The missing parameters are compared too for providers that the table says lack some.
+    """
     provider = providers.PROVIDERS[prefix]
     library: Any = importlib.import_module("litellm")
     monkeypatch.setenv(provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY", "canary")
@@ -489,8 +492,8 @@ def test_provider_table_agrees_with_litellm(prefix: str, monkeypatch: pytest.Mon
         assert prefix in LACKS or ("stream_options" in known) == provider.counts
 
 
-def test_vertex_without_googles_libraries_is_refused_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `vertex_ai/` target via LiteLLM raises Misfit with what to write instead, unless `google.auth` is installed."""
+def test_check_model_refuses_vertex_without_googles_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """check_model raises Misfit for a `vertex_ai/` model, with what to write instead, and accepts it once `google.auth` is found."""
     found: dict[str, object] = {}
     monkeypatch.setattr(litellm_providers, "find_spec", found.get)
     with pytest.raises(Misfit, match=r"needs the package google-cloud-aiplatform; with a key, write `gemini/gemini-2.5-pro`"):

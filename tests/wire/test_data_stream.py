@@ -75,7 +75,7 @@ def test_events_become_data_stream_lines_byte_for_byte(what: str) -> None:
 
 
 def test_data_stream_answer_without_streaming_is_one_message() -> None:
-    """With `stream: false`, an answer is one AI SDK 4 message; a tool call without a result has the state `call`."""
+    """`data_stream.complete` writes an answer's events as one AI SDK 4 message; a tool call without a result has the state `call`."""
     events = [
         Start("a", "m"),
         Thought("Hm"),
