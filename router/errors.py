@@ -69,7 +69,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """An unexpected error in the router; as a class, the base of all its errors."""
+    """An unexpected error in the router. The Python class is the base of all its errors."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -90,7 +90,7 @@ class RouterError(Exception):
 
 
 class ConfigError(RouterError, code="bad_configuration"):
-    """An invalid configuration. `complaints`: every mistake in it, in reading order."""
+    """An invalid configuration, never sent to a client. In Python `complaints` has every mistake in it, in reading order."""
 
     def __init__(self, complaints: tuple[Complaint, ...]) -> None:
         super().__init__("\n".join(str(complaint) for complaint in complaints))
@@ -112,7 +112,7 @@ class BadAsk(Refused, code="bad_request"):
 
 
 class TooLarge(Refused, code="too_large", status=413):
-    """The body, or what it holds, is beyond the bounds."""
+    """The body, a list in it, or the prompt made from it is larger than the router accepts."""
 
     sentence = "The request is too large."
 
@@ -124,7 +124,7 @@ class UnknownModel(Refused, code="unknown_model", status=404):
 
 
 class UnknownAddress(Refused, code="unknown_address", status=404):
-    """Nothing is served at the path, or not with this method."""
+    """Nothing is served at the path; or, below `/v1/` and `/v4/ai`, not with this method (of a chat: `method_not_allowed`)."""
 
     sentence = "Nothing is served at this address in this way."
 
@@ -133,7 +133,7 @@ class UnknownAddress(Refused, code="unknown_address", status=404):
 
 
 class UnknownResponse(Refused, code="response_not_found", status=404):
-    """Unknown response id: no response, or no item of one, is kept under it for this caller."""
+    """No response, and no item of a response, is kept under this id for this caller."""
 
     sentence = (
         "There is no such response here: it was not stored, is no longer kept (server.resume.keep), or is somebody else's. "
@@ -142,7 +142,7 @@ class UnknownResponse(Refused, code="response_not_found", status=404):
 
 
 class WrongMethod(Refused, code="method_not_allowed", status=405):
-    """The path is served with another method."""
+    """A path that answers questions was asked with another method than POST."""
 
     sentence = "This address takes POST."
 
@@ -270,7 +270,7 @@ class Overlong(Unanswered, code="context_too_long", status=400):
 
 
 class Filtered(Unanswered, code="content_filter", status=400):
-    """The content filter of the model's provider stopped the question or its answer, and the request ends."""
+    """The content filter of a provider refused the question or stopped its answer. No other target is asked."""
 
     sentence = "The model's content filter refused this request."
 
@@ -324,7 +324,7 @@ class NoTarget(Unanswered, code="no_target", status=400):
 
 
 class Busy(Unanswered, code="overloaded", status=503):
-    """Every asked target was overloaded or over a rate limit. `retry_after`: seconds, if a provider named them."""
+    """Every target sent 429, has an open breaker or is drained; or the router is at a bound. `Retry-After`: seconds to wait, if known."""
 
     sentence = "The models are overloaded just now. Please try again in a moment."
 
@@ -334,7 +334,7 @@ class Busy(Unanswered, code="overloaded", status=503):
 
 
 class TimedOut(Unanswered, code="timeout", status=504):
-    """The answer exceeded its time limit."""
+    """No target answered in time, or the whole answer took too long."""
 
     sentence = "The answer took too long. Please try again."
 
@@ -396,7 +396,7 @@ class ReplicaLost(RouterError, code="replica_lost", status=502):
 
 
 class Overtaken(RouterError, code="overtaken", status=503):
-    """A follower of a shared answer is too slow: events it has not read were dropped."""
+    """The client read a shared answer too slowly: a part that it had not read was dropped."""
 
     sentence = "The answer could not be kept for so slow a reader. Please try again."
 
