@@ -111,7 +111,11 @@ for, and shows what it prints.
         words, _, more = (module.__doc__ or "").strip().partition("\n\n")
         text += f"## router {name}\n\n{_cell(words)}\n\n| argument | meaning |\n|---|---|\n"
         for action in _actions(known[name]):
-            text += f"| {_spelled(action)} | {_cell(_help(action))} |\n"
+            if isinstance(action.choices, Mapping):  # commands below this one
+                for word, below in action.choices.items():
+                    text += "".join(f"| `{word}` {_spelled(one)} | {_cell(_help(one))} |\n" for one in _actions(below))
+            else:
+                text += f"| {_spelled(action)} | {_cell(_help(action))} |\n"
         text += f"\n```text\n{more.strip()}\n```\n\n"
     return text.rstrip("\n") + "\n"
 

@@ -1,11 +1,11 @@
-"""Find every mistake in the configuration. Takes the same path as serving; asks no provider.
+"""Find every mistake in the configuration. It loads the files as `router serve` does, and asks no provider.
 
 Where the variable ROUTER_ENV is production, `server.auth` must be declared.
 
 examples:
   router check                         every mistake in ./routes.yaml, pipelines/ and tools/
   router check --drills                that, and every drill that fails
-  router check --without-env           where no variables are set, as for a pull request: those that lack are listed, and are no mistakes
+  router check --without-env           where no variables are set, as for a pull request: lists the missing ones, which are no mistakes
   router check --routes new.yaml && mv new.yaml routes.yaml
   router check --workers 4             also what several processes do not share
   router check --json                  for a script: {"complaints": [{"file", "line", "column", "message"}], …}

@@ -1,14 +1,15 @@
 """Explain a change of the configuration, route by route. Values are compared, not lines. No environment is needed, and no code is run.
 
-A and B are files, or folders with a routes.yaml; B is ./routes.yaml unless given, and A is what was before. `-` is standard input. A
-routes file with no pipelines/ and no tools/ beside it is read with those of the other side. With --live, A is what a server runs.
+A and B are files, or folders with a routes.yaml. A is what was before; B is what is after, by default the file that ROUTER_ROUTES
+names, else ./routes.yaml. `-` is standard input. A routes file with no pipelines/ and no tools/ beside it is read with those of the
+other side, and with its drills.yaml unless it has drills of its own. With --live, A is what a server runs.
 
 examples:
-  router diff old/routes.yaml                     what has changed since, up to ./routes.yaml
+  router diff old/routes.yaml                     what changed from there to ./routes.yaml
   git show HEAD:routes.yaml | router diff -       what the edit that is not committed yet means
   router diff staging production --json           two folders, for a script
   router diff --live http://127.0.0.1:8000        what ./routes.yaml would change on a server that runs
-  router diff --exit-code old.yaml new.yaml       exit code 3 where it means something
+  router diff --exit-code old.yaml new.yaml       exit code 3 if there are changes
 
 exit codes:
   0 the changes were printed (with --exit-code: there are none)
@@ -33,7 +34,9 @@ CHANGED = 3
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
-    is_file(parser.add_argument("paths", nargs="*", metavar="A [B]", help="before and after; with --live only what is after"))
+    is_file(
+        parser.add_argument("paths", nargs="*", metavar="A [B]", help="what was before, and what is after; with --live only the latter")
+    )
     running.options(parser, "A is what this server runs")
     parser.add_argument("--exit-code", action="store_true", help="exit with 3 where something changes")
     parser.add_argument("--json", action="store_true", help="print the changes as a JSON object")

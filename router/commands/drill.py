@@ -1,4 +1,4 @@
-"""Run the drills of the configuration: faults, and what must come of them. No provider is asked, and no time passes.
+"""Run the drills of the configuration: each plays faults of targets and checks the result. No provider is asked, and no wait is real.
 
 examples:
   router drill                                all of them

@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     is_file(parser.add_argument("config", type=Path, help="LiteLLM's config.yaml"))
     is_file(parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout"))
     parser.add_argument("--json", action="store_true", help="as a JSON object, for scripts: what it becomes, and what was not carried over")
-    parser.add_argument("--force", action="store_true", help="write it where there is one already")
+    parser.add_argument("--force", action="store_true", help="replace files that exist already")
 
 
 def run(given: argparse.Namespace) -> int:

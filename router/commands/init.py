@@ -1,9 +1,9 @@
-"""Write a fresh workspace: a routes.yaml that answers offline, a pipeline, a tool, a drill. It writes nothing where a file of it exists.
+"""Write a fresh workspace: a routes.yaml that answers offline, a pipeline, a tool, a drill. If one of these files exists, nothing is written.
 
 examples:
   router init                               in this folder
-  router init gateway                       with a line for a provider, to be filled in
-  router init gateway --provider anthropic  with that provider's: once its key is set, it answers
+  router init gateway                       in the folder gateway; its line for a provider is still a comment
+  router init gateway --provider anthropic  with this provider's line in effect: it answers once its key is set
 
 exit codes:
   0 the workspace was written

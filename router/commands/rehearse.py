@@ -29,7 +29,7 @@ WORDS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="a target's name: ask its provider about a dozen questions")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="a target's name: ask its provider fourteen small questions")
     parser.add_argument("--yes", action="store_true", help="with TARGET: ask without waiting for a y")
     parser.add_argument("--json", action="store_true", help="with TARGET: print the report as a JSON object")
     parser.add_argument("--beside", metavar="ROUTE", help="with TARGET: show the price of this route's first target beside it")

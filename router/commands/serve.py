@@ -55,7 +55,7 @@ STANDARD = 2
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    address.options(parser, f"{LOCAL}, this machine only; for others server.auth must be declared")
+    address.options(parser, f"{LOCAL}, this machine only; any other address needs server.auth to be declared")
     parser.add_argument("--workers", type=number(1, 1024), default=1, help="processes; default: 1")
     parser.add_argument(
         "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"

@@ -5,7 +5,7 @@ examples:
   router show                                          every route
   router show chat-model                               one, by its id
   router show gpt-4 --json                             or by an alias; for a script
-  router show --live http://127.0.0.1:8000 chat-model  on a running server: with breakers, questions in flight, who is taken out
+  router show --live http://127.0.0.1:8000 chat-model  on a running server: with breakers, questions in flight, drained targets
   router show --live https://router.example.com --key-file admin.key
 
 exit codes:

@@ -1,10 +1,11 @@
 """Try it out: with TARGET, rehearse that target; without, serve the routes for a first look, to clients with a key made for this run.
 
-With TARGET its provider is asked about a dozen small questions, at most 19 calls. The most that they cost is announced first. Printed
-are what works, what is left out, how long it takes, what it costs, and the facts to write into the target.
+With TARGET its provider is asked fourteen small questions, in at most 19 calls. The most that they can cost is announced first.
+Printed are what works, what is left out, how long it takes, what it costs, and the facts to write into the target.
 
-Without TARGET it is for the container image: its ports are published, so no request comes from the machine it runs on, whatever the
-configuration says of callers. In the image: docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try
+Without TARGET it is for the container image. Requests through a published port count as those of another machine, which need a key:
+only the key of this run is accepted, whatever the configuration says of callers.
+In the image: docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try
 
 examples:
   router try gpt-new                              rehearse the target gpt-new, which need not be in a route yet
