@@ -133,7 +133,7 @@ class UnknownAddress(Refused, code="unknown_address", status=404):
 
 
 class UnknownResponse(Refused, code="response_not_found", status=404):
-    """No response, and no item of a response, is kept under this id for this caller."""
+    """An unknown response id: this caller has no response, and no item of one, under it."""
 
     sentence = (
         "There is no such response here: it was not stored, is no longer kept (server.resume.keep), or is somebody else's. "
@@ -334,7 +334,7 @@ class Busy(Unanswered, code="overloaded", status=503):
 
 
 class TimedOut(Unanswered, code="timeout", status=504):
-    """No target answered in time, or the whole answer took too long."""
+    """The whole answer took too long, or each target did."""
 
     sentence = "The answer took too long. Please try again."
 
