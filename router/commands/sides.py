@@ -1,7 +1,7 @@
 """The sides that `router diff` compares: files, a text on standard input, a running server."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +17,26 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
     """Return (before, after, same): two configurations to compare, and True if all their texts are equal.
 
     A routes file without pipelines and tools beside it is read with those of the other side.
-    The other side's drills.yaml is read with it, too, unless it has drills of its own.
-    Raises ConfigError if a side is invalid.
+    The other side's drills.yaml is read with it, too, unless it has drills of its own. A drills.yaml that both sides share and only one of
+    them fits is left out, with a note on stderr. Raises ConfigError if a side is invalid.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
         if not found[one].texts.keys() - {found[one].routes, DRILLS}:  # it has no pipeline and no tool set beside it
             found[one] = _with_files_of(found[other], found[one])
+    if (unfit := _unfit(found)) is not None:
+        print(f"note: drills.yaml does not fit {(old, new)[unfit]}, so drills are not compared", file=sys.stderr)
+        found = [replace(one, texts={name: text for name, text in one.texts.items() if name != DRILLS}) for one in found]
     before, after = (_described(snapshot, side) for snapshot, side in zip(found, (old, new), strict=True))
     return before, after, _texts(found[0]) == _texts(found[1])
+
+
+def _unfit(found: Sequence[Snapshot]) -> int | None:
+    """Return the index of the side that does not fit the drills.yaml that both share; None if both fit it, or neither, or each has its own."""
+    if found[0].texts.get(DRILLS) != found[1].texts.get(DRILLS):
+        return None
+    unfit = [any(one.place.file == DRILLS for one in as_written(side).complaints.in_order()) for side in found]
+    return unfit.index(True) if sum(unfit) == 1 else None
 
 
 def file(path: str) -> Description:

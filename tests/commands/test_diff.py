@@ -259,6 +259,28 @@ def test_diff_reports_changed_and_new_drills_of_drills_yaml(
     assert capsys.readouterr().out == "drill one is new\n"
 
 
+@pytest.mark.parametrize("place", ["of its own", "the same"])
+def test_diff_leaves_out_shared_drills_that_only_the_newer_side_fits(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """With an older routes file that lacks the target of a drill, `router diff` compares all but the drills, and a note on stderr says so."""
+    workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS.replace("served_by: a", "served_by: b"))
+    old = workspace.root / "old.yaml" if place == "the same" else tmp_path_factory.mktemp("old") / "routes.yaml"
+    old.write_text(routes(HI.split("\n", maxsplit=1)[0], "targets: [a]"), encoding="utf-8")
+    assert main(["diff", str(old), str(workspace.root)]) == 0
+    said = capsys.readouterr()
+    assert "drill" not in said.out
+    assert "target b is new" in said.out
+    assert said.err == f"note: drills.yaml does not fit {old}, so drills are not compared\n"
+
+
+def test_diff_reports_an_invalid_drills_file_that_neither_side_fits(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A drill that fits neither of two routes files in one folder is a mistake, and `router diff` exits with 1."""
+    workspace.write("routes.yaml", routes(HI)).write("old.yaml", routes(HI)).write("drills.yaml", DRILLS.replace("gpt-4", "gone"))
+    assert main(["diff", str(workspace.root / "old.yaml"), str(workspace.root)]) == 1
+    assert "drills.yaml:2" in capsys.readouterr().err
+
+
 def test_diff_needs_no_environment_variable_and_runs_no_tool_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """`router diff` accepts variables that are not set, and does not execute tool files, not even one that would end the process."""
     target = "a: {model: openai/x, api_key: '${NOBODY_SET_THIS}', api_base: '${NOR_THIS}', context_window: '${NOR_THAT}'}"
