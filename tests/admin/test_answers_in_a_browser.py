@@ -1,5 +1,6 @@
 """Parts of answers besides text, in a real browser: tool approvals, documents, sources, files, prices. Skipped without Chromium."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,41 @@ async def test_denied_tool_call_does_not_run_and_the_model_gets_the_denial(works
         states = await tab.run("[...document.querySelectorAll('.tool .state')].map(one => one.textContent)")
         assert states == ["denied", "done"]
     assert sorted(results(fake.requests[1])) == ["B-2 is deleted", "The user did not allow this tool to run."]
+
+
+LATE_ROUTES = """
+const real = globalThis.fetch;
+globalThis.fetch = async (...given) => {
+  const response = await real(...given);
+  if (String(given[0]).includes("api/models")) await new Promise((go) => { globalThis.go = go; });
+  return response;
+};
+"""
+"""A script for a page: the list of routes arrives only when the test calls `go()`."""
+
+
+async def test_answer_that_begins_while_the_page_loads_is_shown_once(workspace: Workspace) -> None:
+    """When a call is approved before the list of routes has arrived, the page does not resume the answer that it then streams."""
+    gate = asyncio.Event()
+    async with (
+        provider(ONE, Reply(text("It is ", "gone."), gate=gate)) as fake,
+        serving(careful(workspace, fake.base).build()) as client,
+        opened(client) as tab,
+    ):
+        await ask(tab, "Delete A-1")
+        await tab.until(ANSWERED.format(1))
+        await tab.send("Page.addScriptToEvaluateOnNewDocument", source=LATE_ROUTES)
+        await tab.open(f"{client.base}/")
+        await tab.until("globalThis.go")
+        tab.asked.clear()
+        await tab.click(".decision .primary")
+        await tab.until("document.querySelector('.answer.growing')")
+        await tab.run("go(), new Promise((done) => setTimeout(done))")
+        gate.set()
+        await tab.sees("It is gone.")
+        await tab.until(ANSWERED.format(1))
+        assert [one for one in tab.asked if one.endswith("/stream") or "/stream?" in one] == []
+    assert results(fake.requests[1]) == ["A-1 is deleted"]
 
 
 async def test_undecided_tool_call_does_not_run_when_the_next_question_is_asked(workspace: Workspace) -> None:

@@ -91,8 +91,10 @@ export async function start() {
   globalThis.addEventListener("pageshow", () => {
     gone = false; // it may come back as it was
   });
+  const left = live.value;
   await loadRoutes();
-  if (live.value) await resume(live.value);
+  // An answer that has begun since is not one that was left.
+  if (left && live.value === left) await resume(left);
 }
 
 export async function loadRoutes() {
