@@ -25,15 +25,11 @@ log = logging.getLogger("router.failover")
 
 def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
     """Return a function that answers a question by the first target that starts; where its answer breaks off, other targets continue it.
-    Its stream raises NoTarget if the question excludes all targets, and another Unanswered if none starts. An answer that has begun and
-    that no target can continue ends with a Failure instead.
-    targets: the route's targets in their order; a Candidate alone is a pool of one
-    policy: deadlines, retries, hedging, and whether broken answers are continued
-    chance: the random numbers for the order within a pool, and for the back-off before a retry
+    Its stream raises NoTarget if the question excludes all targets, another Unanswered if none starts. It ends with a Failure if none continues.
+    `targets`: in the route's order, a Candidate alone is a pool of one. `chance`: for the order in a pool, and the back-off before a retry.
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
-    chosen = any(len(pool.members) > 1 for pool in pools)
-    """True if a pool has a choice; else the targets are asked in their order."""
+    chosen = any(len(pool.members) > 1 for pool in pools)  # else the targets are asked in their order
     in_line = [candidate for pool in pools for candidate in pool.members]
     hedge = Hedge(policy.hedge) if policy.hedge else None
     chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret

@@ -82,11 +82,8 @@ def asked(
     cache: Callable[[Mapping[str, Json]], CacheControl] = NO_WISHES,
 ) -> Asked:
     """Return the question in a body's fields. BadAsk names a field that is invalid or not served, TooLarge for too many messages.
-
     model: the route named in the path, which overrides the body's
-    surface: the API of the request, which decides how its fields are read
     usual: the route that answers if none is named; only APIs in STREAMING may leave it out
-    wire: the wire of the answer
     cache: returns the wishes to caches, given the fields that are not read here
     """
     version: JsonObject = {}

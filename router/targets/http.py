@@ -206,7 +206,6 @@ class Feed:
 
     def take(self) -> Sequence[Words] | None:
         """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
-
         If an event of another kind is among them, all of them wait in `events` for the generator.
         """
         if not self._steady or not (piece := self._response.taken()):
@@ -228,7 +227,6 @@ class Feed:
 
 def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
     """Let the pupil add its lasting lessons to the target's, since the target has accepted a question that it refused before.
-
     Return the names of all parameters that were not sent as asked: those omitted from the start, then those learned.
     """
     learned = pupil.learned
@@ -238,7 +236,6 @@ def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
 
 async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pupil) -> None:
     """Learn from a refusal, so that a changed request may be sent; release its connection.
-
     Raises TargetError if it teaches nothing, ProxyFailed if a proxy itself refused the request.
     """
     try:
@@ -254,7 +251,6 @@ async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pup
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
     """Return the complete body of a response under status 200, at most `most` bytes.
-
     Raises TargetError if it is longer, the status is another, or the connection fails. A provider's refusal has an ErrorText as its cause.
     """
     try:
@@ -281,7 +277,6 @@ class ErrorText(Exception):
 
 async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, speech: Speech) -> None:
     """Read the rest of a body until its token counts came, after the answer has ended without them.
-
     Ends without an error after LATE seconds, about MAX_LATE bytes or a failed connection.
     """
     frames, size, more = sse.Events(), 0, True
@@ -311,7 +306,6 @@ def _with_usage(error: TargetError, speech: Speech) -> TargetError:
 
 def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
     """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body.
-
     An error after the complete answer is ignored.
     """
     try:
@@ -342,7 +336,6 @@ def _refused(name: str, response: Connection, explanation: str) -> TargetError:
 
 class Rest:
     """The part of a body after the finish reason, read for `linger` seconds in total. The time starts anew if the answer goes on.
-
     A failed connection ends the body without an error.
     """
 
@@ -392,7 +385,6 @@ async def _complete_body(name: str, response: Connection, begun: bytes, most: in
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
     """Decode the used fields of a JSON document, and skip those of a wrong type.
-
     None if the document is invalid, nested too deeply or has too many values.
     """
     if len(data) > SMALL and separators(data) >= MAX_VALUES:

@@ -138,7 +138,6 @@ def answer(
     facts: Facts | None = None,
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if its address or key is missing, or its own `body` may not be sent.
-
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
@@ -236,7 +235,6 @@ AZURE_VERSION = "2024-10-21"
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     """Return the URL of an `endpoint` (such as /chat/completions) at Azure: below the deployment's path, or below /openai/v1.
-
     Below /openai/v1 the body names the deployment, and `api-version` is added only if it is declared. Raises Misfit without an `api_base`.
     """
     base = str(declared.api_base or "")
@@ -253,7 +251,6 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
 
 def _for_chat(endpoint: Endpoint, body: dict[str, Json], name: str, key: str, options: Options) -> Endpoint:
     """Put the session key of a chat into the body, or into a header of the endpoint; return the endpoint to ask.
-
     name: the field or the header; a header that the target's own `headers` declare is left as it is
     """
     if name == CACHE_KEY:
@@ -286,7 +283,6 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 class ChatReader:
     """Parser of one chat completion, streamed or complete, which feeds a Speech (the assembler of the answer's events).
-
     takes: the fields of reasoning that the provider takes back, which are kept for the next request
     """
 
@@ -300,7 +296,6 @@ class ChatReader:
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of several events. Return False if `[DONE]` came, where it stops; otherwise True. Raises TargetError for an error.
-
         Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
@@ -365,7 +360,6 @@ class ChatReader:
 
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
-
         `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
