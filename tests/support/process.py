@@ -56,6 +56,13 @@ class Process:
                 assert self.process.returncode is None, self.printed
                 await asyncio.sleep(0.05)
 
+    async def complete(self, workers: int) -> None:
+        """Wait until all workers have started: the first to serve makes the server ready."""
+        async with asyncio.timeout(STARTS):
+            while self.printed.count("Application startup complete.") < workers:
+                assert self.process.returncode is None, self.printed
+                await asyncio.sleep(0.02)
+
     async def ended(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end of the process and return its exit code."""
         self.process.send_signal(number)
@@ -73,9 +80,11 @@ async def process(
     through: Sequence[str] = (),
     **variables: str,
 ) -> AsyncGenerator[Process, None]:
-    """Run `router serve` in a folder and yield it once `page` answers 200. `through`: a command in front of the router's, such as `env`."""
+    """Run `router serve` in a folder and yield it once `page` answers 200 and all workers serve. `through`: a command in front of the router's, such as `env`."""
     async with starting(root, *arguments, command=command, port=port, through=through, **variables) as running:
         await running.ready(page)
+        if "--workers" in arguments:
+            await running.complete(int(arguments[arguments.index("--workers") + 1]))
         yield running
 
 
