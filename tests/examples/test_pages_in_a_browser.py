@@ -248,7 +248,9 @@ async def test_page_that_is_reloaded_continues_its_answer_and_keeps_the_chat(
         await page.ask("And?")
         await tab.sees("Bye.")
         assert [one["content"] for one in page.provider.requests[3]["messages"] if one["role"] == "user"] == ["Count", "Delete it", "And?"]
-        await tab.run("[...document.querySelectorAll('button')].find(one => one.textContent === 'New chat').click()")
+        anew = "[...document.querySelectorAll('button')].find(one => one.textContent === 'New chat' && !one.disabled)"
+        await tab.until(anew)
+        await tab.run(f"{anew}.click()")
         await tab.until("document.querySelector('.greeting')")
         await page.reload()
         assert await tab.run(shown) == []
