@@ -111,8 +111,9 @@ for, and shows what it prints.
         words, _, more = (module.__doc__ or "").strip().partition("\n\n")
         text += f"## router {name}\n\n{_cell(words)}\n\n| argument | meaning |\n|---|---|\n"
         for action in _actions(known[name]):
-            if isinstance(action.choices, Mapping):  # commands below this one
-                for word, below in action.choices.items():
+            if action.nargs == argparse.PARSER:  # commands below this one
+                commands_below = cast("Mapping[str, argparse.ArgumentParser]", action.choices)
+                for word, below in commands_below.items():
                     text += "".join(f"| `{word}` {_spelled(one)} | {_cell(_help(one))} |\n" for one in _actions(below))
             else:
                 text += f"| {_spelled(action)} | {_cell(_help(action))} |\n"
