@@ -239,7 +239,7 @@ async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
 
 
 async def test_demo_button_shows_a_rescue_without_any_key() -> None:
-    """One click plays an answer that breaks off and is continued by another target, marked at the break; the panel has both attempts."""
+    """A click plays an answer that breaks off and is continued by another target, marked at the break; the panel has both attempts."""
     async with serving(build(declare(read(ROOT / "routes.yaml"), {}))) as client, opened(client) as tab:
         await tab.click("#rescue")
         await tab.until(ANSWERED.format(1))

@@ -67,7 +67,7 @@ def test_difference_that_a_provider_would_see_changes_the_cache_key(name: str) -
 
 
 def test_cache_key_differs_by_configuration_and_caller() -> None:
-    """One question has nine different keys for three configurations and three callers, the empty string among each."""
+    """A question has nine different keys for three configurations and three callers, the empty string among each."""
     keys = {of(ask(), made_by, caller) for made_by in ("a", "b", "") for caller in ("a", "b", "")}
     assert len(keys) == 9
 

@@ -140,7 +140,7 @@ READ_BY: dict[str, Callable[[Workers, str], Transcript]] = {
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_answer_reads_the_same_on_every_wire(wire: str, workers: Workers, router: Running) -> None:
-    """One answer has equal text on every wire, and equal reasoning, tool calls and usage where the wire has fields for them."""
+    """An answer has equal text on every wire, and equal reasoning, tool calls and usage where the wire has fields for them."""
     wanted = LACKS.get(wire, WHOLE)
     got = READ_BY.get(wire, read_by_hand(wire))(workers, router.base)
     assert replace(got, **{name: None for name in ("thoughts", "calls", "usage") if getattr(wanted, name) is None}) == wanted

@@ -264,7 +264,7 @@ async def test_target_with_two_entries_is_asked_once_at_its_first_matching_entry
 
 
 async def test_cached_answer_is_used_only_for_questions_that_match_the_same_entries(workspace: Workspace) -> None:
-    """One question with two header values that select different targets is cached once for each, and both are hits the second time."""
+    """A question with two header values that select different targets is cached once for each, and both are hits the second time."""
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
         workspace.write("routes.yaml", conditional("header: {x-tier: batch}", "\n    cache: {ttl: 1h, scope: route}", targets=listed))

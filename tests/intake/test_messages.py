@@ -602,7 +602,7 @@ def test_tool_arguments_with_too_many_values_are_not_parsed(monkeypatch: pytest.
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
 @pytest.mark.parametrize("content", ["Hi", " ", "", "\ud83d\ude00", "\ud800", None, ["Hi"], [{"type": "text", "text": "Hi"}], 7], ids=repr)
 def test_plain_text_message_is_read_like_one_with_further_keys(role: str, content: Json) -> None:
-    """For each role and content, valid or not, a message with only these two keys gives the same messages or error as one with an `id`."""
+    """A message with only a role and a content, valid or not, gives the same messages or error as the same message with an `id`."""
 
     def read(message: Json) -> object:
         try:

@@ -334,7 +334,7 @@ def test_request_without_usage_is_in_no_cost_total() -> None:
 
 
 async def test_interrupted_call_of_a_chat_is_estimated_with_its_cached_prompt(workspace: Workspace) -> None:
-    """For a call that breaks off, the prompt of its chat's last call is estimated as cached, in whole pieces of 128 tokens.
+    """A call that breaks off is estimated with the prompt of its chat's last call as cached, in whole pieces of 128 tokens.
     For a call of a new conversation, no tokens are.
     """
     question = [{"role": "user", "content": SAID * 100}]

@@ -288,7 +288,7 @@ class Google:
 
 @dataclass
 class Exchange:
-    """One request to an upstream and its connection, which a Fault uses to respond."""
+    """A request to an upstream and its connection, which a Fault uses to respond."""
 
     wire: Dialect
     body: dict[str, Any]
@@ -399,7 +399,7 @@ U9l1
 
 
 class Upstreams:
-    """One server with all upstreams, and its addresses, some of which do not answer. `known`: model or trap name → upstream."""
+    """A server with all upstreams, and its addresses, some of which do not answer. `known`: model or trap name → upstream."""
 
     def __init__(self) -> None:
         self.known: dict[str, Upstream] = {}
