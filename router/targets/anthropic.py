@@ -5,9 +5,9 @@ An answer is a list of blocks: text, thinking and tool_use. Of tools that Anthro
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any, Literal, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -35,6 +35,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import structured
 from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
+from router.targets.text_frames import NoText, TextFrames
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -148,6 +149,24 @@ class Frame(msgspec.Struct):
     delta: Delta | None = None
     usage: Counted | None = None
     error: Any = None
+
+
+class TextDelta(msgspec.Struct, gc=False):
+    """A Delta of text."""
+
+    type: Literal["text_delta"]
+    text: str
+    stop_reason: NoText = None
+
+
+class TextFrame(msgspec.Struct, gc=False):
+    """A Frame of text alone: the struct refuses what makes a frame another one."""
+
+    type: Literal["content_block_delta"]
+    delta: TextDelta
+    message: None = None
+    usage: None = None
+    error: None = None
 
 
 FRAME = msgspec.json.Decoder(Frame)
@@ -349,44 +368,42 @@ def _source(file: File) -> Json:
     return {"type": "base64", "media_type": file.kind, "data": data}
 
 
-class MessageReader:
+class MessageReader(TextFrames):
     """Parser of one message, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
+    decode = msgspec.json.Decoder(TextFrame).decode
+    text_of = attrgetter("delta.text")
+
     def __init__(self, name: str, speech: Speech) -> None:
-        self._name = name
-        self._speech = speech
+        super().__init__(name, speech)
         self._own: set[int] = set()
         """Indexes of the blocks that are calls of the question's tools, not of tools that Anthropic runs itself."""
         self._counted = Counted()
         self._thoughts = Blocks(speech)
 
-    def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of frames up to the end of the answer; return whether more may follow. Raises as `frame` does."""
-        return all(map(self.frame, found))
-
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return False if it ends the answer. Raises TargetError for an error; skips an unreadable frame."""
         frame = http.decoded(data, FRAME)
         odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
-        if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
+        if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
         if frame is None:
             return True
         if frame.type == "message_stop":
-            self._speech.done()
+            self.speech.done()
             return False
         if frame.message is not None:
-            self._speech.called(frame.message.model)
+            self.speech.called(frame.message.model)
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
             self._counted = counted.over(self._counted)
-            self._counted.tell(self._speech)
-        if not self._speech.finished:
+            self._counted.tell(self.speech)
+        if not self.speech.finished:
             self._see(frame)
         return True
 
     def _see(self, frame: Frame) -> None:
-        block, delta, speech = frame.content_block, frame.delta, self._speech
+        block, delta, speech = frame.content_block, frame.delta, self.speech
         if block is not None and frame.type == "content_block_start":
             if block.type == "tool_use":
                 self._own.add(frame.index)
@@ -411,19 +428,19 @@ class MessageReader:
         """Read a complete message that came instead of a stream. Raises TargetError if the body is an error or not a message."""
         complete = http.decoded(body, WHOLE)
         if complete is None or complete.content is None:
-            raise error_in(self._name, body) or TargetDown(self._name, "malformed")
-        self._speech.called(complete.model)
+            raise error_in(self.name, body) or TargetDown(self.name, "malformed")
+        self.speech.called(complete.model)
         for index, block in enumerate(complete.content):
             self._begun(index, block)
         self._thoughts.close()
         if complete.usage is not None:
-            complete.usage.tell(self._speech)
+            complete.usage.tell(self.speech)
         if complete.stop_reason:
-            self._speech.finish(complete.stop_reason)
+            self.speech.finish(complete.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
         """Read a content block, complete or its start, and end the thinking block before it. Blocks of unknown types are skipped."""
-        speech = self._speech
+        speech = self.speech
         self._thoughts.close()
         if block.type == BLOCKS[0]:
             self._thoughts.thinking(block.thinking or "", block.signature)

@@ -44,8 +44,11 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
     """Return whether a message has a file given by URL; tool results' files are ignored. `sort`: only files of this sort; None for all."""
-    parts = (part for message in ask.messages for part in message.parts)
-    return any(isinstance(part, File) and part.remote and sort in (None, part.sort) for part in parts)
+    for message in ask.messages:
+        for part in message.parts:
+            if isinstance(part, File) and part.remote and sort in (None, part.sort):
+                return True
+    return False
 
 
 async def _refused(name: str) -> Events:

@@ -7,7 +7,8 @@ or a cut raises TargetError. Questions that need the Responses API are asked the
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -36,6 +37,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
 from router.targets.text_filters import AnswerLimits
+from router.targets.text_frames import NoList, NoText, TextFrames
 from router.value import Value
 
 DONE = b"[DONE]"
@@ -102,6 +104,44 @@ class Chunk(msgspec.Struct):
 
 
 DECODE = msgspec.json.Decoder(Chunk)
+
+
+class TextDelta(msgspec.Struct, gc=False):
+    """A Delta with text alone. The struct, like the three below, refuses what makes its frame another one."""
+
+    content: str
+    reasoning_content: NoText = None
+    reasoning: NoText = None
+    reasoning_details: NoList = None
+    refusal: NoText = None
+    tool_calls: NoList = None
+    annotations: NoList = None
+    images: NoList = None
+
+
+class TextChoice(msgspec.Struct, gc=False):
+    """The choice of a frame of text alone."""
+
+    delta: TextDelta
+    index: Literal[0] | None = None
+    finish_reason: NoText = None
+
+
+class TextChoices(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The list of the one choice of a frame of text alone."""
+
+    only: TextChoice
+
+
+class TextChunk(msgspec.Struct, gc=False):
+    """A Chunk of text alone."""
+
+    choices: TextChoices
+    usage: None = None
+    x_groq: None = None
+    error: None = None
+    citations: NoList = None
+    search_results: NoList = None
 
 
 class Terms(Value, frozen=True):
@@ -281,62 +321,20 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     return made
 
 
-class ChatReader:
+class ChatReader(TextFrames):
     """Parser of one chat completion, streamed or complete, which feeds a Speech (the assembler of the answer's events).
     takes: the fields of reasoning that the provider takes back, which are kept for the next request
     """
 
+    decode = msgspec.json.Decoder(TextChunk).decode
+    text_of = attrgetter("choices.only.delta.content")
+
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
-        self.name = name
-        self.speech = speech
+        super().__init__(name, speech)
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
         """Sources that stand beside the choices, not in the Speech yet."""
         speech.states_at_end = self._reasoning.states
-
-    def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events. Return False if `[DONE]` came, where it stops; otherwise True. Raises TargetError for an error.
-        Nearly all frames have a piece of text alone: those are read here without a call for each.
-        """
-        speech, texts = self.speech, list[str]()
-        if max(map(len, found), default=0) > http.SMALL:
-            return all(map(self.frame, found))
-        for data in found:
-            try:
-                chunk = DECODE.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                chunk = None
-            match chunk:
-                case Chunk(
-                    choices=[
-                        ChunkChoice(
-                            index=None | 0,
-                            delta=Delta(str(text), None | "", None | "", None | [], None | "", None | [], None | [], None | []),
-                            finish_reason=None | "",
-                        )
-                    ],
-                    usage=None,
-                    x_groq=None,
-                    model=model,
-                    error=None,
-                    citations=None | [],
-                    search_results=None | [],
-                ) if not speech.finished and data.__class__ is bytes and (speech.model is not None or not model):
-                    texts.append(text)
-                    continue
-                case _:
-                    pass
-            if texts:
-                speech.text("".join(texts))
-                texts.clear()
-            if chunk is None:
-                if not self.frame(data):
-                    return False
-            else:
-                self._judge(data, chunk)
-        if texts:
-            speech.text("".join(texts))
-        return True
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
@@ -344,19 +342,15 @@ class ChatReader:
             if not self.speech.finished:
                 self.speech.done()
             return False
-        self._hear(data)
+        self._judge(data, http.decoded(data, DECODE))
         return True
 
     def complete(self, body: bytes) -> None:
         """Read a body that is not a stream. Raises TargetError if it is an error, or cannot be read."""
-        if not self._hear(body):
+        complete = http.decoded(body, DECODE)
+        self._judge(body, complete)
+        if complete is None:
             raise TargetDown(self.name, "malformed")
-
-    def _hear(self, data: bytes) -> bool:
-        """Decode one document and feed it to the Speech; return whether it could be decoded. Raises TargetError if it is an error."""
-        chunk = http.decoded(data, DECODE)
-        self._judge(data, chunk)
-        return chunk is not None
 
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.

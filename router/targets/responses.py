@@ -7,9 +7,10 @@ Source: OpenAI's API reference, `POST /v1/responses`.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -21,6 +22,7 @@ from router.targets.fit import Fitted
 from router.targets.inband import ErrorData, error_in
 from router.targets.speech import Speech
 from router.targets.text_filters import AnswerLimits
+from router.targets.text_frames import TextFrames
 from router.targets.verdict import inside
 
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
@@ -75,6 +77,13 @@ class Frame(msgspec.Struct):
     error: Any = None
     code: Any = None
     message: Any = None
+
+
+class TextFrame(msgspec.Struct, gc=False):
+    """A Frame of text alone: the struct refuses each other frame."""
+
+    type: Literal["response.output_text.delta"]
+    delta: str
 
 
 class Body(Response):
@@ -186,12 +195,14 @@ def _choice(choice: Choice) -> Json:
     return {"type": "function", "name": choice.name} if choice.kind == "named" else choice.kind
 
 
-class ResponseReader:
+class ResponseReader(TextFrames):
     """Parser of one response of the Responses API, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
+    decode = msgspec.json.Decoder(TextFrame).decode
+    text_of = attrgetter("delta")
+
     def __init__(self, name: str, speech: Speech) -> None:
-        self._name = name
-        self._speech = speech
+        super().__init__(name, speech)
         self._own: set[int] = set()
         """Indexes of the items that are function calls; calls of the provider's own tools are not among them."""
         self._written: set[int] = set()
@@ -199,10 +210,6 @@ class ResponseReader:
         self._reasoned: list[JsonObject] = []
         """Reasoning items not in the Speech yet: they belong to the next call or text."""
         self._summary: tuple[int, int] | None = None
-
-    def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of events up to the last of the answer. Return False if that came, otherwise True. Raises as `frame` does."""
-        return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False if the response is complete or incomplete, and for `[DONE]`; otherwise True.
@@ -213,11 +220,11 @@ class ResponseReader:
             return False
         frame = http.decoded(data, FRAME)
         odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, ErrorData)
-        if odd and (error := error_in(self._name, data)) is not None:
+        if odd and (error := error_in(self.name, data)) is not None:
             raise error
         if frame is None:
             return True
-        speech = self._speech
+        speech = self.speech
         if frame.delta is not None and not speech.finished:
             self._heard(frame, frame.delta)
         elif frame.annotation is not None and not speech.finished:
@@ -225,7 +232,7 @@ class ResponseReader:
         elif frame.item is not None and not speech.finished:
             self._item(frame.output_index, frame.item, over=frame.type == "response.output_item.done")
         elif frame.type == "error" or frame.error is not None:
-            raise inside(self._name, frame.error or {"code": frame.code, "message": frame.message})
+            raise inside(self.name, frame.error or {"code": frame.code, "message": frame.message})
         elif frame.response is not None:
             return self._response(frame.type.removeprefix("response."), frame.response)
         return True
@@ -234,14 +241,14 @@ class ResponseReader:
         """Read a response that is not a stream. Raises TargetError if it is an error, has failed, or cannot be read."""
         complete = http.decoded(body, BODY)
         if complete is None or (complete.output is None and complete.error is None):
-            raise error_in(self._name, body) or TargetDown(self._name, "malformed")
+            raise error_in(self.name, body) or TargetDown(self.name, "malformed")
         for index, item in enumerate(complete.output or ()):
             self._spoken(item)
             self._item(index, item, over=True)
         self._response(complete.status or "failed", complete)
 
     def _heard(self, frame: Frame, delta: str) -> None:
-        speech = self._speech
+        speech = self.speech
         match frame.type:
             case "response.output_text.delta" | "response.refusal.delta":
                 speech.text(delta)
@@ -258,7 +265,7 @@ class ResponseReader:
                 pass
 
     def _item(self, index: int, item: Item, *, over: bool) -> None:
-        speech = self._speech
+        speech = self.speech
         match item.type:
             case "function_call" if index not in self._own:
                 self._own.add(index)
@@ -280,7 +287,7 @@ class ResponseReader:
     def _state(self, call: int | None) -> None:
         """Move the pending reasoning items to the Speech, as states of the call with this index, or of no call (None)."""
         for value in self._reasoned:
-            self._speech.state(value, call)
+            self.speech.state(value, call)
         self._reasoned.clear()
 
     def _spoken(self, item: Item) -> None:
@@ -288,18 +295,18 @@ class ResponseReader:
         for part in (*(item.summary or ()), *(item.content or ())):
             match part:
                 case {"type": "output_text", "text": str(text)} | {"type": "refusal", "refusal": str(text)} if item.type == "message":
-                    self._speech.text(text)
+                    self.speech.text(text)
                     if isinstance(annotated := part.get("annotations"), list):
                         for one in cast("list[object]", annotated):
-                            self._speech.source(shown.annotation(one))
+                            self.speech.source(shown.annotation(one))
                 case {"text": str(text)} if item.type == "reasoning":
-                    self._speech.thought(text)
+                    self.speech.thought(text)
                 case _:
                     pass
 
     def _response(self, status: str, response: Response) -> bool:
         """Read a response's model, usage and status; return whether it is in progress. Raises TargetError if it failed or was cancelled."""
-        speech = self._speech
+        speech = self.speech
         if speech.model is None and response.model:
             speech.called(response.model)
         if response.usage is not None and response.usage.input_tokens is not None:
@@ -311,7 +318,7 @@ class ResponseReader:
                 why = response.incomplete_details.reason if response.incomplete_details else ""
                 speech.finish("content_filter" if why == "content_filter" else "length")
             case "failed" | "cancelled":
-                raise inside(self._name, response.error or {"code": "server_error"})
+                raise inside(self.name, response.error or {"code": "server_error"})
             case _:
                 return True
         return False

@@ -1,0 +1,61 @@
+"""The frames of a stream that carry a piece of text and nothing else, as nearly all do: read with one call of a decoder each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+from router.targets.http import SMALL
+from router.targets.speech import Speech
+
+NoText = Literal[""] | None
+"""A text field that a frame of text leaves out."""
+NoList = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
+"""A list that a frame of text leaves out."""
+
+
+class TextFrames(ABC):
+    """The base class of a reader of streams: it reads frames of text alone itself, and leaves the others to `frame`.
+
+    decode: returns a frame of text alone as a struct, and raises DecodeError for each other one
+    text_of: returns the text of such a struct
+    Both are functions in C, as a stream has hundreds of such frames.
+    """
+
+    decode: ClassVar[Callable[[bytes], Any]]
+    text_of: ClassVar[Callable[[Any], str]]
+
+    def __init__(self, name: str, speech: Speech) -> None:
+        self.name = name
+        self.speech = speech
+
+    @abstractmethod
+    def frame(self, data: bytes) -> bool:
+        """Read the data of one frame of any kind. Return False if it ends the answer, otherwise True. Raises TargetError for an error."""
+
+    def frames(self, found: Sequence[bytes]) -> bool:
+        """Read the data of several frames, at most up to the end of the answer. Return False if it ended, otherwise True.
+
+        Raises TargetError for an error.
+        """
+        if max(map(len, found), default=0) > SMALL:
+            return all(map(self.frame, found))  # which bounds the values of a frame
+        speech, texts = self.speech, list[str]()
+        decode, text_of = type(self).decode, type(self).text_of
+        for data in found:
+            if data.__class__ is bytes and (speech.model is not None or speech.said) and not speech.finished:
+                try:
+                    texts.append(text_of(decode(data)))
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    pass  # a frame of another kind
+                else:
+                    continue
+            if texts:
+                speech.text("".join(texts))
+                texts.clear()
+            if not self.frame(data):
+                return False
+        if texts:
+            speech.text("".join(texts))
+        return True
