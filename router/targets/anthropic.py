@@ -375,7 +375,8 @@ class MessageReader(TextFrames):
     text_of = attrgetter("delta.text")
 
     def __init__(self, name: str, speech: Speech) -> None:
-        super().__init__(name, speech)
+        self.name = name
+        self.speech = speech
         self._own: set[int] = set()
         """Indexes of the blocks that are calls of the question's tools, not of tools that Anthropic runs itself."""
         self._counted = Counted()

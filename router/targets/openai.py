@@ -330,7 +330,8 @@ class ChatReader(TextFrames):
     text_of = attrgetter("choices.only.delta.content")
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
-        super().__init__(name, speech)
+        self.name = name
+        self.speech = speech
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
         """Sources that stand beside the choices, not in the Speech yet."""

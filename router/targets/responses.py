@@ -202,7 +202,8 @@ class ResponseReader(TextFrames):
     text_of = attrgetter("delta")
 
     def __init__(self, name: str, speech: Speech) -> None:
-        super().__init__(name, speech)
+        self.name = name
+        self.speech = speech
         self._own: set[int] = set()
         """Indexes of the items that are function calls; calls of the provider's own tools are not among them."""
         self._written: set[int] = set()

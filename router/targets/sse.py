@@ -6,11 +6,15 @@ it, are data as they stand, because Google sends errors so in mid-stream. The da
 (llama.cpp), is ErrorData.
 """
 
+import re
+
 from router.targets.inband import ErrorData
 
 MAX_EVENT = 10 * 1024 * 1024
 """Limit of one event in bytes; a larger one raises Oversize."""
 CR = 0x0D
+NAMED = re.compile(rb"^event:(?!\s*error\b)[^\n]*\ndata: ([^\n]*)\n\n", re.MULTILINE)
+"""A complete event with a name and one line of data, as Anthropic and the Responses API send. The name is not `error`."""
 LINE = 48
 """Bytes of memory counted for a line beside its content."""
 
@@ -54,6 +58,12 @@ class Events:
             # The same with CRLF, as Google sends.
             found = piece[6:-4].split(b"\r\n\r\ndata: ")
             if piece.count(b"\n") == piece.count(b"\r") == 2 * len(found):
+                self._begun = True
+                return found
+        elif piece.startswith(b"event:") and piece.endswith(b"\n\n") and not self._data and not self._failed:
+            # The same with a name for each event.
+            found = NAMED.findall(piece)
+            if piece.count(b"\n") == 3 * len(found) and b"\r" not in piece:
                 self._begun = True
                 return found
         if not self._begun:

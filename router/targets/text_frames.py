@@ -17,18 +17,17 @@ NoList = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
 
 class TextFrames(ABC):
     """The base class of a reader of streams: it reads frames of text alone itself, and leaves the others to `frame`.
+    It does so once the answer's model is known, because a frame of text may name it.
 
     decode: returns a frame of text alone as a struct, and raises DecodeError for each other one
     text_of: returns the text of such a struct
-    Both are functions in C, as a stream has hundreds of such frames.
+    speech: gets the texts
+    The first two are functions in C, as a stream has hundreds of such frames.
     """
 
     decode: ClassVar[Callable[[bytes], Any]]
     text_of: ClassVar[Callable[[Any], str]]
-
-    def __init__(self, name: str, speech: Speech) -> None:
-        self.name = name
-        self.speech = speech
+    speech: Speech
 
     @abstractmethod
     def frame(self, data: bytes) -> bool:
@@ -44,7 +43,7 @@ class TextFrames(ABC):
         speech, texts = self.speech, list[str]()
         decode, text_of = type(self).decode, type(self).text_of
         for data in found:
-            if data.__class__ is bytes and (speech.model is not None or speech.said) and not speech.finished:
+            if data.__class__ is bytes and speech.model is not None and not speech.finished:
                 try:
                     texts.append(text_of(decode(data)))
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

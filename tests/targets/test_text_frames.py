@@ -1,0 +1,191 @@
+"""Frames of text alone, read together with one call of a decoder each (router/targets/text_frames.py)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.errors import TargetError
+from router.events import Event
+from router.targets import anthropic, openai, responses
+from router.targets.inband import ErrorData
+from router.targets.speech import Speech
+from router.targets.text_frames import TextFrames
+
+Reader = Callable[[str, Speech], TextFrames]
+READERS: dict[str, Reader] = {"openai": openai.ChatReader, "anthropic": anthropic.MessageReader, "responses": responses.ResponseReader}
+
+
+def chat(delta: Any, choice: Any = None, **fields: Any) -> dict[str, Any]:
+    """Return a chunk of a chat completion with one choice. `choice`: further fields of the choice; `fields`: of the chunk."""
+    return {"id": "c", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, **(choice or {})}], **fields}
+
+
+def block(text: Any, delta: Any = None, **fields: Any) -> dict[str, Any]:
+    """Return a text delta of a message. `delta`: further fields of the delta; `fields`: of the frame."""
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text, **(delta or {})}, **fields}
+
+
+def output(delta: Any, **fields: Any) -> dict[str, Any]:
+    """Return a text delta of a response. `fields`: further fields of the frame."""
+    return {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "content_index": 0, "delta": delta, **fields}
+
+
+OF_TEXT: dict[str, tuple[str, Any]] = {
+    "OpenAI": (
+        "openai",
+        chat({"content": "a"}, {"logprobs": None, "finish_reason": None}, usage=None, obfuscation="x8", service_tier="default"),
+    ),
+    "vLLM": ("openai", chat({"content": "a", "reasoning_content": None}, {"logprobs": None, "finish_reason": None, "token_ids": None})),
+    "Mistral": ("openai", chat({"content": "a"}, {"finish_reason": None}, p="abcdef")),
+    "Groq": ("openai", chat({"content": "a"}, {"logprobs": None, "finish_reason": None}, system_fingerprint="fp")),
+    "DeepSeek": ("openai", chat({"content": "a", "reasoning_content": None}, {"logprobs": None, "finish_reason": None}, usage=None)),
+    "OpenRouter": (
+        "openai",
+        chat({"role": "assistant", "content": "a", "reasoning": None, "reasoning_details": []}, {"finish_reason": None}),
+    ),
+    "empty fields": (
+        "openai",
+        chat({"content": "a", "refusal": "", "tool_calls": [], "annotations": [], "images": []}, {"finish_reason": ""}),
+    ),
+    "Perplexity": ("openai", chat({"content": "a"}, citations=[], search_results=None)),
+    "Anthropic": ("anthropic", block("a")),
+    "Responses": ("responses", output("a", sequence_number=4, logprobs=[], obfuscation="x8")),
+}
+"""Provider → the lane and a frame of text alone, as it sends nearly all."""
+
+
+@pytest.mark.parametrize("provider", OF_TEXT)
+def test_frames_of_text_alone_are_read_without_the_general_reader(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once an answer's model is known, frames of text alone become one piece of text without a call of the lane's `frame`."""
+    lane, frame = OF_TEXT[provider]
+    speech = Speech("a")
+    reader = READERS[lane]("a", speech)
+    speech.called("m")
+    speech.text("Begun. ")
+    monkeypatch.setattr(reader, "frame", None)
+    assert reader.frames([json.dumps(frame).encode()] * 3)
+    assert "".join(str(getattr(event, "text", "")) for event in speech.take()) == "Begun. aaa"
+
+
+OTHERS: dict[str, list[Any]] = {
+    "openai": [
+        chat({"role": "assistant"}),
+        chat({"content": None, "reasoning_content": "hm"}),
+        chat({"content": "b", "reasoning": "hm"}),
+        chat({"content": "b", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
+        chat({"content": "b", "refusal": "no"}),
+        chat({"content": "b", "tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a": 1}'}}]}),
+        chat({"content": "b", "tool_calls": ""}),
+        chat({"content": [{"type": "text", "text": "b"}]}),
+        chat({"content": "b", "annotations": [{"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}]}),
+        chat({"content": "b"}, {"index": 1}),
+        chat({"content": "b"}, {"index": None}),
+        chat({"content": "b"}, {"finish_reason": "stop"}),
+        chat({"content": "b"}, usage={"prompt_tokens": 3, "completion_tokens": 4}),
+        chat({"content": "b"}, x_groq={"usage": {"prompt_tokens": 3, "completion_tokens": 4}}),
+        chat({"content": "b"}, citations=["https://b.example"]),
+        chat({"content": "b"}, model="n"),
+        chat({"content": "b"}, error={"message": "overloaded"}),
+        {"choices": []},
+        {"choices": [chat({"content": "b"})["choices"][0], chat({"content": "c"}, {"index": 1})["choices"][0]]},
+        {"choices": [*chat({"content": "b"})["choices"], *chat({"content": "c"})["choices"]]},
+        {"choices": [{"index": 0, "message": {"content": "b"}}]},
+        {"usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+    ],
+    "anthropic": [
+        {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 3}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "c1", "name": "f"}},
+        block("", {"type": "thinking_delta", "thinking": "hm"}),
+        block("", {"type": "input_json_delta", "partial_json": '{"a": 1}'}, index=1),
+        block("b", {"stop_reason": "end_turn"}),
+        block("b", usage={"output_tokens": 4}),
+        block(None),
+        block("b", error={"message": "overloaded"}),
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+        {"type": "message_stop"},
+        {"type": "ping"},
+    ],
+    "responses": [
+        {"type": "response.created", "response": {"model": "m"}},
+        {"type": "response.output_item.added", "output_index": 1, "item": {"type": "function_call", "call_id": "c1", "name": "f"}},
+        {"type": "response.function_call_arguments.delta", "output_index": 1, "delta": '{"a": 1}'},
+        {"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": "hm"},
+        {"type": "response.refusal.delta", "delta": "no"},
+        output(None),
+        output("b", annotation={"type": "url_citation", "url": "https://a.example"}),
+        {"type": "response.completed", "response": {"model": "m", "output": [], "usage": {"input_tokens": 3, "output_tokens": 4}}},
+        {"type": "error", "message": "overloaded"},
+    ],
+}
+"""Lane → frames of other kinds, many of them with text, too."""
+ODD = (
+    b"[DONE]",
+    b"{",
+    b"",
+    b"null",
+    b'{"choices": [{"delta": {"content": "\xff"}}]}',
+    b'{"type": "ping"}',
+    ErrorData(b'{"message": "overloaded"}'),
+)
+TEXTS = ("a", "", '"', "\\", "\n", "é", "\ud83d\ude00", "<think>", "</think>", "\ud83d")
+"""Pieces of text; the last one is half a surrogate pair."""
+TEXT_OF: dict[str, Callable[[str], Any]] = {"openai": lambda text: chat({"content": text}), "anthropic": block, "responses": output}
+
+
+NAMED = {"openai": chat({"content": "a"}), "anthropic": OTHERS["anthropic"][0], "responses": OTHERS["responses"][0]}
+"""Lane → a frame that names the model."""
+
+
+def heard(reader: TextFrames, read: Callable[[], bool]) -> tuple[object, list[Event]]:
+    """Return what `read` returned or the outcome of its error, and the events of the answer so far."""
+    try:
+        ended: object = read()
+    except TargetError as error:
+        ended = (type(error), error.outcome)
+    return ended, reader.speech.take()
+
+
+def one_by_one(reader: TextFrames, found: list[bytes]) -> bool:
+    """Read each frame by itself, up to the end of the answer, with the general reader."""
+    return all(map(reader.frame, found))
+
+
+def same(lane: str, found: list[bytes]) -> None:
+    """Check that frames read together give what the general reader makes of each by itself: events, end or error, usage and model."""
+    together, apart = (READERS[lane]("a", Speech("a")) for _ in range(2))
+    assert heard(together, lambda: together.frames(found)) == heard(apart, lambda: one_by_one(apart, found))
+    assert (together.speech.used, together.speech.model) == (apart.speech.used, apart.speech.model)
+
+
+@pytest.mark.parametrize("lane", READERS)
+def test_frame_of_any_other_kind_is_left_to_the_general_reader(lane: str) -> None:
+    """Each frame that is not of text alone gives, between frames of text in one read, what the general reader makes of it."""
+    text = json.dumps(TEXT_OF[lane]("a")).encode()
+    named = json.dumps(NAMED[lane]).encode()
+    for odd in [*(json.dumps(other).encode() for other in OTHERS[lane]), *ODD]:
+        same(lane, [named, text, odd, text])
+
+
+@pytest.mark.parametrize("lane", READERS)
+@given(data=st.data())
+def test_frames_read_together_are_what_each_is_by_itself(lane: str, data: st.DataObject) -> None:
+    """A read of any frames gives the events, the end or the error, the usage and the model of the general reader, which reads each by itself."""
+    texts = st.sampled_from(TEXTS).map(TEXT_OF[lane]).map(json.dumps).map(str.encode)
+    others = st.sampled_from(OTHERS[lane]).map(json.dumps).map(str.encode)
+    named = st.just(json.dumps(NAMED[lane]).encode())
+    found = data.draw(st.lists(st.one_of(named, texts, texts, others, st.sampled_from(ODD)), max_size=12))
+    same(lane, found)
+
+
+def test_frame_after_the_finish_reason_is_left_to_the_general_reader() -> None:
+    """Text after a finish reason is no text of the answer, although its frame has text alone."""
+    speech = Speech("a")
+    reader = openai.ChatReader("a", speech)
+    found = [chat({"content": "a"}), chat({}, {"finish_reason": "stop"}), chat({"content": "late"})]
+    reader.frames([json.dumps(one).encode() for one in found])
+    assert "late" not in repr(speech.take())
