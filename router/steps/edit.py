@@ -88,9 +88,9 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """Trims both ends of a text that arrives in pieces (`ends`; None: neither), and cuts it off after `limit` characters.
+    """A trimmer of a text that arrives in pieces: it removes `ends` (None: nothing), and cuts the text off after `limit` characters.
 
-    Only text that may belong to an end is held back.
+    Text that may belong to an end is held back; without `ends`, white space at the end of a piece.
     """
 
     def __init__(self, ends: Strip | None, limit: int | None) -> None:

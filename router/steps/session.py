@@ -27,7 +27,10 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the session of a question: a SHA-256 in hex of caller, user and chat id, or of the first messages if there is no id."""
+    """Return the session of a question: a SHA-256 in hex of caller, user and chat id.
+
+    Without a chat id, the messages up to the first user message stand for it.
+    """
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         begun: list[Json] = []

@@ -48,7 +48,7 @@ CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"
 
 
 class Delta(msgspec.Struct):
-    """A change to a content block or to the message."""
+    """The `delta` of a stream's event: a piece of a content block, or the stop reason of the message."""
 
     type: str = ""
     text: str | None = None
@@ -75,7 +75,7 @@ class Block(msgspec.Struct):
 
 
 class Details(msgspec.Struct):
-    """The details of `output_tokens`."""
+    """Parts of the output tokens; only thinking is read."""
 
     thinking_tokens: int | None = None
 

@@ -149,7 +149,7 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
 
 
 class _Lane:
-    """Calls of one target's embeddings endpoint."""
+    """A client of one target's embeddings endpoint; each `ask` is one call."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
         self._name = name

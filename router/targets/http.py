@@ -335,7 +335,7 @@ def _refused(name: str, response: Connection, explanation: str) -> TargetError:
 
 
 class Rest:
-    """The part of a body after the finish reason, read for `linger` seconds in total. The time starts anew if the answer goes on.
+    """A reader of the part of a body after the finish reason, for `linger` seconds in total. The time starts anew if the answer goes on.
     A failed connection ends the body without an error.
     """
 

@@ -86,7 +86,10 @@ class ChunkParser:
         return error
 
     def expect_count(self) -> None:
-        """Keep the answer's meter open if its stream is still read in the background; close it once that read ends. Returns at once."""
+        """Keep the answer's meter open if its stream is still read in the background for token counts. Returns at once.
+
+        The end of that read sets the usage, if it came, and closes the meter.
+        """
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return

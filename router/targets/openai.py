@@ -105,7 +105,7 @@ DECODE = msgspec.json.Decoder(Chunk)
 
 
 class Terms(Value, frozen=True):
-    """The treatment of all questions with the same parameters: made once for those that set none of their own, as nearly all.
+    """The fitted parameters and limits for all questions with the same parameters. Made once for the many that set none of their own.
 
     fits: the parameters as the model takes them
     takes: the reasoning that it takes back

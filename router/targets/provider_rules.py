@@ -156,7 +156,7 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _returning(field: str) -> Rule:
-    """Return the facts by the rules of GLM, Qwen and hosts of such models: `unruled`, and reasoning is sent back as `reasoning_content`.
+    """Return the rule of GLM, Qwen and hosts of such models: that of `unruled`, with reasoning sent back in the field `field`.
 
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
@@ -229,7 +229,7 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
 
 
 def _always(**changes: Any) -> Rule:
-    """Return the rules of a provider that are the same for all of its models."""
+    """Return a rule that makes these changes to the facts of every model of a provider."""
     return lambda made, _, __, ___: with_changes(made, **changes)
 
 

@@ -75,9 +75,9 @@ class Unenforceable(Exception):
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """Return the schema in a provider's subset, perhaps narrower than given; None if the provider cannot enforce all of it.
+    """Return the schema in a provider's subset, perhaps narrower than given.
 
-    Its root is an object; a schema without that cannot be enforced.
+    None if the provider cannot enforce all of it, or if its root is not an object.
     """
     try:
         return _Narrowing(schema, subset).complete()
@@ -86,7 +86,7 @@ def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
 
 
 class _Narrowing:
-    """The narrowing of one schema into a subset: definitions found so far, references being narrowed, and number of properties."""
+    """The work of one `narrowed` call: definitions narrowed so far, references being narrowed, and number of properties."""
 
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root
