@@ -102,8 +102,8 @@ def _scalar(node: document.Scalar, shape: Shape) -> Json:
 def _reference(source: str, *, secret: bool) -> str:
     """Return a text with `${…}` as it is written, with secrets masked.
 
-    Of a secret, the defaults in `${…}` are masked, or the whole text if it has other parts. Any other text is masked as a whole if a default
-    in it looks like a secret.
+    Of a secret, the defaults in `${…}` are masked, or the whole text if it has other parts.
+    Any other text is masked as a whole if a default in it looks like a secret.
     """
     if secret:
         starred = DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)

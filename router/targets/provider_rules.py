@@ -75,7 +75,7 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
     """Apply the rules of Claude.
 
     Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
-    from Opus 4.7 on neither; with a thinking budget it refuses both. It has no JSON mode.
+    from Opus 4.7 on neither; while it thinks it refuses both, and top_k. It has no JSON mode.
     Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
     includes models for which LiteLLM emulates them with a tool.
 

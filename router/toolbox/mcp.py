@@ -141,7 +141,7 @@ class McpServer(SharedConnection):
             call.cancel()
 
     async def _connection(self, *, reported: bool) -> None:
-        """Run one connection until it is lost; then it raises, or returns. `reported`: a loss was logged, so that the reconnection is, too."""
+        """Run one connection until it is lost; then it raises, or returns. `reported`: a loss was logged, so the reconnection is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
             listening = asyncio.create_task(self._listen(client))
