@@ -100,9 +100,7 @@ def _scalar(node: document.Scalar, shape: Shape) -> Json:
 
 
 def _reference(source: str, *, secret: bool) -> str:
-    """Return a text with `${…}` as it is written, with secrets masked.
-
-    Of a secret, the defaults in `${…}` are masked, or the whole text if it has other parts.
+    """Return a text with `${…}` as it is written, but masked: of a secret the defaults, or the whole text if it has other parts.
     Any other text is masked as a whole if a default in it looks like a secret.
     """
     if secret:

@@ -130,7 +130,7 @@ class Counted(msgspec.Struct):
 
 
 class Whole(msgspec.Struct):
-    """A message: complete, or its start in a stream."""
+    """A message with its blocks, stop reason and counts: complete, or as far as they are known at the start of a stream."""
 
     content: list[Block] | None = None
     stop_reason: str | None = None
@@ -139,7 +139,7 @@ class Whole(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """The data of one event of the stream."""
+    """The decoded data of one event of a Messages stream."""
 
     type: str = ""
     index: int = 0

@@ -230,10 +230,7 @@ class ConnectionPool:
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
-        """Connect to a proxy, and open a tunnel with TLS to the endpoint through it, unless the proxy passes requests on.
-
-        Raises ProxyFailed, after a warning in the log, if the proxy is at fault; another OSError if TLS to the endpoint fails.
-        """
+        """Connect to a proxy; open a tunnel unless it passes requests on. Raises ProxyFailed, and logs it, if the proxy is at fault."""
         until = asyncio.get_running_loop().time() + endpoint.connect
         try:
             async with asyncio.timeout_at(until):

@@ -170,7 +170,7 @@ def _tools(ask: Ask) -> str:
 
 
 def _why_no_model(ask: Ask, post: Post) -> list[str]:
-    """Return sentences on why the models before the demo did not answer."""
+    """Return sentences on why the models before the demo did not answer, or the one that there are none."""
     if not post.models:
         return ["In `routes.yaml` this route asks no model before the demo."]
     outcomes = {attempt.target: attempt.outcome for call in ask.trail.calls[-1:] for attempt in call}

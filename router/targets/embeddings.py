@@ -57,7 +57,7 @@ ON_LOOP = 64 * 1024
 
 
 class Item(msgspec.Struct):
-    """An embedding: numbers, or base64 of float32."""
+    """An embedding (numbers, or base64 of float32), and the index of its input."""
 
     embedding: msgspec.Raw
     index: int | None = None
@@ -71,7 +71,7 @@ class Counted(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """The response of one call for embeddings."""
+    """The decoded response of one embeddings call: vectors in any order, and token counts."""
 
     data: list[Item]
     usage: Counted | None = None

@@ -56,7 +56,7 @@ class Part(msgspec.Struct, rename="camel"):
 
 
 class Content(msgspec.Struct):
-    """The content of a candidate."""
+    """The parts of a candidate."""
 
     parts: list[Part] | None = None
 
@@ -123,7 +123,7 @@ def _modality(details: bytes, kind: str) -> float:
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """A GenerateContentResponse."""
+    """A GenerateContentResponse: one event of a stream, or an answer that is not streamed."""
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Feedback | None = None

@@ -86,10 +86,7 @@ class ChunkParser:
         return error
 
     def expect_count(self) -> None:
-        """Keep the answer's meter open if its stream is still read in the background for token counts. Returns at once.
-
-        The end of that read sets the usage, if it came, and closes the meter.
-        """
+        """Keep the meter open while the answer's stream is read in the background; the end of that read sets late counts and closes it."""
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return

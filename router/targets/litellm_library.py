@@ -101,7 +101,7 @@ class Library:
         return replace(facts, schemas=False, json_mode=False)
 
     def make_known(self, model: str) -> None:
-        """Add a chat model that takes tools to LiteLLM's list under this name, unless it is there."""
+        """Add this model to LiteLLM's list as a chat model that takes tools, unless it is there."""
         provider = model.partition("/")[0]
         self.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
 

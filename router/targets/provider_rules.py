@@ -177,9 +177,9 @@ def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
 def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of Google's models.
 
-    Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
-    thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 thinking can be turned off except in
-    Pro, and is off by default in Flash-Lite. Gemma 3 takes no tools there.
+    Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). From Gemini 3 on it thinks
+    by level, and refuses calls without their signature. Gemini 2.5 thinks with a budget of tokens. Its thinking can be turned off except in
+    Pro, and is off by default in Flash-Lite. Older ones do not think. Gemma 3 takes no tools there.
 
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
@@ -220,7 +220,7 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
-    """Apply the rules of Cohere's OpenAI-compatible API: thinking is off or on, by the efforts `none` and `high`.
+    """Apply the rules of Cohere's OpenAI-compatible API: thinking models take the efforts `none` and `high` alone.
 
     Source: docs.cohere.com/docs/compatibility-api.
     """

@@ -227,9 +227,9 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None only if it never would.
+    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire.
 
-    `issuer`: the target that the request goes to. `returns`: the forms of reasoning that it takes.
+    None if the question is text alone and needs no placeholder. `issuer`: the target that is asked. `returns`: the forms that it takes.
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):

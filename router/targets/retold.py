@@ -232,7 +232,7 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 class GeminiCandidate(msgspec.Struct, rename="camel"):
-    """A candidate of Gemini's answer."""
+    """The index and finish reason of a candidate in Gemini's stream."""
 
     index: int | None = None
     finish_reason: str | None = None
@@ -245,7 +245,7 @@ class Blocked(msgspec.Struct, rename="camel"):
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """The data of one event of Gemini's stream."""
+    """The fields of an event of Gemini's stream that the normalizer `Google` reads."""
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Blocked | None = None

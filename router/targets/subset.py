@@ -71,14 +71,11 @@ SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
 class Unenforceable(Exception):
-    """The schema cannot be expressed in the provider's subset."""
+    """The error for a schema that cannot be expressed in the provider's subset."""
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """Return the schema in a provider's subset, perhaps narrower than given.
-
-    None if the provider cannot enforce all of it, or if its root is not an object.
-    """
+    """Return the schema in a provider's subset, perhaps narrower; None if that cannot enforce all of it, or its root is not an object."""
     try:
         return _Narrowing(schema, subset).complete()
     except (Unenforceable, RecursionError):
