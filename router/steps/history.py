@@ -20,7 +20,7 @@ SHARE = 4
 def history(keep: int) -> Step:
     """Keep only the last messages of the conversation, at most `keep`. The latest user message and what follows it always stay.
 
-    keep: the most messages that stay, system messages not counted
+    keep: the most messages that stay, at least 1; system messages are not counted
     """
     if keep < 1:
         raise Misfit("keep must be at least 1", "keep")

@@ -292,10 +292,7 @@ class ConnectionPool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Return the addresses of a host, found by DNS. Concurrent lookups of one host and port share a thread.
-
-        A hanging lookup cannot be cancelled.
-        """
+        """Return the addresses of a host, found by DNS. Concurrent calls for one host and port share a lookup; none can be cancelled."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))

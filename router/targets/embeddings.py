@@ -161,7 +161,7 @@ class _Lane:
         self._turns = Turns()
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
-        """Return the vectors of some inputs, and the usage if reported. Raises TargetError if the call fails or a vector is missing.
+        """Return the vectors of some inputs, and the usage or None. Raises TargetError if the call fails or a vector is missing.
 
         Raises ParameterMissed if the provider takes no lists of tokens, or does not honour `dimensions`.
         """

@@ -305,7 +305,7 @@ def _with_usage(error: TargetError, speech: Speech) -> TargetError:
 
 
 def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body.
+    """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body, or None.
     An error after the complete answer is ignored.
     """
     try:

@@ -77,7 +77,7 @@ log = logging.getLogger("router.targets")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A reasoning state and its position.
+    """A reasoning state that a Speech holds, and its position.
 
     at: characters of text before it
     call: the call that it belongs to, if known
@@ -346,7 +346,7 @@ class Speech:
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
+        """Yield the reasoning states of this model call and of `states_at_end`, each with its call id and the count of characters after it.
 
         calls: the calls of the answer that have a name
         """

@@ -111,7 +111,7 @@ class McpServer(SharedConnection):
             await _cancel(self._connecting)
 
     async def _supervise(self) -> None:
-        """Keep one connection open for ever: after each loss, wait and connect again."""
+        """Keep one connection open for ever: after each loss, which is logged, wait and connect again. Further failures are not logged."""
         loop = asyncio.get_running_loop()
         backoff, reported = Backoff(first=0.2, most=10.0, steady=30.0), False
         while True:
