@@ -52,9 +52,7 @@ BLANKS = re.compile(r"\s*\Z")
 
 
 def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_chars: int | None = None) -> Step:
-    """Trim the answer's text while it streams. JSON that was requested as structured output is left unchanged.
-
-    At least one of the options is needed.
+    """Trim the answer's text while it streams, by one option or both. JSON that was requested as structured output is left unchanged.
 
     strip: what to remove from both ends: quotes, whitespace or fences
     max_chars: the length at which the text is cut off, at least 1

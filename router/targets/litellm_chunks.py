@@ -106,10 +106,7 @@ class ChunkParser:
 
     @property
     def _own_reason(self) -> str:
-        """Return the finish reason in the provider's own word, as the normalizers of its raw streams read it, before LiteLLM changed it.
-
-        Empty if none came.
-        """
+        """Return the provider's own word for the finish reason, before LiteLLM changed it, as the normalizers read it; empty without one."""
         return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property

@@ -151,7 +151,6 @@ class Reasoning(Mutable):
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
     """Return whether a piece of `reasoning_details` continues a known one: the same index and type, and the same id if encrypted.
-
     A piece without an index never does.
     """
     named = [

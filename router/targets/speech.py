@@ -228,7 +228,6 @@ class Speech:
 
     def file(self, found: Produced | None) -> None:
         """Add a file that the model made; drop None (an unsafe file), and one that would bring the total above MAX_PRODUCED.
-
         The first drop is logged.
         """
         if self.cut:

@@ -78,10 +78,7 @@ def _misfit(error: Mapping[str, Any], given: Json) -> _Misfit:
 
 
 def _path_and_branches(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return (the path to a value, the union alternatives on the way). A part that is neither a key nor an index names an alternative.
-
-    missing: true if the value is absent, so that the last part is its key
-    """
+    """Return (the path to a value, the union alternatives on the way). A part that is neither a key nor an index names an alternative."""
     path, value = "", given
     branches: list[tuple[str, str]] = []
     for count, part in enumerate(parts, 1):
