@@ -106,7 +106,7 @@ class ChunkParser:
 
     @property
     def _own_reason(self) -> str:
-        """Return the provider's own word for the finish reason, before LiteLLM changed it, as the normalizers read it; empty without one."""
+        """Return the provider's own word for the finish reason, which LiteLLM may change, as the normalizers read it; empty without one."""
         return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property
