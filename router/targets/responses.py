@@ -78,7 +78,7 @@ class Frame(msgspec.Struct):
 
 
 class Body(Response):
-    """A body that is not a stream: a response, or an error."""
+    """A decoded body that is not a stream: a response, or an error in place of one."""
 
     object: str | None = None
 

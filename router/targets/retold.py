@@ -76,7 +76,9 @@ class SseNormalizer:
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
     def _normalized_event(self, data: bytes) -> bytes | None:
-        """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer."""
+        """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer.
+        `[DONE]` is returned unread.
+        """
         if data == openai.DONE:
             return data
         chunk = http.decoded(data, openai.DECODE)
