@@ -95,7 +95,7 @@ class Library:
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """Return the facts, without schemas and JSON mode if JSON is wanted and LiteLLM is not known to send this model `response_format`."""
+        """Return the facts, without schemas and JSON mode if JSON is wanted and LiteLLM is not known to send `response_format` here."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
