@@ -100,7 +100,9 @@ def _scalar(node: document.Scalar, shape: Shape) -> Json:
 
 
 def _reference(source: str, *, secret: bool) -> str:
-    """Return a text with `${…}` as it is written, but masked if it is a secret, or holds one as a default."""
+    """Return a text with `${…}` as it is written, but masked: of a secret the defaults, or the whole text if it has other parts.
+    Any other text is masked as a whole if a default in it looks like a secret.
+    """
     if secret:
         starred = DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)
         outside = re.sub(r"\$\{[^{}]*\}", "", source)

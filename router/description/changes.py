@@ -294,7 +294,7 @@ def _cold(before: Description, after: Description) -> Iterator[Change]:
 
 
 def _first_asked(route: JsonObject) -> set[str]:
-    """Return the names of the targets that may be asked first: those of the pools up to the first with an unconditional target."""
+    """Return the names of the targets that may be asked first: those of the pools up to the first that has an unconditional one."""
     found: set[str] = set()
     for pool, words in zip(pools(route), conditions(route), strict=True):
         found.update(names((pool,)))

@@ -52,10 +52,10 @@ BLANKS = re.compile(r"\s*\Z")
 
 
 def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_chars: int | None = None) -> Step:
-    """Trim the answer's text while it streams. JSON that was requested as structured output is left unchanged.
+    """Trim the answer's text while it streams, by one option or both. JSON that was requested as structured output is left unchanged.
 
     strip: what to remove from both ends: quotes, whitespace or fences
-    max_chars: the length at which the text is cut off
+    max_chars: the length at which the text is cut off, at least 1
     """
     if strip is None and max_chars is None:
         raise Misfit("edit needs `strip` or `max_chars`, or both")
@@ -88,9 +88,9 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """Trims both ends of a text that arrives in pieces (`ends`; None: neither), and cuts it off after `limit` characters.
+    """A trimmer of a text that arrives in pieces: it removes `ends` (None: nothing), and cuts the text off after `limit` characters.
 
-    Only text that may belong to an end is held back.
+    Text that may belong to an end is held back; without `ends`, white space at the end of a piece.
     """
 
     def __init__(self, ends: Strip | None, limit: int | None) -> None:

@@ -20,7 +20,7 @@ SHARE = 4
 def history(keep: int) -> Step:
     """Keep only the last messages of the conversation, at most `keep`. The latest user message and what follows it always stay.
 
-    keep: the most messages that stay, system messages not counted
+    keep: the most messages that stay, at least 1; system messages are not counted
     """
     if keep < 1:
         raise Misfit("keep must be at least 1", "keep")
@@ -38,7 +38,7 @@ def history(keep: int) -> Step:
 
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
-    """Return the system messages, and at most the last `keep` others, beginning with a user message.
+    """Return the system messages, and at most the last `keep` others, beginning with a user message; all unchanged if no more are there.
 
     Messages are dropped in multiples of `cut`, and then up to the next user message. If no user message follows, the latest one and
     everything after it are kept, even if they are more than `keep`.

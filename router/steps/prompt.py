@@ -188,7 +188,7 @@ def _find(word: str, name: str, text: str) -> Place:
 
 
 def render(template: jinja2.Template, ask: Ask) -> str:
-    """Return the rendered prompt. BadAsk if the request lacks a field or has it in another type, TooLarge beyond MAX_CHARS."""
+    """Return the rendered prompt, stripped. BadAsk if the request lacks a field or has it in another type, TooLarge beyond MAX_CHARS."""
     pieces: list[str] = []
     size = 0
     try:

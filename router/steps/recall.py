@@ -140,7 +140,7 @@ class Rounds:
         found: list[Recollection] = []
         if self._before or run:
             shown = self.hashed.copy()
-            stated = {_shown(shown, one): [ModelCall(one.states)] for one in every}
+            stated = {_name_if_repeated(shown, one): [ModelCall(one.states)] for one in every}
             if any(one.states for one in every):
                 found.append(stated)
             last = self._last if run else replace(self._last, calls=())
@@ -150,7 +150,7 @@ class Rounds:
         return found
 
 
-def _shown(hashed: ConversationHash, call: ModelCall) -> str:
+def _name_if_repeated(hashed: ConversationHash, call: ModelCall) -> str:
     """Add a model call and its results to the hash. Return the name under which that call is stored.
 
     It is the name for a client that is shown the call and its results, and sends both back with the next question.

@@ -27,7 +27,7 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the session of a question: a SHA-256 in hex of caller, user and chat id, or of the first messages if there is no id."""
+    """Return the session of a question: a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         begun: list[Json] = []

@@ -236,7 +236,7 @@ MAX_HELD = 64 * 1024
 
 @dataclass(slots=True)
 class _Outputs:
-    """Outputs of running tools that wait to be yielded: data parts in order, the newest preliminary output of each call, and results."""
+    """A buffer of running tools' outputs: data parts in order, the newest preliminary output of each call, and results."""
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)

@@ -81,7 +81,7 @@ class Target:
     """Waits until the target can be asked, while its library is imported; None if no wait is needed."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
     at: Callable[[Post], Answer] | None = None
-    """Returns the answer for a place in a route; None if the place makes no difference."""
+    """Returns `answer` for a place in a route, as a function; None if the place makes no difference."""
 
     @property
     def prefill(self) -> bool:

@@ -49,7 +49,7 @@ CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"
 
 
 class Delta(msgspec.Struct):
-    """A change to a content block or to the message."""
+    """The `delta` of a stream's event: a piece of a content block, or the stop reason of the message."""
 
     type: str = ""
     text: str | None = None
@@ -76,7 +76,7 @@ class Block(msgspec.Struct):
 
 
 class Details(msgspec.Struct):
-    """The details of `output_tokens`."""
+    """Parts of the output tokens; only thinking is read."""
 
     thinking_tokens: int | None = None
 
@@ -131,7 +131,7 @@ class Counted(msgspec.Struct):
 
 
 class Whole(msgspec.Struct):
-    """A message: complete, or its start in a stream."""
+    """A message with its blocks, stop reason and counts: complete, or as far as they are known at the start of a stream."""
 
     content: list[Block] | None = None
     stop_reason: str | None = None
@@ -140,7 +140,7 @@ class Whole(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """The data of one event of the stream."""
+    """The decoded data of one event of a Messages stream."""
 
     type: str = ""
     index: int = 0

@@ -25,11 +25,11 @@ MAX_UNPACKED_BYTES = 16 * 1024 * 1024
 
 
 class Cut(Exception):
-    """A response that broke off, is not valid HTTP, or exceeds a limit of this module."""
+    """The error for a response that broke off, is not valid HTTP, or exceeds a limit of this module."""
 
 
 class Garbled(Cut):
-    """A body that cannot be decompressed."""
+    """The error for a body that cannot be decompressed."""
 
 
 Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _settle_down(self) -> None:
+    def _end_settling(self) -> None:
         """End the background read of `settle`, if there is one: drop its bytes, and give the connection back to the pool or close it.
         Completes `settled` in any case. Returns at once.
         """
@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
             self._fail(Cut())
         if self._settling is not None:
             if self._over or self._error is not None:
-                self._settle_down()
+                self._end_settling()
             elif self._waiting > MAX_UNREAD_BYTES:
                 self._transport.abort()  # more than the end of a body
         if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
@@ -287,7 +287,7 @@ class Connection(asyncio.Protocol):
             self._error = exc or (Cut() if self.status else ConnectionResetError())
         if not self._lost.done():
             self._lost.set_result(None)
-        self._settle_down()
+        self._end_settling()
         self._wake()
 
     def _fail(self, error: Exception) -> None:

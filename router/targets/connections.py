@@ -230,7 +230,7 @@ class ConnectionPool:
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
-        """Connect to a proxy, and open a tunnel through it unless it passes requests on. Raises ProxyFailed if the proxy is at fault."""
+        """Connect to a proxy; open a tunnel unless it passes requests on. Raises ProxyFailed, and logs it, if the proxy is at fault."""
         until = asyncio.get_running_loop().time() + endpoint.connect
         try:
             async with asyncio.timeout_at(until):
@@ -292,10 +292,7 @@ class ConnectionPool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Return the addresses of a host, found by DNS. Concurrent lookups of one host and port share a thread.
-
-        A hanging lookup cannot be cancelled.
-        """
+        """Return the addresses of a host, found by DNS. Concurrent calls for one host and port share a lookup; none can be cancelled."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))

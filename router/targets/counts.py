@@ -49,9 +49,9 @@ class Apart:
     tier: object = ""
 
     def over(self, usage: Usage) -> Usage:
-        """Return the usage with these counts and tier; a zero or unknown one leaves the usage's own.
+        """Return the usage with these counts and tier. A count of zero, or no tier, leaves the usage's own.
 
-        Audio and image tokens are limited to the usage's input and output tokens.
+        A tier without a price of its own becomes empty. Audio and image tokens are limited to the usage's input and output tokens.
         """
         return replace(
             usage,
@@ -106,7 +106,7 @@ class Lasting(msgspec.Struct):
 
 
 class Read(msgspec.Struct):
-    """The details of the input tokens (`prompt_tokens` or `input_tokens`)."""
+    """Parts of the input tokens, from `prompt_tokens_details` or `input_tokens_details`: cached, audio, cache writes."""
 
     cached_tokens: Number = None
     audio_tokens: Number = None
@@ -118,7 +118,7 @@ class Read(msgspec.Struct):
 
 
 class CompletionDetails(msgspec.Struct):
-    """The details of the output tokens (`completion_tokens` or `output_tokens`)."""
+    """Parts of the output tokens, from `completion_tokens_details` or `output_tokens_details`."""
 
     reasoning_tokens: Number = None
     audio_tokens: Number = None

@@ -11,7 +11,7 @@ MAX_WAIT_S = 86_400.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds in `retry-after-ms` or `retry-after` (number or date), at most MAX_WAIT_S; None if absent, past or invalid."""
+    """Return the seconds in `retry-after-ms` or `retry-after` (number or date), at most MAX_WAIT_S; None if absent, 0, past or invalid."""
     known = {name.lower(): value for name, value in headers.items()}
     milliseconds = _number(known.get("retry-after-ms"))
     if milliseconds:

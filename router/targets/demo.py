@@ -80,7 +80,7 @@ ALONE = Post()
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     """Return the demo's lines for a question. The first that applies: JSON, a title, a document, tool results, tool calls, a greeting.
 
-    `post` is the demo's place in the route, which the greeting explains.
+    Requested JSON is given once no tool call is left to make. `post` is the demo's place in the route, which the greeting explains.
     """
     if ask.output is not None and not _calls(_question(ask)[:READ], _callable_tools(ask)):
         return (ScriptLine(text=_json(ask)),)
@@ -170,7 +170,7 @@ def _tools(ask: Ask) -> str:
 
 
 def _why_no_model(ask: Ask, post: Post) -> list[str]:
-    """Return sentences on why the models before the demo did not answer."""
+    """Return sentences on why the models before the demo did not answer, or the one that there are none."""
     if not post.models:
         return ["In `routes.yaml` this route asks no model before the demo."]
     outcomes = {attempt.target: attempt.outcome for call in ask.trail.calls[-1:] for attempt in call}

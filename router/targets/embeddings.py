@@ -57,7 +57,7 @@ ON_LOOP = 64 * 1024
 
 
 class Item(msgspec.Struct):
-    """An embedding: numbers, or base64 of float32."""
+    """An embedding (numbers, or base64 of float32), and the index of its input."""
 
     embedding: msgspec.Raw
     index: int | None = None
@@ -71,7 +71,7 @@ class Counted(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """The response of one call for embeddings."""
+    """The decoded response of one embeddings call: vectors in any order, and token counts."""
 
     data: list[Item]
     usage: Counted | None = None
@@ -149,7 +149,7 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
 
 
 class _Lane:
-    """Calls of one target's embeddings endpoint."""
+    """A client of one target's embeddings endpoint; each `ask` is one call."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
         self._name = name
@@ -161,7 +161,7 @@ class _Lane:
         self._turns = Turns()
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
-        """Return the vectors of some inputs, and the usage if reported. Raises TargetError if the call fails or a vector is missing.
+        """Return the vectors of some inputs, and the usage or None. Raises TargetError if the call fails or a vector is missing.
 
         Raises ParameterMissed if the provider takes no lists of tokens, or does not honour `dimensions`.
         """

@@ -23,7 +23,10 @@ HOSTED = frozenset(urlsplit(base).hostname for base in BASES if base)
 
 
 def fetches(declared: Declared) -> bool:
-    """Return whether a target may be sent URLs of files: `fetch_files` if declared, otherwise whether a hosted provider serves it."""
+    """Return whether a target may be sent URLs of files: `fetch_files` if declared, otherwise whether a hosted provider serves it.
+
+    Hosted is every provider that is not keyless; with an `api_base`, only one whose host is in HOSTED or Azure's.
+    """
     if declared.fetch_files is not None:
         return declared.fetch_files
     provider = PROVIDERS.get(str(declared.model).partition("/")[0])

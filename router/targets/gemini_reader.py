@@ -46,7 +46,7 @@ class Blob(msgspec.Struct, rename="camel"):
 
 
 class Part(msgspec.Struct, rename="camel"):
-    """A part of the content. `thought`: true if its text is a thought."""
+    """A part of the content: a text, a thought, a call or a file. `thought`: true if the text or file is a thought."""
 
     text: str | None = None
     thought: bool | None = None
@@ -56,7 +56,7 @@ class Part(msgspec.Struct, rename="camel"):
 
 
 class Content(msgspec.Struct):
-    """The content of a candidate."""
+    """The parts of a candidate."""
 
     parts: list[Part] | None = None
 
@@ -68,7 +68,7 @@ class Grounding(msgspec.Struct, rename="camel"):
 
 
 class GeminiCandidate(msgspec.Struct, rename="camel"):
-    """A candidate; only the first is read."""
+    """A candidate answer, or a piece of one; only index 0 is read."""
 
     index: int | None = None
     content: Content | None = None
@@ -123,7 +123,7 @@ def _modality(details: bytes, kind: str) -> float:
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """A GenerateContentResponse."""
+    """A GenerateContentResponse: one event of a stream, or an answer that is not streamed."""
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Feedback | None = None

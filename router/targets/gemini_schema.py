@@ -123,7 +123,7 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Return converted alternatives as one `anyOf`, or the only one itself: each with `schema`'s title and description, and `nullable`."""
+    """Return alternatives as one `anyOf`, or the only one itself. Each gets the title and description of `schema` if it lacks them."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]

@@ -305,7 +305,7 @@ def _with_usage(error: TargetError, speech: Speech) -> TargetError:
 
 
 def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body.
+    """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body, or None.
     An error after the complete answer is ignored.
     """
     try:
@@ -335,7 +335,7 @@ def _refused(name: str, response: Connection, explanation: str) -> TargetError:
 
 
 class Rest:
-    """The part of a body after the finish reason, read for `linger` seconds in total. The time starts anew if the answer goes on.
+    """A reader of the part of a body after the finish reason, for `linger` seconds in total. The time starts anew if the answer goes on.
     A failed connection ends the body without an error.
     """
 

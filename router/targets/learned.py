@@ -109,5 +109,5 @@ class Pupil:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Return the parameters that refusals of this question taught not to send as asked; earlier questions' lessons are not among them."""
+        """Return the question's parameters that its own refusals taught not to send as asked; fields that the router adds are left out."""
         return tuple(dict.fromkeys([one.parameter for one in self.lessons if one.parameter not in OURS]))

@@ -74,7 +74,7 @@ class Arguments:
 
     @property
     def names(self) -> Collection[str]:
-        """Return the names of the sent fields, by which a refusal may name them."""
+        """Return the names by which a refusal may name a part of the request: all keyword arguments, and those in `within`."""
         return {*self.arguments, *self.within}
 
 

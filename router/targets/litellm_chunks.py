@@ -86,7 +86,7 @@ class ChunkParser:
         return error
 
     def expect_count(self) -> None:
-        """Keep the answer's meter open if its stream is still read in the background; close it once that read ends. Returns at once."""
+        """Keep the meter open while the answer's stream is read in the background; the end of that read sets late counts and closes it."""
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return
@@ -106,10 +106,7 @@ class ChunkParser:
 
     @property
     def _own_reason(self) -> str:
-        """Return the finish reason in the provider's own word, as the normalizers of its raw streams read it, before LiteLLM changed it.
-
-        Empty if none came.
-        """
+        """Return the provider's own word for the finish reason, which LiteLLM may change, as the normalizers read it; empty without one."""
         return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property

@@ -95,13 +95,13 @@ class Library:
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """Return the facts, without schemas and JSON mode if the question wants JSON and LiteLLM sends no `response_format`."""
+        """Return the facts, without schemas and JSON mode if JSON is wanted and LiteLLM is not known to send `response_format` here."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
 
     def make_known(self, model: str) -> None:
-        """Add a chat model that takes tools to LiteLLM's list under this name, unless it is there."""
+        """Add this model to LiteLLM's list as a chat model that takes tools, unless it is there."""
         provider = model.partition("/")[0]
         self.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
 

@@ -145,7 +145,7 @@ class TextChunk(msgspec.Struct, gc=False):
 
 
 class Terms(Value, frozen=True):
-    """The treatment of all questions with the same parameters: made once for those that set none of their own, as nearly all.
+    """The fitted parameters and limits for all questions with the same parameters. Made once for the many that set none of their own.
 
     fits: the parameters as the model takes them
     takes: the reasoning that it takes back
@@ -241,8 +241,8 @@ def answer(
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
     """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
 
-    The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: without an `api_base`, and
-    at Azure.
+    The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: at Azure, and without an
+    `api_base` at any provider that is not keyless.
     """
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]

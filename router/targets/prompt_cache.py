@@ -80,7 +80,7 @@ def marked(block: Json) -> Json:
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
     """Return the indexes in `roles` of the at most two messages that get a moving cache mark, in order; empty without any.
 
-    They are the last message of a user or tool, and the last such message before the assistant's last answer.
+    They are the last message of a user or tool, and the last such message before the assistant message that precedes it.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
     if not theirs:

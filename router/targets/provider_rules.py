@@ -75,7 +75,7 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
     """Apply the rules of Claude.
 
     Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
-    from Opus 4.7 on neither; with a thinking budget it refuses both. It has no JSON mode.
+    from Opus 4.7 on neither; while it thinks it refuses both, and top_k. It has no JSON mode.
     Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
     includes models for which LiteLLM emulates them with a tool.
 
@@ -156,7 +156,7 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _returning(field: str) -> Rule:
-    """Return the facts by the rules of GLM, Qwen and hosts of such models: `unruled`, and reasoning is sent back as `reasoning_content`.
+    """Return the rule of GLM, Qwen and hosts of such models: that of `unruled`, with reasoning sent back in the field `field`.
 
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
@@ -177,9 +177,9 @@ def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
 def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of Google's models.
 
-    Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
-    thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 thinking can be turned off except in
-    Pro, and is off by default in Flash-Lite. Gemma 3 takes no tools there.
+    Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). From Gemini 3 on it thinks
+    by level, and refuses calls without their signature. Gemini 2.5 thinks with a budget of tokens. Its thinking can be turned off except in
+    Pro, and is off by default in Flash-Lite. Older ones do not think. Gemma 3 takes no tools there.
 
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
@@ -220,7 +220,7 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
-    """Apply the rules of Cohere's OpenAI-compatible API: thinking is off or on, by the efforts `none` and `high`.
+    """Apply the rules of Cohere's OpenAI-compatible API: thinking models take the efforts `none` and `high` alone.
 
     Source: docs.cohere.com/docs/compatibility-api.
     """
@@ -229,7 +229,7 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
 
 
 def _always(**changes: Any) -> Rule:
-    """Return the rules of a provider that are the same for all of its models."""
+    """Return a rule that makes these changes to the facts of every model of a provider."""
     return lambda made, _, __, ___: with_changes(made, **changes)
 
 

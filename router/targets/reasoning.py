@@ -151,7 +151,6 @@ class Reasoning(Mutable):
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
     """Return whether a piece of `reasoning_details` continues a known one: the same index and type, and the same id if encrypted.
-
     A piece without an index never does.
     """
     named = [
@@ -227,9 +226,9 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None only if it never would.
+    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire.
 
-    `issuer`: the target that the request goes to. `returns`: the forms of reasoning that it takes.
+    None if the question is text alone and needs no placeholder. `issuer`: the target that is asked. `returns`: the forms that it takes.
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):

@@ -153,7 +153,10 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
 
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
-    """Return the facts, overridden by the operator's `facts` of the target; the same object if there are none."""
+    """Return the facts, overridden by the operator's `facts` of the target; the same object if there are none.
+
+    A declared `refuses` also clears `refuses_thinking` and `one_of_sampling`; a declared `returns` sets `insists`.
+    """
     stated = declared.facts
     if stated is None:
         return made

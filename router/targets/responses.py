@@ -32,7 +32,7 @@ LEAST = 16
 
 
 class Item(msgspec.Struct):
-    """An item of the output, complete or in progress."""
+    """An item of a response's output, complete or in progress: a message, reasoning, a call or an image."""
 
     type: str = ""
     id: str = ""
@@ -53,7 +53,7 @@ class Incomplete(msgspec.Struct):
 
 
 class Response(msgspec.Struct):
-    """A response, complete or in progress."""
+    """A response of the provider, complete or in progress, with its output so far."""
 
     model: Any = None
     status: str | None = None
@@ -65,7 +65,7 @@ class Response(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """The data of one event of the stream."""
+    """The decoded data of one event of a Responses stream."""
 
     type: str = ""
     output_index: int = 0
@@ -87,7 +87,7 @@ class TextFrame(msgspec.Struct, gc=False):
 
 
 class Body(Response):
-    """A body that is not a stream: a response, or an error."""
+    """A decoded body that is not a stream: a response, or an error in place of one."""
 
     object: str | None = None
 

@@ -76,7 +76,9 @@ class SseNormalizer:
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
     def _normalized_event(self, data: bytes) -> bytes | None:
-        """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer."""
+        """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer.
+        `[DONE]` is returned unread.
+        """
         if data == openai.DONE:
             return data
         chunk = http.decoded(data, openai.DECODE)
@@ -232,7 +234,7 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 class GeminiCandidate(msgspec.Struct, rename="camel"):
-    """A candidate of Gemini's answer."""
+    """The index and finish reason of a candidate in Gemini's stream."""
 
     index: int | None = None
     finish_reason: str | None = None
@@ -245,7 +247,7 @@ class Blocked(msgspec.Struct, rename="camel"):
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """The data of one event of Gemini's stream."""
+    """The fields of an event of Gemini's stream that the normalizer `Google` reads."""
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Blocked | None = None

@@ -29,7 +29,7 @@ def sample(schema: JsonObject, texts: Texts) -> Json:
 
 
 class _Sample:
-    """The construction of one sample value, which counts its subschemas (MAX_VALUES): a schema may refer to itself."""
+    """The maker of one sample value. It holds the root schema, and counts subschemas (MAX_VALUES), since a schema may refer to itself."""
 
     def __init__(self, root: JsonObject, texts: Texts) -> None:
         self._root = root

@@ -77,7 +77,7 @@ log = logging.getLogger("router.targets")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A reasoning state and its position.
+    """A reasoning state that a Speech holds, and its position.
 
     at: characters of text before it
     call: the call that it belongs to, if known
@@ -214,7 +214,7 @@ class Speech:
         """Add a piece of a thought that the provider sent apart from the text. From then on, `<think>` in the text is text."""
         if piece := self._thought.feed(piece):
             if self._opening is not None:
-                self._settled(self._opening)
+                self._end_opening(self._opening)
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
@@ -228,7 +228,6 @@ class Speech:
 
     def file(self, found: Produced | None) -> None:
         """Add a file that the model made; drop None (an unsafe file), and one that would bring the total above MAX_PRODUCED.
-
         The first drop is logged.
         """
         if self.cut:
@@ -244,7 +243,7 @@ class Speech:
 
     def _shown(self, found: Source | Produced) -> None:
         if self._opening is not None:
-            self._settled(self._opening)
+            self._end_opening(self._opening)
         self._close_run()
         self._events.append(found)
 
@@ -258,7 +257,7 @@ class Speech:
             self.said = True
             self._extend_run(Text, text)
 
-    def _settled(self, opening: Opening) -> None:
+    def _end_opening(self, opening: Opening) -> None:
         """Stop looking for `<think>` at the start of the answer, and add what was held back for it: a thought after the tag, else text."""
         self._opening = None
         if held := opening.held:
@@ -274,7 +273,7 @@ class Speech:
         are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
         if self._opening is not None:
-            self._settled(self._opening)
+            self._end_opening(self._opening)
         call_id, name = repaired(call_id), repaired(name)
         known = self._known(index, call_id, name, part)
         how = "another" if known is None else follows(known, call_id, name, part)
@@ -346,7 +345,7 @@ class Speech:
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
+        """Yield the reasoning states of this model call and of `states_at_end`, each with its call id and the count of characters after it.
 
         calls: the calls of the answer that have a name
         """
@@ -449,7 +448,7 @@ class Speech:
             else:
                 self._extend_run(Text, rest)
         if self._opening is not None:
-            self._settled(self._opening)
+            self._end_opening(self._opening)
         self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))

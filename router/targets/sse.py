@@ -20,7 +20,7 @@ LINE = 48
 
 
 class Oversize(ValueError):
-    """An event is larger than MAX_EVENT."""
+    """The error for an event larger than MAX_EVENT."""
 
 
 class Events:

@@ -71,14 +71,11 @@ SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
 class Unenforceable(Exception):
-    """The schema cannot be expressed in the provider's subset."""
+    """The error for a schema that cannot be expressed in the provider's subset."""
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """Return the schema in a provider's subset, perhaps narrower than given; None if the provider cannot enforce all of it.
-
-    Its root is an object; a schema without that cannot be enforced.
-    """
+    """Return the schema in a provider's subset, perhaps narrower; None if that cannot enforce all of it, or its root is not an object."""
     try:
         return _Narrowing(schema, subset).complete()
     except (Unenforceable, RecursionError):
@@ -86,7 +83,7 @@ def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
 
 
 class _Narrowing:
-    """The narrowing of one schema into a subset: definitions found so far, references being narrowed, and number of properties."""
+    """The work of one `narrowed` call: definitions narrowed so far, references being narrowed, and number of properties."""
 
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root

@@ -14,7 +14,7 @@ EITHER, RAW = 47, -15
 
 
 class UnreadableBody(ValueError):
-    """A body cannot be decompressed: unsupported or several encodings, invalid data, or too large a result."""
+    """The error for a body that cannot be decompressed: unsupported or several encodings, invalid data, or too large a result."""
 
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":

@@ -37,7 +37,7 @@ Frame = dict[str, Any]
 
 
 class Ended(Exception):
-    """The other end of the socket is closed, or sent bytes that are not a valid frame."""
+    """The error if the other end of the socket is closed, or sent bytes that are not a valid frame."""
 
 
 def frame(value: Frame) -> bytes:

@@ -137,7 +137,7 @@ class Toolbox:
     async def run(self, name: str, given: JsonObject, report: Report = unreported, ask: Ask = NOTHING) -> tuple[Json, bool]:
         """Run a call, and return (its result, true if that is an error). Raises only when it is cancelled.
 
-        Unknown tools, invalid arguments, exceptions and calls over the time limit are results that are errors.
+        Unknown tools, invalid arguments, exceptions (logged) and calls over the time limit are results that are errors.
 
         report: gets the values that a tool yields before its end
         ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `trail`

@@ -79,7 +79,7 @@ class ToolProcesses:
     async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
         """Run a call in a process, and return (its result, true if that is an error). The process is killed if the call is cancelled.
 
-        An exception of the tool, and the end of its process, give an error as the result.
+        An exception of the tool, and the end of its process, are logged, and give an error as the result.
 
         seconds: the time limit; a few seconds after it the process ends itself, so the caller has to cancel the call in time
         report: gets the values that the tool yields before its end

@@ -111,7 +111,7 @@ class McpServer(SharedConnection):
             await _cancel(self._connecting)
 
     async def _supervise(self) -> None:
-        """Keep one connection open for ever: after each loss, wait and connect again."""
+        """Keep one connection open for ever: after each loss, which is logged, wait and connect again. Further failures are not logged."""
         loop = asyncio.get_running_loop()
         backoff, reported = Backoff(first=0.2, most=10.0, steady=30.0), False
         while True:
@@ -141,7 +141,7 @@ class McpServer(SharedConnection):
             call.cancel()
 
     async def _connection(self, *, reported: bool) -> None:
-        """Run one connection until it is lost; then it raises, or returns. `reported`: the last loss was logged, so the return is, too."""
+        """Run one connection until it is lost; then it raises, or returns. `reported`: a loss was logged, so the reconnection is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
             listening = asyncio.create_task(self._listen(client))

@@ -26,7 +26,7 @@ CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class UnfitParameter(TypeError):
-    """A parameter whose type no JSON schema describes. `parameter`: its name."""
+    """The error for a parameter whose type no JSON schema describes. `parameter`: its name."""
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Parameters:
     """Pairs of a parameter that the router fills in and its type. The schema does not show them."""
 
     def read(self, text: str) -> dict[str, object]:
-        """Return the keyword arguments in a JSON text. Raises Misfit with the place of each mistake and what is expected there."""
+        """Return the keyword arguments in a JSON text, with defaults for absent ones. Raises Misfit with the place of each mistake."""
         try:
             made = self._model.model_validate_json(_utf8(text), strict=True)
         except ValidationError as error:

@@ -32,7 +32,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Run:
-    """The state of one run's encoder: the open message, the assistant's message of this model call, and calls without a result."""
+    """An encoder of one run. It holds the open message, the assistant's message of this model call, and calls without a result."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -95,7 +95,7 @@ class _Run:
         return f"{self._heading.message_id}-{self._count}"
 
     def _text(self) -> str:
-        """Return the frames that begin, or continue, the assistant's text message of this model call; they first end another open one."""
+        """Begin or continue the assistant's text message of this model call; return the frames for that, and for the end of another one."""
         closed = self._closed()
         self._message = self._message or self._new_id()
         self._opens("TEXT", self._message)
@@ -120,7 +120,7 @@ class _Run:
         return ended if kind == "TEXT" else ended + frame({"type": "REASONING_END", "messageId": self._id})
 
     def _called(self, call: ToolCall) -> str:
-        """Return all frames of a tool call: its start, arguments and end."""
+        """Record a tool call as one without a result; return all its frames: start, arguments and end."""
         self._message = self._message or self._new_id()
         self._calls[call.call_id] = None
         named: JsonObject = {"toolCallId": call.call_id, "toolCallName": call.name, "parentMessageId": self._message}
@@ -131,7 +131,7 @@ class _Run:
         )
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frame of a tool result. An error is marked in its metadata: the event has no field for it."""
+        """Record that a call has its result; return the result's frame. An error is marked in its metadata: there is no field for it."""
         self._calls.pop(result.call_id, None)
         content = result.result if isinstance(result.result, str) else compact(result.result)
         made: JsonObject = {"messageId": self._new_id(), "toolCallId": result.call_id, "content": content, "role": "tool"}

@@ -39,7 +39,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Parts:
-    """The state of one answer's encoder: the open part, the number of parts and sources, and the calls without a result yet."""
+    """An encoder of one answer. It holds the open part, the number of parts and sources, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading

@@ -52,7 +52,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _MessageFrames:
-    """The state of one answer's encoder: the open block, sources to cite, and the calls without a result yet."""
+    """An encoder of one answer. It holds the open block, sources to cite, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading

@@ -30,7 +30,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Lines:
-    """The state of one answer's encoder: whether a step is open and called tools, and the usage of the steps before it."""
+    """An encoder of one answer. It holds whether a step is open and called tools, and the usage of the steps before it."""
 
     def __init__(self, heading: Heading) -> None:
         self._request_id = heading.request_id

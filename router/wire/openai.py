@@ -54,7 +54,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Chunks:
-    """The state of one answer's encoder: the fixed parts of each chunk, and the calls without a result yet."""
+    """An encoder of one answer. It holds the fixed parts of each chunk, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading

@@ -71,7 +71,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _ResponseFrames:
-    """The state of one answer's encoder: output items so far, the open item, and the calls without a result yet."""
+    """An encoder of one answer. It holds the output items so far, the open item, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -210,7 +210,7 @@ class _ResponseFrames:
         return "".join(made)
 
     def _image(self, image: Produced) -> str:
-        """End the open item, and return the frames for that and of an image, which is an item of its own."""
+        """End the open item, add an image as an item of its own, and return the frames for both."""
         added = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
         done = self._of_item("response.image_generation_call.completed", {})
         form = image.media_type.removeprefix("image/")
@@ -240,7 +240,7 @@ class _ResponseFrames:
                 return ""
 
     def _ran(self, result: ToolResult) -> str:
-        """Return all frames of a call that the router ran, with its result; an empty text if the call is unknown."""
+        """Add a call that the router ran, with its result, to the output; return all its frames, or an empty text for an unknown call."""
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
@@ -260,7 +260,7 @@ class _ResponseFrames:
         )
 
     def _called(self, call: ToolCall) -> str:
-        """Return all frames of a tool call that the client has to run, as an item of its own."""
+        """Add a tool call that the client has to run to the output, and return all its frames."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
         arguments = arguments_of(call)
         return (
@@ -287,7 +287,7 @@ class _ResponseFrames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """Return the last frames of an answer that the client stopped: `response.incomplete`, with status `cancelled`.
+        """End an answer that the client stopped; return its last frames: `response.incomplete`, with a response of status `cancelled`.
 
         Calls that have no result yet are left out.
         """

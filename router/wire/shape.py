@@ -67,7 +67,7 @@ class Heading(PartlyCompared, frozen=True, kw_only=True):
 
 
 class Answered(Value, frozen=True):
-    """A complete answer, for a response that is not streamed: its events, and the text, calls and end taken from them."""
+    """An answer that has ended, perhaps with a Failure, to be sent as one body: its events, and text, calls and end taken from them."""
 
     heading: Heading
     events: tuple[Event, ...]

@@ -29,7 +29,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _TextChunks:
-    """The state of one answer's encoder: the model that chunks name, the index of the choice, its echo, and the usage so far."""
+    """An encoder of one answer. It holds the model that chunks name, the index of the choice, its echo, and the usage so far."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading

@@ -53,7 +53,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _UiFrames:
-    """The state of one answer's encoder: whether a step is open, the open part, and the counts from which part ids are made."""
+    """An encoder of one answer. It holds whether a step is open, the open part, and the counts from which part ids are made."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
