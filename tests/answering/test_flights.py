@@ -58,7 +58,7 @@ async def named(server: RedisServer, kind: str) -> list[str]:
 
 
 async def there(server: RedisServer, kind: str, count: int = 1) -> None:
-    """Wait until Redis holds this number of keys of this kind."""
+    """Wait until Redis holds exactly this number of keys of this kind."""
     async with asyncio.timeout(240):
         while len(await named(server, kind)) != count:
             await asyncio.sleep(0.01)

@@ -286,7 +286,7 @@ class Messages:
         return message["thoughts"]
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """Return the thinking block of a state: redacted, with text, or with a signature only, depending on the round number."""
+        """Return the thinking block of a state: redacted, with text, or with a signature only, by the round number and `shown`."""
         if state.at % 3 == 1:
             return [{"type": "redacted_thinking", "data": state.seal}]
         text = state.text if shown and state.at % 3 == 0 else ""

@@ -177,7 +177,7 @@ class DeepSeek(Completions):
         """The thoughts that came back in requests."""
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Return the refusal if the message's `reasoning_content` is missing or was altered; None otherwise."""
+        """Return the refusal if `reasoning_content` is missing in a request with tools, or was altered beside calls; None otherwise."""
         told = message.get("reasoning_content")
         if not isinstance(told, str) and body.get("tools"):
             return error(400, self.missing, "invalid_request_error")
@@ -314,9 +314,8 @@ class OpenRouter(Completions):
 class Claude(Thinker):
     """Claude: thinking blocks must return with their signatures, unaltered and in order.
 
-    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively. `hides`: its thoughts have no text,
-    and
-    redacted blocks are added.
+    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively.
+    `hides`: its thoughts have no text, and redacted blocks are added.
     """
 
     model = "anthropic/claude-sonnet-4-5"
