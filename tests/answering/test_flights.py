@@ -65,7 +65,7 @@ async def there(server: RedisServer, kind: str, count: int = 1) -> None:
 
 
 async def test_100_identical_requests_at_two_replicas_make_one_upstream_call(workspace: Workspace) -> None:
-    """All of 100 requests at two replicas get the same answer from one call (one miss, 99 shared), and its Redis keys expire."""
+    """All of 100 requests at two replicas get the same answer from one call (one miss, 99 shared), and every key in Redis expires."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,

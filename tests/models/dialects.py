@@ -314,7 +314,7 @@ class Messages:
 
 
 def _flat(message: Body) -> Body:
-    """Split the content blocks of an Anthropic message into text, tool calls and thoughts, under the role that `_turn` expects."""
+    """Split the content blocks of an Anthropic message into its last text, tool calls and thoughts, under the role that `_turn` expects."""
     blocks = [{"type": "text", "text": content}] if isinstance(content := message["content"], str) else content
     kinds = {kind: [one for one in blocks if one["type"] == kind] for kind in ("text", "tool_use", "tool_result")}
     thoughts = [one for one in blocks if one["type"] in ("thinking", "redacted_thinking")]

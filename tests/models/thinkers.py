@@ -369,7 +369,7 @@ class Claude(Thinker):
         ]
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """Return the next round's thinking and tool call, or the final text."""
+        """Return the next round's tool call, after thinking blocks if Claude thinks in that round, or the final text."""
         count = len(self._turn(body["messages"])) + 1
         thinking = (body.get("thinking") or {"type": "disabled"})["type"]
         interleaved = thinking == "adaptive" or "interleaved-thinking" in headers.get("anthropic-beta", "")
