@@ -21,7 +21,10 @@ CALL = frozenset({"id", "type", "function", "index"})
 
 
 class Thinker(Provider):
-    """One model. `refused`: its error texts; `asked`: how many requests it answered; `whole`: whether it answers without streaming."""
+    """A fake model that calls a tool in `rounds` rounds, then answers with text.
+
+    `refused`: its error texts; `asked`: how many requests it answered; `whole`: whether it answers without streaming.
+    """
 
     model = "openai/thinker"
     prefix = "v1"

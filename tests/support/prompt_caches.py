@@ -157,7 +157,7 @@ def chat_blocks(body: Body) -> list[Block]:
 
 
 def _either(table: Body, *names: str) -> Any:
-    """Return the value under the first of these names that is present, since Google accepts camelCase and snake_case."""
+    """Return the value under the first of these names that is present, else None; Google accepts camelCase and snake_case."""
     return next((table[name] for name in names if name in table), None)
 
 
