@@ -51,7 +51,7 @@ class Model(Provider):
         """Messages of the refused requests: the rules of a real provider that they broke."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return a 400 for a `response_format` that the kind does not support, else JSON of the schema, which may be wrong if not `strict`."""
+        """Return a 400 for a `response_format` that the kind does not support, else JSON of the schema, perhaps wrong if not `strict`."""
         form = body.get("response_format")
         if form is not None and (why := self._refuses(form, body)):
             self.broken.append(why)
