@@ -89,7 +89,7 @@ def page(name: str) -> str:
 
 
 def shown(language: str, *, refused: bool = False) -> list[Block]:
-    """Return the blocks in a language, except those of CONTRIBUTING.md, which tests/handbook/test_contributing.py runs."""
+    """Return the blocks in a language, refused or not, without those of CONTRIBUTING.md, which tests/handbook/test_contributing.py runs."""
     return [one for one in BLOCKS if one.language == language and one.refused == refused and one.page != "CONTRIBUTING.md"]
 
 

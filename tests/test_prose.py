@@ -74,7 +74,7 @@ class Line(NamedTuple):
 
     @property
     def first(self) -> str:
-        """Return its first line."""
+        """Return the first line of the text."""
         return self.text.strip().partition("\n")[0].rstrip()
 
 

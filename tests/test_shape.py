@@ -262,7 +262,7 @@ def test_patched_constant_is_found(line: str) -> None:
 
 
 def test_answering_reads_requests_through_intake_only() -> None:
-    """The room `answering` uses only public names of `router.intake`, and calls its chat reader twice and its embeddings reader once."""
+    """The room `answering` uses only public names of `router.intake`: its code calls the chat reader twice, the embeddings reader once."""
     calls: Counter[str] = Counter()
     for name, tree in modules(ROOT).items():
         if room(name) == "answering":

@@ -237,7 +237,8 @@ async def test_shared_upstream_call_is_cancelled_when_its_last_client_disconnect
 
 
 async def test_upstream_error_before_the_first_token_reaches_all_sharing_requests(workspace: Workspace) -> None:
-    """Concurrent requests that share a call get its 503 and `Retry-After` if it fails before the first token.
+    """Concurrent requests that share a call get a 503 with the provider's `Retry-After` if the provider answers it with a 429.
+
     Only one of them has the attempts header, and the provider gets two calls at most.
     """
     route = "targets: [a]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"
@@ -443,7 +444,7 @@ async def answers(server: RedisServer) -> list[str]:
 
 
 async def kept_in(server: RedisServer, count: int) -> None:
-    """Wait until Redis holds this number of cached answers: they are written after the client has its answer."""
+    """Wait until Redis holds at least this number of cached answers: they are written after the client has its answer."""
     async with asyncio.timeout(240):
         while len(await answers(server)) < count:
             await asyncio.sleep(0.01)

@@ -44,7 +44,7 @@ class Line:
 
 
 def ask(edge: Edge, line: Line) -> asyncio.Task[None]:
-    """Ask a question on this connection."""
+    """Start a task that asks a question on this connection, and return the task."""
     scope: dict[str, Any] = {
         "type": "http",
         "http_version": "1.1",

@@ -35,7 +35,7 @@ class OpenAIEmbeddings(Provider):
         self.counts = counts
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return the next scripted reply; after the last one, the vectors of the inputs in reverse order."""
+        """Return the next scripted reply; after the last one, an error for an invalid request, else the vectors in reverse order."""
         if self.script:
             return self.script.pop(0)
         path, key = headers[":path"].partition("?")[0], headers.get("authorization") or headers.get("api-key")

@@ -58,14 +58,14 @@ async def named(server: RedisServer, kind: str) -> list[str]:
 
 
 async def there(server: RedisServer, kind: str, count: int = 1) -> None:
-    """Wait until Redis holds this number of keys of this kind."""
+    """Wait until Redis holds exactly this number of keys of this kind."""
     async with asyncio.timeout(240):
         while len(await named(server, kind)) != count:
             await asyncio.sleep(0.01)
 
 
 async def test_100_identical_requests_at_two_replicas_make_one_upstream_call(workspace: Workspace) -> None:
-    """All of 100 requests at two replicas get the same answer from one call (one miss, 99 shared), and its Redis keys expire."""
+    """All of 100 requests at two replicas get the same answer from one call (one miss, 99 shared), and every key in Redis expires."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,

@@ -150,7 +150,7 @@ LARGE: dict[str, tuple[str, dict[str, Any], dict[str, str], str]] = {
 
 
 def form(answer: dict[str, Any]) -> str:
-    """Return the form of an error body: `anthropic`, `openai`, `ui`, or `both` for one that every front end reads."""
+    """Return the form of an error body: `anthropic`, `openai`, `ui`, or `both` if every front end reads it; else the body as text."""
     match answer:
         case {"type": "error", "error": {"type": "request_too_large", "message": str()}}:
             return "anthropic"

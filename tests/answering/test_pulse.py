@@ -28,7 +28,7 @@ class Heart:
         self.beaten.append(asyncio.get_running_loop().time())
 
     async def until(self, *, began: int = 0, beaten: int = 0) -> None:
-        """Wait until this number of frames was begun and written."""
+        """Wait until at least `began` frames were begun and `beaten` were written."""
         async with asyncio.timeout(240):
             while self.began < began or len(self.beaten) < beaten:
                 await asyncio.sleep(0)

@@ -275,7 +275,7 @@ async def test_resume_on_another_replica_does_not_wait_for_a_failed_redis(worksp
 
 
 async def test_resumed_stream_is_complete_after_redis_restarts_empty(workspace: Workspace) -> None:
-    """A stream on another replica has every byte once although Redis lost its data in mid-answer; a new one starts at the beginning."""
+    """A stream on another replica has every byte once although Redis lost its data in mid-answer; so has one resumed after the loss."""
     slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 30ms}}" for word in WORDS) + "]}"
     async with two(workspace, slow) as (one, other, server):
         asked = asyncio.create_task(one.post(**body("chat-1")))

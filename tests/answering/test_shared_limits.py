@@ -95,7 +95,7 @@ async def test_concurrency_slot_of_a_killed_replica_is_released_within_two_secon
 
 
 async def _free(router: Process) -> None:
-    """Wait until a question is answered with a 200."""
+    """Ask again and again until an answer has status 200."""
     while True:
         body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
         async with router.session.post(f"{router.base}/api/chat", json=body) as response:

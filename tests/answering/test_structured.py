@@ -51,7 +51,7 @@ class Model(Provider):
         """Messages of the refused requests: the rules of a real provider that they broke."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return a 400 for a `response_format` that the kind does not support, else an answer with JSON of the schema."""
+        """Return a 400 for a `response_format` that the kind does not support, else JSON of the schema, perhaps wrong if not `strict`."""
         form = body.get("response_format")
         if form is not None and (why := self._refuses(form, body)):
             self.broken.append(why)
@@ -89,7 +89,7 @@ class Model(Provider):
                 return strict_fault(inner["schema"]) if inner["strict"] else ""
 
     def _told(self, body: dict[str, Any]) -> Any:
-        """Return the schema in the instruction of a request."""
+        """Return the schema in the instruction of a request; without one, a schema of objects."""
         for message in body["messages"]:
             _, found, rest = str(message["content"]).partition("It must keep to this JSON schema:\n")
             if found:
@@ -129,7 +129,7 @@ def _pieces(written: str) -> tuple[bytes, ...]:
 
 @asynccontextmanager
 async def asked(workspace: Workspace, model: Provider, kind: Kind = "guaranteed", **more: str) -> AsyncGenerator[Client, None]:
-    """Run a router in front of a provider of this kind, and yield its client."""
+    """Run a router in front of this provider, whose target has the facts of this kind; yield the router's client."""
     async with running(model):
         declared = f"a: {{model: openai/{MODELS[kind]}, api_base: '{model.base}', api_key: k{FACTS[kind]}}}"
         workspace.write("routes.yaml", routes(declared, **more))

@@ -44,7 +44,7 @@ def declared(webui: str = f"{{header: {USER}}}", more: str = "", limit: str = ""
 async def shared(
     workspace: Workspace, route: str = "targets: [a]", targets: str = HI, server: str | None = None
 ) -> AsyncGenerator[Client, None]:
-    """Run a router with the keys of `declared`, and yield its client."""
+    """Run a router with the keys of `declared`, or with this `server` section; yield its client."""
     workspace.write("routes.yaml", routes(targets, route, declared() if server is None else server))
     async with serving(workspace.build()) as client:
         yield client

@@ -203,7 +203,7 @@ async def test_failure_in_the_text_wire_closes_the_connection_without_a_last_chu
 
 
 async def raw(client: Client, wire: str) -> bytes:
-    """Return all bytes that arrive on the socket until the server closes it."""
+    """Ask in this wire on a new socket, and return all bytes until the server closes it."""
     host, port = client.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps(BODY).encode()

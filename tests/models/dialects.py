@@ -286,7 +286,7 @@ class Messages:
         return message["thoughts"]
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """Return the thinking block of a state: redacted, with text, or with a signature only, depending on the round number."""
+        """Return the thinking block of a state: redacted, with text, or with a signature only, by the round number and `shown`."""
         if state.at % 3 == 1:
             return [{"type": "redacted_thinking", "data": state.seal}]
         text = state.text if shown and state.at % 3 == 0 else ""
@@ -314,7 +314,7 @@ class Messages:
 
 
 def _flat(message: Body) -> Body:
-    """Split the content blocks of an Anthropic message into text, tool calls and thoughts, under the role that `_turn` expects."""
+    """Split the content blocks of an Anthropic message into its last text, tool calls and thoughts, under the role that `_turn` expects."""
     blocks = [{"type": "text", "text": content}] if isinstance(content := message["content"], str) else content
     kinds = {kind: [one for one in blocks if one["type"] == kind] for kind in ("text", "tool_use", "tool_result")}
     thoughts = [one for one in blocks if one["type"] in ("thinking", "redacted_thinking")]

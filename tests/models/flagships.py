@@ -25,7 +25,10 @@ def value_of(body: Body, dotted: str) -> Any:
 
 
 def refuses(name: str, message: str, *, but: Collection[Any] = (), when: Callable[[Body], bool] = lambda _: True, param: str = "") -> Rule:
-    """Return a rule that refuses a parameter unless its value is in `but`. `message` may contain {name} and {value}."""
+    """Return a rule that refuses a parameter that is sent, unless its value is in `but` or `when` is false.
+
+    `message` may contain {name} and {value}.
+    """
 
     def rule(body: Body) -> Refusal | None:
         value = value_of(body, name)
@@ -273,7 +276,7 @@ def responses_rules(thinks: Callable[[Body], bool], *taken: str) -> tuple[Rule, 
 
 
 def effort_of(body: Body) -> Any:
-    """Return the reasoning effort of a request to chat completions or to the Responses API."""
+    """Return the reasoning effort of a request to chat completions or to the Responses API; None without one."""
     return body.get("reasoning_effort") or value_of(body, "reasoning.effort")
 
 

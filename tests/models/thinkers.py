@@ -21,7 +21,10 @@ CALL = frozenset({"id", "type", "function", "index"})
 
 
 class Thinker(Provider):
-    """One model. `refused`: its error texts; `asked`: how many requests it answered; `whole`: whether it answers without streaming."""
+    """A fake model that calls a tool in `rounds` rounds, then answers with text.
+
+    `refused`: its error texts; `asked`: how many requests it answered; `whole`: whether it answers without streaming.
+    """
 
     model = "openai/thinker"
     prefix = "v1"
@@ -177,7 +180,7 @@ class DeepSeek(Completions):
         """The thoughts that came back in requests."""
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Return the refusal if the message's `reasoning_content` is missing or was altered; None otherwise."""
+        """Return the refusal if `reasoning_content` is missing in a request with tools, or was altered beside calls; None otherwise."""
         told = message.get("reasoning_content")
         if not isinstance(told, str) and body.get("tools"):
             return error(400, self.missing, "invalid_request_error")
@@ -314,9 +317,8 @@ class OpenRouter(Completions):
 class Claude(Thinker):
     """Claude: thinking blocks must return with their signatures, unaltered and in order.
 
-    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively. `hides`: its thoughts have no text,
-    and
-    redacted blocks are added.
+    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively.
+    `hides`: its thoughts have no text, and redacted blocks are added.
     """
 
     model = "anthropic/claude-sonnet-4-5"
@@ -370,7 +372,7 @@ class Claude(Thinker):
         ]
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """Return the next round's thinking and tool call, or the final text."""
+        """Return the next round's tool call, after thinking blocks if Claude thinks in that round, or the final text."""
         count = len(self._turn(body["messages"])) + 1
         thinking = (body.get("thinking") or {"type": "disabled"})["type"]
         interleaved = thinking == "adaptive" or "interleaved-thinking" in headers.get("anthropic-beta", "")

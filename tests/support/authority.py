@@ -65,7 +65,7 @@ class Authority:
         return path
 
     def server(self, *hosts: str) -> ssl.SSLContext:
-        """Return the TLS context of a server for these hosts."""
+        """Return a server's TLS context with a new certificate of this authority for these hosts."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.issued(*hosts))
         return context

@@ -60,7 +60,7 @@ class Tab:
     _waiting: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict[int, "asyncio.Future[dict[str, Any]]"])
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send one DevTools command and return its result."""
+        """Send one DevTools command and return its result; AssertionError with the browser's message if it fails."""
         number = next(self._ids)
         self._waiting[number] = asyncio.get_running_loop().create_future()
         command = {"id": number, "method": method, "params": params}
@@ -99,7 +99,7 @@ class Tab:
         await self.until("document.readyState === 'complete'")
 
     async def run(self, script: str) -> Any:
-        """Evaluate a JavaScript expression in the page and return its value, or that of its promise."""
+        """Evaluate a JavaScript expression in the page and return its value, or that of its promise; AssertionError if it throws."""
         found = await self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
@@ -216,7 +216,7 @@ class Chromium:
 
 
 def _program() -> str:
-    """Return Debian's build of Chromium without a window system, which takes a third less CPU, or Chromium itself. Skips the test without both."""
+    """Return the path of Debian's headless build of Chromium, which takes a third less CPU, or of Chromium. Skips the test without both."""
     return shutil.which("chromium-headless-shell") or program("chromium")
 
 

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass
 class Collector:
-    """A fake OpenTelemetry collector, with the data exported to it: spans, metrics by name, raw bodies, authorization headers."""
+    """A fake OpenTelemetry collector with what was exported to it: spans, metrics by name, raw bodies, authorization headers of traces."""
 
     endpoint: str = ""
     spans: list[Any] = field(default_factory=list[Any])

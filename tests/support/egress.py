@@ -25,7 +25,7 @@ def refuses_with(status: int, *headers: str) -> Fault:
 
 
 class ForwardProxy:
-    """A forward proxy. `names`: host:port → port on loopback; `login`: required user and password; `asked`: request lines received."""
+    """A forward proxy. `names`: host:port → local port; `login`: required user and password; `asked`: first request line per connection."""
 
     def __init__(self, names: dict[str, int], login: tuple[str, str] | None = None, fault: Fault | None = None) -> None:
         self.names = names
@@ -33,7 +33,7 @@ class ForwardProxy:
         self.fault = fault
         self.asked: list[str] = []
         self.shown: list[str] = []
-        """The credentials of each request, decoded; empty strings for requests without any."""
+        """The credentials of each connection's first request, decoded; an empty string if it has none."""
         self.connections = 0
         self.led: set[tuple[str, int]] = set()
         """The proxy's local addresses of its upstream connections, which show a server that it was reached through the proxy."""

@@ -23,7 +23,7 @@ class Gone(LookupError):
 
 @cache
 def _path(module: str) -> Path:
-    """Return the source file of a module, without importing its package."""
+    """Return the source file of a module without importing its package; raise Gone if it has no Python source."""
     top, *rest = module.split(".")
     found = find_spec(top)
     if found is None or found.origin is None or not found.origin.endswith(".py"):

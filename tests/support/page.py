@@ -66,7 +66,7 @@ async def press(tab: Tab, label: str) -> None:
 
 
 async def open_cockpit(tab: Tab, client: Client) -> None:
-    """Open the cockpit by its link and wait until it is shown."""
+    """Open the cockpit by its link, and check the page's title once it is shown."""
     await tab.click(".views a[href='#cockpit']")
     await tab.until("document.querySelector('.cockpit')")
     assert await tab.run("document.title") in ("Pointsman · Cockpit", "Pointsman · 控制台"), client.base

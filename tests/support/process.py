@@ -50,7 +50,7 @@ class Process:
             return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
     async def ready(self, page: str = "/readyz") -> None:
-        """Wait until this path answers 200."""
+        """Wait until this path answers 200; AssertionError if the process ends before."""
         async with asyncio.timeout(STARTS):
             while not await _ready(self, page):
                 assert self.process.returncode is None, self.printed

@@ -58,7 +58,7 @@ class Block:
 
 
 class Refused(Exception):
-    """The provider's error text for a refused request."""
+    """Raised for a request that the provider refuses, with the provider's error text."""
 
 
 @dataclass
@@ -134,7 +134,7 @@ def _block(value: Body, before: str = "") -> Block:
 
 
 def claude_blocks(body: Body) -> list[Block]:
-    """Return the blocks of an Anthropic prompt. Thinking and tool choice are part of every message block."""
+    """Return the blocks of an Anthropic prompt; Refused for a misplaced mark. Thinking and tool choice are part of every message block."""
     made = [_block(tool) for tool in body.get("tools", ())]
     system = body.get("system", [])
     made += [_block(one) for one in ([{"type": "text", "text": system}] if isinstance(system, str) else system)]
@@ -157,12 +157,12 @@ def chat_blocks(body: Body) -> list[Block]:
 
 
 def _either(table: Body, *names: str) -> Any:
-    """Return the value under the first of these names that is present, since Google accepts camelCase and snake_case."""
+    """Return the value under the first of these names that is present, else None; Google accepts camelCase and snake_case."""
     return next((table[name] for name in names if name in table), None)
 
 
 def seen(body: Body) -> list[str]:
-    """Return the texts, calls and results of a prompt in order, in one form for all APIs."""
+    """Return the tool names, texts, calls and results of a prompt in order, in one form for all APIs."""
     if "contents" in body:
         said = ["get_weather"] if body.get("tools") else []
         contents: list[Body] = [_either(body, "systemInstruction", "system_instruction") or {"parts": []}, *body["contents"]]
@@ -312,7 +312,7 @@ class Caches:
         return Served(kind, account_key, chat, body, headers, prompt, read, written, common, minimum)
 
     def _marked(self, account: Account, blocks: Sequence[Block], minimum: int) -> tuple[int, int]:
-        """Return the tokens read and written by Anthropic's rules."""
+        """Cache a prompt by Anthropic's rules; return the tokens read and the tokens written."""
         sums, digests = list(_running(blocks)), [_digest("\0".join(one.text for one in blocks[: at + 1])) for at in range(len(blocks))]
         marks = [at for at, one in enumerate(blocks) if one.marked and sums[at] >= minimum]
         near = [at for mark in marks for at in range(mark, max(-1, mark - LOOK_BACK - 1), -1)]
@@ -323,7 +323,7 @@ class Caches:
         return found, max(0, sums[marks[-1]] - found) if marks else 0
 
     def _automatic(self, account: Account, blocks: Sequence[Block], body: Body, minimum: int) -> tuple[int, int]:
-        """Return the tokens read by OpenAI's and Google's rules, and 0 written."""
+        """Cache a prompt by OpenAI's and Google's rules; return the tokens read, and 0 written."""
         text = "\0".join(one.text for one in blocks)
         key = "" if "contents" in body else body.get("prompt_cache_key")
         if key is None:
@@ -378,7 +378,7 @@ def _asked(body: Body) -> tuple[int, str]:
 
 
 def _frames(kind: str, body: Body, served: Served) -> Iterator[bytes]:
-    """Yield the frames of the answer, with its token usage."""
+    """Yield the frames of the answer, with its token usage; set the request's `output` and `reported`."""
     calls, said = _asked(body)
     words = "" if calls else ANSWER.removeprefix(said).lstrip() if said else ANSWER
     at = len(body.get("messages") or body["contents"])

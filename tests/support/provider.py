@@ -106,7 +106,7 @@ class Provider:
             self.changed.notify_all()
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return the next reply of the script."""
+        """Return the next reply of the script, and the last one again and again."""
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

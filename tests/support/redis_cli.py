@@ -7,7 +7,7 @@ from tests.support.services import RedisServer
 
 
 async def redis_command(server: RedisServer, *words: str) -> str:
-    """Send one command and return its reply: a simple value, or the elements of a list by lines."""
+    """Send one command and return its reply as text: a value, an error's text, the elements of a list by lines, `-1` for no value."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(one.encode()), one.encode()) for one in words))

@@ -119,7 +119,7 @@ class Daemon:
         return await self.ended()
 
     async def kill(self) -> None:
-        """Kill the process with SIGKILL."""
+        """Kill the process with SIGKILL, if it runs, and wait for its end."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()

@@ -49,7 +49,7 @@ def connected(self: socket.socket, address: Any) -> Any:
 
 
 async def asked(company: str, base: str, names: Sequence[str], proxy: Secret | None = None) -> list[str]:
-    """Return the sorted hosts that requests to one provider for models of these names reach, its target's own left out."""
+    """Ask one provider for models of these names; return the sorted hosts that this looked up or connected to, without the target's own."""
     reached.clear()
     for name in names:
         declared = TargetConfig(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
@@ -66,7 +66,7 @@ def port_of(base: str) -> int:
 
 
 async def main() -> None:
-    """Ask each provider of the command line, and print the result."""
+    """Ask each provider of the command line, print the result, and end the process."""
     socket.getaddrinfo, socket.socket.connect = looked, connected  # type: ignore[method-assign]
     await litellm_library.warm()
     found: dict[str, Any] = {"import": sorted(reached), "direct": {}, "proxied": {}, "asked": []}

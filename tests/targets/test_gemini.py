@@ -64,7 +64,7 @@ COUNTS = {"promptTokenCount": 11, "candidatesTokenCount": 2, "totalTokenCount": 
 
 
 async def said(*frames: bytes, ask: Ask = HI, model: str = PRO) -> list[Event]:
-    """Return the events that these frames become."""
+    """Return the events, without Start, that these frames become; raise if the answer fails."""
     async with provider(Reply(frames)) as fake:
         return await heard(target(model, fake.base), ask)
 
@@ -250,7 +250,7 @@ async def test_file_becomes_inline_data_or_file_uri(file: File, part: dict[str, 
 
 
 class Strict(Provider):
-    """A model server that answers, or refuses what Google refuses."""
+    """A model server that refuses what Google refuses and answers all else. `refused`: the error texts that it sent."""
 
     def __init__(self, thinks: str = "level") -> None:
         super().__init__(())
@@ -267,7 +267,7 @@ class Strict(Provider):
 
 
 def strict(thinks: str = "level") -> Any:
-    """Return a running server of that kind."""
+    """Return an async context manager that runs a Strict server."""
     return running(Strict(thinks))
 
 

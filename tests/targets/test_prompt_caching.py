@@ -140,7 +140,7 @@ def test_prompt_of_each_turn_begins_with_the_previous_prompt() -> None:
     ],
 )
 def test_session_key_is_sent_where_the_provider_documents_it(declared: dict[str, Any], where: str) -> None:
-    """A session key is sent in the provider's documented field or header, and not to servers that might refuse unknown fields."""
+    """The fact `session_key` names the provider's documented field or header; it is empty for servers that might refuse unknown fields."""
     assert facts_of(target(**declared)).session_key == where
 
 

@@ -17,7 +17,7 @@ ISSUER = issued_by("a", "openai/m")
 
 
 def merged(*pieces: dict[str, Any]) -> Any:
-    """Return the `reasoning_details` that these pieces become."""
+    """Return the `reasoning_details` of each state that these pieces become; an empty list if they are dropped."""
     reasoning = Reasoning(DETAILS)
     for piece in pieces:
         reasoning.details([piece])

@@ -25,12 +25,12 @@ COUNTS = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"reas
 
 
 def event(kind: str, **more: Any) -> bytes:
-    """Return one event of the stream."""
+    """Return the event `response.<kind>` of the stream."""
     return f"event: response.{kind}\n".encode() + frame({"type": f"response.{kind}", **more})
 
 
 def over(status: str = "completed", **more: Any) -> bytes:
-    """Return the last event of the stream."""
+    """Return the last event of the stream, of this status and with token counts."""
     return event(status, response={"model": "gpt-6-astra", "status": status, "usage": COUNTS, **more})
 
 

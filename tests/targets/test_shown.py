@@ -27,7 +27,7 @@ PAGE, OTHER = Source("https://a.org/1", "One"), Source("https://b.org/2")
 
 
 async def heard(model: str, frames: tuple[bytes, ...] = (), body: bytes | None = None, via: Any = None) -> list[Event]:
-    """Return the events of an answer of these frames, or of this body, without its Start."""
+    """Return the events of an answer of these frames, or of this body, without its Start and Finish."""
     connections, order = Connections(), Order()
     async with provider(Reply(frames, body=body)) as fake:
         base = fake.base if via or model.startswith("openai/") else fake.base.removesuffix("/v1")

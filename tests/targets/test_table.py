@@ -19,7 +19,7 @@ def test_table_has_the_windows_of_known_models() -> None:
 
 
 async def test_declared_context_window_overrides_the_table() -> None:
-    """A target reads its declared `context_window`; a scripted target reads more than 100 million tokens."""
+    """The context window of a target is its declared one; that of a scripted target is above 100 million tokens."""
     opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections(), Learned())
     assert await opened.context_window() == 4000
     script = open_target("demo", Declared(script="demo"), 3, Connections(), Learned())

@@ -12,7 +12,7 @@ def tools() -> list[dict[str, object]]:
 
 
 def answer(method: str, params: dict[str, object]) -> dict[str, object] | None:
-    """Return the result of a request; None if the method is not known."""
+    """Return the result of a request; None for an unknown method. A call of `echo` adds the tool `more` and announces it."""
     if method == "initialize":
         info = {"name": "old", "version": "1"}
         return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {"listChanged": True}}, "serverInfo": info}

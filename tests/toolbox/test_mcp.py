@@ -35,7 +35,7 @@ TRIALS = f"tools: [{{mcp: ['{sys.executable}', '{PROGRAM}']}}]"
 
 @asynccontextmanager
 async def running(declared: ToolServer = COMMAND) -> AsyncGenerator[McpServer, None]:
-    """An MCP client whose connection has been started, closed at the end of the block."""
+    """An MCP client whose connection has been started but need not be there yet; closed at the end of the block."""
     server = McpServer(declared)
     server.start()
     try:

@@ -448,7 +448,7 @@ class _Messages:
         self.kinds.append(kind)
 
     def delta(self, block: str, delta: dict[str, Any]) -> None:
-        """Add one delta to the open content block."""
+        """Check one delta of the open content block, and add what it says."""
         match block, delta["type"]:
             case "text", "text_delta":
                 self.heard.text += delta["text"]
@@ -735,7 +735,10 @@ class _LanguageModel:
             self.heard.thoughts += value["delta"]
 
     def tool(self, phase: str, toolCallId: str, toolName: str, **more: Any) -> None:  # noqa: N803 - the dialect's names
-        """Check and add a tool call or result. A call that the router ran is marked and directly followed by its result."""
+        """Check a tool call or result, and add a client's call or any result.
+
+        A call that the router ran is marked, and directly followed by its result.
+        """
         assert self.open is None
         if phase == "call":
             assert toolCallId not in self.called

@@ -156,7 +156,7 @@ OTHERWISE: dict[str, dict[str, str]] = {
 
 
 def numbered(text: str, pattern: str) -> str:
-    """Replace each id that the pattern finds by its number in order of appearance."""
+    """Return the text with each id that the pattern finds replaced by its number in order of first appearance."""
     seen: dict[str, str] = {}
     return re.sub(pattern, lambda hit: f"{hit[1]}{seen.setdefault(hit[2], str(len(seen)))}{hit[3]}", text)
 
@@ -168,7 +168,7 @@ def ui_normal(text: str) -> str:
 
 
 def closed_before_error(text: str) -> str:
-    """Insert the `text-end` that the SDK's server omits before an error."""
+    """Return a stream with the `text-end` that the SDK's server omits before an error inserted; any other stream unchanged."""
     opened = re.findall(r'"text-start","id":"(\w+)"', text)
     if not opened or '"text-end"' in text:
         return text

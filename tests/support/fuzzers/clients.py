@@ -130,7 +130,7 @@ def asks(headers: list[tuple[bytes, bytes]], query: bytes = b"", peer: str = "10
     st.sampled_from(["10.0.0.9", "192.0.2.1", "::1", ""]),
 )
 def addresses_of_clients(forwarded: list[str], peer: str) -> None:
-    """Check that only a trusted proxy can set the client's address, and that the result is an IP address or None."""
+    """Check that only a trusted proxy can set the client's address, and that the address is None only if the peer has none."""
     request = asks([(b"x-forwarded-for", one.encode("latin-1", "replace")) for one in forwarded], peer=peer)
     found = request.address(NETWORKS)
     if peer == "192.0.2.1":

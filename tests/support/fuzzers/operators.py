@@ -121,7 +121,7 @@ BOMBS = [
 
 @st.composite
 def edited(draw: st.DrawFn) -> str:
-    """Draw the shipped routes.yaml with a few random mistakes: lines deleted, doubled or swapped, characters replaced."""
+    """Draw the shipped routes.yaml with up to four random mistakes: lines deleted, doubled or swapped, characters replaced."""
     lines = list(LINES)
     for _ in range(draw(st.integers(0, 4))):
         at, other = draw(st.integers(0, len(lines) - 1)), draw(st.integers(0, len(lines) - 1))

@@ -58,7 +58,7 @@ OPENAI = json_of(
 
 
 def piece_of_openai(delta: Any, finish: Any, usage: Any) -> Any:
-    """Return a well-formed chat completion chunk with this content."""
+    """Return a chat completion chunk with this delta, finish reason and usage."""
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage}
 
 
