@@ -153,7 +153,7 @@ def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, s
 
 
 def held(running: Running) -> dict[str, float]:
-    """Find by doubling and bisection how many paced streams the subject holds with a p99 lag below 50 ms."""
+    """Return under `held` how many paced streams the subject holds at a p99 lag below 50 ms (MOST_HELD at most), by bisection."""
     good, bad = 0, 0
     count = 10 if running.subject.streams < 100 else 100
     while not bad and count <= MOST_HELD:

@@ -44,7 +44,7 @@ class Job:
 
 @dataclass
 class Found:
-    """The result of a job: answers or chunks counted, seconds, CPU seconds; times in ms, memory in MB."""
+    """The result of a job: answers or chunks counted, seconds, CPU seconds; times in ms, memory in MB; `wrong`: its failure, if any."""
 
     count: int = 0
     seconds: float = 0.0
@@ -58,7 +58,7 @@ class Found:
 
 
 class Asking(asyncio.Protocol):
-    """A client connection. `heard` gets each piece of the body; `ended` is called when an answer is complete."""
+    """A client connection. `heard` gets each piece of the body; `ended` is called when an answer is complete or the connection is lost."""
 
     transport: asyncio.Transport
 
@@ -141,7 +141,7 @@ class Timed(Asking):
 
 
 async def closed(job: Job) -> Found:
-    """Run clients that each ask again as soon as their answer ends."""
+    """Run clients that each ask again at once; stop after `seconds` and `least` answers, or after `most` answers."""
     loop = asyncio.get_running_loop()
     request = job.request.encode()
     found = Found()

@@ -74,7 +74,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.open: set[socket.socket] = set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore connection errors, since some tests disconnect in the middle of a response."""
+        """Ignore errors of a connection, since some tests disconnect in the middle of a response."""
 
 
 class _Connection(socketserver.StreamRequestHandler):

@@ -59,7 +59,7 @@ def wish(name: str, /, **arguments: object) -> Reply:
 
 
 def copied(root: Path, chat: str, writer: str) -> Workspace:
-    """Return a copy of the example whose targets `gpt` and `claude` have these base URLs."""
+    """Return a copy of the example in which each route asks one fake model: `gpt` at the URL `chat`, or `claude` at the URL `writer`."""
     shutil.copytree(EXAMPLE, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     declared = (root / "routes.yaml").read_text()
     asked = "{{model: openai/fake, api_base: '{base}', api_key: sk-test}}"

@@ -406,7 +406,7 @@ ASK_USER = Call("call_c1", "ask_user", {"question": "OK?"})
 
 
 def captured(sdk: str) -> dict[str, list[Message]]:
-    """Return the expected messages of the last captured request of each case of one AI SDK version."""
+    """Return case → the expected messages of its last captured request, for one AI SDK version."""
     look: tuple[Part, ...] = ("look", File("image/png", PIXEL, "a.bin"))
     expected = {
         "submit": [user("plain-text")],
