@@ -12,7 +12,7 @@ NOISY = 0.25
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of the table."""
+    """A column of the table: the measure's name, the title, the format of a value, and the explanation for the legend."""
 
     name: str
     title: str

@@ -78,7 +78,7 @@ def configured(upstream: int, count: int = 1, route: str = "", server: str = "")
 
 
 class Rig:
-    """The benchmark's processes, with this router as the subject."""
+    """The benchmark, started by the caller, on which the measures run and load this router."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench

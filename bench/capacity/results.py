@@ -29,7 +29,7 @@ def points(results: Results, measure: str, cost: str, scale: float = 1.0) -> Poi
 
 @dataclass(frozen=True)
 class Growth:
-    """A cost that must not grow faster than linearly with its cause."""
+    """A cost in the results that must not grow faster than linearly with the cause that its measure varies. `words`: its description."""
 
     words: str
     measure: str

@@ -188,7 +188,7 @@ async def complained(output: Path, told: int, seen: Seen) -> None:
 
 
 async def live(rig: Rig, number: int) -> None:
-    """Wait until a new answer begins with the number of this edit."""
+    """Ask until an answer begins with the number of this edit; TimeoutError after 6 s."""
     async with asyncio.timeout(6):
         while True:
             async with rig.session.post(f"{rig.base}/api/chat?protocol=text", data=QUESTION) as response:

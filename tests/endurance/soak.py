@@ -201,7 +201,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Rig:
-    """A router under test."""
+    """A router under test: its folder, port and process, the provider's port and open connections."""
 
     folder: Path
     port: int
@@ -212,7 +212,7 @@ class Rig:
     """The port of the Redis; None without one."""
 
     def held(self) -> tuple[int, int]:
-        """Return the descriptors and tasks that the router holds, without its idle Redis connections."""
+        """Return the descriptors and tasks that the router holds, without its connections to Redis (LINES at most)."""
         now = held(self.process.pid, self.folder / "tasks")
         return now.descriptors - min(LINES, clients_of(self.redis)), now.tasks
 
