@@ -82,7 +82,7 @@ class Bare:
 
 
 async def work(upstream: int) -> None:
-    """Run the jobs from stdin one after the other."""
+    """Run the jobs from stdin one after the other, and print each result."""
     bare = Bare(upstream)
     await bare.answer("short")
     print("ready", flush=True)

@@ -115,7 +115,7 @@ class Asking(asyncio.Protocol):
         self._ended(self)
 
     def _begun(self, data: bytes) -> bytes:
-        """Parse the head of the response and return the part of this read that belongs to the body."""
+        """Parse the head of the response and return the part of this read that belongs to the body; empty until the head is complete."""
         self._head += data
         head, found, body = self._head.partition(b"\r\n\r\n")
         if not found:
@@ -277,7 +277,7 @@ JOBS = {"closed": closed, "paced": paced, "held open": paced, "standing": standi
 
 
 async def work() -> None:
-    """Run the jobs from stdin one after the other."""
+    """Run the jobs from stdin one after the other, and print each result."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         job = Job(**json.loads(line))

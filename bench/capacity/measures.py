@@ -140,7 +140,7 @@ def routes(rig: Rig) -> list[Row]:
 
 
 def _checked(count: int) -> Row:
-    """Return the CPU seconds and memory of `router check`, its start included."""
+    """Return the CPU seconds and memory of `router check` over this many routes, its start included."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _written(Path(folder), configured(9, count))
         command = [sys.executable, "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]

@@ -218,7 +218,7 @@ class Rig:
 
 
 def clients_of(redis: int | None) -> int:
-    """Return the number of connections that a Redis has, except this one."""
+    """Return the number of connections that a Redis has, except this one; 0 without a Redis."""
     if redis is None:
         return 0
     with socket.create_connection(("127.0.0.1", redis), 10) as asking:

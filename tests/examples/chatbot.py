@@ -102,7 +102,7 @@ class Talker(Provider):
     """A fake chat model that calls the tool named by the question's first word, then says one sentence after the result."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return the tool call, or the sentence after a result."""
+        """Return the tool call for the question's first word, a 500 for `fail`, or a text for any other; after a result, one sentence."""
         del headers
         last, system = body["messages"][-1], body["messages"][0]["content"]
         if last["role"] != "user":
