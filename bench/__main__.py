@@ -121,7 +121,7 @@ def paced(running: Running) -> dict[str, float]:
 
 
 def one_round(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], title: str) -> None:
-    """Run each measure for all subjects in turn, so that compared values are close in time."""
+    """Run each measure for all subjects that support it, in turn, so that compared values are close in time."""
     measures: Sequence[Callable[[Running], dict[str, float]]] = (burst, nons, first, paced)
     for measure in measures:
         told(f"{title}: {measure.__name__}")
@@ -141,7 +141,7 @@ def attempted(one: Running, measure: Callable[[Running], dict[str, float]], numb
 
 
 def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], *, long: bool) -> None:
-    """Run the long measures: held streams of three subjects, or with `long` of all subjects, and memory growth."""
+    """Run the long measures: held streams of three subjects; with `long`, held streams and memory growth of all subjects."""
     for one in running:
         if not one.subject.loop and (long or one.subject.name in HOLDERS):
             told(f"held: {one.subject.name}")
@@ -153,7 +153,7 @@ def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, s
 
 
 def held(running: Running) -> dict[str, float]:
-    """Find by doubling and bisection how many paced streams the subject holds with a p99 lag below 50 ms."""
+    """Return under `held` how many paced streams the subject holds at a p99 lag below 50 ms (MOST_HELD at most), by bisection."""
     good, bad = 0, 0
     count = 10 if running.subject.streams < 100 else 100
     while not bad and count <= MOST_HELD:

@@ -45,7 +45,7 @@ class Bare:
         return count
 
     async def closed(self, job: Job) -> Found:
-        """Run clients that each ask again as soon as their answer ends."""
+        """Run clients that each ask again at once; stop after `seconds` and `least` answers, or after `most` answers."""
         await self.answer(job.request)
         began, used = time.monotonic(), machine.cpu([os.getpid()])
         count = 0
@@ -82,7 +82,7 @@ class Bare:
 
 
 async def work(upstream: int) -> None:
-    """Run the jobs from stdin one after the other."""
+    """Run the jobs from stdin one after the other, and print each result."""
     bare = Bare(upstream)
     await bare.answer("short")
     print("ready", flush=True)

@@ -125,7 +125,7 @@ class ByHand:
 
     @property
     def asked(self) -> bytes:
-        """The bytes sent to the provider since the last call."""
+        """The bytes sent to the provider since this was read last; reading them forgets them."""
         return self._pool.line.heard()
 
     async def settle(self) -> None:
@@ -153,7 +153,7 @@ class ByHand:
 
 
 class counted:  # noqa: N801 - it reads as a function, and is none: the frames of contextlib would count
-    """Count the calls made in the block, with garbage collection off."""
+    """A context manager that yields the Counts of the calls in its block, with garbage collection off."""
 
     def __enter__(self) -> Counts:
         self._before = sys.getprofile()

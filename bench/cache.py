@@ -68,7 +68,7 @@ class Call:
         self.first = self.whole = self._began = 0.0
 
     async def made(self, edge: Edge) -> Self:
-        """Send the request to the application and wait for its end."""
+        """Send the request to the application, wait for the end of its response, and return this call with its times."""
         self._began = time.perf_counter()
         await edge(self._scope, self._receive, self._send)
         self.whole = time.perf_counter() - self._began

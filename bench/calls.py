@@ -49,17 +49,17 @@ async def _chunk(hands: ByHand, path: str, **fields: object) -> Counts:
 
 
 async def paced(hands: ByHand) -> Counts:
-    """Return the calls of one chunk that arrives in a read of its own."""
+    """Return the function calls of one chunk that arrives in a read of its own."""
     return await _chunk(hands, "/v1/chat/completions")
 
 
 async def recorded(hands: ByHand) -> Counts:
-    """Return the calls of one chunk of an answer that is recorded for resuming."""
+    """Return the function calls of one chunk of an answer that is recorded for resuming."""
     return await _chunk(hands, "/api/chat", id="chat-1")
 
 
 async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
-    """Return the calls of one complete request whose answer arrives in one read: the least of four runs."""
+    """Return the function calls of one complete request whose answer arrives in one read: the least of four runs."""
     request = wire.request("/v1/chat/completions", {"model": "chat-model", "stream": stream}, {})
     answer = b"".join((wire.HEAD, *map(wire.chunk, wire.words(words)), wire.tail()))
     made: list[Counts] = []
@@ -74,12 +74,12 @@ async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
 
 
 async def burst(hands: ByHand) -> Counts:
-    """Return the calls of a streamed answer of 200 chunks that arrives in one read."""
+    """Return the function calls of a streamed answer of 200 chunks that arrives in one read."""
     return await _whole(hands, wire.LONG, stream=True)
 
 
 async def short(hands: ByHand) -> Counts:
-    """Return the calls of an answer of ten words without streaming."""
+    """Return the function calls of an answer of ten words without streaming."""
     return await _whole(hands, wire.SHORT, stream=False)
 
 
@@ -87,7 +87,7 @@ UNITS: dict[str, Callable[[ByHand], Awaitable[Counts]]] = {one.__name__: one for
 
 
 def calls_of(unit: str, server: str = "") -> Counts:
-    """Return the calls of a unit of work. `server`: further lines of the configuration's `server`."""
+    """Return the function calls of a unit of work, named as in UNITS. `server`: further lines of the configuration's `server`."""
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     async def measured() -> Counts:

@@ -44,7 +44,7 @@ class Job:
 
 @dataclass
 class Found:
-    """The result of a job: answers or chunks counted, seconds, CPU seconds; times in ms, memory in MB."""
+    """The result of a job: answers or chunks counted, seconds, CPU seconds; times in ms, memory in MB; `wrong`: its failure, if any."""
 
     count: int = 0
     seconds: float = 0.0
@@ -58,7 +58,7 @@ class Found:
 
 
 class Asking(asyncio.Protocol):
-    """A client connection. `heard` gets each piece of the body; `ended` is called when an answer is complete."""
+    """A client connection. `heard` gets each piece of the body; `ended` is called when an answer is complete or the connection is lost."""
 
     transport: asyncio.Transport
 
@@ -115,7 +115,7 @@ class Asking(asyncio.Protocol):
         self._ended(self)
 
     def _begun(self, data: bytes) -> bytes:
-        """Parse the head of the response and return the part of this read that belongs to the body."""
+        """Parse the head of the response and return the part of this read that belongs to the body; empty until the head is complete."""
         self._head += data
         head, found, body = self._head.partition(b"\r\n\r\n")
         if not found:
@@ -141,7 +141,7 @@ class Timed(Asking):
 
 
 async def closed(job: Job) -> Found:
-    """Run clients that each ask again as soon as their answer ends."""
+    """Run clients that each ask again at once; stop after `seconds` and `least` answers, or after `most` answers."""
     loop = asyncio.get_running_loop()
     request = job.request.encode()
     found = Found()
@@ -277,7 +277,7 @@ JOBS = {"closed": closed, "paced": paced, "held open": paced, "standing": standi
 
 
 async def work() -> None:
-    """Run the jobs from stdin one after the other."""
+    """Run the jobs from stdin one after the other, and print each result."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         job = Job(**json.loads(line))

@@ -91,7 +91,7 @@ class Provider(asyncio.Protocol):
                 self.transport.write(b"".join((wire.HEAD, *said, voice.tail)))
 
     def pace(self, due: float, left: int, voice: Voice, interval: float = wire.INTERVAL) -> None:
-        """Write the next chunk of a paced answer and schedule the one after it."""
+        """Write the next chunk of a paced answer and schedule the one after it; with none left, write the end."""
         if self.transport.is_closing():
             return
         if not left:

@@ -54,7 +54,7 @@ class Upstream(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one response header."""
+        """Keep the content type of the response; other headers are ignored."""
         if name.lower() == b"content-type":
             self.content_type = value
 

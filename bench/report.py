@@ -12,7 +12,7 @@ NOISY = 0.25
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of the table."""
+    """A column of the table: the measure's name, the title, the format of a value, and the explanation for the legend."""
 
     name: str
     title: str
@@ -109,7 +109,7 @@ def _cell(values: Sequence[float], form: str) -> str:
 
 
 def goals(numbers: Numbers) -> list[str]:
-    """Return a table of the goals with the values reached."""
+    """Return a table of the goals with the values reached; goals without measured values are left out."""
     lines = ["| | goal | reached | |", "|---|---|---|---|"]
     for goal in GOALS:
         if not all(numbers.get(subject, {}).get(measure) for subject, measure in goal.needs):
@@ -127,7 +127,7 @@ YARDSTICK, UNEVEN = "relay", 0.15
 
 
 def yardstick(numbers: Numbers) -> list[str]:
-    """Return the baseline's CPU values of all rounds. If they differ by more than 15 %, the ratios of this run mean little."""
+    """Return the baseline's CPU values of all rounds, empty without any. If they differ by over 15 %, this run's ratios mean little."""
     found = numbers.get(YARDSTICK, {})
     lines: list[str] = []
     for measure in MEASURES:

@@ -47,7 +47,7 @@ class Worker:
         )
 
     def line(self) -> bytes:
-        """Read one line of its output."""
+        """Return the next line of its output; empty once the process has ended."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
@@ -82,7 +82,7 @@ class Pulse:
 
 
 class Running:
-    """A running subject on its core. `seconds`: from start to ready; `rest`: MB of memory then, before any request."""
+    """A subject on its core, started and awaited by its constructor. `seconds`: from start to ready; `rest`: MB of memory then."""
 
     def __init__(self, subject: Subject, upstream: int, load: Worker) -> None:
         self.subject = subject
@@ -134,7 +134,7 @@ class Running:
         return (self.place.folder / "log").read_text(encoding="utf-8", errors="replace")[-600:]
 
     def check(self) -> None:
-        """Raise Broken if its answers are incomplete, so that no wrong answers are measured."""
+        """Raise Broken if its answers are incomplete, so that no wrong answers are measured; a subject without a server is not checked."""
         if self._worker is not None:
             return
         for model, stream in (("long", True), ("long", False), ("short", False)):
@@ -180,7 +180,7 @@ class Running:
 
 
 class Bench:
-    """The fake provider and the load generator, on cores of their own."""
+    """A context manager that runs the fake provider and the load generator on their own cores, and stops all subjects at its end."""
 
     def __enter__(self) -> Self:
         self.upstream = machine.free_port()

@@ -218,6 +218,6 @@ SUBJECTS: Sequence[Subject] = (
 
 
 def environment(subject: Subject) -> dict[str, str]:
-    """Return the environment of a subject: this checkout on PYTHONPATH, and no proxy variables."""
+    """Return the environment of a subject: its own variables, this checkout on PYTHONPATH, and no proxy variables."""
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": str(ROOT), **subject.environment}

@@ -13,7 +13,8 @@ def exponent(points: Points) -> float:
     """Return the exponent of a cost's growth over the last two decades of its cause: 1 is linear, 2 quadratic.
 
     The smallest cause and its cost are subtracted first, since a constant cost would hide the growth. Then a line is fitted by least
-    squares to the logarithms of all points whose cause is at least a hundredth of the largest.
+    squares to the logarithms of all points whose cause is at least a hundredth of the largest and whose cost is above the first one.
+    Fewer than two such points give 0.
     """
     (first, base), largest = points[0], points[-1][0]
     above = [(math.log(cause - first), math.log(cost - base)) for cause, cost in points[1:] if cost > base and cause >= largest / 100]

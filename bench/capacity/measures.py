@@ -78,7 +78,7 @@ def configured(upstream: int, count: int = 1, route: str = "", server: str = "")
 
 
 class Rig:
-    """The benchmark's processes, with this router as the subject."""
+    """The benchmark, started by the caller, on which the measures run and load this router."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -111,7 +111,7 @@ class Rig:
 
 
 def question(route: str, messages: int = 1) -> bytes:
-    """Return a request with this many messages of 200 characters."""
+    """Return a request of messages of 200 characters whose last is `Hi`; an even number of messages is reduced by one."""
     said = [{"role": ("user", "assistant")[index % 2], "content": "word " * 40} for index in range(messages - 1)]
     asked = [*said, {"role": "user", "content": "Hi"}] if messages % 2 else [*said[1:], {"role": "user", "content": "Hi"}]
     return wire.request(f"/api/chat/{route}", {"messages": asked}, {})
@@ -140,7 +140,7 @@ def routes(rig: Rig) -> list[Row]:
 
 
 def _checked(count: int) -> Row:
-    """Return the CPU seconds and memory of `router check`, its start included."""
+    """Return the CPU seconds and memory of `router check` over this many routes, its start included."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _written(Path(folder), configured(9, count))
         command = [sys.executable, "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]
@@ -187,7 +187,7 @@ SHARED = ", cache: {ttl: 1h}, limit: {requests: 1000000/hour, per: ip}"
 
 
 def replicas(rig: Rig) -> list[Row]:
-    """Measure Redis commands and traffic per request, and while idle, by the number of replicas."""
+    """Measure Redis commands and traffic per request, and while idle, by the number of replicas; no rows without redis-server."""
     if (found := shutil.which("redis-server")) is None:
         return []
     port = machine.free_port()
@@ -290,7 +290,7 @@ def tools(rig: Rig) -> list[Row]:
 
 
 def cached(_: Rig) -> list[Row]:
-    """Measure memory and CPU per stored answer, up to and beyond the cache's size limit."""
+    """Measure the memory of a cache and the CPU per stored answer by the number of answers put, up to and beyond its size limit."""
 
     async def filled() -> list[Row]:
         rows: list[Row] = []

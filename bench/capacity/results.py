@@ -29,7 +29,7 @@ def points(results: Results, measure: str, cost: str, scale: float = 1.0) -> Poi
 
 @dataclass(frozen=True)
 class Growth:
-    """A cost that must not grow faster than linearly with its cause."""
+    """A cost in the results that must not grow faster than linearly with the cause that its measure varies. `words`: its description."""
 
     words: str
     measure: str
@@ -234,7 +234,7 @@ class Size:
 
 
 def size(results: Results) -> Size:
-    """Return these costs: chunk CPU at 1,000 streams, question CPU at 20 messages."""
+    """Return the costs: CPU per chunk at 1,000 streams, CPU per question at 20 messages, memory per stream and of one worker."""
     thousand = next(row["chunk_us"] for row in results["streams"] if row["at"] == 1000)
     question = next(row["question_us"] for row in results["history"] if row["at"] == 20)
     return Size(thousand, question, slope(points(results, "streams", "memory_mb")) * 1000, results["workers"][0]["rest_mb"])
@@ -293,7 +293,7 @@ BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
 
 
 def filled(page: str, results: Results) -> str:
-    """Return the page with its tables replaced. Each table is between `<!-- name -->` and `<!-- end -->`."""
+    """Return the page with its tables replaced, each between `<!-- name -->` and `<!-- end -->`; a missing place raises ValueError."""
     for name, make in BLOCKS.items():
         before, start, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->\n")

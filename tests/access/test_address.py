@@ -34,7 +34,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize(("forwarded", "address"), SPELLINGS.items(), ids=lambda text: text or "empty")
 def test_client_address_is_the_last_forwarded_hop_that_is_no_proxy(forwarded: str, address: str) -> None:
-    """X-Forwarded-For is read from its end past declared proxies, ports and brackets are removed, and an invalid hop ends the search."""
+    """X-Forwarded-For is read from its end past declared proxies; at an unreadable hop, the proxy read last counts as the client."""
     assert str(client_address("127.0.0.1", [forwarded.encode()], PROXIES)) == address
 
 

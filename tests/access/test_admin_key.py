@@ -31,7 +31,7 @@ DRAIN = b'{"state": "drain"}'
 
 
 async def drained(base: str, *authorizations: str, **headers: str) -> int:
-    """Send one change with these Authorization headers, and return the status."""
+    """Send a change that drains target `a`, with these Authorization headers, and return the status."""
     sent = request("POST /admin/targets/a", DRAIN, content_type="application/json", **headers)
     lines = "".join(f"authorization: {one}\r\n" for one in authorizations).encode("latin-1")
     return (await response_to(base, sent.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n", 1))).status
@@ -60,7 +60,7 @@ async def test_declared_admin_key_replaces_the_generated_one(workspace: Workspac
 
 @pytest.mark.parametrize("key", ["x", "a-key-of-19-letters", "'${SHORT}'"])
 def test_short_admin_key_is_a_configuration_error(workspace: Workspace, key: str) -> None:
-    """A key of fewer than 20 characters is a complaint with its line and a command that makes one; no part of the key is repeated."""
+    """A key of fewer than 20 characters is a complaint with its line and a command that makes one, without any part of the key."""
     workspace.write("routes.yaml", routes(HI, BOTH, f"server: {{admin: {{key: {key}}}}}\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build(SHORT="a-key-of-19-letters")
@@ -72,8 +72,8 @@ def test_short_admin_key_is_a_configuration_error(workspace: Workspace, key: str
 
 
 @pytest.mark.parametrize("key", ["", "a-key-of-19-letters"])
-async def test_short_admin_key_given_by_a_program_is_refused(workspace: Workspace, key: str) -> None:
-    """An admin key below 20 characters that a program gives to the Gate is refused, even if a request bears this very key."""
+async def test_short_admin_key_given_by_a_program_admits_no_request(workspace: Workspace, key: str) -> None:
+    """With an admin key below 20 characters that a program gave to the Gate, a request that bears this very key is Unauthorized."""
     generation = workspace.write("routes.yaml", routes(HI, BOTH)).build()
     counted: list[str] = []
     gate = Gate(Live(generation), counted.append, Secret(key), slowdown=Slowdown(sleep=_at_once))

@@ -44,7 +44,7 @@ KEYS = f"""server:
 
 @asynccontextmanager
 async def guarded(workspace: Workspace, server: str = KEYS, targets: str = HI) -> AsyncGenerator[Client, None]:
-    """A router with two routes and three API keys: alice's, bob's (title-model alone) and an expired one."""
+    """Serve two routes and three API keys: alice's, bob's (title-model alone) and an expired one; yield a client without a key."""
     async with serving(workspace.write("routes.yaml", routes(targets, more=MORE + server)).build()) as client:
         yield client
 
@@ -225,7 +225,7 @@ BAD_HOSTS = [
 
 @pytest.mark.parametrize("sent", BAD_HOSTS, ids=lambda sent: sent.partition(b"\r\n")[0].decode("latin-1"))
 async def test_spelling_of_host_or_address_does_not_bypass_the_gate(workspace: Workspace, sent: bytes) -> None:
-    """Unusual hosts, paths and proxy headers without a key are 400 or 401, show no page and no answer, and are not repeated."""
+    """Unusual hosts, paths and proxy headers without a key are 400 or 401; the response has no page, answer, redirect or sent host."""
     async with guarded(workspace) as client:
         answer = await response_to(client.base, sent)
     assert answer.status in (400, 401)

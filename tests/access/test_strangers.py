@@ -134,7 +134,7 @@ async def test_page_of_a_foreign_origin_is_refused(workspace: Workspace, header:
 
 
 async def test_http_1_0_is_refused_while_auth_is_undeclared(workspace: Workspace) -> None:
-    """HTTP/1.0, the default of some proxies, is 403 at every address; with `auth: none` it is answered, also without `Host`."""
+    """HTTP/1.0, the default of some proxies, is 403 at every address; with `auth: none` a question is answered even without `Host`."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await statuses(client.base, ADDRESSES, version="HTTP/1.0") == {403}

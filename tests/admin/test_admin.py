@@ -76,7 +76,7 @@ async def test_pages_with_a_declared_key_require_it_from_everywhere(workspace: W
 
 @pytest.mark.parametrize("path", ["/admin/", "//admin/config", "/admin/../admin/config", "/%61dmin/config", "/metrics/", "/admin%2fconfig"])
 async def test_spelling_of_the_path_does_not_bypass_the_gate(workspace: Workspace, path: str) -> None:
-    """A request of a foreign host for an encoded, doubled or dotted spelling of an admin path is a 307, 403 or 404."""
+    """A request with a foreign `Host` for an encoded, doubled or dotted spelling of an admin path is a 307, 403 or 404."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         reader, writer = await asyncio.open_connection(*client.base.removeprefix("http://").split(":"))

@@ -149,7 +149,7 @@ async def test_drills_endpoint_returns_the_attempts_and_faults_of_each_drill(wor
 async def test_each_action_needs_the_key_and_is_logged_with_its_author(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    """Each operator action is 401 without the admin key; with it, the log line `operator acts` has the client's address and key name."""
+    """Each action is 401 without the admin key; with it, the log line `operator acts` has the client's address and the kind of key."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a]", "server: {reload: off}\n")).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
         async with client.session.post(client.base + path, json={"state": "drain"}) as response:

@@ -155,7 +155,9 @@ class _From(HTTPAdapter):
 
 
 def statuses(operation: Any, askers: Sequence[tuple[str, str]]) -> set[int]:
-    """Return the statuses of requests with each of these keys, to its route: generated ones, the same with each key, and one plain question."""
+    """Send generated requests, and to chat operations a plain question, with each of these (key, route) pairs; return the statuses.
+    Each response must fit the schema, and none may be a 500.
+    """
     heard: set[int] = set()
 
     def hear(case: Any, key: str, route: str) -> None:

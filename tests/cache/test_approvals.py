@@ -41,7 +41,7 @@ async def test_approved_call_is_allowed_once() -> None:
 
 
 async def test_approval_holds_when_a_browser_writes_a_number_differently() -> None:
-    """An approval made for the argument 1.0 holds for a call that comes back with 1, as JavaScript writes it, and in another order."""
+    """An approval made for the argument 1.0 holds for a call with 1, as JavaScript writes it, and with its arguments in another order."""
     approvals = Approvals()
     call = replace(asked(approvals), arguments={"share": 1, "number": "A-1"})
     assert await approvals.take("ann", "chat-model", call)

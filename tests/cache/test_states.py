@@ -202,12 +202,12 @@ ASKED = Message("user", ("Where?",))
 
 
 def names(*messages: Message, caller: str = "a") -> list[str]:
-    """Return the names of the model calls in a conversation of this caller."""
+    """Return the names under which the reasoning states of a conversation's model calls are stored for this caller, in order."""
     return list(conversation_hash(caller).follow(messages).values())
 
 
 def test_state_name_is_the_same_however_a_client_sends_the_conversation() -> None:
-    """A call's name is the same without the system prompt, with text in another message, results in another order, and 1 for 1.0."""
+    """A model call's storage name is equal without the system prompt, with text in another message, results reordered, and 1 for 1.0."""
     two = Call("c2", "look", {})
     told = names(
         Message("system", ("Be brief.",)),

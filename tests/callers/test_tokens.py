@@ -131,7 +131,7 @@ async def test_token_is_accepted_within_leeway_and_for_one_of_several_audiences(
 
 
 def forged() -> dict[str, str]:
-    """Return forged tokens: those whose headers choose the algorithm or the key, changed ones, and malformed ones."""
+    """Return case → forged token: with headers that choose the algorithm or the key, changed, or malformed."""
     head, payload, mark = signed(GOOD).split(".")
     pem = rsa().as_pem(private=False)
     as_secret = OctKey(pem, pem)  # what a verifier that goes by the token's own `alg` would hold it against

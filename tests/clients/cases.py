@@ -55,7 +55,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Case:
-    """An action of a user in a client, and what clients of each wire must show. A wire missing in `sees` lacks the feature."""
+    """The actions of a user in a client, and what clients of each wire must show. A wire missing in `sees` lacks the feature."""
 
     name: str
     sees: Mapping[Wire, Seen]

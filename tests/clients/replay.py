@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass
 class Stage:
-    """The replies for one client, the requests that it sent, and the replies that it got."""
+    """The replies for one client that asks at `base`, the requests that it sent, and the replies that it got."""
 
     reply: Callable[["Request", int], Reply]
     """A function of the request and its number, from 1, that returns the reply."""
@@ -74,7 +74,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.open: set[socket.socket] = set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore connection errors, since some tests disconnect in the middle of a response."""
+        """Ignore errors of a connection, since some tests disconnect in the middle of a response."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -145,7 +145,7 @@ def _pieces(body: bytes, cut: Cut) -> Iterator[bytes]:
 
 
 class Replay:
-    """The running replay server."""
+    """The running replay server, on which tests stage replies."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server

@@ -257,7 +257,7 @@ def _flow(lines: object) -> str:
 
 @dataclass(frozen=True)
 class Running:
-    """A running router that serves the cases."""
+    """A running router that serves the cases: its address, and the stage of the fake provider that it asks."""
 
     base: str
     provider: Stage

@@ -370,7 +370,7 @@ def run(case: dict[str, Any]) -> Saw:
 
 @contextmanager
 def opened() -> Generator[Callable[[dict[str, Any]], Saw]]:
-    """Import the libraries with their tracing switched off and return the function that runs a case."""
+    """Import the libraries with their tracing switched off; yield the function that runs a case."""
     os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
     for name in ("openai", "anthropic", "agents", "langchain_openai"):
         _package(name)  # in one thread: they import each other

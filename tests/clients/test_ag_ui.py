@@ -166,7 +166,7 @@ def test_ag_ui_client_resumes_a_run_from_its_first_event(workers: Workers, patie
 
 
 def test_finished_answer_of_another_wire_is_replayed_as_an_ag_ui_run(workers: Workers, router: Running) -> None:
-    """A finished answer that was requested over another wire is replayed as an AG-UI run with the same messages."""
+    """When an AG-UI client resumes a chat whose finished answer another wire requested, the answer is replayed with the same messages."""
     for wire in ("line", "ui-message-stream", "openai"):
         chat = f"chat-of-{wire}"
         body = {"id": chat, "model": "tool", "messages": [{"role": "user", "content": "Hi"}], "stream": True}

@@ -16,7 +16,7 @@ NAMED = {client.name: client for client in SDKS}
 
 
 def wrong(case: SdkCase, saw: Saw) -> dict[str, Any]:
-    """Return the fields of a client's report that differ from the case; empty if none does."""
+    """Return the fields of a client's report that differ from the case, empty if none does; the whole report if the client was late."""
     if "late" in saw:
         return saw
     found = {name: saw[name] for name in ("text", "thoughts") if case.made is None and saw[name] != getattr(case, name)}

@@ -20,7 +20,7 @@ Call = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Transcript:
-    """An answer as a client read it. A field that the wire does not have is None."""
+    """An answer as a client read it; the defaults are the expected answer. A field that the wire does not have is None."""
 
     text: str = "Let me check. All are sunny: 25°C. 好"
     thoughts: str | None = "Three cities."

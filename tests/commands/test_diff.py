@@ -353,7 +353,7 @@ async def test_diff_mentions_an_edit_that_the_running_server_refused(
 
 
 class Odd(BaseHTTPRequestHandler):
-    """An HTTP server that is not a router, and answers each GET with the status, headers and body of the class."""
+    """A request handler that is no router: it answers each GET with the status, headers and body of the class."""
 
     asked: list[tuple[str, str | None]]
     status, headers_, body = 200, dict[str, str](), b"{}"
@@ -377,7 +377,7 @@ class Odd(BaseHTTPRequestHandler):
 
 @contextmanager
 def odd(**odds: Any) -> Generator[tuple[str, list[tuple[str, str | None]]]]:
-    """Run an `Odd` server on loopback: its address, and a list to which each request adds its path and Authorization header."""
+    """Run an `Odd` server on loopback; yield its address and a list to which each request adds its path and Authorization header."""
     asked: list[tuple[str, str | None]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), cast("Any", type("Odds", (Odd,), {"asked": asked, **odds})))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

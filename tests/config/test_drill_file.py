@@ -29,7 +29,7 @@ def written(workspace: Workspace, beside: str | None, inline: str = "") -> Path:
 
 
 def mistakes(workspace: Workspace, beside: str, inline: str = "") -> list[str]:
-    """Return each complaint about the two files, as it is printed."""
+    """Return the complaints for which these two files are refused, as printed; fails if they are valid."""
     with pytest.raises(ConfigError) as refused:
         build(load(written(workspace, beside, inline)))
     return [str(complaint) for complaint in refused.value.complaints]

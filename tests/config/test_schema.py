@@ -40,7 +40,7 @@ INHERITED = {f"{record_of(Route).name}.{item.name}" for item in record_of(Defaul
 
 
 def bound(shape: Shape, text: str) -> tuple[object, list[str]]:
-    """Return the value that a plain YAML scalar has for a shape, and the complaints about it."""
+    """Return the value that a plain YAML scalar has for a shape (UNFIT if it has none), and the complaints about it."""
     complaints = Complaints({})
     value = bind(Written(Place("f", 1, 1), text, plain=True, source=text), shape, complaints, "`key`")
     return value, [one.message for one in complaints.found]

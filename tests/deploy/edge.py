@@ -30,7 +30,7 @@ async def connected(port: int, trust: ssl.SSLContext | None = None) -> AsyncGene
 
 @dataclass(frozen=True)
 class Edge:
-    """A running nginx with the shipped configuration."""
+    """A running nginx with the shipped configuration: its ports, and the SSL context that trusts its certificate."""
 
     http: int
     https: int

@@ -70,7 +70,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """Yield the image, built first unless it was built of the same files before. A lock lets only one test run build at a time."""
+    """Yield the image, built unless it was built of the same files before; skips the tests without its base. Test runs build in turn."""
     if not (FOLDER / "done").exists():
         pytest.skip("there is no base for the image here: `make image-base-if-any` makes one, as root and with Debian's packages")
     with (FOLDER / "lock").open("w") as lock:

@@ -43,7 +43,7 @@ async def plain(router: Process, *directives: str) -> AsyncGenerator[str, None]:
 
 
 async def statuses(base: str, lines: tuple[str, ...], **headers: str) -> dict[str, int]:
-    """Return the response status of each request, sent at once under the site's name as a remote browser does."""
+    """Return request → response status; all are sent concurrently, under the site's name, as a remote browser does."""
     sent = {"host": "chat.example", "content_type": "application/json", **headers}
     bodies = [CHANGES.get(line, ASK) if line.startswith("POST") else b"" for line in lines]
     answers = await asyncio.gather(*(response_to(base, request(line, body, **sent)) for line, body in zip(lines, bodies, strict=True)))

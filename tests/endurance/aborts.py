@@ -58,7 +58,7 @@ routes:
 
 @dataclass
 class Seen:
-    """The times at which each client disconnected and its provider connections were opened and closed."""
+    """The measurements: the time at which each client disconnected, and by kind how long its provider connection outlasted that."""
 
     left: dict[int, float] = field(default_factory=dict[int, float])
     open: dict[int, float] = field(default_factory=dict[int, float])
@@ -163,7 +163,7 @@ def held(pid: int, told: Path) -> Held:
 
 
 async def crowd(numbers: range, at_once: int, port: int, seen: Seen) -> None:
-    """Run these clients, `at_once` concurrently, then close idle provider connections."""
+    """Run these clients, `at_once` concurrently; wait 5 s at most for their provider calls to end, then close all provider connections."""
     waiting = iter(numbers)
 
     async def visits() -> None:

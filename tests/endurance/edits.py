@@ -147,7 +147,7 @@ class Rig:
 
 
 async def edit(rig: Rig, edits: int, seconds: float, seen: Seen) -> None:
-    """Make this many edits over this many seconds."""
+    """Make this many edits over this many seconds, one in ten invalid; record the delays of complaints and of every tenth edit."""
     folder, output = rig.folder, rig.output
     chance = random.Random(5)
     began = time.monotonic()
@@ -173,7 +173,7 @@ async def edit(rig: Rig, edits: int, seconds: float, seen: Seen) -> None:
 
 
 async def complained(output: Path, told: int, seen: Seen) -> None:
-    """Wait until the router logs the invalid edit's complaints with their places."""
+    """Wait until the log, from byte `told` on, says that an edit was refused; record a fault if one of its complaints has no place."""
     async with asyncio.timeout(6):
         while True:
             with output.open("rb") as file:
@@ -188,7 +188,7 @@ async def complained(output: Path, told: int, seen: Seen) -> None:
 
 
 async def live(rig: Rig, number: int) -> None:
-    """Wait until a new answer begins with the number of this edit."""
+    """Ask until an answer begins with the number of this edit; TimeoutError after 6 s."""
     async with asyncio.timeout(6):
         while True:
             async with rig.session.post(f"{rig.base}/api/chat?protocol=text", data=QUESTION) as response:

@@ -35,7 +35,7 @@ GROWTH = 64
 
 
 def rounds(reader: str, seconds: float, first: int) -> int:
-    """Fuzz one reader in this process for this many seconds; return 1 if its memory grew too much."""
+    """Fuzz one reader in this process for this many seconds; return 1 if its memory grew too much, else 0. A failing example raises."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
     logging.disable(logging.WARNING)  # that a request is none is said of most of them
     usual = settings(

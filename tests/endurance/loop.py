@@ -133,7 +133,7 @@ class Probe:
             self.waits.append((float(began), float(seconds)))
 
     async def longest(self, began: float, ended: float) -> tuple[int, float]:
-        """Return how many waits overlapped a period, the next one included, and the longest of them."""
+        """Wait for a health check after a period; return how many waits overlapped the period or followed it, and the longest of them."""
         while not self.waits or self.waits[-1][0] <= ended:
             await asyncio.sleep(EVERY)
         following = min(start for start, _ in self.waits if start > ended)

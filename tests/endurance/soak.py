@@ -201,7 +201,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Rig:
-    """A router under test."""
+    """A router under test: its folder, port and process, the provider's port and open connections."""
 
     folder: Path
     port: int
@@ -212,13 +212,13 @@ class Rig:
     """The port of the Redis; None without one."""
 
     def held(self) -> tuple[int, int]:
-        """Return the descriptors and tasks that the router holds, without its idle Redis connections."""
+        """Return the descriptors and tasks that the router holds, without its connections to Redis (LINES at most)."""
         now = held(self.process.pid, self.folder / "tasks")
         return now.descriptors - min(LINES, clients_of(self.redis)), now.tasks
 
 
 def clients_of(redis: int | None) -> int:
-    """Return the number of connections that a Redis has, except this one."""
+    """Return the number of connections that a Redis has, except this one; 0 without a Redis."""
     if redis is None:
         return 0
     with socket.create_connection(("127.0.0.1", redis), 10) as asking:

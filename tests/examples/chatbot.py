@@ -59,7 +59,7 @@ def wish(name: str, /, **arguments: object) -> Reply:
 
 
 def copied(root: Path, chat: str, writer: str) -> Workspace:
-    """Return a copy of the example whose targets `gpt` and `claude` have these base URLs."""
+    """Return a copy of the example in which each route asks one fake model: `gpt` at the URL `chat`, or `claude` at the URL `writer`."""
     shutil.copytree(EXAMPLE, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     declared = (root / "routes.yaml").read_text()
     asked = "{{model: openai/fake, api_base: '{base}', api_key: sk-test}}"
@@ -102,7 +102,7 @@ class Talker(Provider):
     """A fake chat model that calls the tool named by the question's first word, then says one sentence after the result."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return the tool call, or the sentence after a result."""
+        """Return the tool call for the question's first word, a 500 for `fail`, or a text for any other; after a result, one sentence."""
         del headers
         last, system = body["messages"][-1], body["messages"][0]["content"]
         if last["role"] != "user":

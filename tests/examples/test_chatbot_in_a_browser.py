@@ -41,7 +41,7 @@ async def ask(tab: Tab, question: str) -> None:
     await tab.click("#send")
 
 
-async def pictured(tab: Tab, name: str) -> None:
+async def save_picture(tab: Tab, name: str) -> None:
     """Save a screenshot as `chatbot-NAME.png` in the folder that ROUTER_PICTURES names; do nothing if it is unset."""
     if folder := os.environ.get("ROUTER_PICTURES"):
         await tab.picture(Path(folder, f"chatbot-{name}.png"))
@@ -73,26 +73,26 @@ async def test_chatbot_page_draws_weather_documents_suggestions_and_errors(
         await ask(tab, "Suggest")
         await tab.until(IDLE.format(4))
         assert await tab.run("[...document.querySelectorAll('#suggestions del')].map(one => one.textContent)") == ["A coat.", "It rains"]
-        await pictured(tab, f"{version}-text")
+        await save_picture(tab, f"{version}-text")
 
         await ask(tab, "Sheet Rain by month")
         await tab.until(IDLE.format(5))
         await tab.sees("saved, version 1")
         assert await tab.run("[...document.querySelectorAll('th')].map(one => one.textContent)") == ["month", "rain (mm)"]
         assert await tab.run("document.querySelectorAll('#content tr').length") == 4
-        await pictured(tab, f"{version}-sheet")
+        await save_picture(tab, f"{version}-sheet")
 
         await ask(tab, "Code Rain")
         await tab.until(IDLE.format(6))
         await tab.until("document.querySelector('#content').className === 'code'")
         await tab.sees("print(rain(30))")
-        await pictured(tab, f"{version}-code")
+        await save_picture(tab, f"{version}-code")
 
         await ask(tab, "Fail")
         await tab.until("document.body.dataset.status === 'error'")
         await tab.sees("No model could answer just now.")
         assert await tab.run("document.querySelectorAll('.card').length") == 6
-        await pictured(tab, f"{version}-error")
+        await save_picture(tab, f"{version}-error")
         faults = [one for one in tab.complaints if "status of 5" not in one]  # the browser reports the refusal itself
         assert faults == []
 
@@ -113,7 +113,7 @@ async def test_chatbot_page_resumes_the_writing_of_a_document_after_a_reload(
         await tab.until("!window.old && window.ready && document.querySelector('.user')")
         await tab.sees("writing …")
         await tab.until("document.body.dataset.status === 'streaming'")
-        await pictured(tab, f"{version}-reloaded")
+        await save_picture(tab, f"{version}-reloaded")
         at.writer.gate.set()
         await tab.until(IDLE.format(1))
         await tab.sees("May")
@@ -138,7 +138,7 @@ async def test_stop_in_the_chatbot_page_ends_the_writer_and_saves_no_document(tm
         await tab.until(IDLE.format(1))
         await tab.sees("It was stopped.")
         await tab.sees("not saved")
-        await pictured(tab, f"{version}-stopped")
+        await save_picture(tab, f"{version}-stopped")
         async with aiohttp.ClientSession() as session, session.get(f"{base}/rows") as response:
             rows = await response.json()
         assert rows["documents"] == []
@@ -159,7 +159,7 @@ async def test_chatbot_tool_call_waits_for_the_users_approval(tmp_path: Path, mo
         await tab.sees("Look up the weather?")
         await tab.until(IDLE.format(1))
         assert at.weather == []
-        await pictured(tab, "july-2026-approval")
+        await save_picture(tab, "july-2026-approval")
         await tab.click(".approval button")
         await tab.sees("25°C")
         await tab.sees("There it is.")

@@ -61,7 +61,9 @@ def test_chatbot_route_handlers_compile_with_the_front_ends_types(tmp_path: Path
 
 @asynccontextmanager
 async def front_end_before(router: str, folder: Path, version: str) -> AsyncGenerator[str, None]:
-    """Serve the front end's route handlers over an in-memory database, in front of the router at `router`; yield their address."""
+    """Serve the front end's route handlers over an in-memory database, before the router at `router`; yield their address.
+    Skips the test if Node, the compiler or the AI SDK is not installed.
+    """
     packages = front_end(folder, version)
     if shutil.which("node") is None or not COMPILER.exists() or not (packages / "ai").exists():
         pytest.skip("the compiler or the AI SDK is not installed: `make web/node_modules/.done clients`")

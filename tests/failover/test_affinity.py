@@ -72,7 +72,7 @@ def test_target_added_to_a_pool_takes_its_share_and_moves_no_other_session() -> 
 
 
 async def test_chat_leaves_its_target_while_that_is_unavailable_and_then_returns() -> None:
-    """A chat goes to its second target while the first has an open breaker, is drained or is slow; after the open time it returns."""
+    """A chat goes to its second target while the first is drained, slow or has an open breaker, and returns once that is half-open."""
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
     member = next(one for one in of.members if one.name == first)

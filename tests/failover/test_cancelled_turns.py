@@ -83,7 +83,7 @@ async def read(answer: Answer, ask: Ask) -> None:
 
 @pytest.mark.parametrize("how", ARRIVALS)
 async def test_request_cancelled_at_any_turn_leaves_nothing_behind(how: str) -> None:
-    """A request cancelled at any turn closes its connection or returns it to the pool, is not in flight, and is one recorded attempt."""
+    """A request cancelled at any turn leaves its connection closed or idle, is not in flight, and has one attempt per connection."""
     for turn in range(TURNS):
         pool, ask = Pool(), Ask(model="m", messages=(Message("user", ("Hi",)),))
         declared = TargetConfig(model=Name("openai/m"), api_base="http://provider.invalid/v1", api_key=Secret("sk-a"))

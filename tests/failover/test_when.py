@@ -46,7 +46,7 @@ async def asked(client: Client, headers: Mapping[str, str] | Sequence[tuple[str,
 
 
 def keyed(*names: str, more: str = "", route: str = "") -> tuple[dict[str, dict[str, str]], str]:
-    """Return the headers of callers with an API key, and the `server:` that knows them. `more`: of each key; `route`: of the server."""
+    """Return callers' headers, and the `server:` that knows their API keys. `more`: YAML added to each key; `route`: to `server`."""
     keys = {name: new() for name in names}
     lines = [f"{name}: {{hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}'{more}}}" for name, key in keys.items()]
     server = f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}{route}}}\n"

@@ -19,7 +19,7 @@ Run = Callable[[str, Path], Path]
 
 
 def follow(page: str, folder: Path, run: Run) -> set[str]:
-    """Do everything that a page says, starting in a folder; return the languages of its blocks."""
+    """Do everything that a page says, starting in a folder; return the languages of its blocks, without YAML that is only shown."""
     kinds: set[str] = set()
     for step in STEP.finditer(page):
         created = CREATED.search(page[: step.start()])

@@ -101,7 +101,7 @@ def with_two_scripts(folder: Path) -> Path:
 
 
 def perform(block: str, folder: Path, base: str) -> None:
-    """Run all commands of a block in order. `base`: the address of a running router, which replaces `localhost:8000`."""
+    """Run a block's commands in order; a failing one raises. `base`: the address of a running router, in place of `localhost:8000`."""
     commands = SERVED.sub(base.removeprefix("http://"), block).replace("/etc/router", str(folder))
     if SERVES.search(commands) or all(PLAIN.fullmatch(line.partition(" #")[0]) for line in commands.splitlines()):
         for line in commands.splitlines():

@@ -29,7 +29,7 @@ def test_breaker_diagram_shows_probe_and_trial() -> None:
 
 
 def test_breaker_diagram_is_generated_from_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The breaker diagram changes if the breaker's code is patched to open at its first failure."""
+    """With the breaker's code patched to open at every failure, the diagram has arrows, but none that leaves `closed`."""
     failed: Callable[[Breaker, Permit], None] = Breaker.failed
 
     def opens(breaker: Breaker, permit: Permit) -> None:

@@ -406,7 +406,7 @@ ASK_USER = Call("call_c1", "ask_user", {"question": "OK?"})
 
 
 def captured(sdk: str) -> dict[str, list[Message]]:
-    """Return the expected messages of the last captured request of each case of one AI SDK version."""
+    """Return case → the expected messages of its last captured request, for one AI SDK version."""
     look: tuple[Part, ...] = ("look", File("image/png", PIXEL, "a.bin"))
     expected = {
         "submit": [user("plain-text")],
@@ -515,7 +515,7 @@ def test_captured_requests_that_continue_an_answer_are_read_as_expected(path: Pa
     ("sdk", "dialect"), [("ai4", "data-stream"), ("ai5", "ui-message-stream"), ("ai6", "ui-message-stream"), ("ai7", "ui-message-stream")]
 )
 async def test_captured_ai_sdk_requests_are_answered_in_their_wire(workspace: Workspace, sdk: str, dialect: str) -> None:
-    """Every captured request of AI SDK 4 to 7 is answered in the wire of its version, and its resume request with no content."""
+    """Every captured request of AI SDK 4 to 7 is answered in the wire of its version, and its resume request with an empty body."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}"))
     async with serving(workspace.build()) as client:
         for path in sorted(BODIES.glob(f"{sdk}-*.json")):

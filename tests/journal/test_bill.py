@@ -51,7 +51,7 @@ def answer(usage: Usage = COUNTED, *pieces: str) -> tuple[bytes, ...]:
 async def asking(
     workspace: Workspace, targets: str, route: str = "targets: [a, b]", more: str = "", linger: float = 1.0
 ) -> AsyncGenerator[Client, None]:
-    """A router with one route over these targets. `linger`: seconds for which an answer's end waits for its usage."""
+    """Serve one route over these targets; yield a client. `linger`: seconds for which an answer's end waits for its usage."""
     workspace.write("routes.yaml", routes(targets, route, more))
     before = Carryover(Connections(linger=linger))
     async with serving(build(declare(read(workspace.root / "routes.yaml"), {}), before)) as client:

@@ -86,7 +86,7 @@ def _response(status: int, kind: str, body: bytes) -> bytes:
 
 @asynccontextmanager
 async def cast() -> AsyncGenerator[Cast, None]:
-    """Run the fake server on loopback until the end of the block."""
+    """Run the fake server on loopback until the end of the block, and yield it."""
     made = Cast()
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 20)
     made.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

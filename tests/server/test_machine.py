@@ -163,7 +163,7 @@ async def test_running_tool_is_cancelled_when_its_client_disconnects(workspace: 
 
 
 async def test_keep_alive_line_detects_a_client_whose_machine_restarted(workspace: Workspace) -> None:
-    """A client that vanished without closing its connection is detected by the first keep-alive line, and the provider call is closed."""
+    """A client that vanished without closing its connection is detected by a keep-alive line, and the provider call is closed."""
     async with provider(Reply((chunk({"content": "So "}),), hold=True)) as upstream:
         more = "server: {keep_alive: 1s}\n"
         workspace.write("routes.yaml", routes(direct_target(upstream.base), "targets: [a]\n    timeout: {idle: 60s}", more))

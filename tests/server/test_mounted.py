@@ -271,7 +271,7 @@ async def test_mounted_application_that_was_not_started_logs_the_remedy_once(
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_page_and_its_files_are_served_below_a_prefix(workspace: Workspace, way: str) -> None:
-    """The operators' page and the files that it links are served below a prefix; a request with a foreign Host gets 403."""
+    """The page at `/` and the files that it links are served below a prefix; a request with a foreign Host gets 403."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with below(way, file) as served:
         page = await served.ask("GET /")

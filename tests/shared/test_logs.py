@@ -163,7 +163,7 @@ async def test_source_of_an_offered_log_is_released_when_its_last_reader_leaves(
 
 
 async def test_reader_of_a_deleted_redis_stream_gets_replica_lost() -> None:
-    """A reader gets ReplicaLost when the log's stream is deleted from Redis, although the writing replica is alive."""
+    """When the stream of a log without new events is deleted from Redis, its reader gets ReplicaLost, although the writer is alive."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 3

@@ -314,7 +314,7 @@ async def test_sdk_with_retries_does_not_repeat_a_request_that_the_router_retrie
 
 
 async def test_plain_route_sends_only_the_messages_of_the_client(workspace: Workspace) -> None:
-    """The shipped route `plain` adds neither prompt nor tools to the client's messages."""
+    """A route with the shipped pipeline `plain` adds neither prompt nor tools to the client's messages."""
     async with provider(HI) as fake:
         shipped = f"targets:\n  {direct_target(fake.base)}routes:\n  plain: {{pipeline: plain, targets: [a]}}\n"
         workspace.write("routes.yaml", shipped).write("pipelines/plain.yaml", (ROOT / "pipelines/plain.yaml").read_text(encoding="utf-8"))

@@ -41,7 +41,7 @@ def badly(*calls: Call, places: tuple[int, ...] = (), size: int = 5) -> FakeMode
 
 
 def named_again(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
-    """Return a call whose id and name are repeated in every delta, as some servers send it."""
+    """Return a call whose id and name are in every delta (in OpenAI's API, elsewhere a usual call), and the answer after its result."""
     if wire.rounds(asked):
         return wire.text(pieces(ANSWER))
     halves = [wire.calls((call_id, name, part), size=99) for call_id, name, given in (BEIJING,) for part in pieces(given, 9)]

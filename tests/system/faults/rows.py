@@ -137,7 +137,7 @@ def rows() -> Iterator[Row]:
 
 
 def limits() -> Iterator[Row]:
-    """Yield row 4: rate limits of a provider (429), with every kind of Retry-After."""
+    """Yield the rows with number 4: rate limits of a provider (429), with every kind of Retry-After."""
     for name, told, wait in (
         ("", "", None),
         ("0", "0", None),
@@ -161,7 +161,7 @@ def limits() -> Iterator[Row]:
 
 
 def breaks() -> Iterator[Row]:
-    """Yield rows 13 and 14: answers that break off or stall."""
+    """Yield the rows with numbers 13 and 14: answers that break off or stall."""
     yield Row(13, "RST in mid-answer", reset, complete, failed)
     yield Row(13, "FIN inside the body", cut, complete, failed)
     yield Row(13, "FIN at the end of the body", closed, complete, failed)
@@ -183,7 +183,7 @@ def breaks() -> Iterator[Row]:
 
 
 def oddities() -> Iterator[Row]:
-    """Yield rows 15 to 20: unusual but valid streams, and answers that are too fast or endless."""
+    """Yield the rows with numbers 15 to 20: unusual but valid streams, and answers that are too fast or endless."""
 
     def odd(number: int, name: str, fault: Fault, check: Check = complete, tries: int | None = 1) -> Row:
         return Row(number, name, fault, None, check, tries)
@@ -214,7 +214,7 @@ def oddities() -> Iterator[Row]:
 
 
 def tricks() -> Iterator[Row]:
-    """Yield rows 21 to 27: malformed tool calls, and tools that fail, hang, compute or return too much."""
+    """Yield the rows with numbers 21 to 27: malformed tool calls, and tools that fail, hang, compute or return too much."""
 
     def trick(number: int, name: str, said: FakeModel, check: Check, **more: Any) -> Row:
         return Row(number, name, well, None, check, None, kinds=("tools",), said=said, **more)

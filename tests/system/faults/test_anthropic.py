@@ -15,5 +15,5 @@ def test_fault_of_anthropic_ends_in_the_outcome_of_its_row(table: Table, case: C
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_anthropic_faults_raise_no_unexpected_error_and_leak_no_secret(table: Table, kind: Kind) -> None:
-    """A run of all Anthropic faults of one kind logs no key, no text of the provider, and no unexpected error outside a single fault."""
+    """In a run of all Anthropic faults of one kind, each unexpected error belongs to a fault, and no log line has key or provider text."""
     assert table.run("anthropic", kind).unforeseen == []

@@ -15,5 +15,5 @@ def test_fault_of_gemini_ends_in_the_outcome_of_its_row(table: Table, case: Case
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gemini_faults_raise_no_unexpected_error_and_leak_no_secret(table: Table, kind: Kind) -> None:
-    """The run of all faults leaves no unhandled exception, no logged error, and no key or provider text in the log."""
+    """In a run of all Gemini faults of one kind, each unexpected error belongs to a fault, and no log line has key or provider text."""
     assert table.run("gemini", kind).unforeseen == []

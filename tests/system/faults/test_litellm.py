@@ -15,7 +15,7 @@ def test_fault_behind_litellm_ends_in_the_outcome_of_its_row(table: Table, case:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_litellm_fault_run_has_no_error_outside_its_cases_and_no_secret_in_the_log(table: Table, kind: Kind) -> None:
-    """The run of all faults has no unexpected error that belongs to none of its cases, and no key or provider text in its log.
-    Errors that belong to a case are checked by `judge`.
+    """In a run of all LiteLLM faults of one kind, each unexpected error belongs to a fault, and no log line has key or provider text.
+    Errors that belong to a fault are checked by `judge`.
     """
     assert table.run("litellm", kind).unforeseen == []

@@ -15,8 +15,7 @@ def test_fault_of_openai_ends_in_the_outcome_of_its_row(table: Table, case: Case
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_openai_faults_raise_no_unexpected_error_and_leak_no_secret(table: Table, kind: Kind) -> None:
-    """A run of all OpenAI faults of one kind logs no key and no text of the provider. It logs no unexpected error that belongs to no fault.
-
+    """In a run of all OpenAI faults of one kind, each unexpected error belongs to a fault, and no log line has key or provider text.
     Errors of a single fault are checked with that fault.
     """
     assert table.run("openai", kind).unforeseen == []
