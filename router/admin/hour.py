@@ -56,7 +56,7 @@ class Slot:
     number: its start, in slots since 1970
     open: the most requests that were open at once
     answers: requests that asked for an answer and ended, failed ones included
-    cache_asked: those of routes with a cache
+    cache_asked: those of them to routes with a cache
     """
 
     number: int

@@ -28,7 +28,7 @@ class TargetReport(TypedDict):
     """The report of a target's health and load. Unknown values are None.
 
     state: the position in which an operator put it
-    retry_in: seconds until its breaker admits a probe
+    retry_in: seconds until its open breaker admits a probe; None unless it is open
     refusing: None while it does not refuse every question
     answered: when the newest answered question was asked, in seconds since 1970
     busy: requests in flight
