@@ -45,7 +45,7 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 if neither --yes nor a terminal is there."""
+    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 without both --yes and a terminal."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()
