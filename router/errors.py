@@ -176,7 +176,7 @@ class NotAllowed(Refused, code="not_allowed", status=403):
 
 
 class TooMany(Refused, code="rate_limited", status=429):
-    """The caller has reached a limit.
+    """A limit is reached: of the caller, its end user, its address or the route.
 
     limit: requests, tokens, spend or concurrent
     retry_after: seconds

@@ -168,7 +168,7 @@ def _refused(refusals: TargetRefusals) -> RefusingState:
 
 
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's refusal over all workers: the newest reason, since the earliest begin; `refusing` is None if it answers again.
+    """Return a target's refusal over all workers: the newest one, with the earliest `since`; `refusing` is None if it answers again.
     It answers again if a worker had an answer to a question that was asked at or after `as_of`.
     states: the target's report by each worker
     """
