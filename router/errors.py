@@ -334,7 +334,7 @@ class Busy(Unanswered, code="overloaded", status=503):
 
 
 class TimedOut(Unanswered, code="timeout", status=504):
-    """The whole answer took too long, or each target did."""
+    """The whole answer took too long, or no target began to answer in time."""
 
     sentence = "The answer took too long. Please try again."
 

@@ -207,7 +207,7 @@ Event = (
     | Finish
     | Failure
 )
-"""A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
+"""An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
 
 Words = Text | Thought
 Events = AsyncGenerator[Event, None]

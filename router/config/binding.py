@@ -277,7 +277,7 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:
-    """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape."""
+    """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape; none for null."""
     match shape:
         case Plain("null"):
             return ()  # an unwanted key is left out: an empty value is a slip
