@@ -85,8 +85,9 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
-    """Return the target to compare with: `route`'s first model target; without `route`, that of a route with the rehearsed target. None
-    without one. Routes whose first model target is the rehearsed one are passed over.
+    """Return the first model target of `route`, to compare with; without `route`, of a route that has the rehearsed target; else None.
+
+    Routes whose first model target is the rehearsed one are passed over.
     """
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
