@@ -33,7 +33,7 @@ def create_app(routes: str | PathLike[str] | None = None) -> Edge:
 
 @cache
 def _app() -> Edge:
-    """Return the application for `router.asgi:app`, made at the first call; its log goes to stderr. An invalid configuration exits."""
+    """Return the application for `router.asgi:app`, made at the first call; its log goes to stderr. Exits with 1 if it is invalid."""
     to_stderr()
     try:
         made = create_app()

@@ -145,7 +145,7 @@ AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 
 
 class File(Value, frozen=True):
-    """An image, a document or audio that the user sends to the model.
+    """An image, a document or audio for the model, from the user or from a tool's result.
 
     kind: its media type (`image/*` if only that is known)
     url: a data: URL, or an address that the provider fetches
@@ -302,7 +302,7 @@ class Circumstances(Value, frozen=True):
     caller: the name of the caller's key, or its token's `sub`; empty if unknown
     claims: the claims of the caller's token
     headers: the request's headers that a condition names, in lower case, each with its values
-    budget_used: the used share, from 0 to 1, of the tightest money or token limit that the request counts for
+    budget_used: the used share, 0 to below 1, of the request's most used money or token limit; 0 without one
     """
 
     caller: str = ""

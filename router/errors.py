@@ -170,13 +170,13 @@ class Unverifiable(RouterError, code="unverifiable", status=503):
 
 
 class NotAllowed(Refused, code="not_allowed", status=403):
-    """The caller may not use this route."""
+    """The caller may not use this route or page, or the server does not serve other machines."""
 
     sentence = "Your credentials have no access to this model."
 
 
 class TooMany(Refused, code="rate_limited", status=429):
-    """The caller has reached a limit.
+    """A limit is reached: of the caller, its end user, its address or the route.
 
     limit: requests, tokens, spend or concurrent
     retry_after: seconds
@@ -215,7 +215,7 @@ class TargetDown(TargetError, code="target_down"):
 
 
 class TargetSilent(TargetDown, code="target_silent"):
-    """A timeout of a target, or a target that was not asked (`left_alone`): the next one is asked, and this one is not retried."""
+    """A timeout of a target, or a target skipped for its breaker or by an operator: the next one is asked, this one not retried."""
 
 
 class TargetRefused(TargetError, code="target_refused"):
@@ -334,7 +334,7 @@ class Busy(Unanswered, code="overloaded", status=503):
 
 
 class TimedOut(Unanswered, code="timeout", status=504):
-    """The whole answer took too long, or each target did."""
+    """The whole answer took too long, or no target began to answer in time."""
 
     sentence = "The answer took too long. Please try again."
 
@@ -357,7 +357,7 @@ class Unfindable(RouterError, code="response_unavailable", status=503):
 
 
 class InvalidOutput(Unanswered, code="invalid_output"):
-    """The answer does not have the required form, also after the model was asked to correct it."""
+    """The answer does not have the required form, and was not corrected: the model failed to, or a part had been sent already."""
 
     sentence = "The model's answer is not the JSON that was asked for, also after it was asked to correct it. Please try again."
 

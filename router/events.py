@@ -207,7 +207,7 @@ Event = (
     | Finish
     | Failure
 )
-"""A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
+"""An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
 
 Words = Text | Thought
 Events = AsyncGenerator[Event, None]
@@ -215,7 +215,7 @@ Answer = Callable[[Ask], Events]
 """A function from a question to its events: a target, a target inside steps, or a whole route."""
 
 Step = Callable[[Answer], Answer]
-"""A function that changes a question or watches an answer. A step that loops over another's events does so in `aclosing`."""
+"""A function that wraps an answer, to change its question or its events. One that loops over another's events does so in `aclosing`."""
 
 
 class FastPath(Protocol):

@@ -375,7 +375,7 @@ def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Chec
 
 
 def begins(text: str, output: OutputFormat) -> bool:
-    """Return whether a text's first character can begin the required JSON. The text must not be empty."""
+    """Return whether the first character of a text (not empty) can begin the required JSON: `{` for an object, else any JSON value."""
     kind = "object" if output.schema is None else output.schema.get("type")
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 

@@ -31,7 +31,7 @@ REFUSALS: dict[str, type[RouterError]] = {
         ReplicaLost, Overtaken,
     )
 }  # fmt: skip
-"""Code → error that may end an answer without an event. A reader elsewhere gets Unanswered for any other code."""
+"""Code → error that may end an answer without an event. A reader elsewhere gets Unanswered for any other code but Busy's."""
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
@@ -59,7 +59,7 @@ def refusal(written: str) -> RouterError:
 
 
 async def events_of(log: AsyncGenerator[Batch | LogEnd, None]) -> AsyncGenerator[Sequence[Event], None]:
-    """Stream the events of a log in batches, each event once, up to its end.
+    """Stream the events of a log, whose first batch has events, in batches, each event once, up to its end.
 
     Raises the error that ended the answer without an event, or ReplicaLost if another release wrote the log.
     """

@@ -237,7 +237,7 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
 
 
 def written(shape: Shape, value: object) -> object:
-    """Return a default as the value that YAML would have for it (a duration as text, an empty list); None if it has no such form."""
+    """Return a default as the value that YAML would have for it: a scalar, a duration as text, an empty list or mapping; else None."""
     match shape:
         case Spelled():
             return shape.write(value) if shape.write is not None and value is not None else None

@@ -110,7 +110,7 @@ def _time(place: str, now: datetime) -> str:
 
 @cache
 def _places() -> Mapping[str, tuple[str, str]]:
-    """Return each known name → (its usual spelling, its zone). Cached: a search for all zones reads 600 files."""
+    """Return each known name, as `_plain` writes it → (its usual spelling, its zone). Cached: a search for all zones reads 600 files."""
     # Sorted: of America/Argentina/Mendoza and America/Mendoza, its old name, the first stands.
     zones = sorted(available_timezones() - NO_PLACES)
     found: dict[str, tuple[str, str]] = {}

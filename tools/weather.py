@@ -112,7 +112,7 @@ async def _weather(city: str, geocoding: str, forecast: str, deadline: float) ->
 
 
 async def _place(session: "aiohttp.ClientSession", city: str, base: str) -> tuple[str, float, float]:
-    """Return the city's name, latitude and longitude. Raises ToolError if no city has this name."""
+    """Return the city's name, latitude and longitude. ToolError if no city has this name, _Unusable for a malformed response."""
     language = next((language for language, script in LANGUAGES.items() if script.search(city)), "en")
     # More than one is asked for, because the first is not always the one that is meant: for 北京 it is a village.
     query = {"name": city, "count": "20", "language": language, "format": "json"}
@@ -145,7 +145,7 @@ def _plain(name: str) -> str:
 
 
 async def _current(session: "aiohttp.ClientSession", where: Mapping[str, str], base: str) -> str:
-    """Return the weather at these coordinates as `25°C, Sunny, humidity 40 %, wind 8 km/h`."""
+    """Return the weather at these coordinates as `25°C, Sunny, humidity 40 %, wind 8 km/h`. _Unusable for a malformed response."""
     query = {**where, "current": "temperature_2m,relative_humidity_2m,wind_speed_10m,weather_code,is_day"}
     match await _asked(session, f"{base}/v1/forecast", query):
         case {

@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 1280, 720
 
 
 async def main() -> None:
-    """Ask the demo for a rescue, and take the picture once the page shows how it went."""
+    """Ask the demo for a rescue, and write the picture docs/page.png once the page shows how the rescue went."""
     async with serving(build(declare(read(HERE / "routes.yaml"), {}))) as client, browser("en") as tab:
         await tab.shape(WIDTH, HEIGHT)
         await tab.open(f"{client.base}/")

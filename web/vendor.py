@@ -41,7 +41,7 @@ NAMED = re.compile(r"""(from|import)(\s*)(["'])([^"'./][^"']*)\3""")
 
 
 def main() -> int:
-    """Write the files and the manifest. The exit code: 1 where a package is missing or imports one that is not vendored."""
+    """Replace the vendored files and their manifest, and return 0. An import of a package that is not vendored exits with 1."""
     lock = json.loads((HERE / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     VENDOR.mkdir(parents=True, exist_ok=True)
     for old in VENDOR.iterdir():
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _rewritten(text: str, name: str) -> str:
-    """The module with imports of files beside it and without the address of its source map."""
+    """Return the module with imports of files beside it and without the address of its source map."""
 
     def beside(hit: re.Match[str]) -> str:
         if (package := hit[4]) not in BESIDE:
@@ -77,7 +77,7 @@ def _rewritten(text: str, name: str) -> str:
 
 
 def _licences() -> str:
-    """The licence of each package, whole, one after the other."""
+    """Return the licence of each package, whole, one after the other."""
     found: dict[str, str] = {}
     for package, _ in SOURCES.values():
         path = next(one for one in sorted((MODULES / package).iterdir()) if one.name.upper().startswith("LICENSE"))

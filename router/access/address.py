@@ -44,8 +44,8 @@ def address_of(hop: str) -> Address | None:
 def counted(address: Address | None) -> list[tuple[str, int]]:
     """Return (network, times) for each network in which a limit counts an address: it may use `times` the limit.
 
-    IPv6: its /48 with SITE times, then its /64. IPv4: the address. No address: `None`. The widest comes first: a request that is refused
-    there leaves no key for the narrower one.
+    IPv6: its /48 with SITE times, then its /64. IPv4: the address. No address: the text `None`. The widest comes first: a request that is
+    refused there leaves no key for the narrower one.
     """
     if isinstance(address, IPv6Address):
         return [(str(IPv6Network((address, length), strict=False)), times) for length, times in ((48, SITE), (64, 1))]

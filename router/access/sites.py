@@ -9,5 +9,5 @@ operator's domain, and neither is this server.
 
 
 def from_another_site(scope: Scope) -> bool:
-    """Return whether a page of another origin sent this request. False without the header: only browsers send it."""
+    """Return whether a page of another origin sent this request. False without `Sec-Fetch-Site`, which only browsers send."""
     return any(value not in OWN for name, value in scope["headers"] if name == b"sec-fetch-site")

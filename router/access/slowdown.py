@@ -33,7 +33,7 @@ class Slowdown:
         return len(self._refused)
 
     async def refused(self, peer: str) -> None:
-        """Record a refusal of this peer, and wait for its delay, which doubles with each. No wait while MAX_WAITING refusals wait."""
+        """Record a refusal of this peer, and wait for its delay: doubled with each, up to LONGEST_S. No wait if MAX_WAITING others do."""
         times = self._noted(peer)
         if self._waiting >= MAX_WAITING:
             return

@@ -28,7 +28,7 @@ GROWTH = 1.15
 
 @dataclass(slots=True)
 class TargetTries:
-    """The attempts at one target in one slot: their number, how many did not end as `ok`, and their cost in US dollars.
+    """The attempts that judge one target in one slot: their number, how many did not end as `ok`, and their cost in US dollars.
 
     first: bucket of the time to first token → number of attempts
     """
@@ -56,7 +56,7 @@ class Slot:
     number: its start, in slots since 1970
     open: the most requests that were open at once
     answers: requests that asked for an answer and ended, failed ones included
-    cache_asked: those of routes with a cache
+    cache_asked: those of them to routes with a cache
     """
 
     number: int
@@ -110,7 +110,7 @@ class Hour:
     def count(self, entry: Entry) -> None:
         """Count a request that has ended. Without a route, or if it asked for no answer (ANSWERLESS), it only ceases to be open.
 
-        Attempts of a request with an induced fault are not counted.
+        Its attempts are left out if a fault was induced in it, and those that say nothing of their target (UNJUDGED).
         """
         slot = self._slots[-1] if self._clock() < self._until else self._now()
         self._open -= 1

@@ -30,7 +30,7 @@ class ChatAnswer(TypedDict):
 
 
 class DataMessage(TypedDict):
-    """A message of AI SDK 4: the dialect `data-stream`."""
+    """The body of a complete answer in the dialect `data-stream`: a message of AI SDK 4."""
 
     id: str
     role: Literal["assistant"]
@@ -41,7 +41,7 @@ class DataMessage(TypedDict):
 
 
 class UIMessage(TypedDict):
-    """A message of AI SDK 5 and later: the dialect `ui-message-stream`."""
+    """The body of a complete answer in the dialect `ui-message-stream`: a message of AI SDK 5 and later."""
 
     id: str
     role: Literal["assistant"]
@@ -56,7 +56,7 @@ class _Usage(TypedDict):
 
 
 class _CompletionBody(TypedDict):
-    """A chat.completion of OpenAI's."""
+    """The body of a complete answer in OpenAI's dialect: a chat.completion."""
 
     id: str
     object: Literal["chat.completion"]
@@ -90,7 +90,7 @@ class _MessageTokens(TypedDict):
 
 
 class MessagesAnswer(TypedDict):
-    """A message of Anthropic's."""
+    """The body of a complete answer in Anthropic's dialect: a message."""
 
     id: str
     type: Literal["message"]
@@ -120,7 +120,7 @@ class _InputUsage(TypedDict):
 
 
 class EmbeddingsAnswer(TypedDict):
-    """Embeddings, as OpenAI's API has them."""
+    """The body of an answer with embeddings, as OpenAI's API has it."""
 
     object: Literal["list"]
     data: list[_Embedding]
@@ -133,7 +133,7 @@ class _EmbeddingTokens(TypedDict):
 
 
 class EmbeddingVectors(TypedDict):
-    """Embeddings, as the AI SDK's gateway has them."""
+    """The body of an answer with embeddings, as the AI SDK's gateway has it."""
 
     embeddings: list[list[float]]
     usage: _EmbeddingTokens
@@ -160,7 +160,7 @@ class ResponsesAnswer(_Response):
 
 
 class _KeptResponseBody(_Response):
-    """A response that can be retrieved."""
+    """The body of a stored response that is retrieved or cancelled."""
 
     status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 

@@ -77,7 +77,7 @@ class Reply(Mutable):
     """The id of the request whose answer is resumed; empty for this request's own answer."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Send the status and the headers: those that describe the request and its answer, and `more`. The status is logged."""
+        """Send the status and the headers: those that describe the request and its answer, and `more`. Record the status in the entry."""
         self.begun = True
         self.entry.status = status
         headers: Headers = [

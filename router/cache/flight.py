@@ -21,7 +21,7 @@ LEFT_CHECK_INTERVAL_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An answer in progress that identical requests share, its followers. One follower is charged for its attempts and its usage."""
+    """An answer in progress, shared by identical requests (its followers). One follower is charged for its attempts and its usage."""
 
     made: Broadcast
     trail: Trail = field(default_factory=Trail)

@@ -37,7 +37,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AskedToday:
-    """The target that a route asks first today, to compare a rehearsed target with. `price`: None if unknown."""
+    """The first model target of a route, to compare a rehearsed target with. `price`: None if unknown."""
 
     route: str
     target: str
@@ -45,7 +45,7 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 without --yes or a terminal at stdin."""
+    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 without both --yes and a terminal."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()
@@ -85,7 +85,7 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
-    """Return the target to compare with: the first model of `route`, else of a route that has the rehearsed target; None without one.
+    """Return the first model target of `route`, to compare with; without `route`, of a route that has the rehearsed target; else None.
 
     Routes whose first model target is the rehearsed one are passed over.
     """

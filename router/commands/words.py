@@ -23,7 +23,7 @@ WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is ski
 
 
 def counted(generation: Generation) -> str:
-    """Return the number of routes in words, such as `3 routes`."""
+    """Return the number of routes with their noun, such as `3 routes`."""
     count = len(generation.routes)
     return f"{count} route{'' if count == 1 else 's'}"
 

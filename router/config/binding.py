@@ -166,7 +166,7 @@ def _lifted(node: document.Table, record: Record, complaints: Complaints) -> doc
 
 
 def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
-    """Return True if a key among names was indented too far: it is a key of the mapping `above`, and nothing below it fits an entry."""
+    """Return True if a name is a key of `record` that was indented too far: `above` lacks that key, and nothing below it fits an entry."""
     key, entry = pair
     if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
         return False
@@ -277,7 +277,7 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:
-    """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape."""
+    """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape; none for null."""
     match shape:
         case Plain("null"):
             return ()  # an unwanted key is left out: an empty value is a slip

@@ -40,7 +40,7 @@ def check_across(
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills.
+    """Complain of unknown targets, aliases that are an id or alias already, repeated tools, and unknown names in drills.
 
     Return {"pipeline": …, "tools": …}: each name that routes use → where it stands first.
     """

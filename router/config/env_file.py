@@ -18,7 +18,7 @@ from router.errors import Complaint, Place
 class EnvFile:
     """The content of `.env`.
 
-    variables: name → value, of variables with a value that the process does not have, not even as an empty one
+    variables: name → value, of its variables that are not empty and that the process's environment does not set, not even to an empty text
     text: the whole file; None if there is none, or if it cannot be read
     warnings: that it cannot be read, lines that are no variable, and that every user of the machine can read it
     """

@@ -7,7 +7,7 @@ from router.config import remedies
 
 
 def closest(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return `; did you mean …?` with the word most alike, in any case; empty if none is near. `cutoff`: least similarity, 0 to 1."""
+    """Return `; did you mean …?` with the most alike word, in whatever case; empty if none is near. `cutoff`: least similarity, 0 to 1."""
     close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
     return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
 

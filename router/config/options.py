@@ -62,7 +62,7 @@ HeaderValue = Annotated[Secret, Spelled("header's value", header_value, "", "${T
 
 
 def check_headers(headers: Mapping[Name, Secret]) -> None:
-    """Raise Misfit if a name stands twice in any case, or if a header with a secret's name has a value without `${…}`."""
+    """Raise Misfit if two names differ at most in case, or if a header with a secret's name has a value without `${…}`."""
     seen: set[str] = set()
     for name, value in headers.items():
         if name.lower() in seen:

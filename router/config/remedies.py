@@ -114,7 +114,7 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The advice for a key that its mapping does not have. `places`: known key → its places in the whole file."""
+    """A source of advice for keys that their mapping does not have. `places`: known key → its places in the whole file."""
 
     places: Mapping[str, Sequence[Spot]]
 

@@ -240,7 +240,7 @@ def _is_empty(end: Finish, ask: Ask) -> bool:
 
     - it ended at a token limit or a content filter
     - it follows a tool's result, or the model's own words so far
-    - the question has `stop` texts
+    - the question has `stop` texts, and the finish reason is `stop`
     """
     if end.reason in ("length", "content-filter"):
         return False

@@ -62,7 +62,7 @@ NO_HINT = _NoHint()
 
 
 class Breaker:
-    """The circuit breaker of one target, shared by every route that asks it in the same way."""
+    """The circuit breaker of one target, shared by all routes with equal `breaker` and `retry` settings."""
 
     def __init__(self, declared: Declared, clock: Clock = time.monotonic, hint: Hint = NO_HINT) -> None:
         self.hint = hint

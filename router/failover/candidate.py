@@ -46,7 +46,7 @@ async def unknown() -> int | None:
 
 
 class TargetHealth:
-    """The recent results of a target, shared by every request that asks it in the same way."""
+    """The breaker, pace, load, retry budget and refusals of a target. Routes with equal `breaker` and `retry` settings share it."""
 
     def __init__(
         self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: TargetRefusals, clock: Clock = time.monotonic

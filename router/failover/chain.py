@@ -118,7 +118,7 @@ def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules
 
 
 class Chain:
-    """The targets of one request in their order, with the attempts so far."""
+    """The targets of one model call in their order, with its attempts so far. It decides which target is asked next."""
 
     def __init__(self, order: Sequence[Candidate], policy: FailureRules, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
         # The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been

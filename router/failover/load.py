@@ -14,7 +14,7 @@ KNOWN = 20
 
 
 class Load:
-    """The load of one target, over every route that asks it."""
+    """The requests in flight to one target and its times to first token, over all routes that ask it."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock

@@ -50,7 +50,7 @@ class Watch:
         CURRENT.set(self)
 
     def close(self) -> None:
-        """Stop the timer, and let the task go."""
+        """Stop the timer, and drop the reference to the task, which runs on."""
         if self._timer is not None:
             self._timer.cancel()
         self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question

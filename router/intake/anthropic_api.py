@@ -150,7 +150,7 @@ def _answered(value: Json, path: str) -> list[Part]:
 
 
 def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
-    """Yield a thinking block as reasoning state; nothing without a signature, which this router's own thinking blocks lack."""
+    """Yield a thinking block as reasoning state; nothing without its signature, or data if redacted. The router's own blocks have none."""
     match kind, block.get("thinking"), block.get("signature"), block.get("data"):
         case "thinking", str(thought), str(signature), _ if signature:
             yield ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})

@@ -44,7 +44,7 @@ def prompts(fields: Fields) -> tuple[Message, ...]:
 
 
 def repeated(fields: Mapping[str, Json]) -> JsonObject:
-    """Return what the answer depends on: `prompts`, their number, and `echo`, their texts if the client wants an echo, else empty."""
+    """Return what the answer's writer needs: `prompts`, their number, and `echo`, their texts if the client wants an echo, else empty."""
     wanted, given = fields.get("echo"), _prompts(fields)
     if not isinstance(wanted, bool | None):
         raise BadAsk("echo: true or false is needed.")

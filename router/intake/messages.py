@@ -58,7 +58,7 @@ DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
-    """Return a body's unread messages: `messages`, or the single `message` of a chatbot whose server keeps the history, as a list.
+    """Return a body's messages, not checked: `messages`, or the single `message` of a chatbot whose server keeps the history, as a list.
 
     None if the body has neither.
     """

@@ -322,7 +322,7 @@ def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
 
 
 def instruction(fields: Mapping[str, Json]) -> tuple[Message, ...]:
-    """Return the `system` text of a request to /api/chat as a tuple of one system message; an empty tuple without one."""
+    """Return the `system` text of a request to /api/chat as a tuple of one system message; empty without one. BadAsk for other values."""
     given = fields.get("system")
     words = "" if given is None else text(given, "system")
     return (Message("system", (words,)),) if words else ()

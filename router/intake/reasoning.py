@@ -22,7 +22,7 @@ MAX_DEPTH = 16
 
 
 def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
-    """Yield the reasoning state beside the tool calls of an OpenAI message. BadAsk names a malformed field."""
+    """Yield the reasoning state in an OpenAI message's own fields; that in its tool calls is read by `of_call`. BadAsk if malformed."""
     content, thought = fields.get("reasoning_content"), fields.get("reasoning")
     if content is not None and not isinstance(content, str):
         raise BadAsk(f"{path}.reasoning_content: a text is needed.")

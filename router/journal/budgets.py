@@ -68,7 +68,7 @@ async def _budgets(generation: Generation) -> AsyncIterator[Budget]:
 
 
 def _counted(generation: Generation) -> Iterator[tuple[list[str] | None, str | None, Quota, str | None]]:
-    """Yield (routes, caller, quota, subject) of each limit: the first three as in a Budget, and under which name the quota counts.
+    """Yield (routes, caller, quota, subject) of each limit: the first two as in a Budget, and the name under which the quota counts.
     The subject is "" for all requests together, and None where each user, address or caller is counted separately.
     """
     auth = generation.declaration.routes.server.auth

@@ -339,7 +339,7 @@ class Entry(Mutable):
             observe(self)
 
     def explained(self) -> dict[str, object]:
-        """Return the record as JSON, for the log and the admin pages."""
+        """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
         if self.ended:
             attempts, sums, costs = self.attempts, self.sums, self.sums.costs
         else:

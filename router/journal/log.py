@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
     """A formatter that writes a record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a log record as a line of JSON."""
+        """Return a log record as a line of JSON. For a library's record `event` is the place in its code, not the message."""
         made: dict[str, object] = {
             "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),

@@ -79,7 +79,7 @@ class Metrics:
         self._admin_refusals[(reason,)](1)
 
     def count(self, entry: Entry) -> None:
-        """Count a finished request."""
+        """Add a finished request to all metrics: counts, times, tokens, cost, attempts and tool runs."""
         route = entry.route
         self._requests[route, entry.outcome](1)
         times = [(self._seconds[(route,)], [entry.ended - entry.began])]
@@ -173,7 +173,7 @@ class Buckets(dict[tuple[str, ...], tuple[Add, Sequence[float], Sequence[Add]]])
 
 
 class _Counted(Collector):
-    """The counters and histograms. `shared`: whether a Redis is declared; without one its counter is left out."""
+    """A collector of the counters and histograms. `shared`: whether a Redis is declared; else the count of its departures is left out."""
 
     def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
         self._counted = counted
@@ -188,7 +188,7 @@ class _Counted(Collector):
 
 
 class _Standing(Collector):
-    """The gauges of the workers' present state."""
+    """A collector of the gauges, made from the reports of all workers: their present state."""
 
     def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports

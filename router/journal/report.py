@@ -28,7 +28,7 @@ class TargetReport(TypedDict):
     """The report of a target's health and load. Unknown values are None.
 
     state: the position in which an operator put it
-    retry_in: seconds until its breaker admits a probe
+    retry_in: seconds until its open breaker admits a probe; None unless it is open
     refusing: None while it does not refuse every question
     answered: when the newest answered question was asked, in seconds since 1970
     busy: requests in flight
@@ -168,7 +168,7 @@ def _refused(refusals: TargetRefusals) -> RefusingState:
 
 
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's refusal over all workers: the newest reason, since the earliest begin; `refusing` is None if it answers again.
+    """Return a target's refusal over all workers: the newest one, with the earliest `since`; `refusing` is None if it answers again.
     It answers again if a worker had an answer to a question that was asked at or after `as_of`.
     states: the target's report by each worker
     """

@@ -9,7 +9,7 @@ MAX_ENTRIES = 1000
 
 
 class Ring:
-    """The latest requests of this process, in bounded memory.
+    """The running and the latest requests of this process, the latter in bounded memory.
 
     Clients may choose request ids: requests with the same id are kept beside each other.
     """

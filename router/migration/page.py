@@ -46,7 +46,7 @@ class Section:
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """Yield the section as lines of YAML with this indent, its comments below its name. A dropped section is written as a comment.
+        """Yield the section as lines of YAML with this indent, its comments below its name. A dropped one is comments alone, those first.
 
         name: its key; not written if the section has no keys
         """

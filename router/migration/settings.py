@@ -60,7 +60,7 @@ class Settings:
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
     def chains(self, name: str) -> Chains:
-        """Return group → its fallbacks, for the kind of fallback `name`; `*` is every group. An entry of a wrong form adds a complaint."""
+        """Return group → its fallbacks, for the kind of fallback `name`; `*` is all other groups. A malformed entry adds a complaint."""
         made: dict[str, tuple[Located, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:

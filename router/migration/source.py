@@ -52,7 +52,7 @@ class SourceConfig:
         return value
 
     def truth(self, said: Located | None) -> bool:
-        """Return whether a value is true, or the text `true` in any case; False if it is missing or anything else."""
+        """Return whether a value is true, or the text `true` in upper or lower case; False if it is missing or anything else."""
         return said is not None and (said.value is True or str(said.value).lower() == "true")
 
     def texts(self, said: Located | None, name: str) -> tuple[Located, ...]:

@@ -35,7 +35,7 @@ class Variables:
     def key(self, said: Located, *names: str) -> tuple[str | None, str]:
         """Return (reference, remark) for an API key. The reference is None for a placeholder, and for an invalid name of a variable.
 
-        The remark says which variable to set for a literal key, where it comes first; else it is empty.
+        The remark says which variable to set for a literal key, at its first occurrence; else it is empty.
 
         names: the names to choose from for the variable of a literal key
         """

@@ -252,7 +252,7 @@ class Course:
         return (await self._hear(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
-        """Return the fault that an answer shows; None without one. An answer cut at the token limit is not judged, except the plain one.
+        """Return the fault that an answer shows; None without one. An answer cut at the course's limit is not judged, except the plain one.
 
         An answer cut well below the limit is not judged either: a finding with the model's own limit is recorded.
         """

@@ -24,7 +24,7 @@ WEATHER = ToolSpec(
 
 
 def png(size: int = 64) -> str:
-    """Return a plain red square of `size` pixels as a data: URL. Some providers refuse images of a few pixels."""
+    """Return a plain red square with sides of `size` pixels as a data: URL. Some providers refuse images of a few pixels."""
     rows = (b"\x00" + b"\xff\x00\x00" * size) * size
 
     def chunk(kind: bytes, data: bytes) -> bytes:

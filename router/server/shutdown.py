@@ -16,7 +16,7 @@ Phase = Callable[[], Coroutine[object, object, None]]
 
 
 class Shutdown:
-    """Signal handlers for SIGTERM and SIGINT that drain first and call the server's own handler after that.
+    """Signal handlers for SIGTERM and SIGINT that drain first (the same signal again ends that), then call the server's own handler.
 
     drain: returns when no answer runs, or its time is over
     end: ends the remaining answers, and returns when none runs

@@ -19,7 +19,7 @@ class RedisTiming:
     """Longest time of a probe. No request waits for it."""
 
     def silence(self, waited: float) -> float:
-        """Return the seconds of silence that a check counts, `waited` seconds after the check before it."""
+        """Return the seconds of silence that a check counts: `waited`, the time since the check before it, or `late` if over two ticks."""
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
