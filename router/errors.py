@@ -359,7 +359,7 @@ class Unfindable(RouterError, code="response_unavailable", status=503):
 class InvalidOutput(Unanswered, code="invalid_output"):
     """The answer does not have the required form, and was not corrected: the model failed to, or a part had been sent already."""
 
-    sentence = "The model's answer is not the JSON that was asked for, also after it was asked to correct it. Please try again."
+    sentence = "The model's answer is not the JSON that was asked for, and could not be corrected. Please try again."
 
 
 class OutputCutOff(Unanswered, code="output_cut_off", status=400):
