@@ -21,7 +21,7 @@ from router.targets import http, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
-from router.targets.counts import Apart, Lasting, ServerTools
+from router.targets.counts import Apart, Counts, Lasting, ServerTools
 from router.targets.facts import Facts
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
@@ -117,15 +117,15 @@ class Counted(msgspec.Struct):
             self.server_tool_use or before.server_tool_use,
         )
 
-    def tell(self, speech: Speech) -> None:
-        """Call `speech.usage` with these counts, cache tokens added to the input."""
-        speech.usage(
+    def counts(self) -> Counts:
+        """Return these counts in the terms of Usage: cache tokens are part of the input."""
+        return Counts(
             self.asked(),
-            self.output_tokens or 0,
-            cached=self.cache_read_input_tokens or 0,
-            cache_write=self.cache_creation_input_tokens or 0,
-            reasoning=(self.output_tokens_details.thinking_tokens if self.output_tokens_details else 0) or 0,
-            cache_write_1h=(self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation else 0) or 0,
+            self.output_tokens,
+            cached=self.cache_read_input_tokens,
+            cache_write=self.cache_creation_input_tokens,
+            reasoning=self.output_tokens_details.thinking_tokens if self.output_tokens_details else None,
+            cache_write_1h=self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation else None,
             apart=Apart(searches=self.server_tool_use.web_search_requests) if self.server_tool_use else None,
         )
 
@@ -398,7 +398,7 @@ class MessageReader(TextFrames):
         counted = frame.usage or (frame.message.usage if frame.message else None)
         if counted is not None:
             self._counted = counted.over(self._counted)
-            self._counted.tell(self.speech)
+            self.speech.usage(self._counted.counts())
         if not self.speech.finished:
             self._see(frame)
         return True
@@ -435,7 +435,7 @@ class MessageReader(TextFrames):
             self._begun(index, block)
         self._thoughts.close()
         if complete.usage is not None:
-            complete.usage.tell(self.speech)
+            self.speech.usage(complete.usage.counts())
         if complete.stop_reason:
             self.speech.finish(complete.stop_reason)
 

@@ -16,12 +16,11 @@ Sources: the API references of those providers, and the recorded streams in the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
 from router.usage import Tier, Usage
-from router.value import replace
+from router.value import Value, replace
 
 Number = int | float | None
 MAX_TOKENS = 1_000_000_000
@@ -72,30 +71,54 @@ def tier_of(word: object) -> Tier:
     return PRICED_TIERS.get(word.lower(), "") if isinstance(word, str) else ""
 
 
-class Counter(Protocol):
-    """A receiver of token counts, such as a Speech."""
+class Counts(Value, frozen=True):
+    """A provider's token counts in the terms of Usage. They are not checked yet: each may be missing, or no number of tokens.
 
-    def usage(
-        self,
-        input_tokens: float,
-        output_tokens: float,
-        *,
-        cached: float = 0,
-        cache_write: float = 0,
-        reasoning: float = 0,
-        cache_write_1h: float = 0,
-        apart: Apart | None = None,
-    ) -> None:
-        """Receive a provider's token counts.
+    input_tokens: all input, cache tokens included
+    output_tokens: all output, reasoning included
+    cached, cache_write: tokens read from the prompt cache, and written to it
+    reasoning: part of the output
+    cache_write_1h: those of `cache_write` that are kept for an hour
+    apart: counts with prices of their own, such as audio; None if there are none
+    """
 
-        input_tokens: all input, cache tokens included
-        output_tokens: all output, reasoning included
-        cached: tokens read from the prompt cache
-        cache_write: tokens written to the prompt cache
-        cache_write_1h: those of `cache_write` that are kept for an hour
-        apart: counts with prices of their own; None if there are none
+    input_tokens: Number = None
+    output_tokens: Number = None
+    cached: Number = None
+    cache_write: Number = None
+    reasoning: Number = None
+    cache_write_1h: Number = None
+    apart: Apart | None = None
+
+    def over(self, before: Usage) -> Usage:
+        """Return the usage after an earlier count `before`, which it replaces: some servers count as they stream.
+
+        If input and cache tokens are all zero, those of `before` stay; so do output and reasoning, each by itself. Cache tokens that
+        together exceed the input were counted apart from it, and are added to it.
         """
-        ...
+        read, hit, stored, lasting, written, thought = each(
+            self.input_tokens, self.cached, self.cache_write, self.cache_write_1h, self.output_tokens, self.reasoning
+        )
+        if not read + hit + stored:
+            read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
+            lasting = before.cache_write_1h_tokens
+        elif hit + stored > read:
+            read += hit + stored
+        written, thought = written or before.output_tokens, thought or before.reasoning_tokens
+        counted = Usage(
+            read,
+            written,
+            hit,
+            stored,
+            min(thought, written),
+            min(lasting, stored),
+            before.audio_input_tokens,
+            before.audio_output_tokens,
+            before.image_output_tokens,
+            before.searches,
+            before.service_tier,
+        )
+        return counted if self.apart is None else self.apart.over(counted)
 
 
 class Lasting(msgspec.Struct):
@@ -169,21 +192,21 @@ class ChatUsage(msgspec.Struct):
         thought = detailed or beside
         return answered + (thought if total == asked + answered + thought else 0), thought
 
-    def tell(self, counter: Counter, tier: object = None) -> None:
-        """Call `counter.usage` with these counts. `tier`: the service tier that the answer names."""
+    def counts(self, tier: object = None) -> Counts:
+        """Return these counts in the terms of Usage. `tier`: the service tier that the answer names."""
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
         lasting = self.cache_creation or read.cache_creation or read.cache_creation_token_details or Lasting()
         written = read.cache_write_tokens or read.cache_creation_tokens or read.cache_creation_input_tokens
         output, thought = self._written()
-        counter.usage(
-            self.prompt_tokens or 0,
+        return Counts(
+            self.prompt_tokens,
             output,
-            cached=read.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or self.cache_read_input_tokens or 0,
-            cache_write=written or self.cache_creation_input_tokens or 0,
+            cached=read.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or self.cache_read_input_tokens,
+            cache_write=written or self.cache_creation_input_tokens,
             reasoning=thought,
-            cache_write_1h=lasting.ephemeral_1h_input_tokens or 0,
+            cache_write_1h=lasting.ephemeral_1h_input_tokens,
             apart=Apart(read.audio_tokens, made.audio_tokens, made.image_tokens, searches, tier) if apart else None,
         )
 
@@ -196,15 +219,15 @@ class ResponseUsage(msgspec.Struct):
     input_tokens_details: Read | None = None
     output_tokens_details: CompletionDetails | None = None
 
-    def tell(self, counter: Counter, tier: object = None) -> None:
-        """Call `counter.usage` with these counts. `tier`: the service tier that the answer names."""
+    def counts(self, tier: object = None) -> Counts:
+        """Return these counts in the terms of Usage. `tier`: the service tier that the answer names."""
         read, written = self.input_tokens_details or READ, self.output_tokens_details or COMPLETED
         apart = tier or read.audio_tokens or written.audio_tokens or written.image_tokens
-        counter.usage(
-            self.input_tokens or 0,
-            self.output_tokens or 0,
-            cached=read.cached_tokens or 0,
-            cache_write=read.cache_write_tokens or read.cache_creation_tokens or 0,
-            reasoning=written.reasoning_tokens or 0,
+        return Counts(
+            self.input_tokens,
+            self.output_tokens,
+            cached=read.cached_tokens,
+            cache_write=read.cache_write_tokens or read.cache_creation_tokens,
+            reasoning=written.reasoning_tokens,
             apart=Apart(read.audio_tokens, written.audio_tokens, written.image_tokens, tier=tier) if apart else None,
         )

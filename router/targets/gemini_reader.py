@@ -17,7 +17,7 @@ import msgspec
 from router.chat import Json
 from router.errors import TargetDown
 from router.targets import http, shown
-from router.targets.counts import Apart, tokens
+from router.targets.counts import Apart, Counts, tokens
 from router.targets.gemini_contents import SIGNATURE
 from router.targets.inband import ErrorData, error_in
 from router.targets.open_call import MAX_DEPTH
@@ -197,13 +197,14 @@ class GeminiReader:
         if (counted := chunk.usage_metadata) is not None and counted != self._counted:
             self._counted = counted
             thought = tokens(counted.thoughts_token_count)
-            speech.usage(
+            counts = Counts(
                 tokens(counted.prompt_token_count) + tokens(counted.tool_use_prompt_token_count),
                 tokens(counted.candidates_token_count) + thought,
-                cached=tokens(counted.cached_content_token_count),
+                cached=counted.cached_content_token_count,
                 reasoning=thought,
                 apart=counted.apart,
             )
+            speech.usage(counts)
         for candidate in chunk.candidates or ():
             if not candidate.index:
                 self._candidate(candidate)

@@ -8,7 +8,7 @@ import msgspec
 from router.errors import TargetError
 from router.events import Events
 from router.targets import shown
-from router.targets.counts import ChatUsage
+from router.targets.counts import ChatUsage, Counts
 from router.targets.litellm_library import Library, Stream
 from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
 from router.targets.retold import SseNormalizer
@@ -184,9 +184,9 @@ def _read_usage(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
     if not any(_plain(one).get("completion_tokens_details") for one in sent):
         counted.pop("completion_tokens_details", None)
     try:
-        msgspec.convert(counted, ChatUsage, strict=False).tell(speech)
+        speech.usage(msgspec.convert(counted, ChatUsage, strict=False).counts())
     except msgspec.ValidationError:
-        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # its details have a wrong type
+        speech.usage(Counts(usage.prompt_tokens, usage.completion_tokens))  # its details have a wrong type
 
 
 def _plain(usage: Any) -> dict[str, Any]:

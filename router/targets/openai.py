@@ -368,7 +368,7 @@ class ChatReader(TextFrames):
         self._cited = chunk.search_results or chunk.citations or self._cited
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
-            counted.tell(speech, chunk.service_tier)
+            speech.usage(counted.counts(chunk.service_tier))
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # another candidate

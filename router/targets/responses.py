@@ -311,7 +311,7 @@ class ResponseReader(TextFrames):
         if speech.model is None and response.model:
             speech.called(response.model)
         if response.usage is not None and response.usage.input_tokens is not None:
-            response.usage.tell(speech, response.service_tier)
+            speech.usage(response.usage.counts(response.service_tier))
         match status:
             case "completed":
                 speech.finish("stop")

@@ -15,7 +15,7 @@ import msgspec
 from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolInput
-from router.targets.counts import Apart, each
+from router.targets.counts import Counts
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
@@ -390,47 +390,9 @@ class Speech:
         """Set `model` to the model name that the provider reports; empty if it is not a valid name."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
-    def usage(
-        self,
-        input_tokens: float,
-        output_tokens: float,
-        *,
-        cached: float = 0,
-        cache_write: float = 0,
-        reasoning: float = 0,
-        cache_write_1h: float = 0,
-        apart: Apart | None = None,
-    ) -> None:
-        """Record the provider's usage in tokens. The last count replaces earlier ones, because some servers count as they stream.
-
-        cached, cache_write: parts of the input; if together they exceed it, they were counted apart from it, and are added
-        cache_write_1h: part of `cache_write`
-        reasoning: part of the output
-        apart: counts with prices of their own, such as audio; None if the provider sent none
-        If input and cache tokens are all zero, the earlier ones stay; so do output and reasoning, each by itself.
-        """
-        before = self.meter.usage or Usage()
-        read, hit, stored, lasting, written, thought = each(input_tokens, cached, cache_write, cache_write_1h, output_tokens, reasoning)
-        if not read + hit + stored:
-            read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
-            lasting = before.cache_write_1h_tokens
-        elif hit + stored > read:
-            read += hit + stored
-        written, thought = written or before.output_tokens, thought or before.reasoning_tokens
-        counted = Usage(
-            read,
-            written,
-            hit,
-            stored,
-            min(thought, written),
-            min(lasting, stored),
-            before.audio_input_tokens,
-            before.audio_output_tokens,
-            before.image_output_tokens,
-            before.searches,
-            before.service_tier,
-        )
-        self.meter.usage = counted if apart is None else apart.over(counted)
+    def usage(self, counts: Counts) -> None:
+        """Record the provider's token counts, over those that it sent before."""
+        self.meter.usage = counts.over(self.meter.usage or Usage())
         self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:

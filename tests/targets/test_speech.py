@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from router.errors import ContentFiltered, TargetDown
 from router.events import Event, Finish, Text, Thought, ToolCall, ToolInput, Usage
+from router.targets.counts import Counts
 from router.targets.speech import BROKEN, Speech
 
 Delta = tuple[int, str, str, str]
@@ -263,8 +264,8 @@ def test_finish_reason_is_translated(reason: str) -> None:
     speech.text("Hi")
     speech.finish(reason)
     speech.finish("stop")
-    speech.usage(1, 2)
-    speech.usage(3, 4)
+    speech.usage(Counts(1, 2))
+    speech.usage(Counts(3, 4))
     assert list(speech.end()) == [Text("Hi"), Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
 
 
