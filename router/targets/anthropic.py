@@ -151,7 +151,7 @@ class Frame(msgspec.Struct):
     error: Any = None
 
 
-class TextDelta(msgspec.Struct, gc=False):
+class TextBlockDelta(msgspec.Struct, gc=False):
     """A Delta of text."""
 
     type: Literal["text_delta"]
@@ -159,11 +159,11 @@ class TextDelta(msgspec.Struct, gc=False):
     stop_reason: NoText = None
 
 
-class TextFrame(msgspec.Struct, gc=False):
+class TextBlockFrame(msgspec.Struct, gc=False):
     """A Frame of text alone: the struct refuses what makes a frame another one."""
 
     type: Literal["content_block_delta"]
-    delta: TextDelta
+    delta: TextBlockDelta
     message: None = None
     usage: None = None
     error: None = None
@@ -371,7 +371,7 @@ def _source(file: File) -> Json:
 class MessageReader(TextFrames):
     """Parser of one message, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
-    decode = msgspec.json.Decoder(TextFrame).decode
+    decode = msgspec.json.Decoder(TextBlockFrame).decode
     text_of = attrgetter("delta.text")
 
     def __init__(self, name: str, speech: Speech) -> None:

@@ -79,7 +79,7 @@ class Frame(msgspec.Struct):
     message: Any = None
 
 
-class TextFrame(msgspec.Struct, gc=False):
+class OutputTextFrame(msgspec.Struct, gc=False):
     """A Frame of text alone: the struct refuses each other frame."""
 
     type: Literal["response.output_text.delta"]
@@ -198,7 +198,7 @@ def _choice(choice: Choice) -> Json:
 class ResponseReader(TextFrames):
     """Parser of one response of the Responses API, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
-    decode = msgspec.json.Decoder(TextFrame).decode
+    decode = msgspec.json.Decoder(OutputTextFrame).decode
     text_of = attrgetter("delta")
 
     def __init__(self, name: str, speech: Speech) -> None:
