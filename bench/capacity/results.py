@@ -252,7 +252,11 @@ def _sizing(results: Results) -> list[str]:
         ),
         ("open streams per GB of memory", f"(1,000 MB − {number(one.rest_mb)} MB) / {number(one.stream_kb)} KB", one.streams_of_gb),
     ]
-    return ["| capacity | calculation | result |", "|---|---|---|", *(f"| {words} | {sum_} | {number(value)} |" for words, sum_, value in rows)]
+    return [
+        "| capacity | calculation | result |",
+        "|---|---|---|",
+        *(f"| {words} | {sum_} | {number(value)} |" for words, sum_, value in rows),
+    ]
 
 
 USERS, EACH, PEAK, SECONDS, CHUNKS = 100_000_000, 10, 3, 12, 25
@@ -279,7 +283,9 @@ def _internet(results: Results) -> list[str]:
     ]
     if results["replicas"]:
         commands = results["replicas"][-1]["commands"]
-        rows.append(("commands to Redis a second, if all replicas share one Redis", f"questions × {number(commands)}", f"{asked * commands:,.0f}"))
+        rows.append(
+            ("commands to Redis a second, if all replicas share one Redis", f"questions × {number(commands)}", f"{asked * commands:,.0f}")
+        )
     return ["| needed | calculation | result |", "|---|---|---|", *(f"| {words} | {sum_} | {value} |" for words, sum_, value in rows)]
 
 
