@@ -56,10 +56,10 @@ GROWTHS = (
     Growth("memory at rest by workers", "workers", "rest_mb"),
     Growth("CPU of a question by workers", "workers", "question_us"),
     Growth("CPU of a question by tools", "tools", "question_us"),
-    Growth("memory of a cache by answers", "cached", "held_mb"),
-    Growth("CPU of a kept answer by answers", "cached", "put_us"),
-    Growth("CPU of a page by targets", "pages", "all_ms"),
-    Growth("longest turn of the loop by targets", "pages", "page_ms"),
+    Growth("memory of a cache by stored answers", "cached", "held_mb"),
+    Growth("CPU of storing an answer by stored answers", "cached", "put_us"),
+    Growth("CPU of the most expensive page by targets", "pages", "all_ms"),
+    Growth("longest turn of the event loop by targets", "pages", "page_ms"),
 )
 
 
@@ -87,7 +87,7 @@ class Bound:
 BOUNDS = (
     Bound("a question with 400 messages", "history", "question_us", 400, 2000, "µs of CPU"),
     Bound("`router check` of 10,000 routes", "routes", "check_s", 10_000, 3, "s of CPU"),
-    Bound("the longest turn of the loop for any page over 10,000 targets", "pages", "page_ms", 10_000, 50, "ms"),
+    Bound("the longest turn of the event loop for any page over 10,000 targets", "pages", "page_ms", 10_000, 50, "ms"),
 )
 
 
@@ -161,24 +161,24 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "history": {"at": "messages", "question_us": "CPU of a question, µs"},
     "routes": {
         "at": "routes",
-        "check_s": "check, s",
-        "check_mb": "check, MB",
-        "start_s": "start, s",
-        "rest_mb": "at rest, MB",
-        "reload_s": "reload, s",
-        "question_us": "a question, µs",
+        "check_s": "CPU of `check`, s",
+        "check_mb": "memory of `check`, MB",
+        "start_s": "CPU of `start`, s",
+        "rest_mb": "memory at rest, MB",
+        "reload_s": "CPU of a reload, s",
+        "question_us": "CPU of a question, µs",
     },
     "replicas": {
         "at": "replicas",
-        "commands": "commands of a request",
-        "request_kb": "KB of a request",
-        "idle_commands_s": "idle: commands/s",
-        "idle_kb_s": "idle: KB/s",
+        "commands": "commands for a request",
+        "request_kb": "KB for a request",
+        "idle_commands_s": "commands a second without requests",
+        "idle_kb_s": "KB a second without requests",
     },
-    "workers": {"at": "workers", "rest_mb": "memory at rest, MB", "question_us": "a question, µs"},
-    "tools": {"at": "tools", "question_us": "a question, µs"},
-    "cached": {"at": "answers put", "held_mb": "memory, MB", "put_us": "one more, µs"},
-    "pages": {"at": "targets", "page_ms": "longest turn of the loop, ms", "all_ms": "most expensive page, ms of CPU"},
+    "workers": {"at": "workers", "rest_mb": "memory at rest, MB", "question_us": "CPU of a question, µs"},
+    "tools": {"at": "tools", "question_us": "CPU of a question, µs"},
+    "cached": {"at": "answers stored so far", "held_mb": "memory, MB", "put_us": "CPU of storing one more, µs"},
+    "pages": {"at": "targets", "page_ms": "longest turn of the event loop, ms", "all_ms": "most expensive page, ms of CPU"},
 }
 
 
@@ -202,7 +202,7 @@ def _bounds(results: Results) -> list[str]:
         for one in BOUNDS
         for value in (one.value(results),)
     ]
-    return ["| cost | at most | measured | |", "|---|---|---|---|", *rows]
+    return ["| cost | at most | measured | bound |", "|---|---|---|---|", *rows]
 
 
 BUSY = 0.6
@@ -243,16 +243,20 @@ def size(results: Results) -> Size:
 def _sizing(results: Results) -> list[str]:
     one = size(results)
     rows = [
-        ("streams of 20 chunks a second, per core", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 20)", one.streams_of_core(20)),
-        ("streams of 50 chunks a second, per core", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 50)", one.streams_of_core(50)),
+        ("streams per core, each of 20 chunks a second", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 20)", one.streams_of_core(20)),
+        ("streams per core, each of 50 chunks a second", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 50)", one.streams_of_core(50)),
         (
-            "short questions with 20 messages a second, per core",
+            "questions a second per core, each with a chat of 20 messages and a short answer",
             f"{BUSY:g} × 1,000,000 / {number(one.question_us)}",
             one.questions_of_core,
         ),
-        ("open streams, per GB", f"(1,000 MB − {number(one.rest_mb)} MB) / {number(one.stream_kb)} KB", one.streams_of_gb),
+        ("open streams per GB of memory", f"(1,000 MB − {number(one.rest_mb)} MB) / {number(one.stream_kb)} KB", one.streams_of_gb),
     ]
-    return ["| unit | arithmetic | |", "|---|---|---|", *(f"| {words} | {sum_} | {number(value)} |" for words, sum_, value in rows)]
+    return [
+        "| capacity | calculation | result |",
+        "|---|---|---|",
+        *(f"| {words} | {sum_} | {number(value)} |" for words, sum_, value in rows),
+    ]
 
 
 USERS, EACH, PEAK, SECONDS, CHUNKS = 100_000_000, 10, 3, 12, 25
@@ -279,8 +283,10 @@ def _internet(results: Results) -> list[str]:
     ]
     if results["replicas"]:
         commands = results["replicas"][-1]["commands"]
-        rows.append(("commands to Redis a second, where all share one", f"questions × {number(commands)}", f"{asked * commands:,.0f}"))
-    return ["| | arithmetic | |", "|---|---|---|", *(f"| {words} | {sum_} | {value} |" for words, sum_, value in rows)]
+        rows.append(
+            ("commands to Redis a second, if all replicas share one Redis", f"questions × {number(commands)}", f"{asked * commands:,.0f}")
+        )
+    return ["| needed | calculation | result |", "|---|---|---|", *(f"| {words} | {sum_} | {value} |" for words, sum_, value in rows)]
 
 
 BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
