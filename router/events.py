@@ -219,9 +219,10 @@ Step = Callable[[Answer], Answer]
 
 
 class FastPath(Protocol):
-    """A shortcut for text and thoughts, from a provider's connection to the client, past the generators between them.
+    """The interface of a shortcut for text and thoughts: from a provider's connection to the client, past the generators between them.
 
-    After a generator has yielded words, the next words may be taken here instead of resuming it, until something else comes.
+    After a generator has yielded words, its reader takes the next words here. It waits here, too, while none have come.
+    The generator is resumed only when something other than words has come.
     """
 
     def wait(self) -> asyncio.Future[None] | None:

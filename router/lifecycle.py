@@ -89,7 +89,9 @@ class Holdings(list[Callable[[], object]]):
         return other
 
     def close(self) -> None:
-        """Call all release functions, the last one first, each even if another raises; an error is raised afterwards."""
+        """Call all release functions at once (none is awaited), the last one first, each even if another raises.
+        Afterwards the last of the errors is raised.
+        """
         try:
             while self:
                 self.pop()()

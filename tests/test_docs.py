@@ -457,7 +457,9 @@ def test_shipped_pipelines_and_tools_are_in_the_docs() -> None:
 
 
 def test_every_step_and_its_options_are_documented() -> None:
-    """Every step has a section in docs/pipelines.md, with a table row for each option (`prompt`, `params` and `output` excepted)."""
+    """Every step has a section in docs/pipelines.md, which has a table row for each of its options.
+    The sections of the steps `prompt`, `params` and `output` need no such rows.
+    """
     text = page("docs/pipelines.md")
     for word, function in STEPS.items():
         section = re.search(rf"^## {word}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)

@@ -70,7 +70,9 @@ def stranger(scope: Scope, origins: Collection[str]) -> str:
 
 
 def direct(scope: Scope) -> bool:
-    """Return whether a program of this machine sent a request itself: no proxy and no web page, not even of this machine."""
+    """Return whether a program of this machine sent a request itself, by its connection, HTTP version and headers.
+    An Origin (of a web page) or a header of a proxy makes it False, even if it names this machine.
+    """
     return not _from_elsewhere(scope) and not any(name == b"origin" or forwarding(name) for name, _ in scope["headers"])
 
 

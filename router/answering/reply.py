@@ -122,7 +122,7 @@ class Reply(Mutable):
         await self.write(b"", more=False)
 
     async def refuse(self, error: RouterError) -> None:
-        """Send an error that came before the first event, as an HTTP status in the form of the wire, and log it.
+        """Send an error that came before the first event, as an HTTP status in the form of the wire; record it in the entry, for the log.
 
         An error with a wait gets Retry-After, in whole seconds from 1 on. Without a wait, codes in NO_RETRY get X-Should-Retry: false.
         """

@@ -199,7 +199,10 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
 
 
 def require_auth(declaration: Declaration) -> None:
-    """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared."""
+    """Add a complaint to the declaration if it has no `server.auth`, whatever the address; for ROUTER_ENV=production.
+
+    `auth: none` counts as declared.
+    """
     why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
     _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
 

@@ -384,7 +384,7 @@ def named(one: "Reference | Member") -> Name:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutesFile:
-    """routes.yaml: the model ids of the front end, and the targets that answer for each.
+    """The content of routes.yaml, read and checked: the model ids of the front end, and the targets that answer for each.
 
     targets: all models and scripts that can answer, named once
     routes: the model ids of the front end

@@ -222,5 +222,5 @@ DOUBTFUL = re.compile(r"(?i)y|n|yes|no|on|off|true|false|[-+]?0[0-9_]+|[-+]?[0-9
 
 
 def is_null(node: Node) -> bool:
-    """Return True for a scalar without quotes that is empty, `~` or `null`."""
+    """Return True for a scalar without quotes that is empty, `~`, `null`, `Null` or `NULL`."""
     return isinstance(node, Scalar) and node.plain and node.text in NULLS

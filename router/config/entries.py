@@ -70,7 +70,10 @@ def _size(targets: Node) -> int:
 
 
 def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry]:
-    """Yield the targets below a node, in order. One whose condition has a mistake, or whose variable is missing, is left out."""
+    """Yield the targets below a node, in order, each with the nearest `when` above it alone. `condition`: the `when` above the node.
+
+    A target is left out if its condition has a mistake, or if its name is a variable that is missing.
+    """
     match node:
         case document.Scalar() if node.text and not (node.unset or node.forgiven):
             if condition is None:

@@ -141,7 +141,10 @@ OwnProxy = Literal["none"] | ProxyAddress
 
 
 class OwnEgress:
-    """A declaration with a `proxy` and a `ca` of its own: a target, an MCP server, an issuer, the collector."""
+    """Base class of the declarations with a `proxy` and a `ca` of their own: a target, an MCP server, an issuer, the collector.
+
+    It turns these two into the Egress of their connections.
+    """
 
     __slots__ = ()
     proxy: OwnProxy | None

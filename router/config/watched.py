@@ -17,7 +17,9 @@ MAX_LINKS = 40
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The folders to watch for edits, without their subfolders. All paths have their links resolved, as the watcher reports them."""
+    """The folders to watch for edits, without their subfolders, and the paths in them whose changes count (`counts`).
+    All paths have their links resolved, as the watcher reports them.
+    """
 
     folders: frozenset[tuple[str, int, int]]
     """(Path, device, inode): a folder that took the place of another under the same path is a new one."""

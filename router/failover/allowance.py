@@ -18,7 +18,9 @@ class Allowance:
         self._held = reserve
 
     def earn(self) -> None:
-        """Add `share` tokens to the bucket, up to `most`."""
+        """Count one earning event: add `share` tokens to the bucket, up to `most`.
+        A target's retries earn by each of its answers that completes, a route's hedges by each question.
+        """
         self._held = min(self._most, self._held + self._share)
 
     def spend(self) -> bool:

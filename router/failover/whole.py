@@ -125,7 +125,8 @@ class Errand:
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.
 
-        Raises the TargetError of the first part that fails. The try is recorded as an attempt.
+        Raises the TargetError of the first part that fails, or at once if the candidate is drained or its breaker is open.
+        The try is recorded as an attempt in any case.
         """
         health = candidate.health
         breaker, clock = health.breaker, health.clock

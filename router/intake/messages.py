@@ -67,7 +67,9 @@ def conversation(fields: Fields) -> Json:
 
 
 def messages(value: Json, most: int) -> tuple[Message, ...]:
-    """Return the conversation. BadAsk names the message and part that cannot be read; also if nothing is left that a model could read.
+    """Return the conversation in a list of messages, which may be in OpenAI's form or in that of any AI SDK from 4 on.
+
+    BadAsk names the message and part that cannot be read. An empty list is a BadAsk, too, and one that leaves nothing for a model to read.
 
     value: the list of messages
     most: how many it may have; TooLarge beyond it

@@ -134,7 +134,10 @@ def prefixed(model: str, provider: str = "") -> str:
 
 
 def models(source: SourceConfig) -> Models:
-    """Return the models of the config. A malformed entry adds a complaint and is left out."""
+    """Return the models of the config. A malformed entry adds a complaint.
+
+    The entry is left out, unless only its `model_info` is malformed or its credential unknown.
+    """
     made = Models({}, {})
     said = source.sections.get("model_list")
     if said is None or not isinstance(said.value, tuple):

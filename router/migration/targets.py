@@ -58,7 +58,10 @@ class Workshop:
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """Return the target section for a deployment; `dropped`, with a comment why, if it could not be served. `leave` does the rest."""
+        """Return the target section for a deployment. If it could not be served, the section is `dropped`, with a comment why.
+
+        Comments on the deployment's other values that are not carried over are added by `leave`.
+        """
         made = Section()
         self._model(one, made)
         self._address(one, made)

@@ -232,7 +232,8 @@ class RedisCounts:
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """Add an amount (tokens or dollars) that was spent now, in the background. `seconds`: length of the limit's window.
 
-        While Redis is away, it counts in this process until it is reported.
+        While Redis is away, an amount counts in this process until it is reported.
+        One that Redis may have received is never reported: it counts here until it expires, perhaps twice.
         """
         if crowd_of(key):
             self._seen.spend(key, amount, seconds)
@@ -253,7 +254,10 @@ class RedisCounts:
             self._local.spend(key, amount, seconds)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return limit → the users or addresses that have spent some of it through this process alone: their number, and the largest."""
+        """Return limit → Crowd: how many of its users or addresses have spent some of it, and the keys of the FULLEST largest.
+
+        Only what was spent through this process counts.
+        """
         return await self._seen.crowds()
 
     async def enter(self, key: str, most: int) -> bool:

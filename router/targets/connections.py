@@ -265,7 +265,7 @@ class ConnectionPool:
             self._settling.setdefault(connection.key, []).append(connection)
 
     def settled(self, connection: Connection) -> None:
-        """Undo `settle`: the body of the connection has ended, or will not end."""
+        """Remove a connection that `settle` registered, so that `claimed` no longer waits for it: its body has ended, or will not end."""
         settling = self._settling.get(connection.key, [])
         if connection in settling:
             settling.remove(connection)

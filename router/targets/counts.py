@@ -212,7 +212,9 @@ class ChatUsage(msgspec.Struct):
 
 
 class ResponseUsage(msgspec.Struct):
-    """Usage of a Responses API answer; the output includes reasoning."""
+    """The `usage` object of a Responses API answer, as the provider sent it; `counts` returns it in the terms of Usage.
+    The output includes the reasoning.
+    """
 
     input_tokens: Number = None
     output_tokens: Number = None

@@ -201,7 +201,10 @@ def _of_dimensions(error: TargetRefused) -> bool:
 
 
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """Return the items in the order of the inputs, by `index`. Raises ValueError unless there is exactly one for each input."""
+    """Return the items in the order of the inputs: by `index`, and an item without one by its position.
+
+    Raises ValueError unless there is exactly one for each input.
+    """
     placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
     if len(items) != count or set(placed) != set(range(count)):
         raise ValueError(count)

@@ -73,7 +73,12 @@ def _response(result: Result) -> Json:
 
 
 def _model_parts(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """Return the parts of an assistant message, with signatures at the places where they came if it has calls."""
+    """Return the parts of an assistant message, with signatures at the places where they came if it has calls; else without signatures.
+
+    issuer: the target whose reasoning states are sent back; if it issued none, those from the client are
+    signs: true if the first call gets the placeholder UNSIGNED when it has no signature
+    ids: true if calls have ids
+    """
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]

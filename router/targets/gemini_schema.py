@@ -123,7 +123,9 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Return alternatives as one `anyOf`, or the only one itself. Each gets the title and description of `schema` if it lacks them."""
+    """Return alternatives as one `anyOf`, or the only one itself. An `anyOf` among them is dissolved into its own alternatives.
+    Each gets the title and description of `schema` if it lacks them, and `nullable: true` if `nullable` is set.
+    """
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]

@@ -120,7 +120,7 @@ class Toolbox:
             return True
 
     def _grant(self, name: str) -> Grant | None:
-        """Return the first grant with a tool of this name in its server's latest list; None without one."""
+        """Return the first grant that includes a tool of this name and whose server's latest list has it; None without one."""
         return next((one for one in self._grants if name in one.of(one.server.known)), None)
 
     @property

@@ -224,7 +224,7 @@ async def test_requests_without_an_optional_user_share_one_limit(workspace: Work
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/chat-model", "/v1/chat/completions"])
 async def test_user_field_of_the_body_counts_for_a_key_that_declares_it(workspace: Workspace, path: str) -> None:
-    """The body field `user` names the user for a key with `user: {field: user}`; an invalid one gets a 400, other keys ignore it."""
+    """The body field `user` names the user for a key with `user: {field: user}`; none or a bad one is a 400, other keys ignore it."""
     route = "targets: [a]\n    limit: {requests: 1/hour, per: user}\n    cache: {ttl: 1h}"
     async with shared(workspace, route) as client:
         named = [await asked(client, bearing(LITELLM, "forged"), path, user=user) for user in ("ann", "ann", "ben")]

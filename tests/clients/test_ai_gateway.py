@@ -107,7 +107,7 @@ def test_gateway_image_and_parameters_reach_the_provider(workers: Workers, route
 
 @pytest.mark.parametrize("way", WAYS)
 def test_gateway_client_raises_its_error_class_by_status_and_type(way: str, workers: Workers, router: Running) -> None:
-    """An error before the answer is raised as the gateway client's error class for its HTTP status and type."""
+    """The gateway client raises its error class for an unknown model (404), a failing target (502) and a chat with an embedder (400)."""
     wanted = {
         "no-such": ("GatewayModelNotFoundError", 404, "model_not_found"),
         "error-before": ("GatewayInternalServerError", 502, "internal_server_error"),
@@ -119,7 +119,7 @@ def test_gateway_client_raises_its_error_class_by_status_and_type(way: str, work
 
 
 def test_gateway_client_with_an_unknown_key_gets_an_authentication_error(workers: Workers, keyed_router: Running) -> None:
-    """The gateway client raises an authentication error for an unknown API key: for the model list, embeddings and text."""
+    """The gateway client raises its error for an unknown key at the model list and embeddings; for text the SDK raises its own."""
     for deed in ({"do": "models"}, {"do": "embed", "model": "embed", "values": ["Hi"]}):
         made = workers.saw(AI_GATEWAY, keyed_router.base, asks("text", deed))["error"]
         assert (made["name"], made["status"]) == ("GatewayAuthenticationError", 401)

@@ -168,7 +168,9 @@ def test_openai_client_reads_embeddings(client: Client, encoding: dict[str, str]
 def test_openai_client_raises_bad_request_error_for_a_model_of_another_kind(
     client: Client, deed: str, workers: Workers, router: Running
 ) -> None:
-    """An OpenAI client's chat with an embeddings model, or the reverse, raises BadRequestError (400) with the right endpoint's name."""
+    """Each OpenAI client (Node and Python) raises BadRequestError (400) for a chat with an embeddings model, and for the reverse.
+    The error names the right endpoint.
+    """
     model, where = ("embed", "/v1/embeddings") if deed == "send" else ("text", "/v1/chat/completions")
     error = workers.saw(client, router.base, {"model": model, "deeds": [{"do": deed, "text": "Hi", "texts": ["Hi"]}]})["error"]
     assert (error["kind"], error["status"]) == ("BadRequestError", 400)

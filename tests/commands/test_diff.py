@@ -263,7 +263,7 @@ def test_diff_reports_changed_and_new_drills_of_drills_yaml(
 def test_diff_leaves_out_shared_drills_that_only_the_newer_side_fits(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    """With an older routes file that lacks the target of a drill, `router diff` compares all but the drills, and a note on stderr says so."""
+    """If an older routes file does not fit the newer side's drills.yaml, `router diff` leaves drills out, with a note on stderr."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS.replace("served_by: a", "served_by: b"))
     old = workspace.root / "old.yaml" if place == "the same" else tmp_path_factory.mktemp("old") / "routes.yaml"
     old.write_text(routes(HI.split("\n", maxsplit=1)[0], "targets: [a]"), encoding="utf-8")

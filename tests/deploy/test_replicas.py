@@ -220,7 +220,10 @@ async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
 
 
 async def test_answer_beyond_the_drain_ends_with_a_readable_error(tmp_path: Path) -> None:
-    """A stream that outlasts `drain` at a stopping router ends with an error line and a finish; the other router's streams go on."""
+    """A stream that outlasts `drain` at a stopping router ends with an error line and a finish.
+
+    The endless streams of the other router are still open when the first router's process has ended.
+    """
     async with site(tmp_path, drain="300ms") as made:
         streams = await made.begun("endless", 10)
         made.routers[0].process.send_signal(signal.SIGTERM)

@@ -93,7 +93,7 @@ def test_python_lock_has_hashes_and_names_no_registry(lock: Path) -> None:
 
 
 def test_npm_lock_has_hashes_and_names_no_registry() -> None:
-    """Every package of the npm lock file has an integrity hash, and none has a resolved address."""
+    """Every package of tests/clients/package-lock.json has an integrity hash, links excepted, and none has a resolved address."""
     text = (ROOT / "tests" / "clients" / "package-lock.json").read_text(encoding="utf-8")
     packages = json.loads(text)["packages"]
     assert [name for name, one in packages.items() if name and "integrity" not in one and not one.get("link")] == []

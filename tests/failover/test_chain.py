@@ -234,7 +234,9 @@ async def test_empty_answer_is_valid_for_a_question_with_stop_texts() -> None:
 
 
 async def test_empty_answer_is_valid_after_a_tool_result() -> None:
-    """An answer without text is passed on, not counted as a failure, if the last message is a tool's result."""
+    """If the last message is a tool's result, a single target's answer without text reaches the client as Start and Finish.
+    It does not count as a failure.
+    """
     told = ASK.with_messages(*ASK.messages, Message("tool", (Result("c1", "get_time", "12:00"),)))
     seen = await heard(chain(Scripted("a", [STOP])), told)
     assert [type(event) for event in seen] == [Start, Finish]

@@ -35,7 +35,9 @@ async def last(client: Client) -> dict[str, Any]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_broken_script_is_rescued_by_the_next_target(workspace: Workspace, fault: str) -> None:
-    """With each fault, the next target completes the answer with no word missing or repeated; the record has the fault and its outcome."""
+    """With each fault in `X-Router-Fault`, the answer is complete, with no word missing or repeated.
+    Its record names the fault; the first target's attempt has the fault's outcome, the second's is `ok`.
+    """
     async with serving(workspace.write("routes.yaml", routes(SCRIPTS, ROUTE)).build()) as client:
         answer = await ask(client, x_router_fault=fault)
         assert (answer.status, json.loads(answer.rest)["content"]) == (200, SAID)

@@ -128,7 +128,7 @@ def left_out(one: Asked, wanted: Mapping[str, Any]) -> list[str]:
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name.replace(" ", "_"))
 @pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
 async def test_first_target_answers_with_all_that_it_accepts(workspace: Workspace, flagship: Flagship, cell: Cell) -> None:
-    """Each model answers each kind of question itself, with every parameter that it accepts; no parameter is refused twice."""
+    """Each model answers each question, alone but for rescues, with every parameter that it accepts; no parameter is refused twice."""
     workspace.write("pipelines/title.yaml", "steps:\n  - params: {temperature: 0, max_tokens: 40}\n")
     async with fakes(flagship, GPT_4O) as models:
         targets = {

@@ -481,7 +481,10 @@ class Google(Thinker):
 
 
 class Responder(Thinker):
-    """An OpenAI model that takes tools only on the Responses API: a call must come directly after its reasoning item."""
+    """An OpenAI model that answers on the Responses API alone, and refuses every chat completion.
+
+    It refuses a call that it issued if the call's own reasoning item is not directly before it, and reasoning that it did not issue.
+    """
 
     model = "openai/gpt-5.6"
 

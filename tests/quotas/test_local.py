@@ -170,7 +170,9 @@ async def test_request_over_a_token_or_spend_limit_is_refused_with_a_retry_after
 
 
 async def test_request_refused_by_the_rate_takes_no_concurrency_slot(clock: Clock) -> None:
-    """Three requests refused by the rate limit take no slot of a concurrency limit of one."""
+    """With one request a minute and one concurrent place, the three requests after the first are each refused by the rate.
+    None is refused by the concurrency limit, so that none before it took the place.
+    """
     quota = Quota("route:a", Limit(requests=Rate(1, 60), concurrent=1), Local(clock))
     (await quota.admit("x")).settle(None, None)
     for _ in range(3):

@@ -145,7 +145,9 @@ async def test_drill_file_is_followed(workspace: Workspace) -> None:
 
 
 async def test_env_file_is_followed_and_its_names_are_logged(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A `.env` that is created, changed and deleted is an edit each time; its variables are logged by name, without their values."""
+    """A `.env` that is created, changed and deleted is an edit each time.
+    After each of these edits the names of all variables that come from it are logged, if there are any, and never a value.
+    """
     caplog.set_level(logging.INFO, "router.reload")
     target = "a: {script: [{text: hi}]}\nb: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}"
     workspace.write("routes.yaml", routes(target, "targets: [b, a]"))

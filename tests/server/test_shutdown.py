@@ -87,7 +87,7 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
 
 
 async def test_draining_server_is_not_ready_and_refuses_new_requests(workspace: Workspace) -> None:
-    """A draining server answers 503 with Retry-After to new requests and to one that has no event yet; `/healthz` stays 200."""
+    """A draining server answers 503 to new requests, and to one that has no event yet once `drain` is over; `/healthz` stays 200."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "6s"))
     async with process(workspace.root) as router:
         mute = asyncio.create_task(stream(router, "mute", "line"))

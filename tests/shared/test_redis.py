@@ -161,7 +161,7 @@ async def test_redis_restart_between_commands_is_not_an_outage(caplog: pytest.Lo
 
 
 async def test_redis_without_memory_is_away_until_there_is_room() -> None:
-    """A Redis that refuses a write for lack of memory counts as away until a write succeeds again."""
+    """A Redis server that refuses a write because its `maxmemory` is reached counts as away until that limit is lifted."""
     async with linked(timing=PATIENT) as (server, redis):
         await redis_command(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):

@@ -91,7 +91,7 @@ async def test_text_held_by_an_edit_is_sent_before_the_next_event() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"max_chars": 0}])
-def test_edit_step_without_an_effect_is_refused_at_load(options: dict[str, int]) -> None:
-    """An `edit` step without options, or with `max_chars: 0`, raises Misfit."""
+def test_making_an_edit_step_without_an_effect_raises_misfit(options: dict[str, int]) -> None:
+    """Making an `edit` step raises Misfit if it has no options, or only `max_chars: 0`."""
     with pytest.raises(Misfit):
         edit(**options)  # pyright: ignore[reportArgumentType]

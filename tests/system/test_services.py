@@ -44,7 +44,7 @@ async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
 
 
 async def test_redis_for_tests_takes_options_of_redis_itself() -> None:
-    """Options such as `--maxmemory` are passed to the Redis server's command line."""
+    """A Redis for tests that is started with `--maxmemory 1mb` refuses a value of 2 MB: the option reached the Redis server."""
     async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
         assert (await reply_line(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
 

@@ -229,5 +229,7 @@ def test_demo_document_kind_comes_from_params_before_the_request() -> None:
 
 @pytest.mark.parametrize("run", [" ", "-", "(", "1 ", "\n"])
 def test_demo_reads_only_the_start_of_a_megabyte_question(run: str) -> None:
-    """A question with a million blanks, dashes or brackets first gives the weather call; slow matching would exceed the time limit."""
+    """A question of the word `weather` and a million blanks, line breaks, dashes, brackets or digits first gives the weather call.
+    Slow matching would exceed the time limit.
+    """
     assert calls(ask("weather " + run * 1_000_000, tools=("get_weather", "calculate")))[:1] == [("get_weather", {"location": "Beijing"})]

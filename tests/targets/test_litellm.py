@@ -399,7 +399,10 @@ async def _on_httpx() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFun
 @pytest.mark.usefixtures("_on_httpx")
 @respx.mock
 async def test_litellm_asks_anthropic_in_its_own_form() -> None:
-    """An Anthropic target is asked at /v1/messages with `x-api-key` and its own `max_tokens`; its stream becomes the usual events."""
+    """LiteLLM asks an Anthropic target at /v1/messages (mocked) with `x-api-key` and the target's `max_tokens`.
+
+    Anthropic's stream becomes Start, Text and Finish.
+    """
 
     async def stream() -> AsyncIterator[bytes]:
         for kind, data in (

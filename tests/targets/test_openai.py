@@ -281,7 +281,9 @@ async def test_failure_on_the_openai_wire_raises_the_matching_target_error(what:
 
 @pytest.mark.parametrize("how", ["hold", "drop"])
 async def test_error_status_counts_though_its_body_hangs_or_breaks_off(how: str) -> None:
-    """A 429 whose body hangs or breaks off raises TargetDown `status_429` with its Retry-After."""
+    """A 429 whose body hangs or breaks off raises TargetDown `status_429` with its Retry-After.
+    A hanging body is waited for until EXPLAIN seconds have passed.
+    """
     begun = replace(error(429, retry_after="7"), hold=how == "hold", drop=how == "drop")
     begun = replace(begun, headers={**begun.headers, "content-length": "9999"})
     async with provider(begun) as fake:

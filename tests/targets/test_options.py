@@ -146,7 +146,10 @@ def test_options_are_merged_as_a_json_merge_patch(request: dict[str, Any], patch
 
 
 def test_body_option_does_not_override_store_or_effort() -> None:
-    """`store: true` in `body` is sent on chat completions but stays false on the Responses API; an effort is sent on neither."""
+    """`store: true` in a target's `body` is sent on chat completions, but stays false on the Responses API.
+
+    An effort in `reasoning` of `body` is left out on both, and the rest of `reasoning` is sent.
+    """
     options = Options({"store": True, "reasoning": {"effort": "low", "summary": "auto"}})
     assert options.onto({"store": False}, "responses") == {"store": False, "reasoning": {"summary": "auto"}}
     assert options.onto({"model": "m"}, "chat") == {"model": "m", "store": True, "reasoning": {"summary": "auto"}}
