@@ -144,7 +144,10 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """An answer that another replica makes. `holder`: that replica's mark on the lease."""
+    """The handle of an answer that another replica makes: read its events with `follow`, or take over its lease with `over`.
+
+    holder: that replica's mark on the lease
+    """
 
     _shared: Shared
     name: str

@@ -77,8 +77,8 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """The course of one embeddings request through the targets: those not asked yet, and the errors so far.
-    `attempts`: a list to which each attempt is appended.
+    """One embeddings request on its way through the targets: `run` asks them in turn, with retries, until one has answered every part.
+    It holds the targets not asked yet and the errors so far. `attempts`: a list to which each attempt is appended.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ def application(
     host: the address at which it is served
     run_key: an admin key that holds while none is declared
     only: the authentication to use in place of the declared one
-    slowdown: the delays of refused keys
+    slowdown: the delays of refused operators' requests, whatever the reason; callers' requests have none
     """
     live = Live(generation)
     folder = folder_from_environment()

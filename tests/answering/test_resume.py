@@ -121,7 +121,7 @@ async def test_answer_can_be_resumed_only_by_its_caller(workspace: Workspace) ->
 
 
 async def test_resume_by_chat_id_in_the_query_works_for_ai_sdk_4(workspace: Workspace) -> None:
-    """`GET /api/chat?chatId=…` resumes an answer, and is an empty 200 if there is none."""
+    """`GET /api/chat?chatId=…` sends a finished answer again in the protocol of its request, and an empty 200 if there is none."""
     async with running(workspace, "a: {script: [{text: Hello}]}") as client:
         nothing = await client.get("/api/chat?chatId=chat-1")
         asked = await client.post("/api/chat?protocol=data-stream", **body("chat-1"))

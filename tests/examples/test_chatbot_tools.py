@@ -169,5 +169,5 @@ def test_router_check_accepts_the_chatbot_example(
 
 @pytest.mark.parametrize("name", ["artifact.yaml", "artifact.j2", "title.yaml", "title.j2"])
 def test_chatbot_pipelines_equal_the_shipped_ones(name: str) -> None:
-    """The chatbot example's artifact and title pipelines are byte for byte those that `router init` ships."""
+    """The chatbot example's artifact and title files (pipeline and template) equal those in the repository's own `pipelines/`, byte for byte."""
     assert (EXAMPLE / "pipelines" / name).read_bytes() == (ROOT / "pipelines" / name).read_bytes()

@@ -190,7 +190,9 @@ async def test_incomplete_answer_is_not_cached(name: str) -> None:
 
 
 async def test_answer_with_tool_calls_is_cached_only_with_tools_keep() -> None:
-    """With `tools: keep`, an answer with tool calls is cached unless a call failed or is left for the client to run."""
+    """With `tools: keep`, an answer with tool calls is cached unless a call failed or is left for the client to run.
+    For the default, without `tools: keep`, see `test_incomplete_answer_is_not_cached`.
+    """
     declared = Cache(ttl=60, tools="keep")
     answer = kept(Model(*TOOLS), declared=declared)
     assert how(await read(answer)) == "miss"

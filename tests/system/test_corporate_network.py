@@ -234,7 +234,9 @@ async def test_all_outgoing_connections_use_the_corporate_proxy(tmp_path: Path, 
 
 
 async def test_edit_of_the_proxy_applies_to_new_requests_while_an_answer_runs(tmp_path: Path) -> None:
-    """A running answer keeps its connection over an edit of the proxy or CA file, and the next request uses the new ones."""
+    """A running answer keeps its connection over an edit of the proxy, and new requests use the new proxy.
+    A later edit of the CA file, with no answer running, holds for the next request, too.
+    """
     authority, other = Authority(tmp_path), Authority(tmp_path, "Renewed CA")
     gate = asyncio.Event()
     first = Provider([Reply(text("Hello"), gate=gate), Reply(text("Again"))])
