@@ -55,17 +55,17 @@ def _type(node: Node) -> str:
         name = str(node["$ref"]).rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in node:
-        return " or ".join(dict.fromkeys(map(_type, node["anyOf"])))
+        return ", or ".join(dict.fromkeys(map(_type, node["anyOf"])))
     if "const" in node:
         return f"`{node['const']}`"
     if "enum" in node:
         return ", ".join(f"`{one}`" for one in node["enum"])
     match node.get("type"):
         case "array":
-            return f"list of {_type(node['items'])}" if "items" in node else "list"
+            return f"list of {_grouped(node['items'])}" if "items" in node else "list"
         case "object":
             more = node.get("additionalProperties")
-            return f"mapping of names to {_type(cast('Node', more))}" if isinstance(more, Mapping) and more else "mapping"
+            return f"mapping of names to {_grouped(cast('Node', more))}" if isinstance(more, Mapping) and more else "mapping"
         case "string":
             return f"text, e.g. `{node['examples'][0]}`" if node.get("examples") else "text"
         case "boolean":
@@ -76,6 +76,11 @@ def _type(node: Node) -> str:
             return "number" + _range(node)
         case _:
             return "any value"
+
+
+def _grouped(node: Node) -> str:
+    """Return a schema's type in words, in brackets if it is one of several."""
+    return f"({_type(node)})" if "anyOf" in node else _type(node)
 
 
 def _range(node: Node) -> str:
