@@ -133,7 +133,7 @@ class UnknownAddress(Refused, code="unknown_address", status=404):
 
 
 class UnknownResponse(Refused, code="response_not_found", status=404):
-    """This caller has no response, and no item of a response, with the id in the request."""
+    """The caller has no response, and no item of a response, with the id in the request."""
 
     sentence = (
         "There is no such response here: it was not stored, is no longer kept (server.resume.keep), or is somebody else's. "
@@ -258,7 +258,7 @@ class ContentFiltered(TargetRefused, code="content_filter"):
 
 
 class Unanswered(RouterError, code="no_answer", status=502):
-    """No target of the route gave an answer: each failed, or could not be asked."""
+    """The route gave no answer: each of its targets failed, or could not be asked."""
 
     sentence = "No model could answer just now. Please try again."
 
@@ -282,7 +282,7 @@ class FileAddress(Unanswered, code="file_address", status=400):
 
 
 class UnsupportedParameter(Unanswered, code="unsupported_parameter", status=400):
-    """No target that could be asked accepts a parameter of the request."""
+    """A parameter of the request is accepted by no target that could be asked."""
 
     sentence = "The models here do not support a parameter of this request."
 
@@ -324,7 +324,7 @@ class NoTarget(Unanswered, code="no_target", status=400):
 
 
 class Busy(Unanswered, code="overloaded", status=503):
-    """No target can be asked (429, open breaker, drained), or the router has reached a bound. `Retry-After`: seconds to wait, if known."""
+    """All targets refuse requests just now (429, open breaker, drained), or the router is at a bound. `Retry-After`: seconds, if known."""
 
     sentence = "The models are overloaded just now. Please try again in a moment."
 
