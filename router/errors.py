@@ -69,7 +69,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """An unexpected error in the router. In Python, this class is the base of all errors of the router."""
+    """An unexpected error in the router. In Python, `RouterError` is the base of all errors of the router."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -102,7 +102,7 @@ class Refused(RouterError, status=400):
 
 
 class BadAsk(Refused, code="bad_request"):
-    """The request body is malformed, or a field of it is invalid."""
+    """The request body is malformed, or one of its fields is invalid."""
 
     sentence = "The request is malformed."
 
@@ -124,7 +124,7 @@ class UnknownModel(Refused, code="unknown_model", status=404):
 
 
 class UnknownAddress(Refused, code="unknown_address", status=404):
-    """Nothing is served at this path or, below `/v1/` and `/v4/ai`, not with this method. Paths of chats send `method_not_allowed` instead."""
+    """Nothing is served at this path. Below `/v1/` and `/v4/ai` a wrong method counts as an unknown path, except at paths of chats."""
 
     sentence = "Nothing is served at this address in this way."
 
@@ -324,7 +324,7 @@ class NoTarget(Unanswered, code="no_target", status=400):
 
 
 class Busy(Unanswered, code="overloaded", status=503):
-    """All targets refuse requests just now (429, open breaker, drained), or the router is at a bound. `Retry-After`: seconds, if known."""
+    """All targets are out of use just now (429, open breaker, drained), or the router is at a bound. `Retry-After`: seconds, if known."""
 
     sentence = "The models are overloaded just now. Please try again in a moment."
 
