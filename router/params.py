@@ -31,15 +31,15 @@ class Params:
     """Sampling parameters, by the names of the OpenAI API. For a parameter that is not set, the provider's default applies.
 
     temperature: randomness of the choice of tokens; 0 for the least
-    top_p: sample only among the likeliest tokens that together have this probability
-    max_tokens: most tokens of the answer
+    top_p: sample only among the likeliest tokens whose probabilities together reach this value
+    max_tokens: maximum number of tokens of the answer
     stop: texts that end the answer, at most four
-    seed: the same seed asks the provider for the same answer
-    presence_penalty: above 0 makes tokens less likely that already occur in the text
-    frequency_penalty: above 0 makes tokens less likely the more often they already occur in the text
+    seed: with the same seed, the provider tries to give the same answer
+    presence_penalty: above 0: tokens that already occur in the text become less likely
+    frequency_penalty: above 0: the more often a token occurs in the text, the less likely it becomes
     reasoning_effort: how long a reasoning model may think
     top_k: sample only among this number of the likeliest tokens; 0 for all
-    min_p: leave out tokens whose probability is less than this share of that of the likeliest token
+    min_p: leave out tokens that are less likely than this share of the likeliest token's probability
     repetition_penalty: above 1 makes repetitions less likely; 1 for no penalty
     verbosity: how detailed the answer should be
     service_tier: the provider's service tier for the request

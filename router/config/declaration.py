@@ -52,9 +52,9 @@ class Timeout:
 class Retry:
     """Retries of one target before its first event, and the back-off between them.
 
-    attempts: most tries of one target, the first one included
+    attempts: maximum number of tries of one target, the first one included
     backoff: the shortest and the longest wait between two tries; each wait is about twice as long as the one before
-    budget: most retries, as a share of the answers to all requests. So the retries of a target that answers nothing stop
+    budget: maximum number of retries, as a share of the answers to all requests. So the retries of a target that answers nothing stop
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2
@@ -83,7 +83,7 @@ class HedgeConfig:
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
     after: delay before the second target is asked; by default learned from the first target's times to first token
-    at_most: most calls of a second target, as a share of the questions
+    at_most: maximum number of calls of a second target, as a share of the questions
     """
 
     after: Seconds | None = None
@@ -95,7 +95,7 @@ class Cache:
     """Cache of answers, returned again for the same question.
 
     ttl: time for which an answer is kept
-    size: most bytes of answers in one process; when it is full, the least recently used answers are dropped
+    size: maximum number of bytes of answers in one process; when it is full, the least recently used answers are dropped
     scope: clients that share an answer: one end user (user), all end users of a caller (caller), or all clients of the route (route)
     tools: whether answers for which tools ran are cached: keep or skip. On a hit the tools do not run again
     """
@@ -170,7 +170,7 @@ class ScriptLine:
     call: ask for this tool, with `arguments`
     arguments: the arguments of the call
     pause: send nothing for this long
-    fail: fail in this way
+    fail: the target fails here, in this way
     finish: end the answer here, with this finish reason
     """
 
@@ -207,10 +207,10 @@ class TargetConfig(OwnEgress):
     api_key: the provider's key, e.g. ${OPENAI_API_KEY}
     api_base: the address of the API; by default the provider's own
     api_version: the version of Azure's API, e.g. 2024-10-21; only for azure/
-    via: litellm asks the provider through LiteLLM, also if the router could talk to it directly
+    via: litellm: the provider is asked through LiteLLM, even if the router could ask it directly
     optional: true skips the target while a variable that it needs is not set; start-up and `check` say so
     params: sampling parameters of the target's requests. Those of a question override them; of two `max_tokens`, the smaller is sent
-    context_window: most tokens that the target reads. A conversation that is too long for one target goes to those with a larger window
+    context_window: maximum number of tokens that the target reads. A longer conversation goes to targets with a larger window
     fetch_files: true if the target's server fetches files from addresses itself; by default true for the servers of known providers
     price: the model's price; by default the one in LiteLLM's table
     base_model: the model behind a deployment or a server of your own, provider/model; the target has the facts of that model
@@ -220,7 +220,7 @@ class TargetConfig(OwnEgress):
     proxy: the HTTP proxy for the target, in place of that of `network`; none connects directly
     ca: a file of certificates to trust besides the system's, in place of those of `network`: ${file:corporate-ca.pem}
     prompt_cache: whether the provider is asked to cache the beginning of a prompt; auto asks those that are known to accept it
-    batch_size: most inputs of one call for embeddings; by default as many as the provider is known to accept
+    batch_size: maximum number of inputs of one call for embeddings; by default as many as the provider is known to accept
     """
 
     model: ModelName | None = None
@@ -292,7 +292,7 @@ class Route:
     targets: the targets in order: the first to start answers. A list in the list is a pool; {use, when} is a target with a condition
     aliases: other ids for the same route
     tools: the tool sets that the model may use: tools/<name>.py by name, {use: …} with options, or an MCP server
-    max_steps: most model calls in one answer; if the last one calls a tool, the finish reason is tool-calls
+    max_steps: maximum number of model calls in one answer; if the last one calls a tool, the finish reason is tool-calls
     reasoning: whether the model's thoughts are sent to the client: show or hide
     timeout: deadlines of an answer and its parts; keys that are left out are those of `defaults`
     retry: retries of one target; keys that are left out are those of `defaults`
@@ -304,7 +304,7 @@ class Route:
     affinity: whether a chat stays with one target of a pool; by default as in `defaults`
     prompt_cache: whether providers are asked to cache the beginning of a prompt; by default as in `defaults`
     limit: the limit on use; by default none
-    max_output: most tokens of one model call. The model is asked for no more, and a longer answer is cut off
+    max_output: maximum number of tokens of one model call. The model is asked for no more, and a longer answer is cut off
     listed: false leaves the route out of lists of models; it still answers
     refuse: what clients may not send: tools of their own, system messages; by default they may send both
     """

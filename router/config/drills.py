@@ -78,7 +78,7 @@ class Drill:
     """A test of routes.yaml: faults of targets, and the expected result. It runs the code of the server; waits take no time.
 
     name: the title of the drill, a sentence on the behaviour
-    given: target → its behaviour at every try, or a list of them, try by try; the last one repeats. Other targets answer
+    given: target → its behaviour at every try. A list has one behaviour for each try; its last one repeats. Other targets answer
     ask: the question that is asked
     expect: the expected result
     """

@@ -32,7 +32,7 @@ class FactsConfig:
     audio: true if the model listens to audio
     schemas: true if the provider enforces a JSON schema: the answer is streamed. Otherwise the router holds it back and checks it
     json_mode: true if the provider enforces JSON without a schema
-    max_output: most tokens that the model writes
+    max_output: maximum number of tokens that the model writes
     """
 
     refuses: tuple[Hint, ...] | None = None

@@ -21,10 +21,10 @@ Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5U
 class Limit:
     """A limit on use. Tokens and spend are known only when an answer is over, so such a limit refuses the next question.
 
-    requests: most requests in a time, e.g. 10/minute
-    tokens: most tokens in a time, read and written, as the providers count them
-    spend: most US dollars in a time, by the prices of the targets
-    concurrent: most answers at one time
+    requests: maximum number of requests in a period, e.g. 10/minute
+    tokens: maximum number of tokens in a period, read and written, as the providers count them
+    spend: maximum number of US dollars in a period, by the prices of the targets
+    concurrent: maximum number of answers at one time
     per: what is counted together: one address (ip), one caller (key), one end user of a caller (user), or all of the route (route)
     """
 

@@ -18,10 +18,10 @@ class Price:
 
     input: tokens that the model reads
     output: tokens that the model writes
-    cached: tokens that are read from the provider's prompt cache; by default as input
-    cache_write: tokens that are written to that cache; by default as input
-    cache_write_1h: tokens that are written to that cache for an hour; by default as cache_write
-    reasoning: reasoning tokens; by default as output
+    cached: tokens that are read from the provider's prompt cache; by default the price of `input`
+    cache_write: tokens that are written to that cache; by default the price of `input`
+    cache_write_1h: tokens that are written to that cache for an hour; by default the price of `cache_write`
+    reasoning: reasoning tokens; by default the price of `output`
     """
 
     input: Dollars

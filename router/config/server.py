@@ -36,10 +36,10 @@ class Cors:
 class RequestBounds:
     """Limits on the content of a request.
 
-    body: most bytes of the body
-    messages: most messages of the conversation
-    depth: most levels of nesting in the body
-    values: most JSON values in the body: members of objects, items of lists, objects and lists
+    body: maximum number of bytes of the body
+    messages: maximum number of messages of the conversation
+    depth: maximum number of levels of nesting in the body
+    values: maximum number of JSON values in the body: members of objects, items of lists, objects and lists
     """
 
     body: ByteSize = 8 * 1024 * 1024
@@ -68,7 +68,7 @@ class Resume:
 
     keep: how long after its end an answer can be resumed
     grace: how long an answer continues after its last client has left; by default it ends at once
-    size: most bytes of one answer; a longer one cannot be resumed
+    size: maximum number of bytes of one answer; a longer one cannot be resumed
     """
 
     keep: Seconds = 60.0
@@ -230,11 +230,11 @@ class Server:
     drain: graceful shutdown: how long running answers may continue after SIGTERM
     admin: access to /admin, /metrics and /docs
     otel: export of traces and metrics; by default none
-    max_streams: most concurrent answers in each worker, over all callers; a further request gets a 503 with Retry-After
+    max_streams: maximum number of concurrent answers in each worker, over all callers; a further request gets a 503 with Retry-After
     proxies: addresses and networks of proxies whose header X-Forwarded-For is trusted
     auth: authentication of callers; none admits every client. Required if other machines can reach the server
     page: whether the chat page is served at /; with off, / is a 404
-    approval_key: the key that signs approval requests for tool calls; by default each process makes one, which others do not know
+    approval_key: the key that signs approval requests for tool calls; by default each process makes a key of its own
     """
 
     cors: Cors = field(default_factory=Cors)
