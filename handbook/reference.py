@@ -24,8 +24,11 @@ def keys() -> str:
 # Keys of the YAML files
 
 {MADE}
-Every key of `routes.yaml` and `drills.yaml` with its type, default and range, as `router check` and editors know them. It is for looking
-up a key whose name you know. [routes.md](../routes.md) and [drills.md](../drills.md) explain them with examples.
+Every key of `routes.yaml` and `drills.yaml`, with its type, its default and its range. `router check` and editors use the same data. Use
+this page to look up a key whose name you know. [routes.md](../routes.md) and [drills.md](../drills.md) explain the keys with examples.
+
+A section is one kind of mapping. The first, RoutesFile, is `routes.yaml` itself; the last, DrillFile, is `drills.yaml`. An empty default
+means that the key may be left out.
 
 """
     routes, drills = (cast("dict[str, Node]", schema()["$defs"]) for schema in (routes_schema, drills_schema))
@@ -52,17 +55,17 @@ def _type(node: Node) -> str:
         name = str(node["$ref"]).rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in node:
-        return " or ".join(dict.fromkeys(map(_type, node["anyOf"])))
+        return ", or ".join(dict.fromkeys(map(_type, node["anyOf"])))
     if "const" in node:
         return f"`{node['const']}`"
     if "enum" in node:
         return ", ".join(f"`{one}`" for one in node["enum"])
     match node.get("type"):
         case "array":
-            return f"list of {_type(node['items'])}" if "items" in node else "list"
+            return f"list of {_grouped(node['items'])}" if "items" in node else "list"
         case "object":
             more = node.get("additionalProperties")
-            return f"mapping of names to {_type(cast('Node', more))}" if isinstance(more, Mapping) and more else "mapping"
+            return f"mapping of names to {_grouped(cast('Node', more))}" if isinstance(more, Mapping) and more else "mapping"
         case "string":
             return f"text, e.g. `{node['examples'][0]}`" if node.get("examples") else "text"
         case "boolean":
@@ -73,6 +76,11 @@ def _type(node: Node) -> str:
             return "number" + _range(node)
         case _:
             return "any value"
+
+
+def _grouped(node: Node) -> str:
+    """Return a schema's type in words, in brackets if it is one of several."""
+    return f"({_type(node)})" if "anyOf" in node else _type(node)
 
 
 def _range(node: Node) -> str:
@@ -102,8 +110,8 @@ def commands() -> str:
 # Options of the command line
 
 {MADE}
-Every command with its arguments and options, as its `--help` prints them. [commands.md](../commands.md) explains what each command is
-for, and shows what it prints.
+Every command with its arguments and options, as its `--help` prints them. Square brackets mark an argument that may be left out.
+[commands.md](../commands.md) explains the purpose of each command, and shows what it prints.
 
 """
     known: dict[str, argparse.ArgumentParser] = next(one for one in _actions(parser()) if one.dest == "command").choices  # type: ignore[assignment]
@@ -147,9 +155,10 @@ def errors() -> str:
 # Error codes
 
 {MADE}
-Every code with its HTTP status and its default sentence, for those who write a client. [wire.md](../wire.md#errors) says when each is sent.
+Every error code with its HTTP status and its default sentence, for those who write a client. [wire.md](../wire.md#errors) says when each
+code is sent.
 
-| code | status | sentence | what it is |
+| code | status | sentence | meaning |
 |---|---|---|---|
 """
     seen: set[str] = set()
@@ -175,8 +184,8 @@ def metrics() -> str:
 # Counters and histograms
 
 {MADE}
-What `GET /metrics` counts, with its type as Prometheus knows it. [observability.md](../observability.md#metrics) has their labels, the
-gauges, and what to do with them.
+The counters and histograms of `GET /metrics`, for those who build dashboards and alerts. [observability.md](../observability.md#metrics)
+has their labels, and the gauges. `router_redis_departures_total` is left out here: it exists only with a Redis.
 
 | name | type | meaning |
 |---|---|---|

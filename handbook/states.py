@@ -141,27 +141,33 @@ def states() -> str:
 # States
 
 {MADE}
-Two state machines of the router, for those who read its log or change its code: the circuit breaker of a target, and the order of the
-events of an answer. Each diagram is followed by the same as a table.
+This page shows two state machines of the router: the circuit breaker of a target, and the order of the events of an answer. It is for
+those who read the log or change the code. The table after each diagram shows the same as the diagram.
 
 ## The circuit breaker
 
-A breaker keeps requests away from a target that fails. [routes.md](../routes.md#breaker) has its keys; the log and `GET /admin/targets`
-show its state. They show *on trial* as closed. *Too many failures*: as many as `failures`, within the time `within`.
+A breaker keeps requests away from a target that fails. [routes.md](../routes.md#breaker) explains its keys. The log and
+`GET /admin/targets` show its state.
+
+* *Too many failures*: as many in a row as `failures`, within the time `within`.
+* *On trial*: closed again, but a single failure opens it. The log and `GET /admin/targets` show
+  this state as closed.
+* *Refused key or model*: a refusal that holds for every question, such as a revoked key.
 
 {_joined(_diagram(BREAKER_STATES, breaker_arrows()))}
 
 {_joined(_table(BREAKER_STATES, breaker_arrows()))}
 
-A result counts only while the breaker is in the period in which it let the request through: results of requests from before it opened are ignored.
+When a breaker opens, results of requests that it let through earlier no longer count.
 
 ## The order of events
 
-An answer is a stream of events. Every target and every step keeps this order, and every dialect relies on it.
+An answer is a stream of events. The [glossary](../glossary.md#the-kinds-of-events) lists their kinds. Every target and every step keeps
+this order, and every dialect relies on it.
 
 {_joined(_diagram(EVENT_STATES, event_arrows(), "over"))}
 
 {_joined(_table(EVENT_STATES, event_arrows()))}
 
-A `ToolResult` follows the `ToolCall` whose id it bears.
+A `ToolResult` comes after the `ToolCall` with the same id.
 """

@@ -69,7 +69,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """An unexpected error in the router. The Python class is the base of all its errors."""
+    """An unexpected error in the router. In Python, `RouterError` is the base of all errors of the router."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -90,7 +90,7 @@ class RouterError(Exception):
 
 
 class ConfigError(RouterError, code="bad_configuration"):
-    """An invalid configuration, never sent to a client. In Python `complaints` has every mistake in it, in reading order."""
+    """The configuration is invalid. This error is never sent to a client. In Python, `complaints` has all mistakes, in reading order."""
 
     def __init__(self, complaints: tuple[Complaint, ...]) -> None:
         super().__init__("\n".join(str(complaint) for complaint in complaints))
@@ -102,7 +102,7 @@ class Refused(RouterError, status=400):
 
 
 class BadAsk(Refused, code="bad_request"):
-    """The request body is malformed, or a field of it is invalid."""
+    """The request body is malformed, or one of its fields is invalid."""
 
     sentence = "The request is malformed."
 
@@ -118,13 +118,13 @@ class TooLarge(Refused, code="too_large", status=413):
 
 
 class UnknownModel(Refused, code="unknown_model", status=404):
-    """The requested model is no route's id or alias."""
+    """The requested model is neither the id nor an alias of a route."""
 
     sentence = "There is no such model here. GET /api/models lists those there are."
 
 
 class UnknownAddress(Refused, code="unknown_address", status=404):
-    """Nothing is served at the path; or, below `/v1/` and `/v4/ai`, not with this method (of a chat: `method_not_allowed`)."""
+    """Nothing is served at this path. Below `/v1/` and `/v4/ai` a wrong method counts as an unknown path, except at paths of chats."""
 
     sentence = "Nothing is served at this address in this way."
 
@@ -133,7 +133,7 @@ class UnknownAddress(Refused, code="unknown_address", status=404):
 
 
 class UnknownResponse(Refused, code="response_not_found", status=404):
-    """An unknown response id: this caller has no response, and no item of one, under it."""
+    """The caller has no response, and no item of a response, with the id in the request."""
 
     sentence = (
         "There is no such response here: it was not stored, is no longer kept (server.resume.keep), or is somebody else's. "
@@ -142,7 +142,7 @@ class UnknownResponse(Refused, code="response_not_found", status=404):
 
 
 class WrongMethod(Refused, code="method_not_allowed", status=405):
-    """A path that answers questions was asked with another method than POST."""
+    """A path that answers questions got a request with a method other than POST."""
 
     sentence = "This address takes POST."
 
@@ -258,7 +258,7 @@ class ContentFiltered(TargetRefused, code="content_filter"):
 
 
 class Unanswered(RouterError, code="no_answer", status=502):
-    """The targets of the route gave no answer: each failed, or could not be asked."""
+    """The route gave no answer: each of its targets failed, or could not be asked."""
 
     sentence = "No model could answer just now. Please try again."
 
@@ -276,13 +276,13 @@ class Filtered(Unanswered, code="content_filter", status=400):
 
 
 class FileAddress(Unanswered, code="file_address", status=400):
-    """The targets that could be asked do not fetch files from addresses."""
+    """The question has the address of a file, and no target that could be asked fetches files from addresses."""
 
     sentence = "The models here do not fetch files from addresses. Please send the file itself, as a data: URL."
 
 
 class UnsupportedParameter(Unanswered, code="unsupported_parameter", status=400):
-    """The targets that could be asked do not take a parameter of the request."""
+    """A parameter of the request is accepted by no target that could be asked."""
 
     sentence = "The models here do not support a parameter of this request."
 
@@ -318,13 +318,13 @@ class UnreadFile(Unanswered, code="unread_file", status=400):
 
 
 class NoTarget(Unanswered, code="no_target", status=400):
-    """The conditions of the route's targets exclude this question."""
+    """The question does not meet the condition of any target of the route."""
 
     sentence = "No model of this route is meant for such a question."
 
 
 class Busy(Unanswered, code="overloaded", status=503):
-    """Every target sent 429, has an open breaker or is drained; or the router is at a bound. `Retry-After`: seconds to wait, if known."""
+    """All targets are out of use just now (429, open breaker, drained), or the router is at a bound. `Retry-After`: seconds, if known."""
 
     sentence = "The models are overloaded just now. Please try again in a moment."
 

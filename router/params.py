@@ -28,24 +28,24 @@ BIAS = Bounds(-100, 100)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """Sampling parameters, by the names of the OpenAI API. What is not set is the provider's to choose.
+    """Sampling parameters, by the names of the OpenAI API. For a parameter that is not set, the provider's default applies.
 
-    temperature: 0 to 2
-    top_p: 0 to 1
-    max_tokens: the most tokens the answer may have
-    stop: texts that end the answer, four at most
-    seed: for providers that can repeat themselves
-    presence_penalty: -2 to 2
-    frequency_penalty: -2 to 2
+    temperature: randomness of the choice of tokens; 0 for the least
+    top_p: sample only among the likeliest tokens whose probabilities together reach this value
+    max_tokens: maximum number of tokens of the answer
+    stop: texts that end the answer, at most four
+    seed: with the same seed, the provider tries to give the same answer
+    presence_penalty: above 0: tokens that already occur in the text become less likely
+    frequency_penalty: above 0: the more often a token occurs in the text, the less likely it becomes
     reasoning_effort: how long a reasoning model may think
-    top_k: sample among so many of the likeliest tokens; 0 for all
-    min_p: 0 to 1; leave out tokens that are less likely than this share of the likeliest
-    repetition_penalty: above 0, to 2; 1 for none
-    verbosity: how long an answer is to be
-    service_tier: how its provider is to treat the request
-    prediction: a text that most of the answer is expected to be
-    parallel_tool_calls: false where a model call may make one tool call at most
-    logit_bias: token of the model's own → -100 to 100
+    top_k: sample only among this number of the likeliest tokens; 0 for all
+    min_p: leave out tokens that are less likely than this share of the likeliest token's probability
+    repetition_penalty: above 1 makes repetitions less likely; 1 for no penalty
+    verbosity: how detailed the answer should be
+    service_tier: the provider's service tier for the request
+    prediction: a text that the answer is expected to repeat for the most part
+    parallel_tool_calls: false if one model call may make at most one tool call
+    logit_bias: token id of the model → a change of its likelihood
     """
 
     temperature: Annotated[float, LIMITS["temperature"]] | None = None

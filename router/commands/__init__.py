@@ -137,7 +137,7 @@ def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
         if name not in ROUTELESS:
             from router.config import routes_from_environment  # noqa: PLC0415 - each of these commands imports it
 
-            help_ = "default: the variable ROUTER_ROUTES, else ./routes.yaml"
+            help_ = "the routes file; default: the one that the variable ROUTER_ROUTES names, else ./routes.yaml"
             is_file(made.add_argument("--routes", type=Path, default=routes_from_environment(), metavar="FILE", help=help_))
         command.options(made)
     return root

@@ -32,8 +32,8 @@ port = number(0, 65_535)
 
 def options(parser: argparse.ArgumentParser, default: str) -> None:
     """Declare `--host` and `--port` for a command that serves. `default`: the default address in words, for the help."""
-    parser.add_argument("--host", help=f"default: {HOST_VARIABLE}, else {default}")
-    parser.add_argument("--port", type=port, help=f"default: {', '.join(PORT_VARIABLES)}, else {PORT}")
+    parser.add_argument("--host", help=f"the address to listen at; default: the variable {HOST_VARIABLE}, else {default}")
+    parser.add_argument("--port", type=port, help=f"the port; default: the variable {', else '.join(PORT_VARIABLES)}, else {PORT}")
 
 
 def settle(given: argparse.Namespace, host: str) -> None:

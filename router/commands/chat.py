@@ -5,8 +5,8 @@ examples:
   router chat title-model "How do I prune an apple tree?" 2>/dev/null | pbcopy
 
 exit codes:
-  0 it was answered
-  1 the configuration is wrong, there is no such route, or the answer failed
+  0 the route answered
+  1 the configuration is invalid, there is no such route, or the answer failed
   2 the command line is wrong
 """
 
@@ -28,7 +28,7 @@ from router.targets import close_lanes
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("route", help="a route's id or alias")
-    parser.add_argument("text", help="what to ask")
+    parser.add_argument("text", help="the question")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -1,17 +1,17 @@
-"""Find every mistake in the configuration. It loads the files as `router serve` does, and asks no provider.
+"""Report the mistakes in the configuration. The command loads the files as `router serve` does, and asks no provider.
 
-Where the variable ROUTER_ENV is production, `server.auth` must be declared.
+If the variable ROUTER_ENV is production, `server.auth` must be declared.
 
 examples:
-  router check                         every mistake in ./routes.yaml, pipelines/ and tools/
-  router check --drills                that, and every drill that fails
-  router check --without-env           where no variables are set, as for a pull request: lists the missing ones, which are no mistakes
+  router check                         the mistakes in ./routes.yaml, drills.yaml, pipelines/ and tools/
+  router check --drills                also the drills that fail
+  router check --without-env           if no variables are set, as in CI: missing ones are listed, and are no mistakes
   router check --routes new.yaml && mv new.yaml routes.yaml
-  router check --workers 4             also what several processes do not share
+  router check --workers 4             also warnings of what several processes do not share
   router check --json                  for a script: {"complaints": [{"file", "line", "column", "message"}], …}
 
 exit codes:
-  0 all is well
+  0 there are no mistakes
   1 there are mistakes
   2 the command line is wrong
 """
@@ -31,12 +31,15 @@ from router.generation import Generation, build
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--drills", action="store_true", help="run the drills too")
-    parser.add_argument("--without-env", action="store_true", help="list variables and secret files that are missing; they are no mistakes")
+    parser.add_argument("--drills", action="store_true", help="also run the drills: a drill that fails is a mistake")
+    parser.add_argument("--without-env", action="store_true", help="list missing variables and secret files, which then are no mistakes")
     parser.add_argument(
-        "--workers", type=number(1, 1024), default=1, help="processes that are to serve it: warns of what they do not share"
+        "--workers",
+        type=number(1, 1024),
+        default=1,
+        help="number of processes that will serve it: warn of what they do not share; default: 1",
     )
-    parser.add_argument("--json", action="store_true", help="print what was found as a JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
 
 
 def run(given: argparse.Namespace) -> int:

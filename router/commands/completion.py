@@ -1,4 +1,4 @@
-"""Print a script that completes commands, options and file names in a shell.
+"""Print a script with which a shell completes commands, options and file names.
 
 examples:
   router completion bash > ~/.local/share/bash-completion/completions/router
@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("shell", choices=SHELLS, help="whose script it is")
+    parser.add_argument("shell", choices=SHELLS, help="the shell")
 
 
 def run(given: argparse.Namespace) -> int:

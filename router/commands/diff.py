@@ -1,19 +1,20 @@
-"""Explain a change of the configuration, route by route. Values are compared, not lines. No environment is needed, and no code is run.
+"""Explain a change of the configuration, route by route. Values are compared, not lines. It needs no variables, and runs no code.
 
-A and B are files, or folders with a routes.yaml. A is what was before; B is what is after, by default the file that ROUTER_ROUTES
-names, else ./routes.yaml. `-` is standard input. A routes file with no pipelines/ and no tools/ beside it is read with those of the
-other side, and with its drills.yaml unless it has drills of its own. With --live, A is what a server runs.
+A is the configuration before the change, B the one after it. Each is a routes file, or a folder with a routes.yaml; `-` is standard
+input. By default B is the file that ROUTER_ROUTES names, else ./routes.yaml. With --live, A is the configuration of a running server.
+A routes file without pipelines/ and tools/ beside it is read with those of the other side. If it has no drills of its own, it is also
+read with the other side's drills.yaml.
 
 examples:
-  router diff old/routes.yaml                     what changed from there to ./routes.yaml
-  git show HEAD:routes.yaml | router diff -       what the edit that is not committed yet means
-  router diff staging production --json           two folders, for a script
-  router diff --live http://127.0.0.1:8000        what ./routes.yaml would change on a server that runs
-  router diff --exit-code old.yaml new.yaml       exit code 3 if there are changes
+  router diff old/routes.yaml                     what changed from that file to ./routes.yaml
+  git show HEAD:routes.yaml | router diff -       what an edit that is not committed yet changes
+  router diff staging production --json           compares two folders, and prints JSON
+  router diff --live http://127.0.0.1:8000        what ./routes.yaml would change on a running server
+  router diff --exit-code old.yaml new.yaml       ends with exit code 3 if there are changes
 
 exit codes:
   0 the changes were printed (with --exit-code: there are none)
-  1 a file is wrong or cannot be read, or the server cannot be asked
+  1 a file is invalid or cannot be read, or the server cannot be asked
   2 the command line is wrong
   3 there are changes, and --exit-code was given
 """
@@ -35,10 +36,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
     is_file(
-        parser.add_argument("paths", nargs="*", metavar="A [B]", help="what was before, and what is after; with --live only the latter")
+        parser.add_argument("paths", nargs="*", metavar="A [B]", help="the configuration before and after the change; with --live only B")
     )
-    running.options(parser, "A is what this server runs")
-    parser.add_argument("--exit-code", action="store_true", help="exit with 3 where something changes")
+    running.options(parser, "A is the configuration of this server")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 3 if there are changes")
     parser.add_argument("--json", action="store_true", help="print the changes as a JSON object")
 
 

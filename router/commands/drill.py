@@ -1,13 +1,13 @@
-"""Run the drills of the configuration: each plays faults of targets and checks the result. No provider is asked, and no wait is real.
+"""Run the drills of the configuration: each makes targets fail and checks the answer. No provider is asked, and waits take no time.
 
 examples:
-  router drill                                all of them
-  router drill "chat survives OpenAI"         one
+  router drill                                all drills
+  router drill "chat survives OpenAI"         one drill
   router drill --json | jq '.[] | select(.ok | not)'
 
 exit codes:
-  0 every drill that was run holds
-  1 one fails, there is no such drill, or the configuration is wrong
+  0 all drills that were run passed
+  1 a drill failed, there is no such drill, or the configuration is invalid
   2 the command line is wrong
 """
 
@@ -22,8 +22,8 @@ from router.generation import build
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("name", nargs="*", help="drills to run; unless given, all")
-    parser.add_argument("--json", action="store_true", help="as JSON, for scripts")
+    parser.add_argument("name", nargs="*", help="names of drills to run; default: all")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run(given: argparse.Namespace) -> int:

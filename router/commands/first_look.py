@@ -14,7 +14,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - no request is answered without the key
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    address.options(parser, f"{EVERYWHERE}, every address: only the key of this run counts")
+    address.options(parser, f"{EVERYWHERE}, all addresses: every question needs the key of this run")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -1,14 +1,14 @@
-"""Turn another gateway's configuration into a routes.yaml, with a comment at each thing that has no equal here.
+"""Turn another gateway's configuration into a routes.yaml. A comment marks each setting that has no equivalent.
 
 examples:
-  router import litellm config.yaml                        print it
-  router import litellm config.yaml -o routes.yaml         write it, and the pipeline it needs beside it
+  router import litellm config.yaml                        print the routes.yaml
+  router import litellm config.yaml -o routes.yaml         write it, and beside it the pipeline that it needs
   router import litellm config.yaml -o routes.yaml && router check
-  router import litellm config.yaml --json | jq .lost      what was not carried over
+  router import litellm config.yaml --json | jq .lost      the settings that were not carried over
 
 exit codes:
-  0 it was imported; settings that were not carried over are counted on stderr, and commented on in the file
-  1 it cannot be read, or the file is there already
+  0 the configuration was imported; stderr counts the settings that were not carried over, and comments in the file name them
+  1 the file cannot be read, or the output exists already
   2 the command line is wrong
 """
 
@@ -24,10 +24,10 @@ from router.migration import Imported, from_litellm
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("origin", choices=["litellm"], help="whose configuration it is")
+    parser.add_argument("origin", choices=["litellm"], help="the gateway that the configuration is for")
     is_file(parser.add_argument("config", type=Path, help="LiteLLM's config.yaml"))
     is_file(parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file; without it, print to stdout"))
-    parser.add_argument("--json", action="store_true", help="as a JSON object, for scripts: what it becomes, and what was not carried over")
+    parser.add_argument("--json", action="store_true", help="print a JSON object: the new files, and what was not carried over")
     parser.add_argument("--force", action="store_true", help="replace files that exist already")
 
 

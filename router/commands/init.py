@@ -1,9 +1,9 @@
-"""Write a fresh workspace: a routes.yaml that answers offline, a pipeline, a tool, a drill. If one of these files exists, nothing is written.
+"""Write a new workspace: a routes.yaml that answers offline, a pipeline, a tool, a drill. If one of these files exists, write nothing.
 
 examples:
   router init                               in this folder
-  router init gateway                       in the folder gateway; its line for a provider is still a comment
-  router init gateway --provider anthropic  with this provider's line in effect: it answers once its key is set
+  router init gateway                       in the folder gateway; the line of a provider's target is a comment
+  router init gateway --provider anthropic  with a target of this provider, which answers once its key is set
 
 exit codes:
   0 the workspace was written
@@ -63,8 +63,17 @@ PROVIDERS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    is_folder(parser.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="made where missing; default: here"))
-    parser.add_argument("--provider", choices=list(PROVIDERS), help="whose model answers once its variable is set")
+    is_folder(
+        parser.add_argument(
+            "folder",
+            type=Path,
+            nargs="?",
+            default=Path(),
+            metavar="DIR",
+            help="the folder, made if it is missing; default: the current one",
+        )
+    )
+    parser.add_argument("--provider", choices=list(PROVIDERS), help="add a target of this provider, which answers once its variable is set")
 
 
 def run(given: argparse.Namespace) -> int:

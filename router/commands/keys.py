@@ -1,9 +1,9 @@
-"""Make an API key for a caller. The key is printed only once; routes.yaml has its hash.
+"""Make an API key for a caller. The key is printed only once; write its hash into routes.yaml.
 
 examples:
-  router keys new alice                               the key on stdout, what to write into routes.yaml on stderr
+  router keys new alice                               the key on stdout, the lines for routes.yaml on stderr
   router keys new alice --expires 90d > alice.key     a key for ninety days
-  router keys new ci --routes title-model --json      all of it as JSON
+  router keys new ci --routes title-model --json      key and lines as JSON
   router keys new webui --user-header X-OpenWebUI-User-Id   for a front end that names its end users
 
 exit codes:
@@ -27,14 +27,19 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     deeds = parser.add_subparsers(title="what to do", required=True, metavar="new", dest="deed")
     made = deeds.add_parser("new", help="make a key", description="Make a key.")
-    made.add_argument("name", type=_name, help="the caller's name; it is in the log")
+    made.add_argument("name", type=_name, help="the caller's name; the log shows it")
     made.add_argument(
-        "--expires", type=_expiry, metavar="WHEN", help="a time from now, e.g. 90d, or a day, e.g. 2027-01-31; default: never"
+        "--expires",
+        type=_expiry,
+        metavar="WHEN",
+        help="when the key expires: after a time, e.g. 90d, or on a day, e.g. 2027-01-31; default: never",
     )
-    made.add_argument("--routes", type=_routes, metavar="ROUTE,…", help="the only routes it may ask; default: all")
+    made.add_argument("--routes", type=_routes, metavar="ROUTE,…", help="the only routes that the caller may ask; default: all")
     users = made.add_mutually_exclusive_group()
     users.add_argument("--user-header", type=_header, metavar="NAME", help="the header in which a front end names its end users")
-    users.add_argument("--user-field", choices=("user", "safety_identifier"), help="the field of the body in which it does")
+    users.add_argument(
+        "--user-field", choices=("user", "safety_identifier"), help="the field of the body in which a front end names its end users"
+    )
     made.add_argument("--json", action="store_true", help="print name, key, hash and line as one JSON object")
 
 

@@ -29,10 +29,10 @@ WORDS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="a target's name: ask its provider fourteen small questions")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="the target to test; without it, serve for a first look")
     parser.add_argument("--yes", action="store_true", help="with TARGET: ask without waiting for a y")
     parser.add_argument("--json", action="store_true", help="with TARGET: print the report as a JSON object")
-    parser.add_argument("--beside", metavar="ROUTE", help="with TARGET: show the price of this route's first target beside it")
+    parser.add_argument("--beside", metavar="ROUTE", help="with TARGET: compare its cost with that of this route's first target")
 
 
 @dataclass(frozen=True, slots=True)

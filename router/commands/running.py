@@ -37,9 +37,9 @@ class NoServer(RouterError, code="no_server"):
 def options(parser: argparse.ArgumentParser, what: str) -> None:
     """Declare `--live`, `--key-file` and `--insecure` for a command that may ask a server. `what`: the effect of --live, for the help."""
     parser.add_argument("--live", metavar="URL", help=f"{what}, e.g. http://127.0.0.1:8000")
-    key_file = "the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
+    key_file = "the file with the server's admin key; default: the variable ROUTER_ADMIN_KEY"
     is_file(parser.add_argument("--key-file", type=Path, metavar="FILE", help=key_file))
-    parser.add_argument("--insecure", action="store_true", help="allow http to another machine: others can read the key")
+    parser.add_argument("--insecure", action="store_true", help="allow http to another machine; others on the way can read the key")
 
 
 @dataclass(frozen=True, slots=True)

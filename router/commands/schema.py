@@ -1,4 +1,4 @@
-"""Print the JSON schema of routes.yaml or drills.yaml, for editors to complete and check it with.
+"""Print the JSON schema of routes.yaml or drills.yaml. An editor uses it to complete and check these files.
 
 examples:
   router schema > routes.schema.json
@@ -21,7 +21,7 @@ SCHEMAS = {"routes": routes_schema, "drills": drills_schema}
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "file", nargs="?", choices=tuple(SCHEMAS), default="routes", help="of routes.yaml, which is the default, or of drills.yaml"
+        "file", nargs="?", choices=tuple(SCHEMAS), default="routes", help="the file whose schema is printed; default: routes"
     )
 
 

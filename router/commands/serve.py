@@ -5,8 +5,8 @@ examples:
   router serve --routes prod.yaml --port 80 --workers 4
 
 exit codes:
-  0 the server was asked to end (SIGTERM, Ctrl-C), and did
-  1 the configuration is wrong, or it could not start (the port is taken, a worker ends at once)
+  0 the server was stopped (SIGTERM, Ctrl-C)
+  1 the configuration is invalid, or the server could not start (the port is in use, the first worker failed)
   2 the command line is wrong
 """
 
@@ -55,8 +55,8 @@ STANDARD = 2
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    address.options(parser, f"{LOCAL}, this machine only; any other address needs server.auth to be declared")
-    parser.add_argument("--workers", type=number(1, 1024), default=1, help="processes; default: 1")
+    address.options(parser, f"{LOCAL}, which only this machine can reach; other addresses need a declared server.auth")
+    parser.add_argument("--workers", type=number(1, 1024), default=1, help="number of processes; default: 1")
     parser.add_argument(
         "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"
     )

@@ -1,16 +1,16 @@
-"""Show what a request to a route goes through: its steps, its settings, its targets in order and why each would be asked or skipped.
-Without a route: all of them, one line each.
+"""Show the steps, the settings and the targets of a route, and why each target would be asked or skipped now.
+Without an argument, list all routes, one line each.
 
 examples:
-  router show                                          every route
-  router show chat-model                               one, by its id
-  router show gpt-4 --json                             or by an alias; for a script
-  router show --live http://127.0.0.1:8000 chat-model  on a running server: with breakers, questions in flight, drained targets
+  router show                                          all routes
+  router show chat-model                               one route, by its id
+  router show gpt-4 --json                             one route, by an alias, as JSON
+  router show --live http://127.0.0.1:8000 chat-model  on a running server: with breakers, requests in flight, drained targets
   router show --live https://router.example.com --key-file admin.key
 
 exit codes:
   0 the route was printed
-  1 the configuration is wrong, there is no such route, or the server cannot be asked
+  1 the configuration is invalid, there is no such route, or the server cannot be asked
   2 the command line is wrong
 """
 
@@ -36,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("route", nargs="?", help="a route's id or alias; default: all")
     running.options(parser, "show what this server runs")
-    parser.add_argument("--json", action="store_true", help="print it as a JSON object")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -1,23 +1,24 @@
-"""Try it out: with TARGET, rehearse that target; without, serve the routes for a first look, to clients with a key made for this run.
+"""Test a target (a rehearsal), or, without TARGET, serve the routes for a first look.
 
-With TARGET its provider is asked fourteen small questions, in at most 19 calls. The most that they can cost is announced first.
-Printed are what works, what is left out, how long it takes, what it costs, and the facts to write into the target.
+With TARGET, the command asks the target's provider fourteen small questions, in at most 19 calls. It first prints the highest cost.
+Then it prints what works, which parameters are left out, how long the answers take, what they cost, and the facts to write into the
+target.
 
-Without TARGET it is for the container image. Requests through a published port count as those of another machine, which need a key:
-only the key of this run is accepted, whatever the configuration says of callers.
+Without TARGET, the command makes a key for this run, and the server accepts only this key, whatever `server.auth` says. It is for the
+container image: requests through a published port count as those of another machine, so they need a key.
 In the image: docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try
 
 examples:
-  router try gpt-new                              rehearse the target gpt-new, which need not be in a route yet
-  router try gpt-new --yes --json                 for a script
-  router try gpt-new --beside chat-model          with the price of the first target of chat-model beside it
-  router try                                      ./routes.yaml at every address, port 8000
-  router try --host 127.0.0.1 --port 9000         on this machine alone
+  router try gpt-new                              test the target gpt-new, which need not be in a route yet
+  router try gpt-new --yes --json                 the same in a script
+  router try gpt-new --beside chat-model          compare its cost with that of the first target of chat-model
+  router try                                      serve ./routes.yaml at all addresses, port 8000
+  router try --host 127.0.0.1 --port 9000         serve only for this machine
 
 exit codes:
-  0 the target answers, whatever facts are to be written; without TARGET: the server was asked to end, and did
-  1 the target does not answer, the rehearsal was declined, the configuration is wrong, or the server could not start
-  2 the command line is wrong, or nobody can agree: the input is no terminal, and --yes is not given
+  0 the target answers, with or without findings; without TARGET: the server was stopped
+  1 the target does not answer, you did not type y, the configuration is invalid, or the server could not start
+  2 the command line is wrong, or the input is not a terminal and --yes is not given
 """
 
 import argparse

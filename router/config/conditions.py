@@ -110,14 +110,14 @@ BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, r"^\d[\d.]*%(\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """The condition of an entry of a route's targets: all of these must hold, of several values any one.
+    """The condition of a target in a route. All keys must hold; of several values of a key, one must hold.
 
-    caller: the caller, by the name of the key or the token's `sub`
-    claim: claims of the caller's token, each with its value
-    header: headers of the request, each with its value, exactly; a header does not decide who may ask
-    has_image: true: the conversation shows an image; false: it shows none
-    tokens: estimated tokens of the conversation: 8000.. for 8000 and more, ..8000 for fewer
-    budget_used: used share of the tightest limit on money or tokens that counts the question: 80% for that much and more, ..80% for less
+    caller: the name of the caller: that of its key, or the token's `sub`
+    claim: claim of the caller's token → its value
+    header: header of the request → its value, exactly. Clients choose their headers: this is no access control
+    has_image: true: the conversation has an image; false: it has none
+    tokens: estimated tokens of the conversation: 8000.. for 8000 and more, ..8000 for fewer than 8000
+    budget_used: used share of the tightest limit on money or tokens for the question: 80% for that much and more, ..80% for less
     """
 
     caller: Word | tuple[Word, ...] | None = None

@@ -34,11 +34,11 @@ from router.params import Params
 class Timeout:
     """Deadlines of an answer and its parts.
 
-    connect: for a connection to the provider
-    first_token: from asking a target until it starts to speak; then the next target is asked
-    idle: between two events of an answer
-    tool: for one tool call; then the model gets an error as its result
-    total: for the whole answer, all its model calls and tools together
+    connect: longest time to connect to the provider
+    first_token: longest time from asking a target to the first token of its answer; then the next target is asked
+    idle: longest time between two events of an answer
+    tool: longest time of one tool call; then the result of the call is an error
+    total: longest time of the whole answer, with all its model calls and tools
     """
 
     connect: Seconds = 2.0
@@ -52,9 +52,9 @@ class Timeout:
 class Retry:
     """Retries of one target before its first event, and the back-off between them.
 
-    attempts: at most this many tries of one target, the first included
-    backoff: the shortest and the longest wait; it doubles from try to try, with jitter
-    budget: retries as a share of answers, over all requests: while a target answers no request, its retries stop
+    attempts: maximum number of tries of one target, the first one included
+    backoff: the shortest and the longest wait between two tries; each wait is about twice as long as the one before
+    budget: maximum number of retries, as a share of the answers to all requests. So the retries of a target that answers nothing stop
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2
@@ -66,10 +66,10 @@ class Retry:
 class BreakerConfig:
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
-    failures: failed tries in a row, of any requests, that open it
-    within: the time in which these must fall; those of `slow`, too
-    open: time without requests; then one probe at a time is sent
-    slow: after `failures` first tokens in a row later than this, others are asked first for the time `open`; unless given, never
+    failures: number of failed tries in a row that opens the breaker; tries of all requests count
+    within: the time in which these failures must happen; also for the late answers of `slow`
+    open: how long the target gets no requests; then it gets one probe at a time
+    slow: a first token after this time is late; by default none is. After `failures` late ones in a row, others go first for the time `open`
     """
 
     failures: Annotated[int, Bounds(1, 1000)] = 5
@@ -82,8 +82,8 @@ class BreakerConfig:
 class HedgeConfig:
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
-    after: delay before the second call; unless given, it is learned from the first target's time to first token
-    at_most: such calls as a share of questions, so that they cost no more than this
+    after: delay before the second target is asked; by default learned from the first target's times to first token
+    at_most: maximum number of calls of a second target, as a share of the questions
     """
 
     after: Seconds | None = None
@@ -94,10 +94,10 @@ class HedgeConfig:
 class Cache:
     """Cache of answers, returned again for the same question.
 
-    ttl: time to live of an answer
-    size: bytes of answers in one process; beyond it the least recently used go first
-    scope: clients that share an answer: the end user it was made for (user), all users of that caller (caller), or all clients of this route (route)
-    tools: keep caches answers for which tools ran, skip does not; on a hit the tools do not run again
+    ttl: time for which an answer is kept
+    size: maximum number of bytes of answers in one process; when it is full, the least recently used answers are dropped
+    scope: clients that share an answer: one end user (user), all end users of a caller (caller), or all clients of the route (route)
+    tools: whether answers for which tools ran are cached: keep or skip. On a hit the tools do not run again
     """
 
     ttl: Seconds
@@ -115,10 +115,10 @@ class Member:
     """A target of a pool.
 
     use: the target
-    weight: its share of the pool's questions, relative to the other weights; 1 if it has none and the pool has weights
-    when: it is asked where all of this holds; unless given, always
+    weight: the target's share of the pool's questions, relative to the other weights; by default 1 in a pool with weights
+    when: the target is asked only for questions that meet this condition; by default for all
 
-    A pool has weights if a member has one, or is written as `{use: …}` without a condition. Else `balance` decides.
+    A pool has weights if a member has one, or is written as `{use: …}` without a condition. Otherwise `balance` decides.
     """
 
     use: Reference
@@ -133,10 +133,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetEntry:
-    """A target, or a pool of them, that is asked where a condition holds.
+    """A target, or a pool of targets, with a condition.
 
-    use: the target; a list is a pool
-    when: it is asked where all of this holds
+    use: the target; a list is a pool of targets
+    when: the target or the pool is asked only for questions that meet this condition
     """
 
     use: Reference | tuple[Reference | Member, ...]
@@ -163,15 +163,15 @@ class TargetEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLine:
-    """A step of a scripted target. Exactly one of its keys, and `arguments` with `call`.
+    """A line of a scripted target. It has exactly one of these keys; `call` may have `arguments`.
 
     text: send this text
     thought: send this as a thought
     call: ask for this tool, with `arguments`
     arguments: the arguments of the call
     pause: send nothing for this long
-    fail: break off: down, silent, refused, denied, too_long or filtered
-    finish: end here, for this reason
+    fail: the target fails here, in this way
+    finish: end the answer here, with this finish reason
     """
 
     text: str | None = None
@@ -200,27 +200,27 @@ MODEL_KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetConfig(OwnEgress):
-    """A target of requests: a provider's model, or a script.
+    """A target: a provider's model, or a script. It has either `model` or `script`.
 
-    model: a LiteLLM model name, provider/model
-    script: `demo` answers offline; a list of lines is played as it stands
+    model: the name of the model, provider/model, as LiteLLM names it
+    script: `demo`, which answers offline, or a list of lines that the router plays
     api_key: the provider's key, e.g. ${OPENAI_API_KEY}
-    api_base: the address of the provider's API, if it is not the provider's own
-    api_version: of Azure's API, e.g. 2024-10-21; for azure/ alone
-    via: litellm asks through LiteLLM where the router otherwise speaks the provider's API itself
-    optional: true skips the target while a variable it needs is not set; start-up and `check` say so
-    params: sampling parameters of its requests; those of the question override them, but of two `max_tokens` the smaller is sent
-    context_window: tokens this target can read; a conversation too long for another target goes here
-    fetch_files: true sends its server the addresses of files, to fetch them; unless given, true for the servers of known providers
-    price: its price; unless given, the one in LiteLLM's table
-    base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
-    facts: properties of the model, where the table is wrong or does not know it
-    body: additional fields of each of its requests, merged into the router's own; they override those of a question, and null removes one
-    headers: additional headers of each of its requests; a secret among them by reference, ${TEAM_TOKEN}
-    proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
-    ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
-    prompt_cache: ask the provider to cache the beginning of a prompt for the next one: auto (where it is known to accept that), on, off
-    batch_size: most inputs of one call for embeddings; unless given, as many as the provider is known to take
+    api_base: the address of the API; by default the provider's own
+    api_version: the version of Azure's API, e.g. 2024-10-21; only for azure/
+    via: litellm: the provider is asked through LiteLLM, even if the router could ask it directly
+    optional: true skips the target while a variable that it needs is not set; start-up and `check` say so
+    params: sampling parameters of the target's requests. Those of a question override them; of two `max_tokens`, the smaller is sent
+    context_window: maximum number of tokens that the target reads. A longer conversation goes to targets with a larger window
+    fetch_files: true if the target's server fetches files from addresses itself; by default true for the servers of known providers
+    price: the model's price; by default the one in LiteLLM's table
+    base_model: the model behind a deployment or a server of your own, provider/model; the target has the facts of that model
+    facts: properties of the model, if the table of models is wrong or does not have the model
+    body: additional fields of the body of each request to the target. They override the router's and the question's; null removes a field
+    headers: additional headers of each request to the target; a secret is written as a reference, ${TEAM_TOKEN}
+    proxy: the HTTP proxy for the target, in place of that of `network`; none connects directly
+    ca: a file of certificates to trust besides the system's, in place of those of `network`: ${file:corporate-ca.pem}
+    prompt_cache: whether the provider is asked to cache the beginning of a prompt; auto asks those that are known to accept it
+    batch_size: maximum number of inputs of one call for embeddings; by default as many as the provider is known to accept
     """
 
     model: ModelName | None = None
@@ -263,15 +263,15 @@ class TargetConfig(OwnEgress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Defaults of every route for keys that it leaves out.
+    """Values for the keys that a route leaves out.
 
     timeout: deadlines of an answer and its parts
     retry: retries of one target
     breaker: the circuit breaker of each target
-    balance: load balancing in a pool without weights: first the least_busy target, or by latency the one that starts soonest
-    rescue: after an answer breaks off: continue lets another target go on from there, fail ends it with an error
-    affinity: chat keeps a chat on the target of a pool that holds its prompt cache; off sends each question by weight or balance
-    prompt_cache: off asks no provider to cache the beginning of a prompt; auto leaves that to each target
+    balance: load balancing in a pool without weights: least_busy asks the least busy target first, latency the one that starts soonest
+    rescue: what follows when an answer breaks off: continue lets another target continue it, fail ends it with an error
+    affinity: chat keeps the questions of a chat at one target of a pool, for its prompt cache; off does not
+    prompt_cache: off asks no provider to cache the beginning of a prompt; auto goes by the `prompt_cache` of each target
     """
 
     timeout: Timeout = field(default_factory=Timeout)
@@ -287,26 +287,26 @@ class Defaults:
 class Route:
     """A model id of the front end: a pipeline and the targets that answer.
 
-    kind: chat, or embeddings, which has no pipeline and is asked at /v1/embeddings
-    pipeline: pipelines/<name>.yaml, which makes the question; each chat route has one
-    targets: the targets in order; the first to start answers; a list in the list is a pool; {use, when} is asked where its condition holds
+    kind: chat or embeddings; a route for embeddings has no pipeline, and is asked at /v1/embeddings
+    pipeline: the name of the pipeline, pipelines/<name>.yaml; required for chat
+    targets: the targets in order: the first to start answers. A list in the list is a pool; {use, when} is a target with a condition
     aliases: other ids for the same route
-    tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
-    max_steps: model calls in one answer; at the cap the finish reason is tool-calls
-    reasoning: show sends the model's thoughts to the client, hide leaves them out
-    timeout: deadlines of an answer and its parts; a key that it leaves out is that of `defaults`
-    retry: retries of one target; a key that it leaves out is that of `defaults`
-    breaker: the circuit breaker of each target; a key that it leaves out is that of `defaults`
-    balance: load balancing in its pools without weights; unless given, as in `defaults`
-    hedge: ask the next target too while the first is late
-    cache: cache answers, and return them for the same question; unless given, every question is asked
-    rescue: what follows when an answer breaks off: continue or fail; unless given, as in `defaults`
-    affinity: whether a chat stays with one target of a pool; unless given, as in `defaults`
-    prompt_cache: whether providers are asked to cache the beginning of a prompt; unless given, as in `defaults`
-    limit: the limit on use; unless given, none
-    max_output: most tokens of one model call; the model is asked for no more, and an answer that goes on all the same is cut off
-    listed: false hides the route from lists of models; a hidden route answers all the same
-    refuse: parts of a question that its clients may not bring: tools of their own, system messages; unless given, they may
+    tools: the tool sets that the model may use: tools/<name>.py by name, {use: …} with options, or an MCP server
+    max_steps: maximum number of model calls in one answer; if the last one calls a tool, the finish reason is tool-calls
+    reasoning: whether the model's thoughts are sent to the client: show or hide
+    timeout: deadlines of an answer and its parts; keys that are left out are those of `defaults`
+    retry: retries of one target; keys that are left out are those of `defaults`
+    breaker: the circuit breaker of each target; keys that are left out are those of `defaults`
+    balance: load balancing in pools without weights; by default as in `defaults`
+    hedge: ask the next target as well, while the first one is late; by default never
+    cache: keep answers, and return them for the same question; by default nothing is kept
+    rescue: what follows when an answer breaks off: continue or fail; by default as in `defaults`
+    affinity: whether a chat stays with one target of a pool; by default as in `defaults`
+    prompt_cache: whether providers are asked to cache the beginning of a prompt; by default as in `defaults`
+    limit: the limit on use; by default none
+    max_output: maximum number of tokens of one model call. The model is asked for no more, and a longer answer is cut off
+    listed: false leaves the route out of lists of models; it still answers
+    refuse: what clients may not send: tools of their own, system messages; by default they may send both
     """
 
     kind: Literal["chat", "embeddings"] = "chat"
@@ -386,12 +386,12 @@ def named(one: "Reference | Member") -> Name:
 class RoutesFile:
     """The content of routes.yaml, read and checked: the model ids of the front end, and the targets that answer for each.
 
-    targets: all models and scripts that can answer, named once
-    routes: the model ids of the front end
-    defaults: keys that routes share
-    server: the HTTP edge
-    network: the way to other servers: a proxy, and certificates of your own
-    drills: faults and expected results; more of them may stand in drills.yaml beside this file
+    targets: name → a model or script that can answer
+    routes: model id of the front end → its route
+    defaults: values for the keys that routes leave out
+    server: the HTTP server
+    network: connections to other servers: a proxy, and certificates to trust
+    drills: tests of this file: faults and expected results; drills.yaml beside this file may have more
     """
 
     targets: dict[Reference, TargetConfig]

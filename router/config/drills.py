@@ -16,13 +16,13 @@ class DrillAsk:
 
     model: a route's id or alias
     text: the user's message
-    times: number of requests, one after the other; `expect` is about the last
-    every: time between them; unless given, none
-    image: true adds an image
-    tokens: length of the conversation, by the router's own estimate
+    times: number of requests, one after the other; `expect` applies to the last
+    every: time between two requests; by default none
+    image: true adds an image to the question
+    tokens: length of the conversation in tokens, as the router estimates it
     caller: the name of the caller
-    claims: claims of the caller's token
-    headers: headers of the request
+    claims: claim of the caller's token → its value
+    headers: header of the request → its value
     budget_used: used share of the tightest limit on money or tokens, e.g. 90%
     """
 
@@ -51,14 +51,14 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expect:
-    """The expected result. Unless it `fails`, the answer must be complete, with no word missing and none repeated.
+    """The expected result. Without `fails`, the answer must be complete: no word may be missing, and none repeated.
 
-    served_by: the target that spoke last
-    tried: every try in order, target and outcome, e.g. gpt status_503
-    events: the kinds of events, runs as one, e.g. [Start, Text, Finish]
-    within: the longest time of the whole answer, e.g. 3s; or the shortest and the longest, e.g. 1.5s..3s
+    served_by: the target that gave the answer; after a rescue, the last one
+    tried: all tries in order, each with its target and its outcome, e.g. gpt status_503
+    events: the kinds of events in order, e.g. [Start, Text, Finish]; several of one kind in a row count as one
+    within: the longest time for the whole answer, e.g. 3s; or the shortest and the longest time, e.g. 1.5s..3s
     finish: the finish reason
-    fails: the code of the error it ends with
+    fails: the code of the error with which the answer ends
     """
 
     served_by: Reference | None = None
@@ -75,11 +75,11 @@ class Expect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
-    """A fault and the expected result, run by `router drill` with the code that serves and a clock that jumps.
+    """A test of routes.yaml: faults of targets, and the expected result. It runs the code of the server; waits take no time.
 
-    name: the title: the behaviour that it shows
-    given: target → its behaviour at every try, or, as a list, try by try, the last repeated; a target that is not named answers
-    ask: the question
+    name: the title of the drill, a sentence on the behaviour
+    given: target → its behaviour at every try. A list has one behaviour for each try; its last one repeats. Other targets answer
+    ask: the question that is asked
     expect: the expected result
     """
 
@@ -97,9 +97,9 @@ class Drill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillFile:
-    """drills.yaml: faults and expected results.
+    """The file `drills.yaml`: faults and expected results.
 
-    drills: each is run by `router drill`
+    drills: the drills that `router drill` runs
     """
 
     drills: tuple[Drill, ...]

@@ -15,24 +15,24 @@ Extra = Literal["top_k", "min_p", "repetition_penalty", "verbosity", "service_ti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsConfig:
-    """Properties of a target's model, where the table is wrong or does not know it. All others are as the table says.
+    """Properties of a target's model that differ from the table of models. Properties that are left out are as in the table.
 
-    refuses: parameters that it refuses; they are left out, `stop` is kept by cutting the answer
-    takes: parameters that only some models take, and this one does; the rest of these parameters are left out
-    limit: its name for the limit of an answer's length; none: it takes no limit, the answer is cut
-    thinking: its setting for reasoning: effort, a budget of tokens, adaptive, or none where it does not think
-    efforts: the efforts that it takes
-    tools: false where it takes no tools: a question with tools goes to the next target
-    forced_tools: false where it cannot be forced to call a tool
-    wire: the API that it is asked through: chat, or responses (openai/ and azure/)
-    returns: the field that returns its own reasoning with each earlier tool call; it refuses a conversation without it
-    prefill: true where it continues the assistant's last words
-    images: true where it reads images
-    documents: true where it reads PDF documents
-    audio: true where it listens to audio
-    schemas: true where its provider enforces a JSON schema: such answers are streamed; otherwise they are held back and checked
-    json_mode: true where its provider enforces JSON without a schema
-    max_output: tokens that it writes at most
+    refuses: parameters that the model refuses. The router does not send them; instead of sending `stop`, it cuts the answer
+    takes: those of the parameters listed here that the model accepts; the router does not send the others
+    limit: the model's name for the limit on an answer's length; none: it accepts no limit, and the router cuts the answer
+    thinking: how its reasoning is set: by an effort, by a budget of tokens, or adaptive; none: the model does not reason
+    efforts: the efforts that the model accepts
+    tools: false if the model accepts no tools; a question with tools goes to the next target
+    forced_tools: false if a request cannot force the model to call a tool
+    wire: the API through which it is asked: chat, or responses (only openai/ and azure/)
+    returns: the field in which the model wants its own reasoning back with each earlier tool call; it refuses a conversation without it
+    prefill: true if the model continues the assistant's last message
+    images: true if the model reads images
+    documents: true if the model reads PDF documents
+    audio: true if the model listens to audio
+    schemas: true if the provider enforces a JSON schema: the answer is streamed. Otherwise the router holds it back and checks it
+    json_mode: true if the provider enforces JSON without a schema
+    max_output: maximum number of tokens that the model writes
     """
 
     refuses: tuple[Hint, ...] | None = None

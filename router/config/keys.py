@@ -54,11 +54,11 @@ Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-3
 class ApiKey:
     """A caller's key. `router keys new NAME` makes one, and prints the lines to write.
 
-    hash: of the key; the key itself is not written here
-    expires: from this day or moment on it is refused, e.g. 2027-01-31; a day begins in UTC
-    routes: the only routes it may ask; unless given, all
-    limit: how much it may use, over all routes
-    user: for the key of a front end: the header or field in which its requests name the end user; unless given, they name none
+    hash: the hash of the key; the key itself is not written here
+    expires: the day or moment from which the key is refused, e.g. 2027-01-31; a day begins in UTC
+    routes: the routes that the caller may ask; by default all
+    limit: how much the caller may use, over all routes
+    user: for the key of a front end: where its requests name the end user; by default they name none
     """
 
     hash: KeyHash

@@ -19,13 +19,13 @@ Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5U
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A limit on use. Spend and tokens are known when an answer is over: they stop the next one.
+    """A limit on use. Tokens and spend are known only when an answer is over, so such a limit refuses the next question.
 
-    requests: at most this many in any such time, e.g. 10/minute
-    tokens: read and written, as the providers count
-    spend: in US dollars, by the prices of the targets
-    concurrent: answers at one time
-    per: what it counts together: one address (ip), one caller (key), one end user of a caller (user), or all requests to the route
+    requests: maximum number of requests in a period, e.g. 10/minute
+    tokens: maximum number of tokens in a period, read and written, as the providers count them
+    spend: maximum number of US dollars in a period, by the prices of the targets
+    concurrent: maximum number of answers at one time
+    per: what is counted together: one address (ip), one caller (key), one end user of a caller (user), or all of the route (route)
     """
 
     requests: Count | None = None

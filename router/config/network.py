@@ -158,10 +158,10 @@ class OwnEgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """The way to targets, MCP servers, an issuer's keys and the collector of traces, where they declare none of their own.
+    """Proxy and certificates for targets, MCP servers, an issuer's keys and the collector of traces. Each may declare its own instead.
 
-    proxy: an HTTP proxy for all addresses but this machine, e.g. http://proxy.example.com:3128, or ${HTTPS_PROXY}
-    ca: certificates that are trusted beside the system's: a file of them, ${file:corporate-ca.pem}
+    proxy: an HTTP proxy for all addresses except this machine, e.g. http://proxy.example.com:3128, or ${HTTPS_PROXY}
+    ca: a file of certificates to trust besides the system's: ${file:corporate-ca.pem}
     """
 
     proxy: ProxyAddress | None = None

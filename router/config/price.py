@@ -16,12 +16,12 @@ Dollars = Annotated[float, Bounds(0, 1_000_000)]
 class Price:
     """The price of a model, in US dollars for a million tokens.
 
-    input: of tokens that it reads
-    output: of tokens that it writes
-    cached: of tokens read from the provider's prompt cache; unless given, as input
-    cache_write: of tokens written to that cache; unless given, as input
-    cache_write_1h: of tokens written to it for an hour; unless given, as cache_write
-    reasoning: of reasoning tokens; unless given, as output
+    input: tokens that the model reads
+    output: tokens that the model writes
+    cached: tokens that are read from the provider's prompt cache; by default the price of `input`
+    cache_write: tokens that are written to that cache; by default the price of `input`
+    cache_write_1h: tokens that are written to that cache for an hour; by default the price of `cache_write`
+    reasoning: reasoning tokens; by default the price of `output`
     """
 
     input: Dollars

@@ -24,9 +24,9 @@ from router.errors import Misfit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cors:
-    """Web pages that may call from a browser.
+    """Web pages that may ask from a browser.
 
-    origins: scheme and host of each, exactly
+    origins: the origin of each page, exactly: its scheme, host and port
     """
 
     origins: tuple[Origin, ...] = ()
@@ -36,10 +36,10 @@ class Cors:
 class RequestBounds:
     """Limits on the content of a request.
 
-    body: bytes of the body
-    messages: messages of the conversation
-    depth: levels of nesting in the body
-    values: JSON values in the body: members of objects, items of lists, objects and lists
+    body: maximum number of bytes of the body
+    messages: maximum number of messages of the conversation
+    depth: maximum number of levels of nesting in the body
+    values: maximum number of JSON values in the body: members of objects, items of lists, objects and lists
     """
 
     body: ByteSize = 8 * 1024 * 1024
@@ -54,9 +54,9 @@ MinClient = Literal["5.0", "6.0"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ui:
-    """The stream for AI SDK clients from 5.0 on.
+    """The stream for clients of AI SDK 5 and later.
 
-    min_client: the oldest of them; 5.0 is read by every release, 6.0 puts the finish reason and a tool's progress where AI SDK 6 and 7 look for them
+    min_client: the oldest version of the clients; 6.0 sends what only versions 6 and 7 read: approvals, progress, the finish reason
     """
 
     min_client: MinClient = "5.0"
@@ -64,11 +64,11 @@ class Ui:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """Resuming the answer of a chat, by the chat's id.
+    """Resuming of a running answer, by the chat's id.
 
-    keep: time after its end in which it can be resumed
-    grace: time for which an answer goes on after its last client has left; unless given, it ends at once
-    size: most bytes of one answer; a longer one cannot be resumed
+    keep: how long after its end an answer can be resumed
+    grace: how long an answer continues after its last client has left; by default it ends at once
+    size: maximum number of bytes of one answer; a longer one cannot be resumed
     """
 
     keep: Seconds = 60.0
@@ -83,17 +83,17 @@ Algorithm = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jwt(OwnEgress):
-    """Callers with a token of an issuer (RFC 7519). The `sub` is the caller's name; `exp` is required.
+    """Callers with a token of an issuer (a JWT, RFC 7519). The claim `sub` is the caller's name; the claim `exp` is required.
 
-    issuer: its `iss`, exactly
-    audience: its `aud`, or one of them
-    algorithms: the only algorithms it may be signed with
-    jwks: the public keys it may be signed with: the issuer's address of them, or a file: ${file:jwks.json}
-    secret: the one secret that it is signed with, for HS256, HS384 and HS512
-    routes_claim: a claim that lists the only routes it may ask; unless given, all
-    user_claim: a claim that names the end user, e.g. email; a token without it is refused. Unless given, no end user is named
-    proxy: the HTTP proxy on the way to the address of `jwks`, in place of that of `network`; none is the direct way
-    ca: certificates that are trusted beside the system's, in place of those of `network`
+    issuer: the token's claim `iss`, exactly
+    audience: the token's claim `aud`, or one of its values
+    algorithms: the algorithms with which a token may be signed
+    jwks: the issuer's public keys: their address, or a file, ${file:jwks.json}
+    secret: the shared secret with which tokens are signed, for HS256, HS384 and HS512
+    routes_claim: the claim that lists the routes that the caller may ask; by default it may ask all
+    user_claim: the claim that names the end user, e.g. email; a token without this claim is refused. By default tokens name no end user
+    proxy: the HTTP proxy for the address in `jwks`, in place of that of `network`; none connects directly
+    ca: certificates to trust besides the system's, in place of those of `network`
     """
 
     issuer: str
@@ -129,9 +129,9 @@ class Jwt(OwnEgress):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
-    """Authentication of callers: `Authorization: Bearer` with a key or a token. Declare one of the two, or both.
+    """Authentication of callers, by a key or a token in `Authorization: Bearer`. Declare one of the two, or both.
 
-    keys: each caller's key by the caller's name; or a file of them: ${file:/run/secrets/keys}
+    keys: name of a caller → its key; or a file of keys, ${file:/run/secrets/keys}
     jwt: tokens of an issuer
     """
 
@@ -147,8 +147,8 @@ class Auth:
 class Reloading:
     """Reloading of edits.
 
-    when: on: an edit goes live by itself; auto: unless ROUTER_ENV is production
-    drills: true refuses an edit with which a drill fails
+    when: whether edits go live by themselves: on, off, or auto (on, unless ROUTER_ENV is production)
+    drills: true refuses an edit if a drill fails with it
     """
 
     when: Literal["auto", "on", "off"] = "auto"
@@ -161,9 +161,9 @@ LEAST_ADMIN_KEY = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminConfig:
-    """Access to /admin, /metrics and /docs: unless a key is declared, from this machine alone.
+    """Access to /admin, /metrics and /docs. Without a declared key, only this machine has access.
 
-    key: gives access from anywhere, e.g. ${ROUTER_ADMIN_KEY}
+    key: the admin key, e.g. ${ROUTER_ADMIN_KEY}; with it the pages can be read from anywhere
     """
 
     key: Key | None = None
@@ -179,15 +179,15 @@ class AdminConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Otel(OwnEgress):
-    """Export of traces and metrics, by OTLP over HTTP; needs the extra `pointsman[otel]`.
+    """Export of traces and metrics, by OTLP over HTTP. It needs the extra `pointsman[otel]`.
 
-    endpoint: the collector, e.g. http://127.0.0.1:4318
-    token: sent to it, as Authorization: Bearer
+    endpoint: the address of the collector, e.g. http://127.0.0.1:4318
+    token: sent to the collector as Authorization: Bearer
     service: the name of the service in traces and metrics
-    share: sampled share of the requests without a trace of their caller; a trace that a caller has begun follows its sampling flag
+    share: share of requests that is traced. If a request has a traceparent, its sampled flag decides instead
     every: interval at which metrics are sent
-    proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
-    ca: certificates that are trusted beside the system's, in place of those of `network`
+    proxy: the HTTP proxy for the collector, in place of that of `network`; none connects directly
+    ca: certificates to trust besides the system's, in place of those of `network`
     """
 
     endpoint: WebAddress
@@ -217,24 +217,24 @@ Protocol = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """The HTTP edge.
+    """The HTTP server.
 
-    cors: web pages that may call
+    cors: web pages that may ask from a browser
     request: limits on the content of a request
-    protocol: the dialect of answers below /api/chat; auto goes by the body; a request may name its own
-    ui: the stream for AI SDK clients from 5.0 on
-    keep_alive: after this time without an event a stream gets a keep-alive, where its dialect has one
-    resume: resuming the answer of a chat
-    reload: on: an edit goes live by itself; auto: unless ROUTER_ENV is production; or a mapping of `when` and `drills`
-    redis: the address of the Redis that replicas share, e.g. ${REDIS_URL}; without it each replica is on its own
-    drain: graceful shutdown: on SIGTERM running answers may go on for this long
+    protocol: the dialect of answers below /api/chat; auto decides by the request's body. A request may name another one
+    ui: the stream for clients of AI SDK 5 and later
+    keep_alive: after this time without an event, a keep-alive is sent, if the dialect has one
+    resume: resuming of a running answer
+    reload: whether edits go live by themselves: on, off, auto (on, unless ROUTER_ENV is production), or a mapping with more options
+    redis: the address of the Redis that replicas share, e.g. ${REDIS_URL}; without it each replica works by itself
+    drain: graceful shutdown: how long running answers may continue after SIGTERM
     admin: access to /admin, /metrics and /docs
-    otel: export of traces and metrics; unless given, none
-    max_streams: most answers at one time, over all callers, in each worker; a further request is refused with Retry-After
-    proxies: addresses and networks of proxies whose X-Forwarded-For is trusted
-    auth: authentication of callers; none admits every client, and must be written where other machines can reach the server
-    page: off answers 404 at /, on serves the page
-    approval_key: signs the questions whether a tool call may run; unless given, a key of each process, which other workers do not know
+    otel: export of traces and metrics; by default none
+    max_streams: maximum number of concurrent answers in each worker, over all callers; a further request gets a 503 with Retry-After
+    proxies: addresses and networks of proxies whose header X-Forwarded-For is trusted
+    auth: authentication of callers; none admits every client. Required if other machines can reach the server
+    page: whether the chat page is served at /; with off, / is a 404
+    approval_key: the key that signs approval requests for tool calls; by default each process makes a key of its own
     """
 
     cors: Cors = field(default_factory=Cors)

@@ -62,13 +62,13 @@ ToolName = Annotated[Name, Spelled("tool's name", _tool_name, f"^{TOOL_NAME}$", 
 class ToolServer(OwnEgress):
     """An MCP server whose tools the model may use.
 
-    mcp: its address (streamable HTTP); or the command that starts it, word by word, without a shell
-    token: sent to the address, as Authorization: Bearer
-    env: the environment of the command, beside PATH, HOME and the like: it inherits nothing else
-    only: the only tools of it that the model may use; unless given, all
-    proxy: the HTTP proxy on the way to the address, in place of that of `network`; none is the direct way
-    ca: certificates that are trusted beside the system's, in place of those of `network`
-    approve: always has the user allow each call before it runs; a client that cannot ask is refused the call
+    mcp: the server's address (streamable HTTP), or the command that starts it, as a list of words; no shell reads them
+    token: sent to the address as Authorization: Bearer
+    env: variables for the command; of the router's variables it inherits only PATH, HOME and the like
+    only: the tools of the server that the model may use; by default all
+    proxy: the HTTP proxy for the address, in place of that of `network`; none connects directly
+    ca: certificates to trust besides the system's, in place of those of `network`
+    approve: with always, a call runs only after the user has allowed it; if the client cannot ask the user, the call does not run
     """
 
     mcp: ServerAddress | tuple[Word, ...]

@@ -21,10 +21,10 @@ Approve = Literal["always", "never"]
 class ToolSetEntry:
     """A tool set with options.
 
-    use: the tool set: tools/<name>.py
-    isolate: `process`: each call runs in a process beside the router, which is killed when the call is over its time
-    env: the environment of the process, beside PATH, HOME and the like: it inherits nothing else
-    approve: always has the user allow each call before it runs; a client that cannot ask is refused the call
+    use: the name of the tool set, tools/<name>.py
+    isolate: `process` runs each call in a process beside the router; if a call exceeds its time, the process is killed
+    env: variables for the process; of the router's variables it inherits only PATH, HOME and the like
+    approve: with always, a call runs only after the user has allowed it; if the client cannot ask the user, the call does not run
     """
 
     use: Reference

@@ -24,11 +24,11 @@ UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserSource:
-    """The place in a caller's requests that names the end user. It is trusted for this caller alone.
+    """The place in a caller's requests that names the end user: a header or a field. It is trusted only for this caller.
 
-    header: in this header, e.g. X-OpenWebUI-User-Id
-    field: in this field of the body
-    optional: true accepts a request that names no user, and counts it with the caller itself; unless given, it is refused
+    header: the name of the header, e.g. X-OpenWebUI-User-Id
+    field: the name of the field of the body
+    optional: true accepts a request that names no end user, and counts it for the caller itself; false refuses it
     """
 
     header: UserHeader | None = None

@@ -47,32 +47,40 @@ class Metrics:
             return Buckets(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
-        self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
+        self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE, "route")
         self._first = histogram(
-            "router_time_to_first_token_seconds", "From a request's arrival to its first text, thought or file", FIRST, "route"
+            "router_time_to_first_token_seconds", "Seconds from a request's arrival to its first text, thought or file", FIRST, "route"
         )
-        self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
-        self._overhead = histogram("router_overhead_seconds", "What the router adds to the first target's time to first token", OVERHEAD)[
-            ()
-        ]
+        self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN, "route")
+        self._overhead = histogram(
+            "router_overhead_seconds", "Seconds that the router adds to the first target's time to first token", OVERHEAD
+        )[()]
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
-        self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
-        self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
+        self._refusals = counter(
+            "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", "target", "reason"
+        )
+        self._scripts = counter(
+            "router_script_answers", "Answers of a script because the models before it in the route gave none", "route", "target"
+        )
         self._rescues = counter("router_rescues", "Times that an answer that had broken off was continued", "route")
-        self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
-        self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
-        self._parts = counter("router_token_parts", "Of those tokens, as the providers counted", "route", "kind")
-        self._cost = counter("router_cost_usd", "What answers cost, in US dollars, as far as that is known", "route")
+        self._cache = counter("router_cache", "Answers of routes with a cache, by their source", "route", "result")
+        self._tokens = counter("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
+        self._parts = counter(
+            "router_token_parts", "Parts of the tokens that router_tokens counts: cached, written to a cache, reasoning", "route", "kind"
+        )
+        self._cost = counter("router_cost_usd", "Cost of answers in US dollars, from the providers' token counts and known prices", "route")
         self._estimated = counter(
-            "router_estimated_cost_usd", "What calls cost that no provider counted, in US dollars, estimated", "route"
+            "router_estimated_cost_usd", "Estimated cost in US dollars of calls whose tokens no provider reported", "route"
         )
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
-        self.stalled = partial(counter("router_loop_stalls", "Times that an event loop stood still")[()], 1)
+        self.stalled = partial(
+            counter("router_loop_stalls", "Times that the event loop of a worker stood still for more than a second")[()], 1
+        )
         """A function without arguments that counts one stall; the three below count one reload, failed reload or departure of Redis."""
         self.reloaded = partial(counter("router_reloads", "Edits that went live")[()], 1)
         self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed")[()], 1)
-        self.redis_departed = partial(counter(DEPARTURES, "How often a worker found the shared Redis away")[()], 1)
+        self.redis_departed = partial(counter(DEPARTURES, "Times that a worker lost the connection to the shared Redis")[()], 1)
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
@@ -199,24 +207,26 @@ class _Standing(Collector):
     def collect(self) -> Iterator[Metric]:
         reports = self._reports
         yield GaugeMetricFamily(
-            "router_open_streams", "Answers that are being given now, or made for who may come back", sum(one["open"] for one in reports)
+            "router_open_streams",
+            "Running answers, including those that continue after their client left",
+            sum(one["open"] for one in reports),
         )
         yield GaugeMetricFamily(
-            "router_generations", "Configurations that still serve somebody", sum(one["generations"] for one in reports)
+            "router_generations", "Configurations in use, summed over all workers", sum(one["generations"] for one in reports)
         )
         yield GaugeMetricFamily("router_workers", "Processes that serve", len(reports))
-        generation = GaugeMetricFamily("router_generation_info", "How many workers run which configuration", labels=["generation"])
+        generation = GaugeMetricFamily("router_generation_info", "Number of workers that run this configuration", labels=["generation"])
         for digest in sorted({one["generation"] for one in reports}):
             generation.add_metric([digest], sum(one["generation"] == digest for one in reports))
         yield generation
         failed = any(one["failed"] for one in reports)
-        yield GaugeMetricFamily("router_reload_failed", "Whether what is on disk now cannot be served", int(failed))
+        yield GaugeMetricFamily("router_reload_failed", "Whether the files on disk are invalid", int(failed))
         if shared := [one["redis"] for one in reports if one["redis"] is not None]:
             yield GaugeMetricFamily(
-                "router_redis_up", "Whether every worker can ask the shared Redis", int(all(one["here"] for one in shared))
+                "router_redis_up", "Whether every worker reaches the shared Redis", int(all(one["here"] for one in shared))
             )
         if labels := sorted({label for one in reports for label in one["tool_servers"]}):
-            up = GaugeMetricFamily("router_tool_server_up", "Whether every worker can ask an MCP server", labels=["server"])
+            up = GaugeMetricFamily("router_tool_server_up", "Whether every worker reaches this MCP server", labels=["server"])
             for label in labels:
                 up.add_metric([label], int(all(one["tool_servers"].get(label, True) for one in reports)))
             yield up
