@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -18,8 +18,10 @@ import yaml
 from router.commands import main
 from router.config import load
 from router.config.declaration import Declaration
+from router.config.drills import EventKind
 from router.drill import Drilled, drilled
 from router.errors import ConfigError
+from router.events import Event
 from router.generation import build
 from tests.conftest import AS_OPERATOR, ROOT, Workspace, routes, serving
 from tests.support.promises import hold, timed
@@ -156,6 +158,11 @@ def test_meaningless_drill_is_refused_at_load(workspace: Workspace, drills: str,
     workspace.write("routes.yaml", routes(THREE, "targets: [b]", "drills:\n" + drills))
     with pytest.raises(ConfigError, match=rf"routes\.yaml:\d+:\d+: .*{re.escape(complaint)}"):
         build(load(workspace.root / "routes.yaml"))
+
+
+def test_drill_may_expect_an_event_of_each_kind() -> None:
+    """`expect.events` of a drill takes the name of each kind of event that an answer may have."""
+    assert set(get_args(EventKind)) == {kind.__name__ for kind in get_args(Event)}
 
 
 def test_drill_command_reports_each_result_and_exits_1_on_a_failure(

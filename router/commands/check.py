@@ -59,6 +59,7 @@ def run(given: argparse.Namespace) -> int:
             "unpriced": unpriced(generation),
             "omitted": omissions(generation),
             "stand_ins": stand_ins(generation),
+            "expired": expired(generation.server),
             "warnings": [warning.as_json() for warning in warned(generation, given.workers)],
             "env_file": list(generation.declaration.env_file.names),
             "missing": [lack.as_json() for lack in missing(generation)],
@@ -78,8 +79,8 @@ def run(given: argparse.Namespace) -> int:
             print(f"{name}: {line}")
     for name, why in stand_ins(generation).items():
         print(f"warning: route {name}: {why}")
-    for line in expired(generation.server):
-        print(line)
+    for name, when in expired(generation.server).items():
+        print(f"expired: the key of {name}, {when}")
     for warning in warned(generation, given.workers):
         print(f"warning: {warning}")
     for lack in missing(generation):

@@ -180,7 +180,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
     if names := generation.declaration.env_file.names:
         said.append(f"  from .env: {', '.join(names)}")
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
-    said += [f"  {line}" for line in expired(generation.server)]
+    said += [f"  expired: the key of {name}, {when}" for name, when in expired(generation.server).items()]
     said += [f"  warning: {one.place}: {one.message}" for one in warned(generation, given.workers)]
     if guest is None:
         base, page = f"http://{given.host}:{given.port}", generation.server.page == "on"

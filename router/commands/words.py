@@ -28,13 +28,11 @@ def counted(generation: Generation) -> str:
     return f"{count} route{'' if count == 1 else 's'}"
 
 
-def expired(server: Server) -> list[str]:
-    """Return a printable line for each declared API key that has expired."""
+def expired(server: Server) -> dict[str, str]:
+    """Return the name of each declared API key that has expired → when it did, such as `2026-11-30 08:00 UTC`."""
     keys = server.auth.keys or {} if isinstance(server.auth, Auth) else {}
     now = datetime.now(UTC)
-    return [
-        f"expired: the key of {name}, {key.expires:%Y-%m-%d %H:%M %Z}" for name, key in keys.items() if key.expires and key.expires <= now
-    ]
+    return {name: f"{key.expires:%Y-%m-%d %H:%M %Z}" for name, key in keys.items() if key.expires and key.expires <= now}
 
 
 def warned(generation: Generation, workers: int = 1) -> Sequence[Complaint]:

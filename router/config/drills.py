@@ -45,7 +45,20 @@ class DrillAsk:
 
 
 EventKind = Literal[
-    "Start", "Text", "Thought", "ToolInput", "ToolCall", "ToolProgress", "ToolResult", "Approval", "LateResult", "Finish", "Failure"
+    "Start",
+    "Text",
+    "Thought",
+    "Source",
+    "Produced",
+    "ToolInput",
+    "ToolCall",
+    "ToolProgress",
+    "ToolResult",
+    "Approval",
+    "LateResult",
+    "ReasoningState",
+    "Finish",
+    "Failure",
 ]
 
 

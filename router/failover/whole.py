@@ -77,7 +77,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """One embeddings request on its way through the targets: `run` asks them in turn, with retries, until one has answered every part.
+    """The course of one embeddings request: `run` asks the targets in turn, with retries, until one has answered every part.
     It holds the targets not asked yet and the errors so far. `attempts`: a list to which each attempt is appended.
     """
 

@@ -547,10 +547,12 @@ def test_keys_new_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_check_reports_expired_keys_without_failing(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router check` lists an expired key and exits with code 0."""
+    """`router check` lists an expired key and exits with code 0, with and without `--json`."""
     workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
     assert main(["check", "--routes", str(workspace.root / "routes.yaml")]) == 0
     assert "expired: the key of old, 2020-01-31 00:00 UTC" in capsys.readouterr().out
+    assert main(["check", "--json", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    assert json.loads(capsys.readouterr().out)["expired"] == {"old": "2020-01-31 00:00 UTC"}
 
 
 async def test_callers_without_declared_auth_are_answered_and_kept_apart(workspace: Workspace) -> None:
