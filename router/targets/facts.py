@@ -107,7 +107,7 @@ class Facts:
         said.append(f"{'no' if self.limit == 'none' else self.limit} limits its answers")
         wires = {
             "always": "is asked through the Responses API",
-            "tools_while_thinking": "takes tools while it thinks through the Responses API alone",
+            "tools_while_thinking": "takes tools while it thinks only through the Responses API",
         }
         said += [wires[self.responses]] if self.responses in wires else []
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
