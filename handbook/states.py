@@ -45,9 +45,11 @@ class _Bench:
         self.breaker = Breaker(DECLARED, self.clock.read)
 
     def state(self) -> str:
-        """Return the breaker's state: `waiting` with a Retry-After, and `trial` for a closed breaker that a single failure opens."""
+        """Return the breaker's state: `waiting` and `trial_waits` with a Retry-After, `trial` for a closed breaker that one failure opens."""
         if self.breaker.waits_for_retry_after:
-            return "waiting"
+            tried = copy.deepcopy(self)
+            tried.clock.now += WAIT_S
+            return "waiting" if tried.state() == "closed" else "trial_waits"
         if self.breaker.state != "closed":
             return self.breaker.state
         tried = copy.deepcopy(self)
@@ -68,6 +70,7 @@ BREAKER_STATES = {
     "half_open": "half-open: one probe",
     "trial": "on trial",
     "waiting": "waits for Retry-After",
+    "trial_waits": "on trial, waits for Retry-After",
 }
 """State of a breaker → its label in the diagram."""
 ONE, TOO_MANY = "one failure", "too many failures"
@@ -146,12 +149,15 @@ those who read the log or change the code. The table after each diagram shows th
 
 ## The circuit breaker
 
-A breaker keeps requests away from a target that fails. [routes.md](../routes.md#breaker) explains its keys. The log and
-`GET /admin/targets` show its state.
+A breaker keeps requests away from a target that fails. [routes.md](../routes.md#breaker) explains its keys.
+`GET /admin/targets` shows its state. The log shows only the outcome `breaker_open` of a target that was not asked.
 
-* *Too many failures*: as many in a row as `failures`, within the time `within`.
-* *On trial*: closed again, but a single failure opens it. The log and `GET /admin/targets` show
+* *Too many failures*: as many in a row as `failures`, within the time `within`. A timeout is a
+  failure, too.
+* *On trial*: closed again, but a single failure opens it. `GET /admin/targets` shows
   this state as closed.
+* *Waits for Retry-After*: the target asked for a pause. `GET /admin/targets` shows this state as
+  open.
 * *Refused key or model*: a refusal that holds for every question, such as a revoked key.
 
 {_joined(_diagram(BREAKER_STATES, breaker_arrows()))}
@@ -169,5 +175,5 @@ this order, and every dialect relies on it.
 
 {_joined(_table(EVENT_STATES, event_arrows()))}
 
-A `ToolResult` comes after the `ToolCall` with the same id.
+A `ToolResult` comes after the `ToolCall` with the same id. A `LateResult` comes right after the first `Start`.
 """

@@ -124,7 +124,7 @@ class UnknownModel(Refused, code="unknown_model", status=404):
 
 
 class UnknownAddress(Refused, code="unknown_address", status=404):
-    """Nothing is served at this path. Below `/v1/` and `/v4/ai` a wrong method counts as an unknown path, except at paths of chats."""
+    """Nothing is served at this path. Below `/v1/` and `/v4/ai` a wrong method has this code, too, unless the path answers questions."""
 
     sentence = "Nothing is served at this address in this way."
 

@@ -7,7 +7,7 @@ examples:
   router import litellm config.yaml --json | jq .lost      the settings that were not carried over
 
 exit codes:
-  0 the configuration was imported; stderr counts the settings that were not carried over, and comments in the file name them
+  0 the configuration was imported; stderr counts the settings that were not carried over, and comments in the new file list them
   1 the file cannot be read, or the output exists already
   2 the command line is wrong
 """

@@ -2,7 +2,7 @@
 
 examples:
   router init                               in this folder
-  router init gateway                       in the folder gateway; the line of a provider's target is a comment
+  router init gateway                       in the folder gateway; its routes.yaml has an example of a provider's target, commented out
   router init gateway --provider anthropic  with a target of this provider, which answers once its key is set
 
 exit codes:

@@ -66,7 +66,7 @@ class Metrics:
         self._cache = counter("router_cache", "Answers of routes with a cache, by their source", "route", "result")
         self._tokens = counter("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
         self._parts = counter(
-            "router_token_parts", "Parts of the tokens that router_tokens counts: cached, written to a cache, reasoning", "route", "kind"
+            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", "route", "kind"
         )
         self._cost = counter("router_cost_usd", "Cost of answers in US dollars, from the providers' token counts and known prices", "route")
         self._estimated = counter(
