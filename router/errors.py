@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from router.usage import Usage
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value, frozen=True):
     """A position in a file: line and column, from 1."""
 
     file: str

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from router.config import document
 from router.config.complaints import Complaints
@@ -13,6 +12,7 @@ from router.config.scalars import UNFIT, plain_value, scalar_value, truth_meant,
 from router.config.values import Name
 from router.errors import Misfit
 from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
+from router.value import replace
 
 
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
@@ -149,6 +149,8 @@ def _as_record(node: Node, record: Record) -> str:
 
 def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
     """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
+    if not any(isinstance(entry, document.Table) for _, entry in node.pairs):
+        return node
     pairs: list[tuple[document.Scalar, Node]] = []
     lifted: list[tuple[document.Scalar, Node]] = []
     for key, entry in node.pairs:

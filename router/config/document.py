@@ -6,12 +6,12 @@ declaration says which type is wanted. Duplicate keys are errors, and an alias c
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 import yaml
 
 from router.config.syntax import explained
 from router.errors import Complaint, Place
+from router.value import Value, replace
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
@@ -19,8 +19,7 @@ MAX_ALIASES = 1_000
 """Most nodes that aliases may add to a document, in total; more of them are an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Value, frozen=True):
     """A YAML scalar, as a node of the tree.
 
     text: its value; references in it are resolved after parsing
@@ -38,16 +37,14 @@ class Scalar:
     """True if no further complaint is made: the target is optional, variables are not read, or the scalar is malformed (complained of)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Value, frozen=True):
     """A YAML sequence, as a node of the tree."""
 
     place: Place
     items: tuple["Node", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Value, frozen=True):
     """A YAML mapping, as a node of the tree. Its keys are scalars, each there once."""
 
     place: Place

@@ -1,13 +1,13 @@
 """drills.yaml: drills in a file of their own, beside the routes file. Its drills follow those of the routes file."""
 
 import re
-from dataclasses import replace
 
 from router.config import document
 from router.config.complaints import Complaints
 from router.config.document import Node, Table
 from router.config.snapshot import DRILLS
 from router.errors import Place
+from router.value import replace
 
 FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask: {{model: a route}}, expect: {{served_by: a target}}}}`"
 

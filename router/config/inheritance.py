@@ -1,6 +1,6 @@
 """The values that an entry of routes.yaml has from elsewhere: of `defaults`, of `network`, and of variables that may be missing."""
 
-from dataclasses import replace
+import dataclasses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from router.config.network import is_this_machine
 from router.config.server import Auth, Jwt, Otel
 from router.config.tool_servers import ToolServer
 from router.signature import record_of
+from router.value import replace
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
@@ -76,25 +77,27 @@ def through(routes: RoutesFile) -> RoutesFile:
         return routes
 
     def led(one: Reached) -> Reached:
-        return replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
+        return dataclasses.replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
 
     def target(one: TargetConfig) -> TargetConfig:
         if one.model is None:
             return one
         here = one.api_base is not None and is_this_machine(urlsplit(one.api_base).hostname or "")
-        return replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
+        return dataclasses.replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
 
     def route(one: Route) -> Route:
-        return replace(one, tools=tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools))
+        return dataclasses.replace(
+            one, tools=tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools)
+        )
 
     auth, otel = server.auth, server.otel
     if isinstance(auth, Auth) and auth.jwt is not None and auth.jwt.jwks is not None and auth.jwt.jwks.url:
-        auth = replace(auth, jwt=led(auth.jwt))
-    return replace(
+        auth = dataclasses.replace(auth, jwt=led(auth.jwt))
+    return dataclasses.replace(
         routes,
         targets={name: target(one) for name, one in routes.targets.items()},
         routes={name: route(one) for name, one in routes.routes.items()},
-        server=replace(server, auth=auth, otel=led(otel) if otel is not None else None),
+        server=dataclasses.replace(server, auth=auth, otel=led(otel) if otel is not None else None),
     )
 
 

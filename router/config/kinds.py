@@ -1,10 +1,10 @@
 """Kinds of routes, and the keys that each of them has a use for."""
 
 from collections.abc import Container, Iterator
-from dataclasses import replace
 
 from router.config.complaints import Complaints
 from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
+from router.value import replace
 
 CHAT_ONLY = {
     "pipeline": "embeddings are made of the inputs as they come",
