@@ -47,6 +47,10 @@ BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh"
 CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"}}
 
 
+EVENTS = frozenset({"ping", *(f"{of}_{at}" for of in ("message", "content_block") for at in ("start", "delta", "stop"))})
+"""Types of the events of a stream. One of another type may be an error."""
+
+
 class Delta(msgspec.Struct):
     """A change to a content block or to the message."""
 
@@ -367,7 +371,7 @@ class MessageReader:
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return False if it ends the answer. Raises TargetError for an error; skips an unreadable frame."""
         frame = http.decoded(data, FRAME)
-        odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
+        odd = frame is None or frame.type not in EVENTS or frame.error is not None
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
             raise error
         if frame is None:
@@ -439,5 +443,6 @@ class MessageReader:
             for one in shown.searched({"type": block.type, "content": block.content}):
                 speech.source(one)
         elif block.type == "tool_use":
-            written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
+            given = block.input  # some gateways give a text of JSON
+            written = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False) if given else ""
             speech.call(index, block.id, block.name, written)

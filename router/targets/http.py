@@ -396,8 +396,8 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
     except RecursionError:
         return None
     try:
-        # The standard library also lets half a surrogate pair through, which this decoder refuses.
-        return _fitting(json.loads(_text(data)), decoder.type)
+        # The standard library also lets half a surrogate pair and control characters through, which this decoder refuses.
+        return _fitting(json.loads(_text(data), strict=False), decoder.type)
     except (ValueError, RecursionError):
         return None
 
@@ -418,7 +418,7 @@ def _fitting(value: Any, kind: Any) -> Any:
     """Convert the parts of a value that match a type; numbers in quotes match too. Raises ValidationError if no part matches."""
     for one in get_args(kind) or (kind,):
         if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
-            found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
+            found = {field.name: _kept(value[name], field.type) for field in _fields(one) if (name := field.encode_name) in value}
             return one(**{name: held[0] for name, held in found.items() if held})
         if isinstance(value, list) and get_origin(one) is list:
             return [held[0] for each in cast("list[Any]", value) if (held := _kept(each, get_args(one)[0]))]

@@ -80,6 +80,7 @@ class ChunkChoice(msgspec.Struct):
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
+    error: Any = None
 
 
 class Groq(msgspec.Struct):
@@ -313,6 +314,7 @@ class ChatReader:
                             index=None | 0,
                             delta=Delta(str(text), None | "", None | "", None | [], None | "", None | [], None | [], None | []),
                             finish_reason=None | "",
+                            error=None,
                         )
                     ],
                     usage=None,
@@ -340,9 +342,8 @@ class ChatReader:
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
-        if data == DONE:
-            if not self.speech.finished:
-                self.speech.done()
+        if data.strip() == DONE:
+            self.speech.done()
             return False
         self._hear(data)
         return True
@@ -362,7 +363,7 @@ class ChatReader:
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
         `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
-        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
+        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is None:
@@ -377,6 +378,8 @@ class ChatReader:
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # another candidate
+            if choice.error:
+                raise error_in(self.name, data) or TargetDown(self.name, "cut")
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
                 if said.reasoning_details or said.reasoning_content or said.reasoning:
@@ -425,12 +428,10 @@ def _said(said: Delta, speech: Speech) -> None:
 
 def _called(calls: list[CallPiece], speech: Speech) -> None:
     for position, call in enumerate(calls):
-        function = call.function or Function()
+        function, index = call.function or Function(), position if call.index is None else call.index
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        call_id = "" if call.id is None else str(call.id)
-        index = position if call.index is None else call.index
-        speech.call(index, call_id, function.name or "", part)
+        speech.call(index, "" if call.id is None else str(call.id), function.name or "", part)
         if call.extra_content:
             speech.state({"extra_content": call.extra_content}, index)
 

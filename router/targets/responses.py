@@ -30,13 +30,13 @@ LEAST = 16
 
 
 class Item(msgspec.Struct):
-    """An item of the output, complete or in progress."""
+    """An item of the output, complete or in progress. Some gateways send the arguments as an object."""
 
     type: str = ""
     id: str = ""
     call_id: str = ""
     name: str = ""
-    arguments: str | None = None
+    arguments: Any = None
     content: list[Any] | None = None
     summary: list[Any] | None = None
     encrypted_content: str | None = None
@@ -69,6 +69,7 @@ class Frame(msgspec.Struct):
     output_index: int = 0
     summary_index: int = 0
     delta: str | None = None
+    arguments: Any = None
     annotation: Any = None
     item: Item | None = None
     response: Response | None = None
@@ -150,6 +151,11 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
         yield _call(call)
 
 
+def _text_of(arguments: object) -> str:
+    """Return the arguments of a call as a text of JSON; empty if there are none."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False) if arguments else ""
+
+
 def _is_reasoning(state: ReasoningState) -> bool:
     """Return whether a reasoning state has this API's form."""
     return state.value.get("type") == "reasoning"
@@ -196,6 +202,8 @@ class ResponseReader:
         """Indexes of the items that are function calls; calls of the provider's own tools are not among them."""
         self._written: set[int] = set()
         """Indexes of the calls whose arguments have been read, at least in part."""
+        self._worded = False
+        """True once some text came as a piece: then the complete items of text are not read."""
         self._reasoned: list[JsonObject] = []
         """Reasoning items not in the Speech yet: they belong to the next call or text."""
         self._summary: tuple[int, int] | None = None
@@ -224,6 +232,8 @@ class ResponseReader:
             speech.source(shown.annotation(frame.annotation))
         elif frame.item is not None and not speech.finished:
             self._item(frame.output_index, frame.item, over=frame.type == "response.output_item.done")
+        elif frame.arguments is not None and not speech.finished:
+            self._written_whole(frame.output_index, frame.arguments)
         elif frame.type == "error" or frame.error is not None:
             raise inside(self._name, frame.error or {"code": frame.code, "message": frame.message})
         elif frame.response is not None:
@@ -236,14 +246,14 @@ class ResponseReader:
         if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         for index, item in enumerate(complete.output or ()):
-            self._spoken(item)
-            self._item(index, item, over=True)
+            self._complete_item(index, item)
         self._response(complete.status or "failed", complete)
 
     def _heard(self, frame: Frame, delta: str) -> None:
         speech = self._speech
         match frame.type:
             case "response.output_text.delta" | "response.refusal.delta":
+                self._worded = True
                 speech.text(delta)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
                 place = (frame.output_index, frame.summary_index)
@@ -262,8 +272,16 @@ class ResponseReader:
         match item.type:
             case "function_call" if index not in self._own:
                 self._own.add(index)
-                speech.call(index, item.call_id or item.id, item.name, "")
+                whole = _text_of(item.arguments) if over else ""
+                if whole:
+                    self._written.add(index)
+                speech.call(index, item.call_id or item.id, item.name, whole)
                 self._state(index)
+            case "function_call" if over:
+                self._written_whole(index, item.arguments)
+            case "message" if over and not self._worded and item.content:
+                self._worded = True
+                self._spoken(item)
             case "message" if not over:
                 self._state(None)
             case "image_generation_call" if over and item.result:
@@ -273,9 +291,18 @@ class ResponseReader:
                 self._reasoned.append({"type": "reasoning", "id": item.id, **stated})
             case _:
                 pass
-        if item.type == "function_call" and over and item.arguments and index not in self._written:
+
+    def _written_whole(self, index: int, arguments: object) -> None:
+        """Add the complete arguments of a call, unless it is not the question's own, or pieces of them came before."""
+        if index in self._own and index not in self._written and (whole := _text_of(arguments)):
             self._written.add(index)
-            speech.call(index, "", "", item.arguments)
+            self._speech.call(index, "", "", whole)
+
+    def _complete_item(self, index: int, item: Item) -> None:
+        """Read an item of which nothing came before: its text, sources, thoughts, call or file."""
+        self._worded = True
+        self._spoken(item)
+        self._item(index, item, over=True)
 
     def _state(self, call: int | None) -> None:
         """Move the pending reasoning items to the Speech, as states of the call with this index, or of no call (None)."""
@@ -304,6 +331,11 @@ class ResponseReader:
             speech.called(response.model)
         if response.usage is not None and response.usage.input_tokens is not None:
             response.usage.tell(speech, response.service_tier)
+        if status == "completed" and response.status in ("incomplete", "failed", "cancelled"):
+            status = response.status  # LiteLLM's proxy ends each stream with `response.completed`
+        if status in ("completed", "incomplete") and not (self._worded or self._own or speech.finished):
+            for index, item in enumerate(response.output or ()):
+                self._complete_item(index, item)  # some gateways send no pieces
         match status:
             case "completed":
                 speech.finish("stop")

@@ -6,6 +6,7 @@ No I/O: `feed` each piece, and pass on the result.
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from router.targets.speech import Speech
 
 APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 """Characters within a text at which LiteLLM's client would end a line."""
+CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f]")
+"""Pattern of a control character other than a line feed, which JSON does not allow within a text."""
 
 
 class SseNormalizer:
@@ -152,7 +155,7 @@ def _parts(parts: list[Any]) -> tuple[str, str]:
 
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
-        held: object = json.loads(data.decode("utf-8", "replace"))
+        held: object = json.loads(data.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", held) if isinstance(held, dict) else None
@@ -171,6 +174,8 @@ def _error(data: bytes) -> bytes:
 def _event(data: bytes) -> bytes:
     if not data.isascii():
         data = data.decode("utf-8", "replace").encode()
+    if CONTROLS.search(data) and (held := _object(data)) is not None:
+        data = json.dumps(held).encode()  # LiteLLM refuses a text with an unescaped tab
     for character, escaped in APART:
         data = data.replace(character, escaped)
     return b"data: " + data.replace(b"\n", b" ") + b"\n\n"
@@ -186,9 +191,9 @@ class Anthropic(SseNormalizer):
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
         frame = http.decoded(data, anthropic.FRAME)
-        if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, ErrorData):
+        if frame is None or frame.error is not None or frame.type not in anthropic.EVENTS or isinstance(data, ErrorData):
             if fault(data) is None:
-                return None
+                return None if frame is None else data
             return data if frame is not None and frame.error is not None else _error(data)
         if frame.delta is not None and frame.delta.stop_reason:
             self.reason = frame.delta.stop_reason
