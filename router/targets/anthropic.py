@@ -17,7 +17,7 @@ from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.params import Params
-from router.targets import http, shown
+from router.targets import decoding, http, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
@@ -370,7 +370,7 @@ class MessageReader:
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return False if it ends the answer. Raises TargetError for an error; skips an unreadable frame."""
-        frame = http.decoded(data, FRAME)
+        frame = decoding.decoded(data, FRAME)
         odd = frame is None or frame.type not in EVENTS or frame.error is not None
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
             raise error
@@ -413,7 +413,7 @@ class MessageReader:
 
     def complete(self, body: bytes) -> None:
         """Read a complete message that came instead of a stream. Raises TargetError if the body is an error or not a message."""
-        complete = http.decoded(body, WHOLE)
+        complete = decoding.decoded(body, WHOLE)
         if complete is None or complete.content is None:
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         self._speech.called(complete.model)

@@ -132,16 +132,14 @@ def answer(
                             pupil.answered()
                             yield Start(name, model, omitted=omitted, output=wanted.way, meter=parser.speech.meter)
                         yield event
-            except lane.errors as error:
+            except (*lane.errors, TargetError) as error:
                 if passage.failed is not None and not begun:
                     raise parser.with_usage(passage.failed.of(name)) from None
                 # Some providers are asked at the first read of their stream: their refusal comes then, before any event.
                 if begun or not pupil.refused(
-                    *status_and_text(error), {*form.names, *wanted.sent}.difference(options.names), options.names
+                    *(parser.stated or status_and_text(error)), {*form.names, *wanted.sent}.difference(options.names), options.names
                 ):
                     raise parser.with_usage(raised(name, provider, error, parser)) from None
-            except TargetError as error:
-                raise parser.with_usage(error) from None
 
     return spoken
 

@@ -105,6 +105,11 @@ class ChunkParser:
         return self._own_reason.lower() in BROKEN
 
     @property
+    def stated(self) -> tuple[int, str] | None:
+        """Return the status and text of the error that the provider sent within its stream; None if it sent none."""
+        return next((one.failure.stated for one in reversed(self._streams) if one.failure is not None), None)
+
+    @property
     def _own_reason(self) -> str:
         """Return the finish reason in the provider's own word, as the normalizers of its raw streams read it, before LiteLLM changed it.
 

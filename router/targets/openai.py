@@ -17,7 +17,7 @@ from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
 from router.params import Params
-from router.targets import completions, http, responses, shown
+from router.targets import completions, decoding, http, responses, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections, Endpoint
 from router.targets.conversation import fitted
@@ -300,7 +300,7 @@ class ChatReader:
         Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
-        if max(map(len, found), default=0) > http.SMALL:
+        if max(map(len, found), default=0) > decoding.SMALL:
             return all(map(self.frame, found))
         for data in found:
             try:
@@ -355,7 +355,7 @@ class ChatReader:
 
     def _hear(self, data: bytes) -> bool:
         """Decode one document and feed it to the Speech; return whether it could be decoded. Raises TargetError if it is an error."""
-        chunk = http.decoded(data, DECODE)
+        chunk = decoding.decoded(data, DECODE)
         self._judge(data, chunk)
         return chunk is not None
 

@@ -15,7 +15,7 @@ import msgspec
 
 from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
 from router.errors import TargetDown
-from router.targets import counts, http, shown
+from router.targets import counts, decoding, shown
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
 from router.targets.inband import ErrorData, error_in
@@ -219,7 +219,7 @@ class ResponseReader:
         """
         if data == b"[DONE]":
             return False
-        frame = http.decoded(data, FRAME)
+        frame = decoding.decoded(data, FRAME)
         odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, ErrorData)
         if odd and (error := error_in(self._name, data)) is not None:
             raise error
@@ -242,7 +242,7 @@ class ResponseReader:
 
     def complete(self, body: bytes) -> None:
         """Read a response that is not a stream. Raises TargetError if it is an error, has failed, or cannot be read."""
-        complete = http.decoded(body, BODY)
+        complete = decoding.decoded(body, BODY)
         if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         for index, item in enumerate(complete.output or ()):

@@ -14,7 +14,7 @@ import msgspec
 
 from router.errors import TargetError
 from router.events import Text, Thought
-from router.targets import anthropic, http, openai, sse
+from router.targets import anthropic, decoding, http, openai, sse
 from router.targets.counts import ChatUsage
 from router.targets.gemini_reader import GeminiReader
 from router.targets.inband import ErrorData, fault
@@ -42,7 +42,8 @@ class SseNormalizer:
         self.reader = self._read_by(self.heard)
         self.late: asyncio.Future[None] | None = None
         """Future that is done once token counts that came after the answer were read in the background; None if there is no such read."""
-        self._failed = False
+        self.failure: TargetError | None = None
+        """The error that came within the stream; None if there was none, or if it came after the complete answer."""
 
     @staticmethod
     def _read_by(heard: Speech) -> http.AnswerReader:
@@ -58,7 +59,7 @@ class SseNormalizer:
 
         Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
         """
-        if data == openai.DONE and not self.heard.finished and not self._failed:
+        if data == openai.DONE and not self.heard.finished and self.failure is None:
             self.reader.frame(data)
             self.reason = "unknown"
             yield END
@@ -66,11 +67,11 @@ class SseNormalizer:
             yield made
 
     def complete(self, body: bytes) -> bytes:
-        """Return a complete answer, sent in place of a stream, as the events of a stream; any other body unchanged."""
+        """Return a complete answer or an error, sent in place of a stream, as the events of a stream; any other body unchanged."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
         if held is None or not choices:
-            return body
+            return body if fault(body) is None else self.feed(_event(body))
         for choice in filter(_is_object, choices):
             message: dict[str, Any] = choice.pop("message", None) or {}
             called: list[Any] = message.get("tool_calls") or []
@@ -82,13 +83,13 @@ class SseNormalizer:
         """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer."""
         if data == openai.DONE:
             return data
-        chunk = http.decoded(data, openai.DECODE)
+        chunk = decoding.decoded(data, openai.DECODE)
         try:
             self.reader.frame(data)
-        except TargetError:
+        except TargetError as error:
             if self.heard.answered:
                 return None  # an error after the complete answer is ignored
-            self._failed = True
+            self.failure = error
             return data if chunk is not None and chunk.error is not None else _error(data)
         self.heard.take()
         if chunk is None:
@@ -100,11 +101,11 @@ class SseNormalizer:
 
     def _record(self, data: bytes) -> None:
         """Feed an event to the reader for its finish reason and token counts alone. After an error, no further event is fed."""
-        if not self._failed:
+        if self.failure is None:
             try:
                 self.reader.frame(data)
-            except TargetError:
-                self._failed = True
+            except TargetError as error:
+                self.failure = error
             self.heard.take()
 
 
@@ -190,7 +191,7 @@ class Anthropic(SseNormalizer):
 
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
-        frame = http.decoded(data, anthropic.FRAME)
+        frame = decoding.decoded(data, anthropic.FRAME)
         if frame is None or frame.error is not None or frame.type not in anthropic.EVENTS or isinstance(data, ErrorData):
             if fault(data) is None:
                 return None if frame is None else data
@@ -204,10 +205,10 @@ class Anthropic(SseNormalizer):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return a complete message as the events of a stream; return any other body unchanged."""
+        """Return a complete message or an error as the events of a stream; return any other body unchanged."""
         held = _object(body)
         if held is None or not isinstance(content := held.get("content"), list):
-            return body
+            return body if fault(body) is None else self.feed(_event(body))
         events: list[dict[str, Any]] = [{"type": "message_start", "message": {**held, "content": [], "stop_reason": None}}]
         for index, block in enumerate(filter(_is_object, cast("list[Any]", content))):
             begin, deltas = _begun(block)
@@ -273,7 +274,7 @@ class Google(SseNormalizer):
 
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
-        chunk = http.decoded(data, GOOGLES)
+        chunk = decoding.decoded(data, GOOGLES)
         if chunk is None:
             return None
         reasons = [candidate.finish_reason for candidate in chunk.candidates or () if not candidate.index]

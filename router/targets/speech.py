@@ -381,6 +381,11 @@ class Speech:
         return self.finished and self.meter.usage is not None
 
     @property
+    def begun(self) -> bool:
+        """Return whether text, thoughts, files or calls have come."""
+        return self.said or self._opening is None or self._opening.within
+
+    @property
     def answered(self) -> bool:
         """Return whether the answer is complete: it has a finish reason, and also text, files or calls."""
         return self.finished and (self.said or bool(self._calls))

@@ -311,4 +311,7 @@ def inside(target: str, error: Any) -> TargetError:
     status = next((number for number in numbers if 400 <= number < 600), 0) or max(
         (NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500
     )
-    return verdict(target, status, error if isinstance(error, str) else json.dumps(error))
+    text = error if isinstance(error, str) else json.dumps(error)
+    made = verdict(target, status, text)
+    made.stated = (status, text)
+    return made

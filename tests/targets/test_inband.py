@@ -194,3 +194,11 @@ async def test_end_mark_with_a_blank_ends_the_answer() -> None:
     async with provider(Reply((chunk({"content": "Hi"}), b"data: [DONE] \n\n"))) as fake:
         seen = await heard(declared(fake.base))
     assert [type(event) for event in seen] == [Start, Text, Finish]
+
+
+@pytest.mark.parametrize("status", [201, 203])
+async def test_answer_under_another_status_of_success_is_read(status: int) -> None:
+    """An answer under 201, as some gateways send for each POST, or 203, as proxies that changed it, is read."""
+    async with provider(Reply((chunk({"content": "Hi"}, "stop"), DONE), status)) as fake:
+        seen = await heard(declared(fake.base))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
