@@ -123,20 +123,11 @@ class Asking(Mutable):
     pupil: Pupil
     prepare: Callable[[Facts], Prepared]
 
-    async def accepted(self) -> tuple[Prepared, Connection]:
-        """Ask until the provider accepts, without a parameter that it refuses; return the request and the response."""
-        while True:
-            prepared = self.prepare(self.pupil.facts)
-            response = await self.connections.answered(prepared.endpoint, prepared.sent)
-            if response.status in ANSWERED:
-                return prepared, response
-            await _learn(self.start.target, response, prepared, self.pupil)
-
-    def taught_by(self, error: TargetError, speech: Speech) -> bool:
+    def taught_by(self, error: Exception, speech: Speech) -> bool:
         """Learn from an error within an answer, as gateways send a refusal, too. Return True if the question is to be asked again.
         False once anything of the answer has come.
         """
-        if error.stated is None or speech.begun:
+        if not isinstance(error, TargetError) or error.stated is None or speech.begun:
             return False
         prepared = self.prepare(self.pupil.facts)  # once more as it was sent
         return self.pupil.refused(*error.stated, (*prepared.fields, *prepared.within), prepared.options.names)
@@ -146,7 +137,12 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
     start, connections, pupil = asking.start, asking.connections, asking.pupil
     name, speech = start.target, feed.speech
     try:
-        prepared, response = await asking.accepted()
+        while True:
+            prepared = asking.prepare(pupil.facts)
+            response = await connections.answered(prepared.endpoint, prepared.sent)
+            if response.status in ANSWERED:
+                break
+            await _learn(name, response, prepared, pupil)
         complete = owed = False
         rest: Rest | None = None
         try:
@@ -182,14 +178,9 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
         finally:
             if not owed:
                 (response.settle if complete else response.release)()
-    except (OSError, Cut) as error:
-        raise _with_usage(translated(name, error), speech) from None
-    except TargetError as error:
+    except (OSError, Cut, RecursionError, TargetError) as error:
         if not asking.taught_by(error, speech):
-            raise _with_usage(error, speech) from None
-    except RecursionError:
-        # JSON of such depth can be read but not written.
-        raise _with_usage(TargetDown(name, "malformed"), speech) from None
+            raise _with_usage(translated(name, error), speech) from None
     else:
         return
     async with aclosing(_answered(asking, Feed(Speech(name, asking.issuer)))) as events:
@@ -408,16 +399,20 @@ async def _complete_body(name: str, response: Connection, begun: bytes, most: in
     return b"".join(pieces)
 
 
-def translated(name: str, error: OSError | Cut) -> TargetError:
-    """Return the TargetError for an error of the connection: the proxy's, TLS, a timeout of connecting, or a response that broke off."""
+def translated(name: str, error: OSError | Cut | RecursionError | TargetError) -> TargetError:
+    """Return the TargetError for an error of the connection: the proxy's, TLS, a timeout of connecting, or a response that broke off.
+    RecursionError is raised for JSON so deep that it can be read but not written. A TargetError is returned as it is.
+    """
     match error:
+        case TargetError():
+            return error
         case ProxyFailed():
             return error.of(name)
         case ssl.SSLError():
             return TargetDenied(name, "tls")
         case TimeoutError():
             return TargetSilent(name, "timeout_connect")
-        case Garbled():
+        case Garbled() | RecursionError():
             return TargetDown(name, "malformed")
         case Cut():
             return TargetDown(name, "cut")
