@@ -706,3 +706,10 @@ async def test_frame_with_an_invalid_character_keeps_its_call_and_counts(odd: by
     events = await said(chunk({"text": "He?llo"}, call("now", at="noon"), reason="STOP", usageMetadata=COUNTS).replace(b"?", odd))
     assert ToolCall in map(type, events)
     assert events[-1] == Finish("tool-calls", Usage(11, 2))
+
+
+async def test_model_with_the_prefix_of_googles_list_is_asked_at_its_path() -> None:
+    """`gemini/models/gemini-2.5-pro`, as Google's list of models spells it, is asked at the path of gemini-2.5-pro."""
+    async with provider(Reply((chunk({"text": "Hi"}, reason="STOP"),))) as fake:
+        await heard(target("gemini/models/gemini-2.5-pro", fake.base))
+    assert fake.headers[0][":path"] == "/v1/models/gemini-2.5-pro:streamGenerateContent?alt=sse"
