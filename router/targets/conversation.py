@@ -188,6 +188,8 @@ def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
 UNLIKED = re.compile(r"[^A-Za-z0-9_-]")
 NINE = re.compile(r"[A-Za-z0-9]{9}")
 LETTERS = string.digits + string.ascii_letters
+LONGEST = 40
+"""The most characters of a call's id at OpenAI."""
 
 
 def plain_unique_ids(ask: Ask) -> Ask:
@@ -207,6 +209,20 @@ def plain_unique_ids(ask: Ask) -> Ask:
             new = f"{plain}_{count}"
         given.add(new)
         return new
+
+    return _renamed(ask, name)
+
+
+def short_ids(ask: Ask) -> Ask:
+    """Give calls ids of 1 to 40 characters: OpenAI's `string too long. Expected a string with maximum length 40`. Equal ids stay equal.
+
+    Longer ones have an id of another provider's, or its signature, in them; some servers send empty ones.
+    """
+
+    def name(call_id: str, before: int) -> str:
+        if 0 < len(call_id) <= LONGEST:
+            return call_id
+        return f"call_{hashlib.sha256((call_id or str(before)).encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
     return _renamed(ask, name)
 
@@ -413,6 +429,14 @@ def _described(tool: ToolSpec) -> ToolSpec:
 
 
 BEYOND_TEXT: frozenset[Rule] = frozenset(
-    {calls_have_results, plain_unique_ids, nine_letter_ids, jpeg_by_its_name, pictures_beside_results, assistant_between_tool_and_user}
+    {
+        calls_have_results,
+        short_ids,
+        plain_unique_ids,
+        nine_letter_ids,
+        jpeg_by_its_name,
+        pictures_beside_results,
+        assistant_between_tool_and_user,
+    }
 )
 """Rules about calls, results and files, which do not change a conversation of text alone."""

@@ -53,6 +53,8 @@ ITS_OWN = frozenset(
     )
 )
 """Arguments of LiteLLM's call that are not request fields."""
+EMPTY = "(empty)"
+"""Text of a tool's result without text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,10 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     fitted = fit(facts, params).beside(ask)
     takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
+    if model.startswith("mistral/"):
+        for one in messages:
+            if one["role"] == "tool" and not one["content"]:
+                one["content"] = EMPTY  # LiteLLM would leave the message out, and Mistral refuse the call without its result
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}
     if not ask.tools:

@@ -180,6 +180,7 @@ PROVIDERS = {
 
 ALL: tuple[Rule, ...] = (
     rule.calls_have_results,
+    rule.short_ids,
     rule.pictures_beside_results,
     rule.one_system_message_at_the_start,
     rule.schemas_have_properties,

@@ -16,6 +16,7 @@ import msgspec
 from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
 from router.errors import TargetDown
 from router.targets import counts, decoding, shown
+from router.targets.conversation import BEGUN
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
 from router.targets.inband import ErrorData, error_in
@@ -122,7 +123,7 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
             made["reasoning"] = reasoning
         if fitted.thinks:
             made["include"] = ["reasoning.encrypted_content"]
-    made["input"] = [item for message in ask.messages for item in _items(message, issuer)]
+    made["input"] = [item for message in ask.messages for item in _items(message, issuer)] or [{"role": "user", "content": BEGUN}]
     if ask.tools:
         made["tools"] = [_tool(spec) for spec in ask.tools]
         if ask.choice.kind != "auto" and (facts.forced_tools or ask.choice.kind == "none"):

@@ -290,3 +290,10 @@ async def test_response_that_is_incomplete_ends_with_length_though_its_event_is_
     assert call.malformed == '{"place": "Li'
     assert isinstance(events[-1], Finish)
     assert events[-1].reason == "length"
+
+
+async def test_conversation_of_blank_text_alone_is_not_sent_as_an_empty_input() -> None:
+    """A user's message without text becomes a short one: the API refuses an empty `input`."""
+    async with provider(Reply((word("Noon."), over()))) as fake:
+        await heard(fake, Ask(model="chat-model", messages=(Message("user", ("",)),)))
+    assert fake.requests[0]["input"] == [{"role": "user", "content": "(start)"}]
