@@ -14,6 +14,7 @@ from router.chat import FileSort
 from router.params import Effort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.subset import OBJECT, SCHEMA
+from router.targets.verdict import reason
 
 QUOTED = 8 * 1024
 """Characters of a refusal's body that are searched; the rest is ignored."""
@@ -97,7 +98,7 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
         return None
     body = body[:QUOTED]
     said = _sentence(body)
-    if CONTEXT.search(said):
+    if CONTEXT.search(said) or reason(status, body) in ("too_long", "filtered"):
         return None  # another question may be shorter
     if BOUND.search(said):
         return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None

@@ -234,7 +234,7 @@ class ResponseReader:
         elif frame.item is not None and not speech.finished:
             self._item(frame.output_index, frame.item, over=frame.type == "response.output_item.done")
         elif frame.arguments is not None and not speech.finished:
-            self._written_whole(frame.output_index, frame.arguments)
+            self._complete_arguments(frame.output_index, frame.arguments)
         elif frame.type == "error" or frame.error is not None:
             raise inside(self._name, frame.error or {"code": frame.code, "message": frame.message})
         elif frame.response is not None:
@@ -273,13 +273,13 @@ class ResponseReader:
         match item.type:
             case "function_call" if index not in self._own:
                 self._own.add(index)
-                whole = _text_of(item.arguments) if over else ""
-                if whole:
+                written = _text_of(item.arguments) if over else ""
+                if written:
                     self._written.add(index)
-                speech.call(index, item.call_id or item.id, item.name, whole)
+                speech.call(index, item.call_id or item.id, item.name, written)
                 self._state(index)
             case "function_call" if over:
-                self._written_whole(index, item.arguments)
+                self._complete_arguments(index, item.arguments)
             case "message" if over and not self._worded and item.content:
                 self._worded = True
                 self._spoken(item)
@@ -293,11 +293,11 @@ class ResponseReader:
             case _:
                 pass
 
-    def _written_whole(self, index: int, arguments: object) -> None:
+    def _complete_arguments(self, index: int, arguments: object) -> None:
         """Add the complete arguments of a call, unless it is not the question's own, or pieces of them came before."""
-        if index in self._own and index not in self._written and (whole := _text_of(arguments)):
+        if index in self._own and index not in self._written and (complete := _text_of(arguments)):
             self._written.add(index)
-            self._speech.call(index, "", "", whole)
+            self._speech.call(index, "", "", complete)
 
     def _complete_item(self, index: int, item: Item) -> None:
         """Read an item of which nothing came before: its text, sources, thoughts, call or file."""
