@@ -88,17 +88,15 @@ def _error_object(held: Mapping[str, object], levels: int = NESTED) -> object:
     levels: the levels of objects that are examined
     """
     named = {name.replace("_", "").lower(): value for name, value in held.items()}
-    empty = not CONTENT.isdisjoint(named)
+    chunk = not CONTENT.isdisjoint(named)
     for name in ERRORS:
         error = named.get(name)
-        if _says(error, levels) if empty or name != "error" else error is not None:
+        if _says(error, levels) if chunk or name != "error" else error is not None:
             return cast("object", error) if isinstance(error, dict) and error else held
     if _is_error(named):
         return held
-    choices = named.get("choices")
-    errors = (
-        [cast("Mapping[str, object]", one).get("error") for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
-    )
+    choices = cast("list[object]", listed) if isinstance(listed := named.get("choices"), list) else []
+    errors = [cast("Mapping[str, object]", one).get("error") for one in choices if isinstance(one, dict)]
     within = [*(named.get(name) for name in AROUND), *({"error": error} for error in errors if _says(error, levels))]
     found = (_error_object(cast("Mapping[str, object]", one), levels - 1) for one in within if levels > 1 and isinstance(one, dict))
     return next((one for one in found if one is not None), None)
