@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import is_
 
 from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
+from router.targets.tool_schemas import flattened
 from router.value import replace
 
 log = logging.getLogger("router.targets")
@@ -426,6 +427,12 @@ def _described(tool: ToolSpec) -> ToolSpec:
     if schema.get("type", "object") != "object" or ("properties" in schema and "type" in schema):
         return tool
     return replace(tool, parameters={"type": "object", "properties": {}, **schema})
+
+
+def no_alternatives_at_the_top(ask: Ask) -> Ask:
+    """Merge the alternatives at the top of tools' schemas (`flattened`), which OpenAI and Anthropic refuse."""
+    tools = tuple(one if (made := flattened(one.parameters)) is one.parameters else replace(one, parameters=made) for one in ask.tools)
+    return replace(ask, tools=tools) if any(new is not old for new, old in zip(tools, ask.tools, strict=True)) else ask
 
 
 BEYOND_TEXT: frozenset[Rule] = frozenset(
