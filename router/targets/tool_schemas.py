@@ -66,7 +66,7 @@ def _add(properties: dict[str, Json], more: Mapping[str, Json]) -> None:
         if known == schema:
             properties[name] = schema
         else:
-            before = _object(known).get("anyOf") if _object(known).keys() == {"anyOf"} else None
+            before = _object(known).get("anyOf") if list(_object(known)) == ["anyOf"] else None
             listed = before if isinstance(before, list) else [known]
             properties[name] = {"anyOf": [*listed, *([] if schema in listed else [schema])]}
 
