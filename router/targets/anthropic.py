@@ -35,6 +35,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import structured
 from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
+from router.targets.text_filters import UNBOUND
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -207,6 +208,7 @@ def answer(
                 body,
                 lambda speech: MessageReader(name, speech),
                 omitted,
+                fit(known, params).without_blank_stops().bounds(known) if params.stop else UNBOUND,
                 api="messages",
                 options=options,
                 within=within,
@@ -238,8 +240,8 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
         made["tools"] = [*tools[:-1], marked(tools[-1])] if keeps else tools
         if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
-    if stops := [stop for stop in fitted.stop or () if stop.strip()]:
-        made["stop_sequences"] = stops  # it refuses those of white space only (BerriAI/litellm#3286)
+    if stops := fitted.without_blank_stops().stop:
+        made["stop_sequences"] = list(stops)  # it refuses those of white space only (BerriAI/litellm#3286)
     made |= {name: value for name, value in fitted.hints.items() if name not in NEEDS}
     if ask.tools and fitted.hints.get("parallel_tool_calls") is False and ask.choice.kind != "none":
         choice = cast("dict[str, Json]", made.get("tool_choice", {"type": "auto"}))

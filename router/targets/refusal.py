@@ -22,7 +22,7 @@ REFUSING = re.compile(
     r"(?i)unsupported|unavailable|extra_forbidden|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|illegal|disallowed|forbidden|rejected"
     r"|(?:not|n't) (?:be )?(?:a )?(?:supported|support|permitted|permit|allowed|allow|available|accepted|accept|enabled|valid|take|known|implemented)"
     r"|not recogni[sz]ed|additional propert|no such|only \S+(?: \S+){0,4} (?:is |are )?(?:allowed|supported)|cannot (?:both )?be|can't be"
-    r"|(?:can|may) only be|may not be|must (?:be|equal|not)|should be|fixed (?:to|at)|supported range|no longer|does not (?:support|accept)"
+    r"|(?:can|may) only be|may not be|must (?:be|equal|not|contain)|should be|fixed (?:to|at)|supported range|no longer|does not (?:support|accept)"
     r"|remove|too large|at most|maximum|not compatible|incompatible|不支持|非法|有误|无效|不合法"
 )
 """Pattern of the words by which a sentence refuses a parameter."""
