@@ -18,7 +18,7 @@ from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
 from router.params import Params
 from router.targets import completions, decoding, http, responses, shown
-from router.targets.address import endpoint_of
+from router.targets.address import RESPONSES, endpoint_of
 from router.targets.connections import Connections, Endpoint
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
@@ -227,7 +227,7 @@ def _responding(url: str, declared: TargetConfig) -> str:
     if "/openai/deployments/" in path:
         base = path.partition("/openai/deployments/")[0]
         return f"{base}/openai/v1/responses" + ("?api-version=preview" if declared.api_version == "preview" else "")
-    return path.removesuffix("/chat/completions") + "/responses" + (f"?{query}" if query else "")
+    return path.removesuffix("/chat/completions") + RESPONSES + (f"?{query}" if query else "")
 
 
 AZURE_VERSION = "2024-10-21"
@@ -242,7 +242,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
     version = declared.api_version
-    path = urlsplit(base).path.rstrip("/")
+    path = urlsplit(base).path.rstrip("/").removesuffix(RESPONSES)
     if path.endswith(("/openai/v1", f"/openai/v1{endpoint}")):
         return endpoint_of(base, endpoint, query=f"api-version={version}" if version else "")
     deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
