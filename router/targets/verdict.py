@@ -118,6 +118,12 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"unknown variant .?image_url": "DeepSeek; 1jehuang/jcode#310",
         r"image input is not supported": "llama.cpp, with a 500; ggml-org/llama.cpp#13566",
         r"is not a multimodal model": "vLLM; vllm-project/vllm#23402",
+        r"missing data required for image input": "Ollama, with a 500; open-webui/open-webui#13077, valentinfrlch/ha-llmvision#691",
+        r"messages?\[\d+\]\.content must be a string": "Groq; vercel/ai#2837",
+        r"\b(images?|image[ _](inputs?|content|url)|vision|multimodal( inputs?)?) (is |are )?not (supported|enabled) (by|for|with|in) (this|the)? ?model": (
+            "gateways, in general words"
+        ),
+        r"(not|n't) (support|have) (vision|image_url|multimodal)|only supports? text inputs?": "gateways, in general words",
     },
     "no_documents": {
         rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821",

@@ -278,6 +278,15 @@ NO_IMAGES: dict[str, Said] = {
         openai("Failed to deserialize the JSON body into the target type: messages[7]: unknown variant `image_url`, expected `text`"),
     ),
     "llama.cpp (ggml-org/llama.cpp#13566)": (500, openai("image input is not supported by this server", "server_error", 500)),
+    "Ollama, a model without its projector (valentinfrlch/ha-llmvision#691)": (
+        500,
+        json.dumps(
+            {"error": "Failed to create new sequence: failed to process inputs: this model is missing data required for image input"}
+        ),
+    ),
+    "Groq (vercel/ai#2837)": (400, openai("messages[0].content must be a string")),
+    "a gateway, of images": (400, openai("Image inputs are not supported by this model.")),
+    "a gateway, of vision": (400, openai("The selected model does not support vision")),
     "vLLM (vllm-project/vllm#23402)": (400, openai("/models/llama is not a multimodal model", "BadRequestError", 400)),
 }
 
