@@ -9,10 +9,11 @@ from router.errors import TargetError
 from router.events import Events
 from router.targets import shown
 from router.targets.counts import ChatUsage
+from router.targets.finish_reasons import BROKEN, REASONS
 from router.targets.litellm_library import Library, Stream
 from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
 from router.targets.retold import SseNormalizer
-from router.targets.speech import BROKEN, REASONS, Speech
+from router.targets.speech import Speech
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
 """Prefixes of the ids of calls to tools that Anthropic runs itself."""

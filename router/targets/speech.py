@@ -14,50 +14,13 @@ import msgspec
 
 from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
-from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolInput
+from router.events import CUT_SHORT, Event, Finish, Produced, Source, Text, Thought, ToolInput
 from router.targets.counts import Apart, each
+from router.targets.finish_reasons import BROKEN, REASONS
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows, goes_on
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
 from router.value import replace
-
-REASONS: dict[str, Reason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "max_output_tokens": "length",
-    "tool_calls": "tool-calls",
-    "tool_use": "tool-calls",
-    "function_call": "tool-calls",
-    "content_filter": "content-filter",
-    "refusal": "content-filter",
-    "safety": "content-filter",
-    "sensitive": "content-filter",
-    "guardrail_intervened": "content-filter",
-    "content_filtered": "content-filter",
-    "prohibited_content": "content-filter",
-    "blocklist": "content-filter",
-    "spii": "content-filter",
-    "recitation": "content-filter",
-    "image_safety": "content-filter",
-    "image_prohibited_content": "content-filter",
-    "image_recitation": "content-filter",
-    "model_armor": "content-filter",
-    "unknown": "unknown",
-}
-
-BROKEN = frozenset(
-    (
-        *("error", "network_error", "abort", "insufficient_system_resource"),
-        *("aborted", "cancelled", "canceled", "failed", "internal_error", "server_error", "timeout"),
-    )
-)
-"""Finish reasons that report a failure at the provider (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek; Cohere, watsonx, gateways)."""
 
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
