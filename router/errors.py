@@ -197,6 +197,7 @@ class TargetError(RouterError, code="target_error", status=502):
 
     retry_after: seconds for which the provider wants no request; None if it named none
     used: tokens until the answer broke off, as far as the provider had counted them; None if it had not
+    stated: status and text of an error that came within an answer; None for any other failure
     """
 
     def __init__(self, target: str, outcome: str, *, retry_after: float | None = None) -> None:
@@ -205,6 +206,7 @@ class TargetError(RouterError, code="target_error", status=502):
         self.outcome = outcome
         self.retry_after = retry_after
         self.used: Usage | None = None
+        self.stated: tuple[int, str] | None = None
 
     def __str__(self) -> str:
         return f"{self.target}: {self.outcome}"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import is_
 
 from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
+from router.targets.tool_schemas import flattened
 from router.value import replace
 
 log = logging.getLogger("router.targets")
@@ -188,6 +189,8 @@ def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
 UNLIKED = re.compile(r"[^A-Za-z0-9_-]")
 NINE = re.compile(r"[A-Za-z0-9]{9}")
 LETTERS = string.digits + string.ascii_letters
+LONGEST = 40
+"""The most characters of a call's id at OpenAI."""
 
 
 def plain_unique_ids(ask: Ask) -> Ask:
@@ -207,6 +210,20 @@ def plain_unique_ids(ask: Ask) -> Ask:
             new = f"{plain}_{count}"
         given.add(new)
         return new
+
+    return _renamed(ask, name)
+
+
+def short_ids(ask: Ask) -> Ask:
+    """Give calls ids of 1 to 40 characters: OpenAI's `string too long. Expected a string with maximum length 40`. Equal ids stay equal.
+
+    Longer ones have an id of another provider's, or its signature, in them; some servers send empty ones.
+    """
+
+    def name(call_id: str, before: int) -> str:
+        if 0 < len(call_id) <= LONGEST:
+            return call_id
+        return f"call_{hashlib.sha256((call_id or str(before)).encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
     return _renamed(ask, name)
 
@@ -412,7 +429,21 @@ def _described(tool: ToolSpec) -> ToolSpec:
     return replace(tool, parameters={"type": "object", "properties": {}, **schema})
 
 
+def no_alternatives_at_the_top(ask: Ask) -> Ask:
+    """Merge the alternatives at the top of tools' schemas (`flattened`), which OpenAI and Anthropic refuse."""
+    tools = tuple(one if (made := flattened(one.parameters)) is one.parameters else replace(one, parameters=made) for one in ask.tools)
+    return replace(ask, tools=tools) if any(new is not old for new, old in zip(tools, ask.tools, strict=True)) else ask
+
+
 BEYOND_TEXT: frozenset[Rule] = frozenset(
-    {calls_have_results, plain_unique_ids, nine_letter_ids, jpeg_by_its_name, pictures_beside_results, assistant_between_tool_and_user}
+    {
+        calls_have_results,
+        short_ids,
+        plain_unique_ids,
+        nine_letter_ids,
+        jpeg_by_its_name,
+        pictures_beside_results,
+        assistant_between_tool_and_user,
+    }
 )
 """Rules about calls, results and files, which do not change a conversation of text alone."""

@@ -64,6 +64,13 @@ class Fitted(Value, frozen=True):
         hints = {name: value for name, value in self.hints.items() if name != "prediction"}
         return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))
 
+    def without_blank_stops(self) -> Self:
+        """Return these parameters for Claude, which refuses `stop` texts of white space alone: at those the router ends the answer."""
+        blank = tuple(stop for stop in self.stop if not stop.strip())
+        return (
+            replace(self, stop=tuple(stop for stop in self.stop if stop.strip()), cut=(*self.cut, *filter(None, blank))) if blank else self
+        )
+
     def bounds(self, facts: Facts) -> AnswerLimits:
         """Return the limits at which the router ends the answer itself, because the model is not sent them; UNBOUND if there are none."""
         return AnswerLimits(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND

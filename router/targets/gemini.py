@@ -72,6 +72,7 @@ def answer(
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
+    model = model.removeprefix("models/")  # as Google's list of models spells it
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
     options = options_of(declared, "gemini")

@@ -16,7 +16,7 @@ import msgspec
 
 from router.chat import Json
 from router.errors import TargetDown
-from router.targets import http, shown
+from router.targets import decoding, shown
 from router.targets.counts import Apart, Counts, tokens
 from router.targets.gemini_contents import SIGNATURE
 from router.targets.inband import ErrorData, error_in
@@ -169,7 +169,7 @@ class GeminiReader:
             if not self._hear(body):
                 raise TargetDown(self._name, "malformed")
             return
-        chunks = http.decoded(body, CHUNKS)
+        chunks = decoding.decoded(body, CHUNKS)
         if not chunks or any(chunk.error is not None for chunk in chunks):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         for chunk in chunks:
@@ -180,7 +180,7 @@ class GeminiReader:
 
         Raises TargetError for an error.
         """
-        chunk = http.decoded(data, CHUNK)
+        chunk = decoding.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
             raise error

@@ -1,19 +1,17 @@
 """Requests of the direct lanes over HTTP: the status is judged, and the body read as a stream of frames or as one document."""
 
 import asyncio
-import json
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from functools import cache, partial
+from contextlib import ExitStack, aclosing, suppress
+from functools import partial
 from math import inf
-from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
+from typing import Protocol, cast
 
 import msgspec
-from msgspec.structs import fields
 
-from router.chat import Json, separators
+from router.chat import Json
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
@@ -26,20 +24,16 @@ from router.targets.proxy import ProxyFailed, answered_itself
 from router.targets.speech import Speech
 from router.targets.text_filters import UNBOUND, AnswerLimits
 from router.targets.verdict import verdict
-from router.value import Value, replace
+from router.value import Mutable, Value, replace
 
-T = TypeVar("T")
-
+ANSWERED = (200, 201, 203)
+"""Statuses of a response that has an answer: some gateways send 201 for each POST, and proxies 203 for an answer that they changed."""
 MAX_BODY = 64 * 1024
 """Bytes of an error's body after which no more is read."""
 EXPLAIN = 1.0
 """Seconds to wait for an error's body."""
 MAX_WHOLE = 16 * 1024 * 1024
 """Limit of a complete answer without a stream, in bytes."""
-MAX_VALUES = 100_000
-"""Limit of JSON values in one document: parsing more would block the event loop. Commas and brackets within texts are counted too."""
-SMALL = 64 * 1024
-"""Bytes up to which a document is parsed without counting its values."""
 LATE = 10.0
 """Timeout in seconds of the background read for late token counts, after the answer has ended without them."""
 MAX_LATE = 1024 * 1024
@@ -115,17 +109,38 @@ def answered(start: Start, issuer: str, connections: Connections, pupil: Pupil, 
     prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
     sent before the first event.
     """
+    asking = Asking(start, issuer, connections, pupil, prepare)
     feed = Feed(Speech(start.target, issuer))
-    return EventStream(_answered(start, connections, pupil, prepare, feed), feed.fast)
+    return EventStream(_answered(asking, feed), feed.fast)
 
 
-async def _answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared], feed: "Feed") -> Events:
+class Asking(Mutable):
+    """A question that is asked at a target, again with each lesson. See `answered`."""
+
+    start: Start
+    issuer: str
+    connections: Connections
+    pupil: Pupil
+    prepare: Callable[[Facts], Prepared]
+
+    def taught_by(self, error: Exception, speech: Speech) -> bool:
+        """Learn from an error within an answer, as gateways send a refusal, too. Return True if the question is to be asked again.
+        False once anything of the answer has come.
+        """
+        if not isinstance(error, TargetError) or error.stated is None or speech.begun:
+            return False
+        prepared = self.prepare(self.pupil.facts)  # once more as it was sent
+        return self.pupil.refused(*error.stated, (*prepared.fields, *prepared.within), prepared.options.names)
+
+
+async def _answered(asking: Asking, feed: "Feed") -> Events:
+    start, connections, pupil = asking.start, asking.connections, asking.pupil
     name, speech = start.target, feed.speech
     try:
         while True:
-            prepared = prepare(pupil.facts)
+            prepared = asking.prepare(pupil.facts)
             response = await connections.answered(prepared.endpoint, prepared.sent)
-            if response.status == 200:
+            if response.status in ANSWERED:
                 break
             await _learn(name, response, prepared, pupil)
         complete = owed = False
@@ -163,13 +178,14 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
         finally:
             if not owed:
                 (response.settle if complete else response.release)()
-    except (OSError, Cut) as error:
-        raise _with_usage(translated(name, error), speech) from None
-    except TargetError as error:
-        raise _with_usage(error, speech) from None
-    except RecursionError:
-        # JSON of such depth can be read but not written.
-        raise _with_usage(TargetDown(name, "malformed"), speech) from None
+    except (OSError, Cut, RecursionError, TargetError) as error:
+        if not asking.taught_by(error, speech):
+            raise _with_usage(translated(name, error), speech) from None
+    else:
+        return
+    async with aclosing(_answered(asking, Feed(Speech(name, asking.issuer)))) as events:
+        async for event in events:
+            yield event
 
 
 class Feed:
@@ -257,7 +273,7 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
         response = await connections.answered(endpoint, body)
         with ExitStack() as undo:
             undo.callback(response.release)
-            if response.status == 200:
+            if response.status in ANSWERED:
                 complete = await _complete_body(name, response, b"", most)
                 undo.pop_all()
                 response.settle()
@@ -383,66 +399,20 @@ async def _complete_body(name: str, response: Connection, begun: bytes, most: in
     return b"".join(pieces)
 
 
-def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Decode the used fields of a JSON document, and skip those of a wrong type.
-    None if the document is invalid, nested too deeply or has too many values.
+def translated(name: str, error: OSError | Cut | RecursionError | TargetError) -> TargetError:
+    """Return the TargetError for an error of the connection: the proxy's, TLS, a timeout of connecting, or a response that broke off.
+    RecursionError is raised for JSON so deep that it can be read but not written. A TargetError is returned as it is.
     """
-    if len(data) > SMALL and separators(data) >= MAX_VALUES:
-        return None
-    try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    except RecursionError:
-        return None
-    try:
-        # The standard library also lets half a surrogate pair through, which this decoder refuses.
-        return _fitting(json.loads(_text(data)), decoder.type)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _text(data: bytes) -> str:
-    """Decode a document as UTF-8, with surrogates as they are; otherwise invalid bytes become U+FFFD (WHATWG HTML, 9.2.6)."""
-    try:
-        return data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "replace")
-
-
-_fields = cache(fields)
-"""Cached `fields`: the look-up of types by their names takes longer than the rest of a lenient decoding (14 µs)."""
-
-
-def _fitting(value: Any, kind: Any) -> Any:
-    """Convert the parts of a value that match a type; numbers in quotes match too. Raises ValidationError if no part matches."""
-    for one in get_args(kind) or (kind,):
-        if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
-            found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
-            return one(**{name: held[0] for name, held in found.items() if held})
-        if isinstance(value, list) and get_origin(one) is list:
-            return [held[0] for each in cast("list[Any]", value) if (held := _kept(each, get_args(one)[0]))]
-    return msgspec.convert(value, kind, strict=not isinstance(value, str))
-
-
-def _kept(value: Any, kind: Any) -> tuple[Any] | None:
-    """Return what `_fitting` returns in a one-element tuple; None if no part of the value matches."""
-    try:
-        return (_fitting(value, kind),)
-    except msgspec.ValidationError:
-        return None
-
-
-def translated(name: str, error: OSError | Cut) -> TargetError:
-    """Return the TargetError for an error of the connection: the proxy's, TLS, a timeout of connecting, or a response that broke off."""
     match error:
+        case TargetError():
+            return error
         case ProxyFailed():
             return error.of(name)
         case ssl.SSLError():
             return TargetDenied(name, "tls")
         case TimeoutError():
             return TargetSilent(name, "timeout_connect")
-        case Garbled():
+        case Garbled() | RecursionError():
             return TargetDown(name, "malformed")
         case Cut():
             return TargetDown(name, "cut")

@@ -74,6 +74,7 @@ class Pupil:
         self._learned = learned
         self.lessons: list[Lesson] = []
         """Lessons from refusals of this question; empty for nearly all questions."""
+        self._retries = 0
         self.facts = learned.over(facts)
         """The facts of the next attempt."""
 
@@ -93,10 +94,11 @@ class Pupil:
         found = lesson(status, body, sent, self.facts)
         if found is None or any(str(one) == str(found) for one in self.lessons):
             return False
-        if len(self.lessons) >= MAX_LESSONS_PER_QUESTION:
+        if self._retries >= MAX_LESSONS_PER_QUESTION:
             self.answered()  # each retry met another refusal: the next question starts with these lessons
             return False
         self._learned.repeats_left -= 1
+        self._retries += 1
         self.lessons.append(found)
         self.facts = found.applied(self.facts)
         return True

@@ -53,6 +53,8 @@ ITS_OWN = frozenset(
     )
 )
 """Arguments of LiteLLM's call that are not request fields."""
+EMPTY = "(empty)"
+"""Text of a tool's result without text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +134,14 @@ def answer(
                             pupil.answered()
                             yield Start(name, model, omitted=omitted, output=wanted.way, meter=parser.speech.meter)
                         yield event
-            except lane.errors as error:
+            except (*lane.errors, TargetError) as error:
                 if passage.failed is not None and not begun:
                     raise parser.with_usage(passage.failed.of(name)) from None
                 # Some providers are asked at the first read of their stream: their refusal comes then, before any event.
                 if begun or not pupil.refused(
-                    *status_and_text(error), {*form.names, *wanted.sent}.difference(options.names), options.names
+                    *(parser.stated or status_and_text(error)), {*form.names, *wanted.sent}.difference(options.names), options.names
                 ):
                     raise parser.with_usage(raised(name, provider, error, parser)) from None
-            except TargetError as error:
-                raise parser.with_usage(error) from None
 
     return spoken
 
@@ -209,8 +209,14 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
         facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM turns an effort into a budget
     fitted = fit(facts, params).beside(ask)
+    if is_claude(model):
+        fitted = fitted.without_blank_stops()
     takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
+    if model.startswith("mistral/"):
+        for one in messages:
+            if one["role"] == "tool" and not one["content"]:
+                one["content"] = EMPTY  # LiteLLM would leave the message out, and Mistral refuse the call without its result
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}
     if not ask.tools:

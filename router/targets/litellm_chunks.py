@@ -9,10 +9,11 @@ from router.errors import TargetError
 from router.events import Events
 from router.targets import shown
 from router.targets.counts import ChatUsage, Counts
+from router.targets.finish_reasons import BROKEN, REASONS
 from router.targets.litellm_library import Library, Stream
 from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
 from router.targets.retold import SseNormalizer
-from router.targets.speech import BROKEN, REASONS, Speech
+from router.targets.speech import Speech
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
 """Prefixes of the ids of calls to tools that Anthropic runs itself."""
@@ -103,6 +104,11 @@ class ChunkParser:
     def is_broken(self) -> bool:
         """Return whether the finish reason that the provider sent means a failure; False if none came."""
         return self._own_reason.lower() in BROKEN
+
+    @property
+    def stated(self) -> tuple[int, str] | None:
+        """Return the status and text of the error that the provider sent within its stream; None if it sent none."""
+        return next((one.failure.stated for one in reversed(self._streams) if one.failure is not None), None)
 
     @property
     def _own_reason(self) -> str:

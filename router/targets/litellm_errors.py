@@ -7,12 +7,16 @@ from router.targets.verdict import verdict
 
 
 def raised(target: str, provider: str, error: BaseException, parser: ChunkParser) -> TargetError:
-    """Return the TargetError for a failed call of LiteLLM.
+    """Return the TargetError for a failed call of LiteLLM; `error` itself if it is one.
 
-    A stream that ended without a finish reason, or with one that means a failure, is `cut`, whichever error LiteLLM raises for it.
+    An error within the stream is judged by its own words, as on the direct lanes. A stream that ended without a finish reason, or with one that means a failure, is `cut`, whichever error LiteLLM raises for it.
     A refusal within a stream of Ollama's counts as a failure of the server (`status_500`).
     """
     original = getattr(error, "original_exception", None) or error
+    if parser.stated is not None and not parser.speech.finished:
+        return verdict(target, *parser.stated)
+    if isinstance(error, TargetError):
+        return error
     if parser.stream is not None and not parser.speech.finished and (parser.is_broken or "StopAsyncIteration" in _causes(original)):
         return TargetDown(target, "cut")
     raised = translated(target, error)

@@ -39,11 +39,20 @@ class OpenCall:
     """True once the arguments were complete and are repeated: the repetition becomes no events."""
     looks: int = 0
     """Parses of the arguments so far."""
+    twin: "OpenCall | None" = None
+    """An earlier call with the same id and name at another index, while the arguments so far are the beginning of its own."""
 
     @property
     def written(self) -> str:
         """Return the text of the arguments so far, as the provider sent it."""
         return "".join(self.parts)
+
+    @property
+    def repeats(self) -> bool:
+        """Return whether this call is its twin once more; `twin` becomes None as soon as the arguments differ."""
+        if self.twin is not None and not self.twin.written.startswith(self.written):
+            self.twin = None
+        return self.twin is not None
 
 
 EMPTY = ("{}", "null")
@@ -52,7 +61,7 @@ Follows = Literal["on", "again", "instead", "repeated", "another"]
 """Relation of a piece to a known call.
 
 on: it continues the arguments, or nothing else is certain
-repeated: all of the complete arguments once more, in this one piece, which is ignored
+repeated: all of the complete arguments once more, or an empty object after them, in this one piece, which is ignored
 again: the complete arguments begin once more with this piece
 instead: it replaces an empty object
 another: it begins another call"""
@@ -73,6 +82,8 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
     if (held := _arguments(known.written)) is None:
         return "on"
     new = _arguments(part)
+    if held and new == {} and not name:
+        return "repeated"  # an empty object says nothing about arguments that have come
     if not held and new != held and (new is None or not name):
         return "instead"
     if new == held and (call_id or not name):
@@ -80,6 +91,23 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
     if name and (new is not None or not call_id):
         return "another"  # from a server that sends complete calls without ids or indexes
     return "again"
+
+
+def goes_on(latest: OpenCall, name: str, part: str) -> bool:
+    """Return whether a piece with an unknown id continues the latest call at its index: some servers make an id for each piece.
+
+    It does if the name is the same or absent, and the arguments are incomplete, or the call has had no id yet.
+    """
+    if name not in ("", latest.name):
+        return False
+    if not latest.theirs and not name:
+        return True
+    if not part or (name and latest.parts and part.lstrip().startswith("{")):
+        return False
+    if not latest.parts or not latest.parts[-1].rstrip().endswith(("}", "null")):
+        return True
+    latest.looks += 1
+    return latest.looks < MAX_LOOKS and _arguments(latest.written) is None
 
 
 def called_by(pending: OpenCall) -> ToolCall:

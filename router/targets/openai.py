@@ -18,8 +18,8 @@ from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
 from router.params import Params
-from router.targets import completions, http, responses, shown
-from router.targets.address import endpoint_of
+from router.targets import completions, decoding, http, responses, shown
+from router.targets.address import RESPONSES, endpoint_of
 from router.targets.connections import Connections, Endpoint
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
@@ -82,6 +82,7 @@ class ChunkChoice(msgspec.Struct):
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
+    error: Any = None
 
 
 class Groq(msgspec.Struct):
@@ -125,6 +126,7 @@ class TextChoice(msgspec.Struct, gc=False):
     delta: TextDelta
     index: Literal[0] | None = None
     finish_reason: NoText = None
+    error: None = None
 
 
 class TextChoices(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -266,7 +268,7 @@ def _responding(url: str, declared: TargetConfig) -> str:
     if "/openai/deployments/" in path:
         base = path.partition("/openai/deployments/")[0]
         return f"{base}/openai/v1/responses" + ("?api-version=preview" if declared.api_version == "preview" else "")
-    return path.removesuffix("/chat/completions") + "/responses" + (f"?{query}" if query else "")
+    return path.removesuffix("/chat/completions") + RESPONSES + (f"?{query}" if query else "")
 
 
 AZURE_VERSION = "2024-10-21"
@@ -281,7 +283,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
     version = declared.api_version
-    path = urlsplit(base).path.rstrip("/")
+    path = urlsplit(base).path.rstrip("/").removesuffix(RESPONSES)
     if path.endswith(("/openai/v1", f"/openai/v1{endpoint}")):
         return endpoint_of(base, endpoint, query=f"api-version={version}" if version else "")
     deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
@@ -339,16 +341,17 @@ class ChatReader(TextFrames):
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
-        if data == DONE:
+        chunk = None if data == DONE else decoding.decoded(data, DECODE)
+        if chunk is None and data.strip() == DONE:
             if not self.speech.finished:
                 self.speech.done()
             return False
-        self._judge(data, http.decoded(data, DECODE))
+        self._judge(data, chunk)
         return True
 
     def complete(self, body: bytes) -> None:
         """Read a body that is not a stream. Raises TargetError if it is an error, or cannot be read."""
-        complete = http.decoded(body, DECODE)
+        complete = decoding.decoded(body, DECODE)
         self._judge(body, complete)
         if complete is None:
             raise TargetDown(self.name, "malformed")
@@ -357,7 +360,7 @@ class ChatReader(TextFrames):
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
         `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
-        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
+        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is None:
@@ -372,6 +375,8 @@ class ChatReader(TextFrames):
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # another candidate
+            if choice.error:
+                raise error_in(self.name, data) or TargetDown(self.name, "cut")
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
                 if said.reasoning_details or said.reasoning_content or said.reasoning:
@@ -420,12 +425,10 @@ def _said(said: Delta, speech: Speech) -> None:
 
 def _called(calls: list[CallPiece], speech: Speech) -> None:
     for position, call in enumerate(calls):
-        function = call.function or Function()
+        function, index = call.function or Function(), position if call.index is None else call.index
         written = function.arguments
         part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        call_id = "" if call.id is None else str(call.id)
-        index = position if call.index is None else call.index
-        speech.call(index, call_id, function.name or "", part)
+        speech.call(index, "" if call.id is None else str(call.id), function.name or "", part)
         if call.extra_content:
             speech.state({"extra_content": call.extra_content}, index)
 

@@ -180,8 +180,10 @@ PROVIDERS = {
 
 ALL: tuple[Rule, ...] = (
     rule.calls_have_results,
+    rule.short_ids,
     rule.pictures_beside_results,
     rule.one_system_message_at_the_start,
+    rule.no_alternatives_at_the_top,
     rule.schemas_have_properties,
 )
 """Conversation rules for every provider on the OpenAI wire; some have more."""
@@ -195,6 +197,7 @@ CLAUDE: tuple[Rule, ...] = (
     rule.user_begins,
     rule.plain_unique_ids,
     rule.jpeg_by_its_name,
+    rule.no_alternatives_at_the_top,
     rule.schemas_have_properties,
 )
 """Conversation rules of the Anthropic lane, which itself joins neighbouring turns."""

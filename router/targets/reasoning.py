@@ -80,7 +80,7 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
     if facts.returns:
         # DeepSeek requires it in every message of a turn with tools: MoonshotAI/kimi-cli#2141.
         return Returns(FIELDS[facts.returns], insists=insists, everywhere=insists and "deepseek" in model)
-    if prefix == "openai" and own and name.startswith("gemini-"):
+    if prefix == "openai" and own and name.rpartition("/")[2].startswith("gemini-"):  # Google also takes models/… and google/…
         return Returns(signs=True)
     return Returns(AS_SENT, own=True) if prefix in OWN or (prefix == "openai" and own) else NOTHING
 

@@ -14,13 +14,16 @@ from router.chat import FileSort
 from router.params import Effort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.subset import OBJECT, SCHEMA
+from router.targets.verdict import reason
 
 QUOTED = 8 * 1024
 """Characters of a refusal's body that are searched; the rest is ignored."""
 REFUSING = re.compile(
-    r"(?i)unsupported|unavailable|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
-    r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
-    r"|can only be|may not be|must be|supported range|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
+    r"(?i)unsupported|unavailable|extra_forbidden|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|illegal|disallowed|forbidden|rejected"
+    r"|(?:not|n't) (?:be )?(?:a )?(?:supported|support|permitted|permit|allowed|allow|available|accepted|accept|enabled|valid|take|known|implemented)"
+    r"|not recogni[sz]ed|additional propert|no such|only \S+(?: \S+){0,4} (?:is |are )?(?:allowed|supported)|cannot (?:both )?be|can't be"
+    r"|(?:can|may) only be|may not be|must (?:be|equal|not|contain)|should be|fixed (?:to|at)|supported range|no longer|does not (?:support|accept)"
+    r"|remove|too large|at most|maximum|not compatible|incompatible|不支持|非法|有误|无效|不合法"
 )
 """Pattern of the words by which a sentence refuses a parameter."""
 CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
@@ -30,6 +33,9 @@ BOUND = re.compile(r"(?i)block is bound to a different conversation")
 
 Source: https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation."""
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
+PLACED = ("param", "parameter", "field", "additionalProperty")
+"""Keys whose value names the refused field."""
+QUOTATION = re.compile(r"""(?<!\w)(['"`]).{0,500}?\1(?!\w)""", re.DOTALL)
 WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
 """Pattern of the highest temperature that a refusal allows."""
 RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
@@ -92,7 +98,7 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
         return None
     body = body[:QUOTED]
     said = _sentence(body)
-    if CONTEXT.search(said):
+    if CONTEXT.search(said) or reason(status, body) in ("too_long", "filtered"):
         return None  # another question may be shorter
     if BOUND.search(said):
         return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None
@@ -125,7 +131,9 @@ def _decoded(body: str) -> Any:
 
 
 def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
-    """Yield the objects in a decoded body, outer ones first, down to `depth` levels; of a list, those in its first 20 values."""
+    """Yield the objects in a decoded body, outer ones first, down to `depth` levels; of a list, those in its first 20 values.
+    A text that is an object itself counts as one: OpenRouter passes on a provider's body so.
+    """
     if depth and isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         yield table
@@ -134,11 +142,17 @@ def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
     elif depth and isinstance(value, list):
         for inner in cast("list[Any]", value)[:20]:
             yield from _objects(inner, depth - 1)
+    elif depth and isinstance(value, str) and value.lstrip().startswith("{"):
+        yield from _objects(_decoded(value), depth - 1)
+
+
+SAID = ("message", "msg", "error", "detail", "errorMessage", "error_message", "error_msg", "status_msg", "title", "description", "reason")
+"""Keys whose texts are the sentence of a refusal."""
 
 
 def _sentence(body: str) -> str:
-    """Return the texts of `message`, `msg`, `error` and `detail` in a JSON body, joined by spaces; the whole body if there are none."""
-    words = [one[key] for one in _objects(_decoded(body)) for key in ("message", "msg", "error", "detail") if isinstance(one.get(key), str)]
+    """Return the texts of the keys in SAID in a JSON body, joined by spaces; the whole body if there are none."""
+    words = [one[key] for one in _objects(_decoded(body)) for key in SAID if isinstance(one.get(key), str)]
     return " ".join(words) or body
 
 
@@ -147,14 +161,14 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
     known = {_plain(name): name for name in sent}
     placed: list[str] = []
     for one in _objects(_decoded(body)):
-        param, place = one.get("param"), one.get("loc")
-        for part in [param] if isinstance(param, str) else cast("list[object]", place) if isinstance(place, list) else []:
+        param, place = next((one[name] for name in PLACED if isinstance(one.get(name), str)), None), one.get("loc")
+        for part in [param] if param else cast("list[object]", place) if isinstance(place, list) else []:
             if isinstance(part, str):
                 placed += [known[piece] for piece in _pieces(part) if piece in known]
     if placed:
         yield from placed  # other names in the sentence may be a tool's field or the user's word
     elif REFUSING.search(said):
-        for word in WORD.findall(said):
+        for word in WORD.findall(QUOTATION.sub(_one_word, said)):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
         if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
             yield from sorted(name for name in sent if NAMES.get(name, name) in PENALTIES)
@@ -162,6 +176,11 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
             yield "responseMimeType"
         if "thinking" in said.lower() and "thinkingConfig" in sent:  # Gemini: `Thinking level is not supported for this model`
             yield "thinkingConfig"
+
+
+def _one_word(quoted: re.Match[str]) -> str:
+    """Return a quotation of one word; a blank in place of several words, which may be the user's."""
+    return quoted[0] if len(quoted[0].split()) == 1 else " "
 
 
 def _plain(name: str) -> str:
@@ -235,7 +254,7 @@ def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
     `sent` is the refused field, `said` the sentence of the refusal.
     """
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
-    if other in said and facts.limit == sent:
+    if _plain(other) in _plain(said) and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
     numbers = sorted(int(number) for number in NUMBER.findall(EXCLUSIVE.sub(lambda found: str(int(found[1]) - 1), said)))
     if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:

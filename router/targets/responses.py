@@ -16,7 +16,8 @@ import msgspec
 
 from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
 from router.errors import TargetDown
-from router.targets import counts, http, shown
+from router.targets import counts, decoding, shown
+from router.targets.conversation import BEGUN
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
 from router.targets.inband import ErrorData, error_in
@@ -32,13 +33,16 @@ LEAST = 16
 
 
 class Item(msgspec.Struct):
-    """An item of a response's output, complete or in progress: a message, reasoning, a call or an image."""
+    """An item of a response's output, complete or in progress: a message, reasoning, a call or an image.
+
+    Some gateways send the arguments as an object.
+    """
 
     type: str = ""
     id: str = ""
     call_id: str = ""
     name: str = ""
-    arguments: str | None = None
+    arguments: Any = None
     content: list[Any] | None = None
     summary: list[Any] | None = None
     encrypted_content: str | None = None
@@ -71,6 +75,7 @@ class Frame(msgspec.Struct):
     output_index: int = 0
     summary_index: int = 0
     delta: str | None = None
+    arguments: Any = None
     annotation: Any = None
     item: Item | None = None
     response: Response | None = None
@@ -130,7 +135,7 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
             made["reasoning"] = reasoning
         if fitted.thinks:
             made["include"] = ["reasoning.encrypted_content"]
-    made["input"] = [item for message in ask.messages for item in _items(message, issuer)]
+    made["input"] = [item for message in ask.messages for item in _items(message, issuer)] or [{"role": "user", "content": BEGUN}]
     if ask.tools:
         made["tools"] = [_tool(spec) for spec in ask.tools]
         if ask.choice.kind != "auto" and (facts.forced_tools or ask.choice.kind == "none"):
@@ -157,6 +162,11 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
     for call in message.calls:
         yield from (state.value for state in states if state.call_id == call.call_id and _is_reasoning(state))
         yield _call(call)
+
+
+def _text_of(arguments: object) -> str:
+    """Return the arguments of a call as a text of JSON; empty if there are none."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False) if arguments else ""
 
 
 def _is_reasoning(state: ReasoningState) -> bool:
@@ -219,7 +229,7 @@ class ResponseReader(TextFrames):
         """
         if data == b"[DONE]":
             return False
-        frame = http.decoded(data, FRAME)
+        frame = decoding.decoded(data, FRAME)
         odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, ErrorData)
         if odd and (error := error_in(self.name, data)) is not None:
             raise error
@@ -232,6 +242,8 @@ class ResponseReader(TextFrames):
             speech.source(shown.annotation(frame.annotation))
         elif frame.item is not None and not speech.finished:
             self._item(frame.output_index, frame.item, over=frame.type == "response.output_item.done")
+        elif frame.arguments is not None and not speech.finished:
+            self._complete_arguments(frame.output_index, frame.arguments)
         elif frame.type == "error" or frame.error is not None:
             raise inside(self.name, frame.error or {"code": frame.code, "message": frame.message})
         elif frame.response is not None:
@@ -240,18 +252,18 @@ class ResponseReader(TextFrames):
 
     def complete(self, body: bytes) -> None:
         """Read a response that is not a stream. Raises TargetError if it is an error, has failed, or cannot be read."""
-        complete = http.decoded(body, BODY)
+        complete = decoding.decoded(body, BODY)
         if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self.name, body) or TargetDown(self.name, "malformed")
         for index, item in enumerate(complete.output or ()):
-            self._spoken(item)
-            self._item(index, item, over=True)
+            self._complete_item(index, item)
         self._response(complete.status or "failed", complete)
 
     def _heard(self, frame: Frame, delta: str) -> None:
         speech = self.speech
         match frame.type:
             case "response.output_text.delta" | "response.refusal.delta":
+                self.worded = True
                 speech.text(delta)
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
                 place = (frame.output_index, frame.summary_index)
@@ -270,8 +282,16 @@ class ResponseReader(TextFrames):
         match item.type:
             case "function_call" if index not in self._own:
                 self._own.add(index)
-                speech.call(index, item.call_id or item.id, item.name, "")
+                written = _text_of(item.arguments) if over else ""
+                if written:
+                    self._written.add(index)
+                speech.call(index, item.call_id or item.id, item.name, written)
                 self._state(index)
+            case "function_call" if over:
+                self._complete_arguments(index, item.arguments)
+            case "message" if over and not self.worded and item.content:
+                self.worded = True
+                self._spoken(item)
             case "message" if not over:
                 self._state(None)
             case "image_generation_call" if over and item.result:
@@ -281,9 +301,18 @@ class ResponseReader(TextFrames):
                 self._reasoned.append({"type": "reasoning", "id": item.id, **stated})
             case _:
                 pass
-        if item.type == "function_call" and over and item.arguments and index not in self._written:
+
+    def _complete_arguments(self, index: int, arguments: object) -> None:
+        """Add the complete arguments of a call, unless it is not the question's own, or pieces of them came before."""
+        if index in self._own and index not in self._written and (complete := _text_of(arguments)):
             self._written.add(index)
-            speech.call(index, "", "", item.arguments)
+            self.speech.call(index, "", "", complete)
+
+    def _complete_item(self, index: int, item: Item) -> None:
+        """Read an item of which nothing came before: its text, sources, thoughts, call or file."""
+        self.worded = True
+        self._spoken(item)
+        self._item(index, item, over=True)
 
     def _state(self, call: int | None) -> None:
         """Move the pending reasoning items to the Speech, as states of the call with this index, or of no call (None)."""
@@ -312,6 +341,11 @@ class ResponseReader(TextFrames):
             speech.called(response.model)
         if response.usage is not None and response.usage.input_tokens is not None:
             speech.usage(response.usage.counts(response.service_tier))
+        if status == "completed" and response.status in ("incomplete", "failed", "cancelled"):
+            status = response.status  # LiteLLM's proxy ends each stream with `response.completed`
+        if status in ("completed", "incomplete") and not (self.worded or self._own or speech.finished):
+            for index, item in enumerate(response.output or ()):
+                self._complete_item(index, item)  # some gateways send no pieces
         match status:
             case "completed":
                 speech.finish("stop")

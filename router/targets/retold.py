@@ -6,6 +6,7 @@ No I/O: `feed` each piece, and pass on the result.
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import msgspec
 
 from router.errors import TargetError
 from router.events import Text, Thought
-from router.targets import anthropic, http, openai, sse
+from router.targets import anthropic_reader, decoding, http, openai, sse
 from router.targets.counts import ChatUsage
 from router.targets.gemini_reader import GeminiReader
 from router.targets.inband import ErrorData, fault
@@ -21,6 +22,8 @@ from router.targets.speech import Speech
 
 APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 """Characters within a text at which LiteLLM's client would end a line."""
+CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f]")
+"""Pattern of a control character other than a line feed, which JSON does not allow within a text."""
 
 
 class SseNormalizer:
@@ -39,7 +42,8 @@ class SseNormalizer:
         self.reader = self._read_by(self.heard)
         self.late: asyncio.Future[None] | None = None
         """Future that is done once token counts that came after the answer were read in the background; None if there is no such read."""
-        self._failed = False
+        self.failure: TargetError | None = None
+        """The error that came within the stream; None if there was none, or if it came after the complete answer."""
 
     @staticmethod
     def _read_by(heard: Speech) -> http.AnswerReader:
@@ -55,7 +59,7 @@ class SseNormalizer:
 
         Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
         """
-        if data == openai.DONE and not self.heard.finished and not self._failed:
+        if data == openai.DONE and not self.heard.finished and self.failure is None:
             self.reader.frame(data)
             self.reason = "unknown"
             yield END
@@ -63,11 +67,11 @@ class SseNormalizer:
             yield made
 
     def complete(self, body: bytes) -> bytes:
-        """Return a complete answer, sent in place of a stream, as the events of a stream; any other body unchanged."""
+        """Return a complete answer or an error, sent in place of a stream, as the events of a stream; any other body unchanged."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
         if held is None or not choices:
-            return body
+            return body if fault(body) is None else self.feed(_event(body))
         for choice in filter(_is_object, choices):
             message: dict[str, Any] = choice.pop("message", None) or {}
             called: list[Any] = message.get("tool_calls") or []
@@ -81,13 +85,13 @@ class SseNormalizer:
         """
         if data == openai.DONE:
             return data
-        chunk = http.decoded(data, openai.DECODE)
+        chunk = decoding.decoded(data, openai.DECODE)
         try:
             self.reader.frame(data)
-        except TargetError:
+        except TargetError as error:
             if self.heard.answered:
                 return None  # an error after the complete answer is ignored
-            self._failed = True
+            self.failure = error
             return data if chunk is not None and chunk.error is not None else _error(data)
         self.heard.take()
         if chunk is None:
@@ -99,11 +103,11 @@ class SseNormalizer:
 
     def _record(self, data: bytes) -> None:
         """Feed an event to the reader for its finish reason and token counts alone. After an error, no further event is fed."""
-        if not self._failed:
+        if self.failure is None:
             try:
                 self.reader.frame(data)
-            except TargetError:
-                self._failed = True
+            except TargetError as error:
+                self.failure = error
             self.heard.take()
 
 
@@ -154,7 +158,7 @@ def _parts(parts: list[Any]) -> tuple[str, str]:
 
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
-        held: object = json.loads(data.decode("utf-8", "replace"))
+        held: object = json.loads(data.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", held) if isinstance(held, dict) else None
@@ -173,6 +177,8 @@ def _error(data: bytes) -> bytes:
 def _event(data: bytes) -> bytes:
     if not data.isascii():
         data = data.decode("utf-8", "replace").encode()
+    if CONTROLS.search(data) and (held := _object(data)) is not None:
+        data = json.dumps(held).encode()  # LiteLLM refuses a text with an unescaped tab
     for character, escaped in APART:
         data = data.replace(character, escaped)
     return b"data: " + data.replace(b"\n", b" ") + b"\n\n"
@@ -183,14 +189,14 @@ class Anthropic(SseNormalizer):
 
     @staticmethod
     def _read_by(heard: Speech) -> http.AnswerReader:
-        return anthropic.MessageReader("", heard)
+        return anthropic_reader.MessageReader("", heard)
 
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
-        frame = http.decoded(data, anthropic.FRAME)
-        if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, ErrorData):
+        frame = decoding.decoded(data, anthropic_reader.FRAME)
+        if frame is None or frame.error is not None or frame.type not in anthropic_reader.EVENTS or isinstance(data, ErrorData):
             if fault(data) is None:
-                return None
+                return None if frame is None else data
             return data if frame is not None and frame.error is not None else _error(data)
         if frame.delta is not None and frame.delta.stop_reason:
             self.reason = frame.delta.stop_reason
@@ -201,10 +207,10 @@ class Anthropic(SseNormalizer):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return a complete message as the events of a stream; return any other body unchanged."""
+        """Return a complete message or an error as the events of a stream; return any other body unchanged."""
         held = _object(body)
         if held is None or not isinstance(content := held.get("content"), list):
-            return body
+            return body if fault(body) is None else self.feed(_event(body))
         events: list[dict[str, Any]] = [{"type": "message_start", "message": {**held, "content": [], "stop_reason": None}}]
         for index, block in enumerate(filter(_is_object, cast("list[Any]", content))):
             begin, deltas = _begun(block)
@@ -270,7 +276,7 @@ class Google(SseNormalizer):
 
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
-        chunk = http.decoded(data, GOOGLES)
+        chunk = decoding.decoded(data, GOOGLES)
         if chunk is None:
             return None
         reasons = [candidate.finish_reason for candidate in chunk.candidates or () if not candidate.index]

@@ -14,45 +14,13 @@ import msgspec
 
 from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
-from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolInput
+from router.events import CUT_SHORT, Event, Finish, Produced, Source, Text, Thought, ToolInput
 from router.targets.counts import Counts
-from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows
+from router.targets.finish_reasons import BROKEN, REASONS
+from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows, goes_on
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
 from router.value import replace
-
-REASONS: dict[str, Reason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "max_output_tokens": "length",
-    "tool_calls": "tool-calls",
-    "tool_use": "tool-calls",
-    "function_call": "tool-calls",
-    "content_filter": "content-filter",
-    "refusal": "content-filter",
-    "safety": "content-filter",
-    "sensitive": "content-filter",
-    "guardrail_intervened": "content-filter",
-    "content_filtered": "content-filter",
-    "prohibited_content": "content-filter",
-    "blocklist": "content-filter",
-    "spii": "content-filter",
-    "recitation": "content-filter",
-    "image_safety": "content-filter",
-    "image_prohibited_content": "content-filter",
-    "image_recitation": "content-filter",
-    "model_armor": "content-filter",
-    "unknown": "unknown",
-}
-
-BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
-"""Finish reasons that report a failure at the provider (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
 
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
@@ -265,7 +233,7 @@ class Speech:
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id, or a new name, starts a new call.
+        """Add a piece of a tool call. A new id, or a new name, starts a new call, unless `goes_on` says otherwise of the id.
 
         index: the provider's number of the call
         part: the piece of its arguments
@@ -298,6 +266,9 @@ class Speech:
         """Add a ToolInput event for a piece of a call's arguments, unless the call has no name, or the piece may be a placeholder."""
         if not pending.name:
             return
+        if pending.twin is not None and pending.repeats:
+            pending.unsaid += part
+            return
         if len(pending.parts) == 1 and part.strip() in EMPTY:
             pending.unsaid = part
             return
@@ -308,13 +279,16 @@ class Speech:
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
         """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
 
-        A repeated complete call is found at another index, too.
+        A repeated complete call is found at another index, too; an incomplete one under another id (`goes_on`).
         """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
             # The complete call once more, at another index.
             alike = (one for one in self._calls if one.theirs == call_id and one.name == name)
             known = next((one for one in alike if follows(one, call_id, name, part) == "repeated"), None)
+        if known is None and call_id and (latest := self._latest.get(index)) is not None and goes_on(latest, name, part):
+            latest.theirs = latest.theirs or call_id
+            known = self._ids[index, call_id] = latest
         return known
 
     def _begun(self, index: int, call_id: str, name: str) -> OpenCall:
@@ -323,6 +297,8 @@ class Speech:
         taken = {pending.call_id for pending in self._calls}
         unique = call_id if call_id and call_id not in taken else f"call_{secrets.token_hex(12)}"
         pending = OpenCall(index, unique, name, call_id)
+        if unique != call_id and call_id:
+            pending.twin = next((one for one in self._calls if one.theirs == call_id and one.name == name), None)
         self._calls.append(pending)
         self._latest[index] = pending
         if call_id:
@@ -353,6 +329,7 @@ class Speech:
             self.state(value)
         for one in self._states:
             beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
+            beside = beside and (beside.twin or beside)
             yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
 
     @property
@@ -364,6 +341,11 @@ class Speech:
     def counted(self) -> bool:
         """Return whether both the finish reason and usage have come, so that nothing is left to read."""
         return self.finished and self.meter.usage is not None
+
+    @property
+    def begun(self) -> bool:
+        """Return whether text, thoughts, files or calls have come."""
+        return self.said or self._opening is None or self._opening.within
 
     @property
     def answered(self) -> bool:
@@ -420,6 +402,7 @@ class Speech:
             raise TargetDown(self.target, "cut")
         reason = REASONS.get(self._reason.lower(), "other")
         calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name] if self._calls else []
+        calls = [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
         if calls:
             yield from self._stated(calls)
         for pending in calls:
@@ -427,8 +410,8 @@ class Speech:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
         for pending in calls:
             made = called_by(pending)
-            if reason in CUT_SHORT and pending is self._calls[-1] and not pending.written.strip():
-                made = replace(made, malformed="")  # no arguments had come
+            if reason in CUT_SHORT and pending is self._calls[-1] and pending.written.strip() in ("", *EMPTY):
+                made = replace(made, malformed="")  # no arguments had come, or their placeholder alone
             yield made
         if calls and reason == "stop":
             reason = "tool-calls"  # some servers report `stop` for calls too

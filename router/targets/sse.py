@@ -2,19 +2,22 @@
 
 No I/O. By the standard: LF, CRLF or CR end a line, a blank line ends an event, `data:` lines of one event are joined, comments and other
 fields are ignored, a leading byte-order mark is skipped. Beyond the standard: a line that begins with `{` or `[`, and the lines after
-it, are data as they stand, because Google sends errors so in mid-stream. The data of an event named `error`, or of a field `error`
-(llama.cpp), is ErrorData.
+it, are data as they stand, because Google sends errors so in mid-stream. The data of an event whose name ends with `error` (or another of
+FAILED), or of a field `error` (llama.cpp), is ErrorData.
 """
 
 import re
 
+from router.targets import inband
 from router.targets.inband import ErrorData
 
+FAILED = tuple(one.encode() for one in inband.FAILED)
+"""Endings of the name of an event that is an error."""
 MAX_EVENT = 10 * 1024 * 1024
 """Limit of one event in bytes; a larger one raises Oversize."""
 CR = 0x0D
-NAMED = re.compile(rb"^event:(?!\s*error\b)[^\n]*\ndata: ([^\n]*)\n\n", re.MULTILINE)
-"""A complete event with a name and one line of data, as Anthropic and the Responses API send. The name is not `error`."""
+NAMED = re.compile(rb"^event:[^\n]*[^\sRNErne]\ndata: ([^\n]*)\n\n", re.MULTILINE)
+"""A complete event of one line of data, as Anthropic and the Responses API send. Its name cannot be an error's by its last letter (FAILED)."""
 LINE = 48
 """Bytes of memory counted for a line beside its content."""
 
@@ -37,7 +40,7 @@ class Events:
         self._bare = False
         """True while the lines in `_data` have no field name."""
         self._failed = False
-        """True if the event is named `error`."""
+        """True if the event has the name of an error."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the data of each event that this piece completes. Raises Oversize if an incomplete event exceeds MAX_EVENT."""
@@ -110,7 +113,7 @@ class Events:
                 self._data.append(line)
                 self._size += len(line) + LINE
             elif line.startswith(b"event:"):
-                self._failed = line[6:].strip() == b"error"
+                self._failed = line[6:].strip().lower().endswith(FAILED)
             elif line.startswith(b"error:"):
                 self._failed = True
                 self._data.append(line[6:].strip())

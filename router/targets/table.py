@@ -246,7 +246,8 @@ def nearest(model: str) -> str | None:
     """Return the table's name of the model most like one (provider/name) that it lacks; None if there is none alike.
 
     Alike: the same provider and first word, at most STRANGE different words, and no special purpose (PURPOSES) that the given one lacks.
-    Preferred, in this order: the same generation, the same version, the newest generation, the fewest differing words, the newest version.
+    Preferred, in this order: the same generation, the same version, the nearest generation, the fewest differing words, the newest version.
+    Without a version of its own, the newest generation; for a model older than all that are known, the oldest version.
     """
     provider = model.partition("/")[0]
     wanted = parsed(model)
@@ -258,8 +259,12 @@ def nearest(model: str) -> str | None:
         family, name = one
         strange = len(set(family.words) ^ set(wanted.words))
         generation = family.version[:1] == wanted.version[:1]
-        return (generation, family.version == wanted.version, () if generation else family.version[:1], -strange, family.version, name)
+        version: tuple[int, ...] = family.version
+        if wanted.version and version[:1] > wanted.version[:1]:
+            version = tuple(-number for number in version)  # of newer ones the oldest, after all that are older
+        return (generation, family.version == wanted.version, () if generation else version[:1], -strange, version, name)
 
     purposes = PURPOSES & set(wanted.words)
+    known = [one for one in known if ("oss" in one[0].words) == ("oss" in purposes)]  # gpt-oss is no gpt-5
     alike = (one for one in known if PURPOSES & set(one[0].words) <= purposes and len(set(one[0].words) ^ set(wanted.words)) <= STRANGE)
     return max(alike, key=fitness, default=(None, None))[1]

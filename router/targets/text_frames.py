@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from router.targets.http import SMALL
+from router.targets.decoding import SMALL
 from router.targets.speech import Speech
 
 NoText = Literal[""] | None
@@ -22,12 +22,14 @@ class TextFrames(ABC):
     decode: returns a frame of text alone as a struct, and raises DecodeError for each other one
     text_of: returns the text of such a struct
     speech: gets the texts
+    worded: true once a frame of text was read here; a lane sets it for its other ways of text, if it reads it
     The first two are functions in C, as a stream has hundreds of such frames.
     """
 
     decode: ClassVar[Callable[[bytes], Any]]
     text_of: ClassVar[Callable[[Any], str]]
     speech: Speech
+    worded: bool = False
 
     @abstractmethod
     def frame(self, data: bytes) -> bool:
@@ -51,10 +53,12 @@ class TextFrames(ABC):
                 else:
                     continue
             if texts:
+                self.worded = True
                 speech.text("".join(texts))
                 texts.clear()
             if not self.frame(data):
                 return False
         if texts:
+            self.worded = True
             speech.text("".join(texts))
         return True

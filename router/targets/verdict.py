@@ -67,6 +67,18 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"(prompt|input)( tokens?)?.{0,40}(greater|larger|more) than the (context|model)": "LM Studio; pi#129",
         r"too large for model with \d+ maximum context": "Mistral; strands-agents/harness-sdk#2958",
         r"exceeds? (the )?(max(imum)?|allowed|model'?s?)( (allowed|number of|input|total))* (tokens?|length)": "Fireworks, Volcengine",
+        r"too many tokens: |size limit exceeded by \d+ tokens": "Cohere; Quansight/ragna#351, cohere-ai/sandbox-topically#4",
+        r"when context the overflows|loaded with (a )?context length of only": (
+            "LM Studio; lmstudio-ai/lmstudio-bug-tracker#546, cline/cline#3664"
+        ),
+        r"input is too large to process|prompt is too big": "llama.cpp; ggml-org/llama.cpp#12295, gpustack/gpustack#1357",
+        r"exceed(s|ed|ing)?\b.{0,40}\bcontext (window|length|size|limit)|context (window|size|limit) (is |was |has been )?exceeded": (
+            "gateways, in general words"
+        ),
+        r"\b(input|prompt|conversation|context) (is |are )?too long": "gateways, in general words",
+        r"(length|size) of (the |your )?(input|prompt|messages|conversation) exceeds": "gateways, in general words",
+        r"exceed(s|ed|ing)? (the )?(max(imum)?|allowed) (number|amount) of (input |prompt )?tokens": "gateways, in general words",
+        r"(输入|上下文|提示).{0,12}(过长|超过|超出|超限)": "DashScope, SiliconFlow, in Chinese",
     },
     # A filter stopped the question or the answer.
     "filtered": {
@@ -92,6 +104,8 @@ PHRASES: dict[Why, dict[str, str]] = {
         ),
         r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety": "Google",
         r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail": "Bedrock, Together, Databricks",
+        r"(blocked|rejected|flagged|refused)[\w ]{0,24}\b(safety|moderation|harmful|unsafe)": "gateways, in general words",
+        r"violat\w*[\w' ]{0,24}(usage|content|safety) polic": "gateways, in general words",
         r"违规信息|敏感内容": "DashScope, SiliconFlow, in Chinese",
     },
     # The model reads no images, or no documents, at all. A refusal of a format, a size or a count is about this file alone.
@@ -104,6 +118,12 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"unknown variant .?image_url": "DeepSeek; 1jehuang/jcode#310",
         r"image input is not supported": "llama.cpp, with a 500; ggml-org/llama.cpp#13566",
         r"is not a multimodal model": "vLLM; vllm-project/vllm#23402",
+        r"missing data required for image input": "Ollama, with a 500; open-webui/open-webui#13077, valentinfrlch/ha-llmvision#691",
+        r"messages?\[\d+\]\.content must be a string": "Groq; vercel/ai#2837",
+        r"\b(images?|image[ _](inputs?|content|url)|vision|multimodal( inputs?)?) (is |are )?not (supported|enabled) (by|for|with|in) (this|the)? ?model": (
+            "gateways, in general words"
+        ),
+        r"(not|n't) (support|have) (vision|image_url|multimodal)|only supports? text inputs?": "gateways, in general words",
     },
     "no_documents": {
         rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821",
@@ -150,6 +170,9 @@ PHRASES: dict[Why, dict[str, str]] = {
     "its_content": {
         r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": (
             "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785"
+        ),
+        r"\b(this|your) (message|request|question)\b.{0,24}\b(blocked|rejected|denied)|firewall|security rule": (
+            "firewalls before a provider, whose refusal is a document"
         ),
     },
     # The model does not take a parameter, or not with this value.
@@ -311,4 +334,7 @@ def inside(target: str, error: Any) -> TargetError:
     status = next((number for number in numbers if 400 <= number < 600), 0) or max(
         (NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500
     )
-    return verdict(target, status, error if isinstance(error, str) else json.dumps(error))
+    text = error if isinstance(error, str) else json.dumps(error)
+    made = verdict(target, status, text)
+    made.stated = (status, text)
+    return made

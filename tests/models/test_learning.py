@@ -1,5 +1,6 @@
 """A model of no known family refuses parameters by name: the router asks again without the parameter and does not send it again."""
 
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from tests.conftest import Client, Workspace, serving
 from tests.models.dialects import ANSWER
 from tests.models.fakes import PLAIN, Flagship, Refusal, Rule, fakes
 from tests.models.flagships import ONLY_DEFAULT, PENALTIES, UNSUPPORTED, refuses
+from tests.support.provider import DONE, Reply, chunk, frame, provider
 
 FULL: dict[str, Any] = {"temperature": 0.7, "max_tokens": 300, "reasoning_effort": "high"}
 EACH_IN_TURN: tuple[Rule, ...] = (
@@ -152,3 +154,44 @@ async def test_refused_stop_parameter_is_emulated_by_cutting_the_answer(workspac
             for calls in (2, 3):
                 assert await said(client, stop=[" and the dog"]) == ANSWER.partition(" and the dog")[0]
                 assert len(models.asked) == calls
+
+
+REFUSED = {"error": {"message": "Unsupported parameter: 'temperature'.", "type": "invalid_request_error", "param": "temperature"}}
+WITHIN: dict[str, Reply] = {
+    "an event": Reply((b": one moment\n\n", frame(REFUSED), DONE)),
+    "an event after the role": Reply((chunk({"role": "assistant", "content": ""}), frame(REFUSED), DONE)),
+    "an event that is named an error": Reply((b"event: error\n" + frame(REFUSED),)),
+    "a document": Reply(body=json.dumps(REFUSED).encode()),
+}
+
+
+@pytest.mark.parametrize("via", ["", ", via: litellm"])
+@pytest.mark.parametrize("how", WITHIN)
+async def test_refusal_within_an_answer_is_learned(workspace: Workspace, how: str, via: str) -> None:
+    """A refusal under status 200, as gateways send it, is learned like one under 400: the question is asked again without the parameter."""
+    answer = Reply((chunk({"content": ANSWER}), chunk({}, "stop"), DONE))
+    async with provider(WITHIN[how], answer) as fake:
+        target = f"{{model: openai/nova-9, api_base: '{fake.base}', api_key: sk-test{via}}}"
+        async with serving(workspace.write("routes.yaml", routes(target)).build()) as client:
+            assert await said(client, temperature=0.7) == ANSWER
+            assert await said(client, temperature=0.7) == ANSWER
+        assert ["temperature" in one for one in fake.requests] == [True, False, False]
+
+
+async def test_refusal_after_the_first_words_is_not_learned(workspace: Workspace) -> None:
+    """An error that names a parameter after words of the answer breaks the answer off: the same target is not asked again for it."""
+    async with provider(Reply((chunk({"content": "Half"}), frame(REFUSED), DONE))) as fake:
+        target = f"{{model: openai/nova-9, api_base: '{fake.base}', api_key: sk-test}}"
+        async with serving(workspace.write("routes.yaml", routes(target)).build()) as client:
+            await said(client, temperature=0.7)
+        assert all("temperature" in one for one in fake.requests)
+
+
+async def test_refusals_within_answers_are_asked_again_four_times_at_most(workspace: Workspace) -> None:
+    """A target that refuses another parameter within each answer is asked five times for one question."""
+    refusals = [Reply((frame({"error": {**REFUSED["error"], "param": name}}), DONE)) for name in HINTS]
+    async with provider(*refusals) as fake:
+        target = f"{{model: openai/nova-9, api_base: '{fake.base}', api_key: sk-test}}"
+        async with serving(workspace.write("routes.yaml", routes(target)).build()) as client:
+            assert await said(client, **HINTS) == "A script."
+        assert len(fake.requests) == 5

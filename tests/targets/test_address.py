@@ -22,6 +22,7 @@ ASKED: dict[tuple[str, str], str] = {
     ("openai/m", "/v1/?a=1&b=%20"): "/v1/chat/completions?a=1&b=%20",
     ("openai/m", "/v1/chat/completions"): "/v1/chat/completions",
     ("openai/m", "/v1/chat/completions?a=1"): "/v1/chat/completions?a=1",
+    ("openai/m", "/v1/responses?a=1"): "/v1/chat/completions?a=1",
     ("ollama_chat/m", ""): "/v1/chat/completions",
     ("ollama_chat/m", "/v1"): "/v1/chat/completions",
     ("ollama_chat/m", "?a=1"): "/v1/chat/completions?a=1",
@@ -66,6 +67,22 @@ def test_request_url_gets_the_missing_path_before_its_query(given: tuple[str, st
     """A request URL is `api_base` plus the part of the endpoint's path that it lacks, inserted before any query string (RFC 3986)."""
     model, base = given
     assert url_of(model, HOST + base) == HOST + ASKED[given]
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "path"),
+    [
+        ("openai/responses/m", "/v1", "/v1/responses"),
+        ("openai/responses/m", "/v1/responses", "/v1/responses"),
+        ("openai/responses/m", "/v1/chat/completions?a=1", "/v1/responses?a=1"),
+        ("azure/responses/my-gpt", "/openai/v1/responses", "/openai/v1/responses"),
+        ("azure/responses/my-gpt", "", "/openai/v1/responses"),
+    ],
+)
+def test_responses_url_does_not_repeat_the_endpoint(model: str, base: str, path: str) -> None:
+    """The URL of the Responses API comes from the base, the address of chat completions, or its own address."""
+    declared = TargetConfig(model=Name(model), api_base=HOST + base, api_key=Secret("sk-a"))
+    assert openai._responding(url_of(model, HOST + base), declared) == HOST + path
 
 
 @pytest.mark.parametrize("model", ["openai/m", "anthropic/m", "azure/m"])

@@ -362,3 +362,28 @@ async def test_cut_anthropic_stream_reports_the_usage_so_far() -> None:
         with pytest.raises(TargetError) as caught:
             await heard(declared(fake.base))
     assert (caught.value.outcome, caught.value.used) == ("cut", Usage(7, 1, 2))
+
+
+@pytest.mark.parametrize("stop", [("\n",), ("\n", "END")])
+async def test_answer_is_cut_at_a_blank_stop_text_that_claude_refuses(stop: tuple[str, ...]) -> None:
+    """Claude takes no stop text of white space: it is not sent, and the router ends the answer there itself."""
+    reply = Reply(said(BEGIN, *block(0, {"type": "text", "text": "one\ntwo"}), *END))
+    async with provider(reply) as fake:
+        seen = await heard(declared(fake.base), Ask(model="m", messages=HI.messages, params=Params(stop=stop)))
+    assert "".join(event.text for event in seen if isinstance(event, Text)) == "one"
+    assert isinstance(seen[-1], Finish)
+    assert seen[-1].reason == "stop"
+    assert fake.requests[0].get("stop_sequences", []) == [one for one in stop if one.strip()]
+
+
+async def test_stop_that_a_model_refuses_is_learned_and_cut() -> None:
+    """A Claude model that refuses `stop_sequences` is asked again without them, and the router ends the answer at the text."""
+    refused = {"type": "error", "error": {"type": "invalid_request_error", "message": "stop_sequences: Extra inputs are not permitted"}}
+    replies = (
+        Reply(status=400, body=json.dumps(refused).encode()),
+        Reply(said(BEGIN, *block(0, {"type": "text", "text": "one END two"}), *END)),
+    )
+    async with provider(*replies) as fake:
+        seen = await heard(declared(fake.base), Ask(model="m", messages=HI.messages, params=Params(stop=("END",))))
+    assert "".join(event.text for event in seen if isinstance(event, Text)) == "one "
+    assert ["stop_sequences" in one for one in fake.requests] == [True, False]

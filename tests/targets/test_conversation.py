@@ -206,6 +206,18 @@ def test_conversation_rule_repairs_what_a_provider_refuses(what: str) -> None:
     assert change(made) is made
 
 
+def test_call_ids_of_the_openai_wire_have_one_to_forty_characters() -> None:
+    """An id above 40 characters, or an empty one, is replaced in the call and its result; equal long ids stay equal, others unchanged."""
+    turns = [(assistant(Call(one, "f", {})), tool(Result(one, "f", 1))) for one in ("c" * 80, "", "c1", "c" * 80)]
+    made = rule.short_ids(asked(user("Hi"), *itertools.chain.from_iterable(turns))).messages
+    called = [call.call_id for message in made for call in message.calls]
+    assert called == [result.call_id for message in made for result in message.results]
+    assert called[0] == called[3]
+    assert called[2] == "c1"
+    assert all(0 < len(one) <= 40 for one in called)
+    assert len(set(called)) == 3
+
+
 def test_mistral_call_ids_are_nine_letters_or_digits() -> None:
     """Tool call ids become nine ASCII letters or digits, equal for equal ids in calls and results; an id of that form is kept."""
     messages = [

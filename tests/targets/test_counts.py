@@ -8,7 +8,7 @@ import pytest
 from router import usage
 from router.chat import Ask, Message
 from router.config.price import Price, TieredPrice
-from router.targets import anthropic, openai, responses
+from router.targets import anthropic_reader, openai, responses
 from router.targets.speech import Speech
 from router.targets.table import about, entries
 from router.usage import Usage, tokens_in
@@ -146,7 +146,7 @@ def test_anthropic_cache_tokens_are_added_to_the_input(case: str) -> None:
     """Anthropic's cache counts are added to the input tokens, and a last count that omits or zeroes the caches does not lower them."""
     begun, ended, usage = ANTHROPIC[case]
     speech = Speech("a")
-    reader = anthropic.MessageReader("a", speech)
+    reader = anthropic_reader.MessageReader("a", speech)
     for frame in (
         {"type": "message_start", "message": {"usage": begun}},
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": ended},

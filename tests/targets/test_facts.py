@@ -168,6 +168,42 @@ def test_bedrock_inference_profile_has_the_facts_of_its_own_model() -> None:
     assert (made.source, made.thinking, made.window) == ("itself", "adaptive", 1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("model", "same"),
+    [
+        ("bedrock/eu.anthropic.claude-opus-4-8-v1:0", "bedrock/eu.anthropic.claude-opus-4-8"),
+        ("bedrock/converse/ca.anthropic.claude-sonnet-5-20261101-v1:0", "bedrock/us.anthropic.claude-sonnet-5"),
+        ("bedrock/arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-opus-4-8-v1:0", "bedrock/us.anthropic.claude-opus-4-8"),
+        ("anthropic/us.anthropic.claude-sonnet-5", "anthropic/claude-sonnet-5"),
+        ("anthropic/claude-sonnet-5@20261101", "anthropic/claude-sonnet-5"),
+        ("vertex_ai/claude-opus-4-8@20261101", "vertex_ai/claude-opus-4-8"),
+        ("gemini/models/gemini-3.5-flash", "gemini/gemini-3.5-flash"),
+        ("anthropic/claude-3-5-sonnet-latest", "anthropic/claude-sonnet-4-5"),
+    ],
+)
+def test_name_with_a_region_or_revision_has_the_facts_of_its_model(model: str, same: str) -> None:
+    """A region, a maker, a date or a revision in a name does not count as its version; a model older than all known is like the oldest."""
+    made, plain = facts(model), facts(same)
+    assert (made.thinking, made.efforts, made.refuses, made.always_thinks) == (
+        plain.thinking,
+        plain.efforts,
+        plain.refuses,
+        plain.always_thinks,
+    )
+
+
+def test_gpt_35_at_azure_is_not_taken_for_a_thinking_model() -> None:
+    """`azure/gpt-35-turbo`, Azure's spelling of gpt-3.5, takes all sampling parameters, and does not think."""
+    made = facts("azure/gpt-35-turbo")
+    assert (made.thinking, made.refuses) == ("none", frozenset())
+
+
+def test_gpt_oss_does_not_have_the_facts_of_gpt_5() -> None:
+    """`gpt-oss` behind an own address is not known to read images, or to keep to a schema, as gpt-5 does."""
+    made = facts("openai/gpt-oss-120b", api_base="http://127.0.0.1:8000/v1")
+    assert (made.source, made.images, made.schemas) == ("unknown", None, None)
+
+
 def test_replicate_models_take_no_tools() -> None:
     """A model at Replicate, which LiteLLM sends one text without the tools, is known to take no tools."""
     assert not facts("replicate/meta/meta-llama-3-8b-instruct").tools

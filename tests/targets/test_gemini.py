@@ -698,3 +698,18 @@ async def test_gemma_with_tools_is_refused_without_a_request() -> None:
         with pytest.raises(TargetRefused, match="no_tools"):
             await heard(target("gemini/gemma-3-27b-it", fake.base), turn(USER))
     assert fake.requests == []
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\t", b"\\ud800"])
+async def test_frame_with_an_invalid_character_keeps_its_call_and_counts(odd: bytes) -> None:
+    """An invalid byte, a control character or half a surrogate pair in a frame costs neither its call, its counts nor its finish reason."""
+    events = await said(chunk({"text": "He?llo"}, call("now", at="noon"), reason="STOP", usageMetadata=COUNTS).replace(b"?", odd))
+    assert ToolCall in map(type, events)
+    assert events[-1] == Finish("tool-calls", Usage(11, 2))
+
+
+async def test_model_with_the_prefix_of_googles_list_is_asked_at_its_path() -> None:
+    """`gemini/models/gemini-2.5-pro`, as Google's list of models spells it, is asked at the path of gemini-2.5-pro."""
+    async with provider(Reply((chunk({"text": "Hi"}, reason="STOP"),))) as fake:
+        await heard(target("gemini/models/gemini-2.5-pro", fake.base))
+    assert fake.headers[0][":path"] == "/v1/models/gemini-2.5-pro:streamGenerateContent?alt=sse"

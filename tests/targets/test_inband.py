@@ -7,7 +7,7 @@ import pytest
 
 from router.errors import ContentFiltered, TargetDenied, TargetDown, TargetError
 from router.events import Event, Finish, Start, Text
-from router.targets import anthropic, http, openai, responses, sse
+from router.targets import anthropic_reader, http, openai, responses, sse
 from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
 from tests.support.provider import DONE, Reply, chunk, frame, provider
@@ -35,6 +35,36 @@ SHAPES: dict[str, tuple[bytes, type[TargetError], str]] = {
     "a detail of parts": (frame({"detail": [{"msg": "boom", "type": "value_error"}]}), TargetDown, "status_500"),
     "a type (Anthropic)": (frame({"type": "error", "message": "boom"}), TargetDown, "status_500"),
     "several": (frame({"errors": [{"message": "boom", "code": 7}]}), TargetDown, "status_500"),
+    "a choice (OpenRouter)": (
+        frame({"choices": [{"index": 0, "delta": {"content": ""}, "error": {"code": 429, "message": "slow down"}}]}),
+        TargetDown,
+        "status_429",
+    ),
+    "a base_resp (MiniMax)": (
+        frame({"choices": None, "usage": {"total_tokens": 0}, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}),
+        TargetDown,
+        "status_500",
+    ),
+    "a type with underscores (AWS)": (frame({"__type": "ThrottlingException", "message": "later"}), TargetDown, "status_500"),
+    "capitals": (frame({"Error": {"Code": "InternalFailure", "Message": "boom"}}), TargetDown, "status_500"),
+    "capitals within a response (Tencent)": (
+        frame({"Response": {"Error": {"Code": "InternalError", "Message": "boom"}, "RequestId": "r"}}),
+        TargetDown,
+        "status_500",
+    ),
+    "a header with a code (iFlytek)": (frame({"header": {"code": 10013, "message": "boom", "status": 2}}), TargetDown, "status_500"),
+    "a fault (Apigee)": (frame({"fault": {"faultstring": "boom", "detail": {"errorcode": "x"}}}), TargetDown, "status_500"),
+    "no success": (frame({"success": False, "message": "boom"}), TargetDown, "status_500"),
+    "a status that is a word": (frame({"status": "failed", "reason": "boom"}), TargetDown, "status_500"),
+    "a problem document": (frame({"type": "about:blank", "title": "Service Unavailable", "status": 503}), TargetDown, "status_503"),
+    "an exception": (frame({"exception": "boom"}), TargetDown, "status_500"),
+    "error and data": (frame({"data": {"error": {"message": "boom"}}}), TargetDown, "status_500"),
+    "an error without its object": (
+        frame({"message": "boom", "type": "overloaded", "param": None, "code": None}),
+        TargetDown,
+        "status_500",
+    ),
+    "an event with another name of an error": (b"event: Exception\ndata: no more room\n\n", TargetDown, "status_500"),
     "a text as JSON": (frame("Internal server error"), TargetDown, "status_500"),
     "a text with half a surrogate pair": (b'data: "Internal server error \\ud800"\n\n', TargetDown, "status_500"),
     "an object with half a surrogate pair": (b'data: {"error": "boom \\udc00"}\n\n', TargetDown, "status_500"),
@@ -79,7 +109,7 @@ def test_error_in_a_stream_does_not_depend_on_read_boundaries(shape: str, size: 
     half = frame({"type": "response.output_text.delta", "output_index": 0, "delta": "Half"})
     lanes = (
         (openai.ChatReader, chunk({"content": "Half"}) + told + DONE),
-        (anthropic.MessageReader, BEGUN + told + STOP),
+        (anthropic_reader.MessageReader, BEGUN + told + STOP),
         (responses.ResponseReader, half + told + DONE),
     )
     for lane, body in lanes:
@@ -104,6 +134,13 @@ WELL = {
     "another name": b"event: progress\n" + frame({"object": "chat.completion.chunk", "choices": []}),
     "a name without data": b"event: error\n\n",
     "no error": frame({"error": None, "choices": [], "detail": None}),
+    "no code": frame({"code": 0, "message": "success"}),
+    "progress": frame({"status": "processing", "message": "one more moment"}),
+    "an empty error": frame({"choices": [{"index": 0, "delta": {"content": ""}}], "error": ""}),
+    "an error of empty values": frame(
+        {"choices": [{"index": 0, "delta": {"content": ""}, "error": {}}], "error": {"message": "", "type": "", "code": None}}
+    ),
+    "success": frame({"choices": [], "base_resp": {"status_code": 0, "status_msg": "success"}}),
     "status": frame({"type": "status", "message": "queued", "step": 3}),
     "filters": frame({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
 }
@@ -143,3 +180,25 @@ async def test_invalid_utf8_byte_becomes_one_replacement_character() -> None:
         seen = await heard(declared(fake.base))
     assert "".join(event.text for event in seen if isinstance(event, Text)) == "before \ufffd after end"
     assert SseNormalizer().feed(bad) == chunk({"content": "before ? after "}).replace(b"?", "\ufffd".encode())
+
+
+async def test_control_character_within_a_text_does_not_cost_the_frame() -> None:
+    """An unescaped tab within a text is read as it is."""
+    async with provider(Reply((chunk({"content": "a?b"}).replace(b"?", b"\t"), chunk({}, "stop"), DONE))) as fake:
+        seen = await heard(declared(fake.base))
+    assert "".join(event.text for event in seen if isinstance(event, Text)) == "a\tb"
+
+
+async def test_end_mark_with_a_blank_ends_the_answer() -> None:
+    """`[DONE]` with white space around it ends an answer without a finish reason."""
+    async with provider(Reply((chunk({"content": "Hi"}), b"data: [DONE] \n\n"))) as fake:
+        seen = await heard(declared(fake.base))
+    assert [type(event) for event in seen] == [Start, Text, Finish]
+
+
+@pytest.mark.parametrize("status", [201, 203])
+async def test_answer_under_another_status_of_success_is_read(status: int) -> None:
+    """An answer under 201, as some gateways send for each POST, or 203, as proxies that changed it, is read."""
+    async with provider(Reply((chunk({"content": "Hi"}, "stop"), DONE), status)) as fake:
+        seen = await heard(declared(fake.base))
+    assert [type(event) for event in seen] == [Start, Text, Finish]

@@ -616,3 +616,13 @@ async def test_litellm_client_that_was_closed_is_replaced() -> None:
         closing.cancel()
         await asyncio.gather(closing, return_exceptions=True)
         assert await heard(declared(fake.base), HI) == first
+
+
+async def test_empty_result_is_kept_for_mistral_through_litellm() -> None:
+    """A tool's empty result reaches Mistral as a text: LiteLLM leaves out a message without one, and Mistral refuses a call without it."""
+    turn = (Message("assistant", (Call("abcdefghi", "get_time", {}),)), Message("tool", (Result("abcdefghi", "get_time", ""),)))
+    async with provider(Reply(text("Noon."))) as fake:
+        target = Declared(model=Name("mistral/mistral-large-latest"), api_base=fake.base, api_key=Secret("sk-test"))
+        await heard(target, Ask(model="m", messages=(Message("user", ("Time?",)), *turn)))
+    last = fake.requests[0]["messages"][-1]
+    assert (last["role"], last["tool_call_id"], last["content"]) == ("tool", "abcdefghi", "(empty)")

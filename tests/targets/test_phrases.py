@@ -130,6 +130,28 @@ TOO_LONG: dict[str, Said] = {
     "a gateway (openclaw/openclaw#58847)": (400, openai("Request size exceeds model context window")),
     "Cohere (openclaw/openclaw#58839)": (400, json.dumps({"message": "total tokens exceeds the model's max of 4096"})),
     "Fireworks": (400, openai("The prompt exceeds the maximum allowed length of 131071 tokens")),
+    "Cohere (Quansight/ragna#351)": (
+        400,
+        json.dumps({"message": "too many tokens: size limit exceeded by 1502 tokens. Try using shorter or fewer inputs."}),
+    ),
+    "LM Studio (lmstudio-ai/lmstudio-bug-tracker#546)": (
+        400,
+        json.dumps(
+            {
+                "error": "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with context "
+                "length of only 32768 tokens, which is not enough."
+            }
+        ),
+    ),
+    "llama.cpp, its batch (ggml-org/llama.cpp#12295)": (
+        500,
+        openai("input is too large to process. increase the physical batch size", "server_error", 500),
+    ),
+    "a gateway, of the window": (400, openai("Request contains 9000 tokens, which exceeds the 8192 token context window")),
+    "a gateway, of the conversation": (422, json.dumps({"detail": "Conversation too long: 200000 tokens"})),
+    "a gateway, of the input": (400, openai("The total length of the input exceeds the limit")),
+    "a gateway, of the number": (400, openai("exceeded maximum number of tokens")),
+    "in Chinese": (400, openai("输入长度超过限制")),
     "a proxy, of the bytes": (413, "<html><head><title>413 Request Entity Too Large</title></head></html>"),
     "Cerebras, without a word (earendil-works/pi#129)": (413, ""),
     "a gateway that wraps another's": (
@@ -190,6 +212,9 @@ FILTERED: dict[str, Said] = {
     "Google, behind the OpenAI wire": (400, openai("The response was blocked.", code="PROHIBITED_CONTENT")),
     "Bedrock": (400, json.dumps({"message": "Content blocked by guardrail: GUARDRAIL_INTERVENED"})),
     "OpenAI, biology": (400, openai("This request was stopped.", code="bio_policy_violation")),
+    "a gateway, of safety": (400, openai("Your request was blocked due to safety concerns")),
+    "a gateway, of moderation": (400, openai("The prompt was rejected by moderation")),
+    "a gateway, of a policy": (400, openai("The content may violate our usage policies")),
     "in Chinese": (400, openai("抱歉，您所输入的内容含有违规信息")),
 }
 
@@ -235,6 +260,7 @@ THIS_QUESTION: dict[str, Said] = {
     ),
     "OpenAI, a file": (404, openai("File `file-123` not found.")),
     "an image that is not allowed": (403, openai("Image input is not permitted for this request")),
+    "a firewall, of a message": (403, json.dumps({"message": "Access denied: this message was blocked by a security rule"})),
     "a prompt that is not allowed": (403, openai("Your prompt was rejected", code="forbidden")),
 }
 
@@ -252,6 +278,15 @@ NO_IMAGES: dict[str, Said] = {
         openai("Failed to deserialize the JSON body into the target type: messages[7]: unknown variant `image_url`, expected `text`"),
     ),
     "llama.cpp (ggml-org/llama.cpp#13566)": (500, openai("image input is not supported by this server", "server_error", 500)),
+    "Ollama, a model without its projector (valentinfrlch/ha-llmvision#691)": (
+        500,
+        json.dumps(
+            {"error": "Failed to create new sequence: failed to process inputs: this model is missing data required for image input"}
+        ),
+    ),
+    "Groq (vercel/ai#2837)": (400, openai("messages[0].content must be a string")),
+    "a gateway, of images": (400, openai("Image inputs are not supported by this model.")),
+    "a gateway, of vision": (400, openai("The selected model does not support vision")),
     "vLLM (vllm-project/vllm#23402)": (400, openai("/models/llama is not a multimodal model", "BadRequestError", 400)),
 }
 
@@ -378,6 +413,22 @@ def test_403_without_a_reason_gives_an_uncertain_target_denied(who: str) -> None
     error = verdict("a", *UNCERTAIN[who])
     assert isinstance(error, TargetDenied)
     assert not error.certain
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Invalid 'tools': array too long. Expected an array with maximum length 128",
+        "Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40",
+        "tool name too long: maximum length 64",
+        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+        "max_tokens: 500000 > 64000, which is the maximum allowed number of output tokens",
+        "The image is too large",
+    ],
+)
+def test_refusal_of_another_length_is_not_of_the_conversations(said: str) -> None:
+    """A refusal of a list, a name, an image or the answer's limit as too long does not become ContextTooLong."""
+    assert type(verdict("a", 400, openai(said))) is TargetRefused
 
 
 def test_too_many_tokens_in_a_429_is_throttling() -> None:

@@ -166,3 +166,16 @@ async def test_surrogates_in_a_reasoning_state_are_repaired() -> None:
     async with provider(Reply((*thought, call, chunk({}, "tool_calls"), DONE))) as fake:
         seen = await heard(declared(fake.base, "deepseek/deepseek-v4-pro"))
     assert [event.value for event in seen if isinstance(event, ReasoningState)] == [{"reasoning_content": "😀 \ufffd"}]
+
+
+@pytest.mark.parametrize("model", ["gemini-3.5-flash", "models/gemini-3.5-flash", "google/gemini-3.5-flash"])
+async def test_gemini_on_the_openai_wire_gets_its_signature_back(model: str) -> None:
+    """Gemini at an own address gets the signature of its call back, by each of Google's spellings of the model."""
+    signature = {"google": {"thought_signature": "s"}}
+    called = {"index": 0, "id": "c1", "function": {"name": "now", "arguments": "{}"}, "extra_content": signature}
+    async with provider(Reply((chunk({"tool_calls": [called]}), chunk({}, "tool_calls"), DONE))) as fake:
+        seen = await heard(declared(fake.base, f"openai/{model}"))
+        states = tuple(event for event in seen if isinstance(event, ReasoningState))
+        turn = (Message("assistant", (*states, Call("c1", "now", {}))), Message("tool", (Result("c1", "now", 1),)))
+        await heard(declared(fake.base, f"openai/{model}"), Ask(model="m", messages=(Message("user", ("?",)), *turn)))
+    assert fake.requests[1]["messages"][1]["tool_calls"][0]["extra_content"] == signature

@@ -23,6 +23,7 @@ from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
 from router.targets import (
     Connections,
     anthropic,
+    anthropic_reader,
     gemini,
     gemini_reader,
     http,
@@ -223,7 +224,7 @@ def events_of(case: str, pieces: list[bytes]) -> list[Event]:
     readers = {
         "openai": openai.ChatReader,
         "responses": responses.ResponseReader,
-        "anthropic": anthropic.MessageReader,
+        "anthropic": anthropic_reader.MessageReader,
         "gemini": gemini_reader.GeminiReader,
     }
     reader = readers[lane_of(case)]("a", speech)

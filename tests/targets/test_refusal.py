@@ -143,11 +143,54 @@ CASES: Mapping[str, Case] = {
     "alibaba: range": Case(
         openai("<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]"), "max_tokens:at_most_8192"
     ),
+    # OpenRouter: its documents of errors: the provider's own body is a text in `metadata`.
+    "openrouter: passed on": Case(
+        {
+            "error": {
+                "message": "Provider returned error",
+                "code": 400,
+                "metadata": {"raw": json.dumps(openai("Unsupported parameter.", "temperature")), "provider_name": "OpenAI"},
+            }
+        },
+        "temperature",
+    ),
+    # Azure, where it does not name the parameter as it was sent.
+    "azure: names in other letters": Case(
+        openai("this model is not supported MaxTokens, please use MaxCompletionTokens"), "max_tokens:max_completion_tokens"
+    ),
+    "anthropic: only while it does not think": Case(
+        claude("`temperature` may only be set to 1 when thinking is enabled or in adaptive mode."), "temperature", CLAUDE
+    ),
+    "zod: unknown keys": Case({"error": {"issues": [{"code": "unrecognized_keys", "message": "Unrecognized key(s): 'seed'"}]}}, "seed"),
+    "ajv: unknown keys": Case(
+        {"errors": [{"params": {"additionalProperty": "seed"}, "message": "must NOT have additional properties"}]}, "seed"
+    ),
+    "a field beside its message": Case({"errors": [{"field": "seed", "message": "unexpected field"}]}, "seed"),
+    "a reason alone": Case({"reason": "temperature is not supported"}, "temperature"),
+    "in chinese": Case({"error": {"code": "1210", "message": "API 调用参数有误，请检查文档。temperature 参数非法"}}, "temperature"),
+    **{
+        f"in other words: {words}": Case(openai(words), "temperature")
+        for words in (
+            "this model doesn't support temperature",
+            "temperature isn't supported by this model",
+            "this model does not take temperature",
+            "this model does not allow temperature",
+            "'temperature' is not a valid parameter",
+            "temperature is not implemented",
+            "parameter temperature is forbidden",
+            "temperature should be 1 for this model",
+            "temperature is fixed to 1",
+            "temperature: only default value allowed",
+            "temperature must equal 1",
+            "No such parameter: temperature",
+        )
+    },
     "a wrong tool choice": Case(openai("tool_choice: forced tool use is not supported for this model."), "tool_choice:auto"),
     "no json": Case("temperature is not supported", "temperature"),
     # What teaches nothing.
     "tools": Case(openai("Unsupported parameter: 'tools' is not supported with this model.", "tools"), None),
     "messages": Case(openai("Invalid value for 'messages[1].content'.", "messages[1].content"), None),
+    "the user's words": Case(openai("Invalid content: 'what temperature has the sea' is not allowed."), None),
     "a tool's own field": Case(
         openai(
             "Invalid schema for function 'f': In context=('properties', 'temperature'), 'type' is missing.", "tools[0].function.parameters"

@@ -233,3 +233,67 @@ async def test_stop_and_low_limit_are_enforced_by_the_router_on_responses() -> N
     assert said(short) == "Twelve bytes"
     assert isinstance(short[-1], Finish)
     assert short[-1].reason == "length"
+
+
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "get_time"}
+NOON = {"type": "message", "content": [{"type": "output_text", "text": "Noon."}]}
+SPARSE: dict[str, tuple[bytes, ...]] = {
+    "arguments that are an object": (event("output_item.done", output_index=0, item={**CALL, "arguments": {"place": "Lima"}}), over()),
+    "arguments without an item that is done": (
+        event("output_item.added", output_index=0, item={**CALL, "arguments": ""}),
+        event("function_call_arguments.done", output_index=0, arguments='{"place": "Lima"}'),
+        over(),
+    ),
+    "one item at two places": (
+        *(event("output_item.done", output_index=at, item={**CALL, "arguments": '{"place": "Lima"}'}) for at in (0, 1)),
+        over(),
+    ),
+    "the response at its end alone": (
+        event("completed", response={"status": "completed", "output": [{**CALL, "arguments": '{"place": "Lima"}'}]}),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPARSE)
+async def test_call_without_deltas_is_read_once(how: str) -> None:
+    """A call is read once with its arguments, whichever event has them, and however often it comes."""
+    events = await answered(*SPARSE[how])
+    assert [one for one in events if isinstance(one, ToolCall)] == [ToolCall("c1", "get_time", {"place": "Lima"})]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (event("output_item.done", output_index=0, item=NOON), over()),
+        (event("completed", response={"status": "completed", "output": [NOON]}),),
+        (event("output_item.done", output_index=0, item=NOON), event("completed", response={"status": "completed", "output": [NOON]})),
+        (word("Noon."), event("output_item.done", output_index=0, item=NOON), event("completed", response={"output": [NOON]})),
+    ],
+)
+async def test_text_without_deltas_is_read_once(frames: tuple[bytes, ...]) -> None:
+    """A text is read once from its deltas, else from its item, else from the response at the end."""
+    events = await answered(*frames)
+    assert said(events) == "Noon."
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "stop"
+
+
+async def test_response_that_is_incomplete_ends_with_length_though_its_event_is_completed() -> None:
+    """LiteLLM's proxy ends a cut response with `response.completed`: its own status counts, and the call is malformed."""
+    cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    events = await answered(
+        event("output_item.added", output_index=0, item={**CALL, "arguments": ""}),
+        event("function_call_arguments.delta", output_index=0, delta='{"place": "Li'),
+        event("completed", response=cut),
+    )
+    (call,) = (one for one in events if isinstance(one, ToolCall))
+    assert call.malformed == '{"place": "Li'
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "length"
+
+
+async def test_conversation_of_blank_text_alone_is_not_sent_as_an_empty_input() -> None:
+    """A user's message without text becomes a short one: the API refuses an empty `input`."""
+    async with provider(Reply((word("Noon."), over()))) as fake:
+        await heard(fake, Ask(model="chat-model", messages=(Message("user", ("",)),)))
+    assert fake.requests[0]["input"] == [{"role": "user", "content": "(start)"}]

@@ -91,3 +91,9 @@ def test_complete_claude_message_keeps_the_signature_of_its_thinking() -> None:
         {"type": "text_delta", "text": "Hi"},
         {"stop_reason": "end_turn"},
     ]
+
+
+def test_control_character_within_a_text_is_escaped() -> None:
+    """An unescaped tab within a text, which LiteLLM's reader refuses, is escaped; the text stays as it is."""
+    stream = SseNormalizer().feed(chunk({"content": "before ? after"}).replace(b"?", b"\t"))
+    assert json.loads(stream[6:])["choices"][0]["delta"] == {"content": "before \t after"}

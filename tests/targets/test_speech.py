@@ -118,6 +118,21 @@ CALLS: dict[str, tuple[list[Delta], list[ToolCall]]] = {
         [(0, "c1", "weather", '{"city"'), (0, "c1", "weather", '{"city":"北'), (0, "c1", "weather", '{"city":"北京"}')],
         [WEATHER],
     ),
+    "another id in every delta": (
+        [(0, "c1", "weather", ""), (0, "c2", "weather", '{"city":'), (0, "c3", "weather", '"北京"}')],
+        [WEATHER],
+    ),
+    "another id in every delta, the name once": ([(0, "c1", "weather", '{"city":'), (0, "c2", "", '"北京"}')], [WEATHER]),
+    "another id in more deltas than calls are allowed": (
+        [(0, "c1", "weather", '{"city":"'), *((0, f"d{at}", "", "北") for at in range(200)), (0, "e", "", '"}')],
+        [ToolCall("c1", "weather", {"city": "北" * 200})],
+    ),
+    "in pieces, twice with one id at two places": (
+        [(0, "c1", "weather", '{"city":'), (0, "", "", '"北京"}'), (1, "c1", "weather", '{"city":'), (1, "", "", '"北京"}')],
+        [WEATHER],
+    ),
+    "an empty object at the end": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "", "", "{}")], [WEATHER]),
+    "an empty object at the end, with the id": ([(0, "c1", "weather", '{"city":"北京"}'), (0, "c1", "", "{}")], [WEATHER]),
     "broken, with a whole object inside": (
         [(0, "c1", "weather", '{"city": oh '), (0, "", "", '{"a":1}')],
         [ToolCall("c1", "weather", {}, '{"city": oh {"a":1}')],
@@ -148,7 +163,26 @@ def test_call_deltas_are_assembled_into_complete_calls(how: str) -> None:
     assert called(*deltas) == expected
 
 
+def test_id_that_comes_after_the_name_does_not_start_a_new_call() -> None:
+    """A piece with the first id of its index and no name continues the call that came without an id."""
+    (made,) = called((0, "", "weather", ""), (0, "c1", "", '{"city":'), (0, "c1", "", '"北京"}'))
+    assert (made.name, made.arguments) == ("weather", {"city": "北京"})
+
+
+def test_calls_with_one_id_and_other_arguments_are_two() -> None:
+    """Two calls of one tool that share an id are both kept, and all of their pieces yielded, once their arguments differ."""
+    deltas = [(0, "c1", "weather", '{"city":'), (0, "", "", '"北京"}'), (1, "c1", "weather", '{"city":'), (1, "", "", '"上海"}')]
+    one, two = called(*deltas)
+    assert (one.arguments, two.arguments) == ({"city": "北京"}, {"city": "上海"})
+    speech = Speech("a")
+    for delta in deltas:
+        speech.call(*delta)
+    pieces = [event.part for event in speech.take() if isinstance(event, ToolInput)]
+    assert "".join(pieces) == '{"city":"北京"}{"city":"上海"}'
+
+
 CUT: dict[str, list[Delta]] = {
+    "at the placeholder of its arguments": [(0, "c1", "weather", "{}")],
     "in its arguments": [(0, "c1", "weather", '{"city": "abc')],
     "before its arguments": [(0, "c1", "weather", "")],
     "after another": [(0, "c1", "weather", '{"city":"北京"}'), (1, "c2", "time", '{"at')],

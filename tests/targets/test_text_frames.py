@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 
 from router.errors import TargetError
 from router.events import Event
-from router.targets import anthropic, openai, responses
+from router.targets import anthropic_reader, openai, responses
 from router.targets.inband import ErrorData
 from router.targets.speech import Speech
 from router.targets.text_frames import TextFrames
 
 Reader = Callable[[str, Speech], TextFrames]
-READERS: dict[str, Reader] = {"openai": openai.ChatReader, "anthropic": anthropic.MessageReader, "responses": responses.ResponseReader}
+READERS: dict[str, Reader] = {
+    "openai": openai.ChatReader,
+    "anthropic": anthropic_reader.MessageReader,
+    "responses": responses.ResponseReader,
+}
 
 
 def chat(delta: Any, choice: Any = None, **fields: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from router.config.declaration import TargetConfig
 from router.config.values import Name
 from router.errors import TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolResult
-from router.targets import anthropic, gemini_reader, http, openai, sse
+from router.targets import anthropic_reader, gemini_reader, http, openai, sse
 from router.targets.connection import MAX_UNPACKED_BYTES, MAX_UNREAD_BYTES, Connection, Cut
 from router.targets.delays import MAX_WAIT_S
 from router.targets.speech import Speech
@@ -146,7 +146,7 @@ ANTHROPIC: Made = st.fixed_dictionaries(
 def answers_of_anthropic(frames: list[bytes]) -> None:
     """Check that an Anthropic stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
-    _check_frames(speech, anthropic.MessageReader("a", speech), frames)
+    _check_frames(speech, anthropic_reader.MessageReader("a", speech), frames)
 
 
 PIECE: Made = st.fixed_dictionaries(
@@ -223,7 +223,7 @@ MESSAGE: Made = st.fixed_dictionaries(
 )
 def answers_without_a_stream(data: bytes) -> None:
     """Check that a complete JSON body in place of a stream becomes ordered events, or a TargetError, for each provider."""
-    for lane in (openai.ChatReader, anthropic.MessageReader, gemini_reader.GeminiReader):
+    for lane in (openai.ChatReader, anthropic_reader.MessageReader, gemini_reader.GeminiReader):
         speech = Speech("a")
         reader = lane("a", speech)
         try:

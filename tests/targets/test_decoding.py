@@ -5,8 +5,8 @@ import json
 import msgspec
 import pytest
 
-from router.targets import http, openai
-from router.targets.http import MAX_VALUES
+from router.targets import decoding, openai
+from router.targets.decoding import MAX_VALUES
 
 
 def test_document_with_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,11 +15,11 @@ def test_document_with_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyP
     decoder = msgspec.json.Decoder(dict[str, list[list[int]]])
     for size, found in ((MAX_VALUES // 2 - 2, True), (MAX_VALUES, False)):
         data = b'{"a":[' + b"[]," * size + b"[]]}"
-        assert (http.decoded(data, decoder) is not None) is found
+        assert (decoding.decoded(data, decoder) is not None) is found
 
 
 def test_long_text_does_not_count_as_many_values() -> None:
     """A megabyte of prose in one JSON string is parsed, although it contains many commas."""
     said = "Well, then, so be it. " * 45_000
     body = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
-    assert http.decoded(body, openai.DECODE) is not None
+    assert decoding.decoded(body, openai.DECODE) is not None
