@@ -40,9 +40,9 @@ BAD_CONSTANTS = re.compile(r"_?(MOST|EVERY|LOOK)(_|$)")
 
 PAIRS = {
     "Chunk": {"gemini_reader", "openai", "retold"},
-    "Counted": {"anthropic", "embeddings", "gemini_reader"},
-    "Delta": {"anthropic", "openai"},
-    "Frame": {"anthropic", "responses"},
+    "Counted": {"anthropic_reader", "embeddings", "gemini_reader"},
+    "Delta": {"anthropic_reader", "openai"},
+    "Frame": {"anthropic_reader", "responses"},
     "GeminiCandidate": {"gemini_reader", "retold"},
     "Item": {"embeddings", "responses"},
 }

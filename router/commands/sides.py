@@ -85,4 +85,5 @@ def _described(snapshot: Snapshot, side: str) -> Description:
 def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
     """Return the error for one side's complaints, each file with the side's folder before it: both sides may have a file of one name."""
     folder = Path(side) if Path(side).is_dir() else Path(side).parent
-    return ConfigError(tuple(replace(one, place=replace(one.place, file=str(folder / one.place.file))) for one in complaints))
+    moved = [replace(one, place=Place(str(folder / one.place.file), one.place.line, one.place.column)) for one in complaints]
+    return ConfigError(tuple(moved))
