@@ -5,7 +5,7 @@ A failure is raised as a TargetError, before or after the first event. Closing t
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from router.chat import FileSort
@@ -27,6 +27,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.structured import emulated
 from router.targets.table import forget_table
 from router.targets.verdict import verdict as refusal
+from router.value import replace
 
 __all__ = [
     "NEEDS",

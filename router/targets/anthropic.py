@@ -1,7 +1,6 @@
 """The Anthropic lane: questions as requests to the Messages API, which a MessageReader answers."""
 
 import base64
-from dataclasses import replace
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +26,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.structured import structured
 from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
 from router.targets.text_filters import UNBOUND
+from router.value import replace
 
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"

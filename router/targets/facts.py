@@ -1,13 +1,12 @@
 """Facts of a model: its parameters, thinking, API, context window, output limit and price."""
 
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from router.config.declaration import TargetConfig
 from router.config.price import Price
 from router.params import Effort
 from router.targets.providers import CARRIED, EXTRAS
+from router.value import Value
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """Thinking efforts, from the least to the most."""
@@ -17,8 +16,7 @@ GATEWAYS = frozenset({"openrouter", "vercel_ai_gateway"})
 """Gateways that themselves drop parameters which the model behind them does not take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Value, frozen=True, kw_only=True):
     """The parameters, abilities and price of one model. None means unknown.
 
     model: the model's name in the table from which the facts come; empty if it is not in the table
@@ -139,14 +137,8 @@ class Facts:
 
 SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
 """Names of the facts that depend on the provider alone."""
-NAMES = tuple(one.name for one in fields(Facts))
+NAMES = Facts.__struct_fields__
 """Names of all facts."""
-_values = attrgetter(*NAMES)
-
-
-def with_changes(made: Facts, **changes: Any) -> Facts:
-    """Return a copy of the facts with these changes, in half the time of `dataclasses.replace`: ten thousand targets are possible."""
-    return Facts(**{**dict(zip(NAMES, _values(made), strict=True)), **changes})
 
 
 def provider_of(declared: TargetConfig) -> str:

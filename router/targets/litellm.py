@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.chat import Ask, issued_by
 from router.config.declaration import TargetConfig
@@ -32,6 +32,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import structured, subset_of
 from router.targets.text_filters import AnswerLimits
+from router.value import replace
 
 TEXTUAL = frozenset(
     {

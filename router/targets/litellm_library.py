@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from threading import Lock
@@ -40,6 +40,7 @@ from router.targets.passage import (
 )
 from router.targets.retold import Anthropic, Google, SseNormalizer
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
+from router.value import replace
 
 log = logging.getLogger("router.targets")
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from router.config.declaration import TargetConfig
 from router.params import Effort
-from router.targets.facts import EFFORTS, GATEWAYS, PENALTIES, SAMPLING, Facts, known_flag, provider_of, with_changes
+from router.targets.facts import EFFORTS, GATEWAYS, PENALTIES, SAMPLING, Facts, known_flag, provider_of
 from router.targets.family import Family
 from router.targets.providers import CARRIED, EXTRAS, OPEN, TIER, TIERS
 from router.targets.table import ModelRow
+from router.value import replace
 
 Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
 """Takes a model's facts, the family of its name, its entry in the table and the declared target; returns the changed facts."""
@@ -28,7 +29,7 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
     """Return the facts of a model whose provider has no rules: a known model does not think unless the table states reasoning."""
     known = made.source != "unknown"
-    return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
+    return replace(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
 
 def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -41,22 +42,22 @@ def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     """
     azure = provider_of(declared) == "azure"
     own = declared.api_base is not None and not azure
-    made = with_changes(made, limit="max_tokens" if own else "max_completion_tokens")
+    made = replace(made, limit="max_tokens" if own else "max_completion_tokens")
     words, version = family.words, family.version
     theirs = words[:1] in (("o",), ("gpt",)) and "oss" not in words and made.source != "unknown"
     thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
     if not theirs:
         return _open(made, family, entry, declared)
-    made = with_changes(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED, json_mode=True)
+    made = replace(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED, json_mode=True)
     if not thinks:
         predicts = version >= (4, 1) or words[:2] == ("gpt", "o") or "4o" in str(declared.model)
-        return with_changes(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
+        return replace(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
     endpoints = entry.supported_endpoints
     only_responses = entry.mode == "responses" or (isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints)
     efforts = made.efforts or _levels(entry, "low", "medium", "high")
     refused = {"stop", *PENALTIES}
     sampling_while_idle = "none" in efforts
-    return with_changes(
+    return replace(
         made,
         limit="max_completion_tokens",
         efforts=efforts,
@@ -84,7 +85,7 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
     thinks = entry.supports_reasoning is True or made.source == "unknown"
     adaptive = entry.supports_adaptive_thinking is True
     efforts = _levels(entry, "low", "medium", "high") if entry.supports_output_config is True else ()
-    return with_changes(
+    return replace(
         made,
         refuses=made.refuses | PENALTIES | {"seed"},
         refuses_thinking=SAMPLING | {"top_k"},
@@ -109,7 +110,7 @@ def _hosting(made: Facts, family: Family, entry: ModelRow, declared: TargetConfi
     """
     if "claude" not in family.words:
         return (_google if provider_of(declared) == "vertex_ai" else unruled)(made, family, entry, declared)
-    return with_changes(_anthropic(made, family, entry, declared), prefill=made.prefill)
+    return replace(_anthropic(made, family, entry, declared), prefill=made.prefill)
 
 
 def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -121,14 +122,14 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
     Source: xAI's guide to reasoning models.
     """
     if entry.mode == "responses":
-        made = with_changes(made, responses="always")
+        made = replace(made, responses="always")
     thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
     if not thinks:
         # Source of the penalties: lobehub/lobehub#13332.
-        return with_changes(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
+        return replace(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
     refused = PENALTIES | {"stop"}
     willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
-    return with_changes(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
+    return replace(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
 
 
 def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
@@ -142,7 +143,7 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
     kimi = family.words[:1] == ("kimi",)
     fixed = kimi and (family.version >= (2, 5) or "thinking" in family.words)
     refused = (SAMPLING | PENALTIES if fixed else frozenset[str]()) | (frozenset[str]() if made.efforts else {"reasoning_effort"})
-    return with_changes(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
+    return replace(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
 
 
 def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
@@ -152,7 +153,7 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
     Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """
-    return with_changes(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
+    return replace(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
 
 
 def _returning(field: str) -> Rule:
@@ -160,7 +161,7 @@ def _returning(field: str) -> Rule:
 
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
-    return lambda made, family, entry, declared: with_changes(unruled(made, family, entry, declared), returns=field)
+    return lambda made, family, entry, declared: replace(unruled(made, family, entry, declared), returns=field)
 
 
 def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
@@ -171,7 +172,7 @@ def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
     """
     knows = bool(made.efforts) or made.source == "unknown"
-    return made if knows else with_changes(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
+    return made if knows else replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
 
 
 def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -184,27 +185,25 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
     """
-    made = with_changes(unruled(made, family, entry, declared), carries=frozenset())
-    made = with_changes(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
+    made = replace(unruled(made, family, entry, declared), carries=frozenset())
+    made = replace(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
     if provider_of(declared) == "gemini":  # at Vertex AI the tier is a header, which a target declares in `headers`
-        made = with_changes(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
+        made = replace(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
-        made = with_changes(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
-        return with_changes(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
-    made = with_changes(made, refuses=made.refuses | PENALTIES, json_mode=True)
+        made = replace(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
+        return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
+    made = replace(made, refuses=made.refuses | PENALTIES, json_mode=True)
     newest = not family.version  # gemini-flash-latest
     if newest or family.version >= (3,):
         thinks = entry.supports_reasoning is True or made.source == "unknown"
-        return with_changes(
+        return replace(
             made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks, efforts=_gemini_levels(family, entry)
         )
     if made.thinking == "none" or family.version < (2, 5):
-        return with_changes(made, thinking="none")
+        return replace(made, thinking="none")
     efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high")
     idle = "lite" in family.words
-    return with_changes(
-        made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else ""
-    )
+    return replace(made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else "")
 
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
@@ -225,12 +224,12 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
     Source: docs.cohere.com/docs/compatibility-api.
     """
     thinks = made.source == "unknown" or entry.supports_reasoning is True or "reasoning" in family.words
-    return with_changes(made, thinking="effort", efforts=("none", "high")) if thinks else with_changes(made, thinking="none")
+    return replace(made, thinking="effort", efforts=("none", "high")) if thinks else replace(made, thinking="none")
 
 
 def _always(**changes: Any) -> Rule:
     """Return a rule that makes these changes to the facts of every model of a provider."""
-    return lambda made, _, __, ___: with_changes(made, **changes)
+    return lambda made, _, __, ___: replace(made, **changes)
 
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -242,7 +241,7 @@ def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) 
         return _google(made, family, entry, declared)
     if not RETURNING & set(family.words):
         return made
-    return with_changes(made, returns="reasoning_content", insists=str(declared.model).startswith(MAKERS))
+    return replace(made, returns="reasoning_content", insists=str(declared.model).startswith(MAKERS))
 
 
 MAKERS = ("openai/deepseek-", "openai/kimi-")

@@ -7,7 +7,7 @@ was not sent is not at fault; messages, tools and their schemas are never left o
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from router.chat import FileSort
@@ -15,6 +15,7 @@ from router.params import Effort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.subset import OBJECT, SCHEMA
 from router.targets.verdict import reason
+from router.value import replace
 
 QUOTED = 8 * 1024
 """Characters of a refusal's body that are searched; the rest is ignored."""

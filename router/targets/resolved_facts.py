@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 from router.config.declaration import TargetConfig
 from router.params import Effort
-from router.targets.facts import EFFORTS, SAMPLING, Facts, known_flag, provider_of, with_changes
+from router.targets.facts import EFFORTS, SAMPLING, Facts, known_flag, provider_of
 from router.targets.family import parsed
 from router.targets.provider_rules import RULES, unruled
 from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, Provider
 from router.targets.table import ModelRow, entries, nearest
+from router.value import replace
 
 
 def facts_of(declared: TargetConfig) -> Facts:
@@ -33,22 +34,20 @@ def facts_of(declared: TargetConfig) -> Facts:
     entry = known[found] if found else ModelRow()
     made = _listed(found or "", source if found else "unknown", entry)
     if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
-        made = with_changes(made, window=None, max_output=None, price=None)  # another size: the same behaviour, but other prices and limits
+        made = replace(made, window=None, max_output=None, price=None)  # another size: the same behaviour, but other prices and limits
     served = PROVIDERS.get(provider, ELSEWHERE)
     own = provider == "openai" and declared.api_base is not None
     if not own:  # `openai/` at another address may be any server
         schemas = made.schemas if served.schemas is None else served.schemas
-        made = with_changes(
-            made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode
-        )
+        made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode)
     if source == "family":  # a newer model may read files that its sibling refuses
-        made = with_changes(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
+        made = replace(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
     elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
-        made = with_changes(made, audio=False)
+        made = replace(made, audio=False)
     if provider in CLAUDES and "claude" in model:
-        made = with_changes(made, audio=False)  # no Claude reads audio
+        made = replace(made, audio=False)  # no Claude reads audio
     made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
-    made = with_changes(
+    made = replace(
         made,
         refuses=made.refuses | served.lacks,
         stream_options=served.counts,
@@ -173,4 +172,4 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
         given["insists"] = True
     if (wire := given.pop("wire", None)) is not None:
         given["responses"] = "always" if wire == "responses" else "never"
-    return with_changes(made, **given)
+    return replace(made, **given)

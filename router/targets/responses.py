@@ -8,7 +8,6 @@ Source: OpenAI's API reference, `POST /v1/responses`.
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Literal, cast
 
@@ -25,6 +24,7 @@ from router.targets.speech import Speech
 from router.targets.text_filters import AnswerLimits
 from router.targets.text_frames import TextFrames
 from router.targets.verdict import inside
+from router.value import replace
 
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
 """Parameters that this API does not take for any model; for `stop` the router cuts the answer."""

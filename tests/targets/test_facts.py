@@ -117,7 +117,7 @@ def test_declared_facts_override_the_table(name: str) -> None:
     made, plain = facts("openai/gpt-5.6", facts=told), facts("openai/gpt-5.6")
     for key, value in wanted.items():
         assert getattr(made, key) == value, key
-    others = set(Facts.__dataclass_fields__) - set(wanted)
+    others = set(Facts.__struct_fields__) - set(wanted)
     assert all(getattr(made, key) == getattr(plain, key) for key in others)
 
 
