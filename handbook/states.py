@@ -153,7 +153,7 @@ A breaker keeps requests away from a target that fails. [routes.md](../routes.md
 `GET /admin/targets` shows its state. The log shows only the outcome `breaker_open` of a target that was not asked.
 
 * *Too many failures*: as many in a row as `failures`, within the time `within`. A timeout is a
-  failure, too.
+  failure, too. [routes.md](../routes.md#what-happens-when-a-target-fails) says what else counts.
 * *On trial*: closed again, but a single failure opens it. `GET /admin/targets` shows
   this state as closed.
 * *Waits for Retry-After*: the target asked for a pause. `GET /admin/targets` shows this state as
@@ -164,7 +164,8 @@ A breaker keeps requests away from a target that fails. [routes.md](../routes.md
 
 {_joined(_table(BREAKER_STATES, breaker_arrows()))}
 
-When a breaker opens, results of requests that it let through earlier no longer count.
+When a breaker opens, results of requests that it let through earlier no longer count. An operator can make a breaker half-open, too
+([drain a target](../observability.md#drain-a-target)).
 
 ## The order of events
 

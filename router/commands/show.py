@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-FIRST = {"chat": "the first that starts to speak answers", "embeddings": "the first that makes all of the vectors answers"}
+FIRST = {"chat": "the first to speak gives the answer", "embeddings": "the first to make all vectors gives the answer"}
 """Kind of a route → the words that say which of its targets answers."""
 
 

@@ -53,8 +53,8 @@ class Retry:
     """Retries of one target before its first event, and the back-off between them.
 
     attempts: maximum number of tries of one target, the first one included
-    backoff: the shortest and the longest wait between two tries; each wait is about twice as long as the one before
-    budget: maximum number of retries, as a share of the answers to all requests. So the retries of a target that answers nothing stop
+    backoff: the shortest and the longest wait between two tries; the wait is random, and its upper bound doubles with each try
+    budget: retries of a target at most: 10, plus this share of its completed answers; so they stop if it answers nothing
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2

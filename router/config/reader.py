@@ -24,7 +24,7 @@ from router.signature import record_of
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
-    """Return key → its places, for every key of routes.yaml except those below `drills`."""
+    """Return key → the places where it may stand, for every key of routes.yaml outside lists, except `drills`."""
     found: dict[str, tuple[Spot, ...]] = {}
     for word, spot in spots(record_of(RoutesFile)):
         if spot.path[0] != "drills":

@@ -125,7 +125,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     """Ask one target once, and return its stream as soon as an event after its Start arrives.
     Raises a TargetError if the target may not be asked now, fails, is silent, or gives an empty answer. The stream is then closed.
     watch: the timer of the task that calls this
-    first_token: seconds to wait for that event at most; a probe of a silent target waits less
+    first_token: seconds to wait for that event at most; most probes of a silent target wait at most for the breaker's `open`
     note: receives the attempt if it failed or was cancelled
     """
     if candidate.ready is not None:

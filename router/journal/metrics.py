@@ -55,7 +55,7 @@ class Metrics:
         self._overhead = histogram(
             "router_overhead_seconds", "Seconds that the router adds to the first target's time to first token", OVERHEAD
         )[()]
-        self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
+        self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
         self._refusals = counter(
             "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", "target", "reason"
         )
@@ -78,8 +78,8 @@ class Metrics:
             counter("router_loop_stalls", "Times that the event loop of a worker stood still for more than a second")[()], 1
         )
         """A function without arguments that counts one stall; the three below count one reload, failed reload or departure of Redis."""
-        self.reloaded = partial(counter("router_reloads", "Edits that went live")[()], 1)
-        self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed")[()], 1)
+        self.reloaded = partial(counter("router_reloads", "Edits that went live, counted by each worker")[()], 1)
+        self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed, counted by each worker")[()], 1)
         self.redis_departed = partial(counter(DEPARTURES, "Times that a worker lost the connection to the shared Redis")[()], 1)
 
     def admin_refused(self, reason: str) -> None:

@@ -189,7 +189,7 @@ class Course:
         for name, value in changed(before, after).items():
             known = cast("list[Json]", old[name]) if name == "refuses" else []
             new = [one for one in value if one not in known] if isinstance(value, list) else value
-            self._findings.append(Finding(question.name, f"a refusal taught this: `{name}`", line=facts_line({name: new})))
+            self._findings.append(Finding(question.name, f"the router learned `{name}` from a refusal", line=facts_line({name: new})))
 
     async def _hear(self, target: Target, ask: Ask) -> Heard:
         self._calls += 1

@@ -105,7 +105,7 @@ class Facts(Value, frozen=True, kw_only=True):
         said.append(f"{'no' if self.limit == 'none' else self.limit} limits its answers")
         wires = {
             "always": "is asked through the Responses API",
-            "tools_while_thinking": "takes tools while it thinks only through the Responses API",
+            "tools_while_thinking": "is asked through the Responses API if it thinks and the question has tools",
         }
         said += [wires[self.responses]] if self.responses in wires else []
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]

@@ -445,7 +445,7 @@ def test_show_command_describes_an_embeddings_route(workspace: Workspace, capsys
     assert main(["show", "embed", "--routes", str(workspace.root / "routes.yaml")]) == 0
     shown = capsys.readouterr().out
     assert "  kind       embeddings, asked at POST /v1/embeddings\n" in shown
-    assert "the first that makes all of the vectors answers" in shown
+    assert "the first to make all vectors gives the answer" in shown
     assert "openai/text-embedding-3-small, asked at `/embeddings` on the OpenAI wire" in shown
     assert "larger batches are split: at most 32 inputs in one call" in shown
     assert "demo: skipped: a demo makes embeddings only while every model before it is skipped, and a is not" in shown

@@ -55,7 +55,7 @@ def test_show_prints_all_settings_of_a_route_and_no_key(workspace: Workspace, ca
         "  breaker    failures 5, within 30s, open 4s, slow never",
         "  hedge      after 1.5s, at_most 5%",
         "  rescue     continue",
-        "  targets, in order: the first that starts to speak answers",
+        "  targets, in order: the first to speak gives the answer",
         "    1. a: skipped: the environment variable NOBODY_SET_THIS is not set",
         "       openai/gpt-4o, read directly: the OpenAI wire",
         f"       {accepts('openai/gpt-4o')}",
@@ -124,7 +124,7 @@ async def test_show_live_prints_drained_targets_and_open_breakers_of_a_server(
         assert await asyncio.to_thread(main, ["show", "--live", client.base, "chat-model"]) == 0
         lines = page(capsys.readouterr().out)
         assert lines[0].endswith(client.edge.live.generation.digest)
-        shown = lines[lines.index("  targets, in order: the first that starts to speak answers") + 1 :]
+        shown = lines[lines.index("  targets, in order: the first to speak gives the answer") + 1 :]
         assert shown[0] == "    1. a: skipped: an operator has taken it out"
         assert shown[2].startswith("    2. b: skipped: its breaker is open, for 3")
         assert shown[3] == "       script/lines, a script, offline; 0 in flight"

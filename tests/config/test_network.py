@@ -56,7 +56,10 @@ def complaints(declaration: Declaration) -> list[str]:
 
 
 def test_network_settings_are_inherited_except_by_local_addresses_and_commands(write: Write) -> None:
-    """Targets, MCP servers, JWT issuer and OTel collector inherit proxy and CA of `network`; local addresses and commands get no proxy."""
+    """Models, an MCP server and the JWT issuer without their own `proxy` get that of `network`; models and the collector get its CA.
+
+    A model on this machine, a script and an MCP command get no proxy.
+    """
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
     assert complaints(declared) == []
     routes = declared.routes

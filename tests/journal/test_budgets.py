@@ -43,7 +43,7 @@ async def budgets_shown(client: Client, capsys: pytest.CaptureFixture[str]) -> l
     assert await asyncio.to_thread(main, ["show", "--live", client.base, "chat-model"]) == 0
     lines = capsys.readouterr().out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("  budgets"))
-    return [line[13:] for line in lines[first : lines.index("  targets, in order: the first that starts to speak answers")]]
+    return [line[13:] for line in lines[first : lines.index("  targets, in order: the first to speak gives the answer")]]
 
 
 USERS = keyed("ci", more=", user: {header: x-user}")[1]
