@@ -8,7 +8,7 @@ examples:
 
 exit codes:
   0 the configuration was imported; stderr counts the settings that were not carried over, and comments in the new file list them
-  1 the file cannot be read, or the output exists already
+  1 the file cannot be read, or the output exists with another text and --force is not given
   2 the command line is wrong
 """
 

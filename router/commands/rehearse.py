@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", nargs="?", metavar="TARGET", help="the target to test; without it, serve for a first look")
     parser.add_argument("--yes", action="store_true", help="with TARGET: ask without waiting for a y")
     parser.add_argument("--json", action="store_true", help="with TARGET: print the report as a JSON object")
-    parser.add_argument("--beside", metavar="ROUTE", help="with TARGET: compare its cost with that of this route's first target")
+    parser.add_argument("--beside", metavar="ROUTE", help="with TARGET: compare its cost with that of this route's first model")
 
 
 @dataclass(frozen=True, slots=True)

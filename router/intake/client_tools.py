@@ -91,11 +91,7 @@ def function(fields: Fields, path: str) -> ToolSpec:
 
 
 def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
-    """Return a tool choice in the form of OpenAI's APIs; `auto` if there is none. BadAsk if it is invalid or names no tool in `own`.
-
-    own: the tools that the client brings
-    named: returns, of a choice of one function, the object with its name
-    """
+    """Return the Choice that a `tool_choice` in OpenAI's form stands for; AUTO if it is None. BadAsk if invalid or of no tool in `own`."""
     if value is None:
         return AUTO
     if value in ("auto", "none", "required"):

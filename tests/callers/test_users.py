@@ -93,7 +93,7 @@ def test_stored_data_without_a_user_belongs_to_the_caller() -> None:
 
 @given(st.lists(st.tuples(CALLERS, USERS, CHATS), min_size=2, max_size=8, unique=True))
 def test_stored_data_has_a_distinct_key_for_each_caller_user_and_chat(triples: list[tuple[str, str, str]]) -> None:
-    """Recordings have distinct names for distinct callers, users and chats; so have cached answers and reasoning state."""
+    """A recording's name is distinct for each caller, user and chat; the key of an answer or reasoning state for each caller and user."""
     keys = [(owner(caller, user), chat) for caller, user, chat in triples]
     assert len(set(keys)) == len({_name(one) for one in keys}) == len(triples)
     pairs = {(caller, user) for caller, user, _ in triples}
