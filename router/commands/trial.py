@@ -11,7 +11,7 @@ In the image: docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try
 examples:
   router try gpt-new                              test the target gpt-new, which need not be in a route yet
   router try gpt-new --yes --json                 the same in a script
-  router try gpt-new --beside chat-model          compare its cost with that of the first target of chat-model
+  router try gpt-new --beside chat-model          compare its cost with that of the first model of chat-model
   router try                                      serve ./routes.yaml at all addresses, port 8000
   router try --host 127.0.0.1 --port 9000         serve only for this machine
 

@@ -91,7 +91,11 @@ def function(fields: Fields, path: str) -> ToolSpec:
 
 
 def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
-    """Return the Choice that a `tool_choice` in OpenAI's form stands for; AUTO if it is None. BadAsk if invalid or of no tool in `own`."""
+    """Return the Choice that a `tool_choice` in OpenAI's form stands for; AUTO if it is None. BadAsk if invalid or of no tool in `own`.
+
+    own: the tools that the client brings
+    named: returns, of a choice of one function, the object with its name
+    """
     if value is None:
         return AUTO
     if value in ("auto", "none", "required"):
