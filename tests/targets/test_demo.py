@@ -135,7 +135,7 @@ def test_demo_says_if_its_route_has_no_model_before_it() -> None:
     ],
 )
 def test_demo_explains_why_the_models_before_it_did_not_answer(tried: tuple[tuple[str, str], ...], post: Post, words: str) -> None:
-    """For a trail of made-up attempts, the demo tells each model's last outcome in the newest model call, or that it was not asked.
+    """The demo tells each model's last outcome in the newest model call of a made-up trail of attempts, or that it was not asked.
     An unset key is mentioned only where a model was skipped for it.
     """
     question = ask("Hello")

@@ -99,7 +99,7 @@ def test_clock_gives_arbitrary_text_a_time_or_a_toolerror(text_for: Callable[[st
 
 
 def test_clock_knows_every_time_zone_and_every_city_of_its_table(clock: ModuleType, text_for: Callable[[str], str]) -> None:
-    """For each time zone (without NO_PLACES) and each city of the tool's table, the tool's text names the right zone."""
+    """The tool's text names the right zone for each time zone (without NO_PLACES) and for each city of the tool's table."""
     zones = available_timezones() - clock.NO_PLACES
     assert set(clock.CITIES) <= zones
     for zone in zones:
