@@ -218,6 +218,10 @@ Step = Callable[[Answer], Answer]
 """A function that wraps an answer, to change its question or its events. One that loops over another's events does so in `aclosing`."""
 
 
+Onward = Callable[[], bool]
+"""Takes the words of a fast path and passes them on, without waiting. Returns False if its reader has to be woken for the next step."""
+
+
 class FastPath(Protocol):
     """The interface of a shortcut for text and thoughts: from a provider's connection to the client, past the generators between them.
 
@@ -225,8 +229,11 @@ class FastPath(Protocol):
     The generator is resumed only when something other than words has come.
     """
 
-    def wait(self) -> asyncio.Future[None] | None:
-        """Return a future that is done once words can be taken or the generator must be resumed; None if that is so now."""
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
+        """Return a future that is done once words can be taken or the generator must be resumed; None if that is so now.
+
+        onward: called within each read from the provider; the future is done only if it returns False
+        """
         ...
 
     def take(self) -> Sequence[Words] | None:
@@ -278,7 +285,6 @@ class Beside:
         self._words = words
         self._below: Callable[[], FastPath | None] | None = None
         self._path: FastPath
-        self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
         """Set the events below the step, and return their generator for the step's loop."""
@@ -293,8 +299,12 @@ class Beside:
         path = None if self._below is None else self._below()
         if path is None or self._words is None:
             return path
-        self._path, self.wait = path, path.wait
+        self._path = path
         return self
+
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
+        """Return the future of the path below."""
+        return self._path.wait(onward)
 
     def take(self) -> Sequence[Words] | None:
         """Return the words of the path below, as the step changes them; None if the generator must be resumed."""

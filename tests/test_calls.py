@@ -7,8 +7,8 @@ import pytest
 from bench.calls import UNITS, calls_of
 
 BOUNDS: dict[str, tuple[int, int]] = {
-    "paced": (25, 36),
-    "recorded": (30, 42),
+    "paced": (15, 31),
+    "recorded": (21, 38),
     "burst": (366, 851),
     "short": (350, 468),
 }

@@ -15,11 +15,12 @@ from starlette.types import Send
 from router.access.gate import Gate
 from router.answering import embeddings, response
 from router.answering.admissions import Admissions
+from router.answering.delivery import deliver
 from router.answering.exchange import Exchange, ServedTask
 from router.answering.kept import LAST_WORDS, KeptAnswers
 from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
-from router.answering.reply import Collected, Presence, Reply, Streamed, deliver
+from router.answering.reply import Collected, Presence, Reply, Streamed
 from router.callers import Caller, from_body, from_headers
 from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject, owner
 from router.config.server import Resume
@@ -196,7 +197,7 @@ class Chat:
             generation = self._live.enter()
             held.add(leave := partial(self._live.leave, generation))
             entry = self._entry(request, generation)
-            reply = Reply(send, entry, request.wire)
+            reply = Reply(send, entry, request.wire, client=request.scope.get("router.client"))
             recording: Recording | None = None
             server = generation.server
             try:

@@ -4,6 +4,7 @@ One lazily re-armed timer for a whole stream, as in `failover/watch.py`: a write
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 
@@ -25,7 +26,8 @@ class Pulse:
         self._interval = interval
         self.resting = True
         """True while a write is in progress or about to begin."""
-        self._due = 0.0
+        self.written = 0.0
+        """Time of the last write, by the monotonic clock. Between writes it may be set, for one that needed no wait."""
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._closed = False
@@ -37,9 +39,9 @@ class Pulse:
     def wait(self) -> None:
         """Start the interval anew, and return at once: a write is done, and silence begins. No effect on a closed one."""
         self.resting = False
-        self._due = self._loop.time() + self._interval
+        self.written = time.monotonic()
         if self._timer is None and self._beating is None and not self._closed:
-            self._timer = self._loop.call_at(self._due, self._look)
+            self._timer = self._loop.call_later(self._interval, self._look)
 
     def close(self) -> None:
         """Stop the beats, and cancel one that is being written."""
@@ -53,8 +55,8 @@ class Pulse:
         self._timer = None
         if self.resting:
             return  # the next wait arms it again
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
+        if (left := self.written + self._interval - time.monotonic()) > 0:
+            self._timer = self._loop.call_later(left, self._look)
             return
         self._beating = asyncio.create_task(self._once())
 

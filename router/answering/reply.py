@@ -6,22 +6,19 @@ in a wire without a form for a failure, the connection is closed early.
 
 import asyncio
 import math
+import time
 from collections.abc import Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from starlette.types import Receive, Send
 
-from router.answering.ahead import Ahead
 from router.answering.pulse import Pulse
-from router.chat import Ask
-from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, EventStream, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words
+from router.errors import RouterError, Stopping, TooMany
+from router.events import Event, Failure, Finish, ToolProgress, Words
 from router.intake import ClientLeft
 from router.journal.attempts import DIGITS, header
 from router.journal.entry import Entry
-from router.journal.log import problems
-from router.lifecycle import Deadline
 from router.value import Mutable, field
 from router.wire import Heading, Refusal, Wire, answered
 
@@ -62,6 +59,15 @@ An error with Retry-After is excluded: the SDK may wait that long and try again.
 """
 
 
+class Client(Protocol):
+    """The client's connection, as far as an answer needs to know it.
+
+    write_paused: true while the client reads too slowly: `send` waits then, and at no other time
+    """
+
+    write_paused: bool
+
+
 class Reply(Mutable):
     """The HTTP response of one request, in the wire of its client: its status, headers and body, or its error."""
 
@@ -73,6 +79,8 @@ class Reply(Mutable):
     """The sink of the answer, once there is one."""
     limits: Headers = field(default_factory=list[tuple[bytes, bytes]])
     """RateLimit headers: what the tightest limit leaves."""
+    client: "Client | None" = None
+    """What is known of the client's connection; None under another server than the router's own."""
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
 
@@ -190,6 +198,10 @@ class Sink(Protocol):
         """Pass on the events taken so far, and wait for that. It is called before a wait for the next event, and if `full`."""
         ...
 
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Take words and pass them on, if that needs no wait. Otherwise return False: they were taken, and a `flush` has to follow."""
+        ...
+
     async def close(self) -> None:
         """Pass on the rest and end: no event follows. An answer that has failed may end without a proper end."""
         ...
@@ -260,6 +272,24 @@ class Streamed:
         if pulse:
             pulse.wait()
 
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Send the words at once if the client reads as fast as they come. Otherwise collect them and return False."""
+        reply, client = self._reply, self._reply.client
+        if client is None or client.write_paused or self._collected or not reply.begun:
+            for word in words:
+                self.put(word)
+            return False
+        if data := self._encode(words[0]) if len(words) == 1 else b"".join(map(self._encode, words)):
+            sending = reply.send({"type": "http.response.body", "body": data, "more_body": True})
+            if self._pulse:
+                self._pulse.written = time.monotonic()
+            try:
+                sending.__await__().send(None)
+            except StopIteration:
+                return True
+            raise AssertionError("a write waited although writing was not paused")
+        return True
+
     async def close(self) -> None:
         """Send the rest and end the body.
 
@@ -313,6 +343,11 @@ class Collected:
     async def flush(self) -> None:
         """Do nothing: the body is sent at the end."""
 
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Collect the words, and return True: the body is sent at the end."""
+        self._events += words
+        return True
+
     async def close(self) -> None:
         """Send the whole answer as one body with status 200 and its cost, or its Failure as an HTTP status."""
         made = answered(self._heading, self._events)
@@ -323,75 +358,6 @@ class Collected:
 
     def hush(self) -> None:
         """Do nothing: there are no keep-alives before a single body."""
-
-
-async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink, *, background: bool = False) -> None:
-    """Run an answer into a sink until its end, record its events in the entry, and close the sink.
-
-    total: seconds for the whole answer; TimedOut after them
-    background: make every error a Failure, since no client waits for a status
-
-    An error before the first event is raised; a later one becomes a Failure in the sink.
-    """
-
-    def raises() -> bool:
-        return not sink.begun and not background
-
-    def fail(failure: Failure) -> None:
-        if conclude(sink, failure):
-            entry.see(failure)
-
-    async def flush() -> None:
-        await sink.flush()
-        entry.waits()
-
-    try:
-        made = answer(ask)
-        events, fast = (made.generator, made.fast) if isinstance(made, EventStream) else (made, None)
-        with Deadline(total):
-            try:
-                upcoming = Ahead(events, flush)
-                while (event := await upcoming) is not None:
-                    entry.see(event)
-                    sink.put(event)
-                    if sink.full:
-                        await sink.flush()
-                        await asyncio.sleep(0)  # a stream that never waits must not hold the loop
-                    if fast is not None and isinstance(event, Text | Thought) and (path := fast()) is not None:
-                        await _pass_on(path, entry, sink)
-            finally:
-                await events.aclose()
-    except TimeoutError:
-        if raises():
-            raise TimedOut from None
-        fail(Failure(TimedOut.code, TimedOut.sentence))
-    except RouterError as error:
-        if raises():
-            raise
-        fail(Failure(error.code, error.public))
-    except Exception:
-        if raises():
-            raise
-        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
-        fail(Failure(RouterError.code, RouterError.sentence))
-    finally:
-        sink.hush()
-    await sink.close()
-
-
-async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
-    """Pass on the text of a fast path until it ends. The text of one read is sent before the next read is waited for."""
-    words: Sequence[Words] | None = (Text(""),)
-    while words is not None:
-        if words:
-            await sink.flush()
-            entry.waits()
-        if (arrival := path.wait()) is not None:
-            await arrival
-        if words := path.take():
-            entry.hears(words)
-            for word in words:
-                sink.put(word)
 
 
 class Presence(Mutable):

@@ -6,7 +6,7 @@ The text is recorded here as the generator would: for the cost of the answer, an
 import asyncio
 from collections.abc import Sequence
 
-from router.events import Event, FastPath, Text, Thought, Words, fast_path
+from router.events import Event, FastPath, Onward, Text, Thought, Words, fast_path
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
@@ -41,9 +41,9 @@ class Relay:
         self._written, self._said = self.opened.said, self.transcript.said
         return self
 
-    def wait(self) -> asyncio.Future[None] | None:
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return the future that the target's stream waits for, done after the idle limit at the latest; None if text is there already."""
-        arrival = self._path.wait()
+        arrival = self._path.wait(onward)
         if arrival is not None:
             if self._quiet:
                 self.watch.wait_on(arrival)
@@ -56,9 +56,11 @@ class Relay:
         None if the generator has to continue, as for another event, or after a timeout of the target.
         """
         watch = self.watch
-        watch.waiting = False
         if watch.overdue or (words := self._path.take()) is None:
+            watch.waiting = False
             return None
+        if words:
+            watch.due = watch.now() + self._idle  # the wait may go on, if they are passed on without its end
         self._quiet = not words
         for word in words:
             self._written.append(word.text)

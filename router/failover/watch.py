@@ -35,11 +35,14 @@ class Watch:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        """Returns the loop time."""
         self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
         self.waiting = False
         """True during a wait."""
-        self._due = 0.0
+        self.due = 0.0
+        """Loop time at which the wait has taken too long. It may be set during a wait, to a later time than it was."""
         self._armed = 0.0
         self._fired = False
         self._paused: float | None = None
@@ -61,8 +64,8 @@ class Watch:
         """
         self.waiting = True
         self._wakes = arrival
-        self._due = self._loop.time() + limit
-        if self._timer is None or self._armed > self._due:
+        self.due = self.now() + limit
+        if self._timer is None or self._armed > self.due:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
@@ -74,12 +77,12 @@ class Watch:
 
     def pause(self) -> None:
         """Stop the timer's clock while the client is being waited for: that time does not count as the provider's."""
-        self._paused = self._loop.time()
+        self._paused = self.now()
 
     def resume(self) -> None:
         """Let the timer's clock go on: the client has read."""
         if self._paused is not None:
-            self._due += self._loop.time() - self._paused
+            self.due += self.now() - self._paused
             self._paused = None
 
     def late(self) -> bool:
@@ -92,17 +95,17 @@ class Watch:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed = self._due
-        self._timer = self._loop.call_at(self._due, self._look)
+        self._armed = self.due
+        self._timer = self._loop.call_at(self.due, self._look)
 
     def _look(self) -> None:
         self._timer = None
         if self._task is None or not self.waiting:
             return  # the next wait arms it again
         if self._paused is not None:
-            self._timer = self._loop.call_later(max(PAUSED_POLL_INTERVAL_S, self._due - self._paused), self._look)
+            self._timer = self._loop.call_later(max(PAUSED_POLL_INTERVAL_S, self.due - self._paused), self._look)
             return
-        if self._loop.time() < self._due:
+        if self.now() < self.due:
             self._arm()
             return
         if self._wakes is not None:

@@ -222,10 +222,12 @@ class Entry(Mutable):
                 pass
 
     def hears(self, words: Sequence[Words]) -> None:
-        """Record pieces of text that arrived together: their length, and the pause before them."""
+        """Record pieces of text that arrived together: their length, and the pause before them. The next pause begins now, or at `waits`."""
+        now = time.monotonic()
         if self._rest is not None:
-            self.pauses.append(time.monotonic() - self._rest)
-        self._rest = self._waited = None
+            self.pauses.append(now - self._rest)
+        self._rest = now if len(self.pauses) < MAX_PAUSES else None
+        self._waited = None
         for word in words:
             size = len(word.text)
             self.said += size

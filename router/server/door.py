@@ -175,6 +175,7 @@ class Door(HttpToolsProtocol):
             return  # see PlainParser: the head comes again, without the offer
         if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
+        self.scope["router.client"] = self.flow  # pyright: ignore[reportGeneralTypeIssues] - uvicorn's type has no extra keys
         super().on_headers_complete()
         self.cycle.transport = self._unhurried  # type: ignore[assignment]
         self._loose = self._after = 0

@@ -9,6 +9,7 @@ from typing import Protocol
 import httptools
 
 from router.config.network import Proxy
+from router.events import Onward
 from router.targets.proxy import refused
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
@@ -68,6 +69,8 @@ class Connection(asyncio.Protocol):
         """The headers that the parser finds, until all of them are here; trailers are left in it."""
         self.on_header = self._named.__setitem__  # the parser's callback: a method of ours would be a call for each header
         self._waiter: asyncio.Future[None] | None = None
+        self._onward: Onward | None = None
+        """Passes on what a read brings, so that the waiter need not be woken."""
         self._lost = self.loop.create_future()
         self._over = True
         self._again = False
@@ -95,6 +98,7 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes) -> None:
         """Write a request to the socket, and reset the state of the response. Returns at once."""
         self._parser = httptools.HttpResponseParser(self)
+        self._onward = None
         self.fresh = self.status == 0
         self.heard = False
         self.status = 0
@@ -150,6 +154,7 @@ class Connection(asyncio.Protocol):
                 return b""
             if self._error is not None:
                 raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
+            self._onward = None
             self._waiter = self.loop.create_future()
             await self._waiter
         return self.taken()
@@ -164,10 +169,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future."""
+    def arrival(self, onward: Onward) -> asyncio.Future[None] | None:
+        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future.
+
+        onward: called after each read that brings bytes; the future is done only if it returns False. It does not raise
+        """
         if self._pieces or self._over or self._error is not None:
             return None
+        self._onward = onward
         self._waiter = self.loop.create_future()
         return self._waiter
 
@@ -259,7 +268,7 @@ class Connection(asyncio.Protocol):
         if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and not self._waiter.done() and (self._onward is None or not self._pieces or not self._onward()):
             self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:

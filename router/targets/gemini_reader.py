@@ -154,6 +154,9 @@ class GeminiReader:
         self._last = b""
         """The last document that was read once the answer had finished: a repeat of it is skipped."""
 
+    def text_alone(self, found: Sequence[bytes]) -> None:
+        """Return None: in this form nothing tells a frame of text alone."""
+
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of frames, and return True: the stream has no mark of its last frame. Raises TargetError for an error."""
         return all(map(self.frame, found))

@@ -53,6 +53,10 @@ class AnswerReader(Protocol):
         """Read the data of one frame; return whether more may follow. Raises TargetError for an error of the provider."""
         ...
 
+    def text_alone(self, found: Sequence[bytes]) -> str | None:
+        """Return the text of frames that have nothing else; None if one of them may have, with nothing read."""
+        ...
+
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of frames up to the end of the answer; return whether more may follow. Raises as `frame` does."""
         ...
@@ -226,17 +230,25 @@ class Feed:
         """
         if not self._steady or not (piece := self._response.taken()):
             return None
+        speech, reader = self.speech, self._reader
         try:
-            events = self.read(piece)
+            found = self._frames.feed(piece)
+            if (text := reader.text_alone(found)) is not None and (words := speech.straight(text)) is not None:
+                return words
+            self.more = reader.frames(found)
         except RecursionError:
-            self.failure, self._steady = TargetDown(self.speech.target, "malformed"), False
+            self.failure, self._steady = TargetDown(speech.target, "malformed"), False
             return None
-        if self._steady:
-            for event in events:
-                if event.__class__ is not Text and event.__class__ is not Thought:
-                    break
-            else:
-                return events  # pyright: ignore[reportReturnType] - all of them are
+        except (sse.Oversize, TargetError) as error:
+            self.more, self.failure = False, _failure(error, speech)
+        return self._words(speech.take())
+
+    def _words(self, events: list[Event]) -> Sequence[Words] | None:
+        """Return the events of a read if the generator would only wait after them and all are words; None otherwise, with them in `events`."""
+        speech = self.speech
+        self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
+        if self._steady and all(event.__class__ is Text or event.__class__ is Thought for event in events):
+            return events  # pyright: ignore[reportReturnType] - all of them are
         self.events += events
         return None
 
@@ -326,10 +338,15 @@ def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech)
     """
     try:
         return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
-    except sse.Oversize:
-        return False, None if speech.answered else TargetDown(speech.target, "malformed")
-    except TargetError as error:
-        return False, None if speech.answered else error
+    except (sse.Oversize, TargetError) as error:
+        return False, _failure(error, speech)
+
+
+def _failure(error: sse.Oversize | TargetError, speech: Speech) -> TargetError | None:
+    """Return the error that ends a body; None for one after the complete answer."""
+    if speech.answered:
+        return None
+    return error if isinstance(error, TargetError) else TargetDown(speech.target, "malformed")
 
 
 async def _explained(response: Connection) -> str:

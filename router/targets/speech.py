@@ -123,6 +123,27 @@ class Speech:
         events, self._events = self._events, []
         return events
 
+    def straight(self, piece: str) -> Sequence[Text] | None:
+        """Add a piece of text and return what `take` would, in the usual case: text after text, without limits, and all taken before.
+        None in any other case, with nothing added.
+        """
+        if (
+            self._run
+            or self._events
+            or self._kind is not Text
+            or self._opening is not None
+            or self._cutter is not None
+            or self._left is not None
+        ):
+            return None
+        if self._text.half or not piece.isascii():
+            piece = self._text.feed(piece)
+        if not piece:
+            return ()
+        self._written += len(piece)
+        self.said = True
+        return (Text(piece),)
+
     def _close_run(self) -> None:
         if self._run:
             piece = "".join(self._run)

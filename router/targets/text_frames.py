@@ -35,6 +35,23 @@ class TextFrames(ABC):
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame of any kind. Return False if it ends the answer, otherwise True. Raises TargetError for an error."""
 
+    def text_alone(self, found: Sequence[bytes]) -> str | None:
+        """Return the text of frames that are all of text alone; None if one of them is not, with nothing read."""
+        if self.speech.model is None or self.speech.finished:
+            return None
+        decode, text_of = type(self).decode, type(self).text_of
+        texts: list[str] = []
+        try:
+            for data in found:
+                if data.__class__ is not bytes or len(data) > SMALL:  # ErrorData, or a frame whose values have to be counted
+                    return None
+                texts.append(text_of(decode(data)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        text = "".join(texts)
+        self.worded = True
+        return text
+
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of several frames, at most up to the end of the answer. Return False if it ended, otherwise True.
 

@@ -11,7 +11,23 @@ from router.cache.approvals import Approvals
 from router.chat import Ask, Message, ToolSpec
 from router.config.declaration import Retry, Timeout
 from router.errors import TargetDown
-from router.events import Answer, Event, Events, EventStream, Failure, Finish, Start, Step, Text, Thought, ToolCall, Usage, Words, fast_path
+from router.events import (
+    Answer,
+    Event,
+    Events,
+    EventStream,
+    Failure,
+    Finish,
+    Onward,
+    Start,
+    Step,
+    Text,
+    Thought,
+    ToolCall,
+    Usage,
+    Words,
+    fast_path,
+)
 from router.failover import Candidate, FailureRules, failover
 from router.steps import FROM_ROUTE
 from router.toolbox import Toolbox
@@ -48,7 +64,7 @@ class Source:
         self.asked.append(ask)
         return EventStream(self._given(), lambda: self)
 
-    def wait(self) -> asyncio.Future[None] | None:
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return None: the next read is always available at once."""
         return None
 

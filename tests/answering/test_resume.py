@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from router.answering.recording import Recording, RecordingBounds, Recordings
 from router.config.server import Resume
-from router.events import Event, Failure, Finish, Start, Text
+from router.events import Event, Failure, Finish, Start, Text, Words
 from router.journal.entry import Entry
 from router.wire import WIRES, Heading
 from tests.conftest import LANES, Client, Workspace, direct_target, parsed_lines, routes, serving
@@ -390,6 +390,12 @@ class Viewer:
     async def flush(self) -> None:
         """Return at once: this sink is never behind."""
 
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Record the words, and return False."""
+        for word in words:
+            self.put(word)
+        return False
+
     async def close(self) -> None:
         """Note that the sink was closed."""
         self.closed = True
@@ -488,6 +494,12 @@ class Slow:
     async def flush(self) -> None:
         """Let other tasks run once."""
         await asyncio.sleep(0)
+
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Record the words, and return False."""
+        for word in words:
+            self.put(word)
+        return False
 
     async def close(self) -> None:
         """Do nothing."""

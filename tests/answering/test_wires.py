@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from router.answering.reply import deliver
+from router.answering.delivery import deliver
 from router.chat import Ask
 from router.config.server import Server
-from router.events import Event, Failure, Finish, Start, Text
+from router.events import Event, Failure, Finish, Start, Text, Words
 from router.journal.entry import Entry
 from router.server import application
 from router.wire import WIRES, Heading, Wire, compact
@@ -250,6 +250,12 @@ class Held:
         if self.finished and self._held:
             self._held = False
             await asyncio.Event().wait()
+
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Record the words, and return False."""
+        for word in words:
+            self.put(word)
+        return False
 
     async def close(self) -> None:
         """Do nothing."""

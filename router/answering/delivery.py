@@ -1,0 +1,121 @@
+"""The delivery of one answer: its events go into a sink, until its end or its failure.
+
+While only text arrives, the answer's task sleeps: a read from the provider passes its text on to the client by itself, as long as the
+client reads as fast as it comes.
+"""
+
+import asyncio
+
+from router.answering.ahead import Ahead
+from router.answering.reply import Sink, conclude
+from router.chat import Ask
+from router.errors import RouterError, TimedOut
+from router.events import Answer, EventStream, Failure, FastPath, Text, Thought
+from router.journal.entry import Entry
+from router.journal.log import problems
+from router.lifecycle import Deadline
+
+
+async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink, *, background: bool = False) -> None:
+    """Run an answer into a sink until its end, record its events in the entry, and close the sink.
+
+    total: seconds for the whole answer; TimedOut after them
+    background: make every error a Failure, since no client waits for a status
+
+    An error before the first event is raised; a later one becomes a Failure in the sink.
+    """
+
+    def raises() -> bool:
+        return not sink.begun and not background
+
+    def fail(failure: Failure) -> None:
+        if conclude(sink, failure):
+            entry.see(failure)
+
+    async def flush() -> None:
+        await sink.flush()
+        entry.waits()
+
+    try:
+        made = answer(ask)
+        events, fast = (made.generator, made.fast) if isinstance(made, EventStream) else (made, None)
+        with Deadline(total):
+            try:
+                upcoming = Ahead(events, flush)
+                while (event := await upcoming) is not None:
+                    entry.see(event)
+                    sink.put(event)
+                    if sink.full:
+                        await sink.flush()
+                        await asyncio.sleep(0)  # a stream that never waits must not hold the loop
+                    if fast is not None and isinstance(event, Text | Thought) and (path := fast()) is not None:
+                        await _pass_on(path, entry, sink)
+            finally:
+                await events.aclose()
+    except TimeoutError:
+        if raises():
+            raise TimedOut from None
+        fail(Failure(TimedOut.code, TimedOut.sentence))
+    except RouterError as error:
+        if raises():
+            raise
+        fail(Failure(error.code, error.public))
+    except Exception:
+        if raises():
+            raise
+        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
+        fail(Failure(RouterError.code, RouterError.sentence))
+    finally:
+        sink.hush()
+    await sink.close()
+
+
+async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
+    """Pass on the text of a fast path until it ends. The text of one read is sent before the next read is waited for."""
+    passing = _Passing(path, entry, sink)
+    while not passing.over:
+        if passing.unsent:
+            passing.unsent = False
+            await sink.flush()
+            entry.waits()
+        if (arrival := path.wait(passing)) is not None:
+            await arrival
+        if not passing.woke:
+            passing()  # after a timeout, the end of the body, or text that was there already
+        passing.woke = False
+        if passing.error is not None:
+            error, passing.error = passing.error, None  # its traceback has this frame: the two would hold each other
+            raise error
+
+
+class _Passing:
+    """Passes on the words of a fast path within the read that brought them, while the answer's task sleeps.
+
+    unsent: True if the sink has words for the task to flush
+    over: True if the path has ended, and the generator must be resumed
+    error: what went wrong within a read, for the task to raise
+    woke: True if the task has to go on because of one of these
+    """
+
+    def __init__(self, path: FastPath, entry: Entry, sink: Sink) -> None:
+        self._take, self._hears, self._pass_on = path.take, entry.hears, sink.pass_on
+        self.unsent = True
+        self.over = self.woke = False
+        self.error: Exception | None = None
+
+    def __call__(self) -> bool:
+        """Return True if all that arrived was passed on; False if the task has to go on."""
+        try:
+            if words := self._take():
+                self._hears(words)
+                if self._pass_on(words):
+                    return True
+                self.unsent = True
+            elif words is None:
+                self.over = True
+            else:
+                return True
+        except Exception as error:  # noqa: BLE001 - the task raises it
+            self.error = error
+        self.woke = True
+        return False
