@@ -64,10 +64,6 @@ def _neighbours(scope: Scope) -> tuple[str, ...]:
 def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
     """Yield `METHOD /address` for each address and method that is served, e.g. `POST /api/chat`."""
     for route in routes:
-        match route:
-            case AnswerRoute():
-                yield from (f"{method.upper()} {route.path_format}" for method in route.operations)
-            case APIRoute():
-                yield from (f"{method} {route.path_format}" for method in sorted(route.methods or ()))
-            case _:
-                pass
+        if isinstance(route, AnswerRoute | APIRoute):
+            methods = map(str.upper, route.operations) if isinstance(route, AnswerRoute) else sorted(route.methods or ())
+            yield from (f"{method} {route.path_format}" for method in methods)

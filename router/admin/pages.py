@@ -41,12 +41,17 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes:
         # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
         redirect_slashes=False,
     )
+    health, metrics = APIRouter(tags=["health"]), APIRouter(tags=["admin"], route_class=of_operators)
+    health.get("/healthz", response_model=dict[str, str])(probes.healthz)
+    unready = {503: {"description": "Still warming up, or about to end"}}
+    health.get("/readyz", response_model=dict[str, Any], responses={**unready})(probes.readyz)
+    metrics.get("/metrics", response_class=PlainTextResponse, responses=operators.REFUSED)(probes.metrics)
     app.router.routes += answers
     for router in (
         _models(admin, APIRouter(route_class=of_callers)),
         _own(admin, APIRouter(route_class=guarded(refusals, gate.enter_user))),
-        _health(probes),
-        _metrics(probes, APIRouter(route_class=of_operators)),
+        health,
+        metrics,
         operators.pages(admin, of_operators),
         docs(guarded(refusals, gate.enter_shell)),
         webpage(guarded(refusals, gate.enter_reader), admin.live),
@@ -121,20 +126,6 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
             raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
         return await admin.page(lambda: found)
 
-    return router
-
-
-def _health(probes: Probes) -> APIRouter:
-    """Return a router with the health pages, which need no key: they show nothing of any caller."""
-    router = APIRouter(tags=["health"])
-    router.get("/healthz", response_model=dict[str, str])(probes.healthz)
-    unready: dict[int | str, dict[str, Any]] = {503: {"description": "Still warming up, or about to end"}}
-    router.get("/readyz", response_model=dict[str, Any], responses=unready)(probes.readyz)
-    return router
-
-
-def _metrics(probes: Probes, router: APIRouter) -> APIRouter:
-    router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)(probes.metrics)
     return router
 
 

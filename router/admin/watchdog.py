@@ -33,11 +33,7 @@ class Watchdog:
     def __init__(self, late: float = LATE, stalled: Callable[[], None] = lambda: None) -> None:
         self._late = late
         self._stalled = stalled
-        self._beat = 0.0
         self._over = threading.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._thread: threading.Thread | None = None
-        self._watched = 0
         self.stalls = 0
 
     def __enter__(self) -> Self:
@@ -48,11 +44,9 @@ class Watchdog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self._over.set()
-        if self._thread is not None:
-            self._thread.join(self._late)
+        self._thread.join(self._late)
 
     def _pulse(self) -> None:
         self._beat = time.monotonic()

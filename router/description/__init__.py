@@ -9,9 +9,9 @@ A description needs no environment: `${VAR}` stays `${VAR}`. It can be made wher
 from router.description.canonical import listing, shown, table
 from router.description.changes import changes
 from router.description.described import Description, conditions, describe, pipelines_of, pools, tool_sets, understood
-from router.description.sentences import Change, sentences, worded
+from router.description.sentences import sentences, worded
 
 __all__ = [
-    "Change", "Description", "changes", "conditions", "describe", "listing", "pipelines_of", "pools", "sentences", "shown", "table",
-    "tool_sets", "understood", "worded",
+    "Description", "changes", "conditions", "describe", "listing", "pipelines_of", "pools", "sentences", "shown", "table", "tool_sets",
+    "understood", "worded",
 ]  # fmt: skip

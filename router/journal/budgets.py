@@ -4,14 +4,12 @@ A limit that counts each end user or each address by itself has their number and
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict
 
 from router.config.keys import ApiKey
 from router.config.server import Auth
 from router.generation import Generation
 from router.quotas import Crowd, Quota
-
-Number = TypeVar("Number", int, float)
 
 MAX_BUDGETS = 1000
 """Rows of the list at most, further ones are left out: with a shared Redis each takes a command."""
@@ -106,6 +104,6 @@ def fullest(reports: Sequence[Sequence[Budget]]) -> list[Budget]:
     return list(found.values())
 
 
-def _larger(one: Number | None, other: Number | None) -> Number | None:
+def _larger(one: float | None, other: float | None) -> Any:
     """Return the larger of two numbers; the other one if one is None, and None if both are."""
     return max((number for number in (one, other) if number is not None), default=None)

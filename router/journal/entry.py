@@ -33,7 +33,6 @@ from router.events import (
 )
 from router.journal.attempts import DIGITS, Seam, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.usage import Usage
 from router.value import Mutable, field, replace
 
 problems = logging.getLogger("router.problems")
@@ -143,13 +142,7 @@ class Entry(Mutable):
     """Seconds until the last event; None once they are recorded as a pause."""
 
     def takes(
-        self,
-        route: str,
-        granted: Container[str],
-        models: Mapping[str, str],
-        prices: Mapping[str, Price],
-        *,
-        stand_ins: Container[str] = (),
+        self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price], stand_ins: Container[str]
     ) -> None:
         """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts.
 
@@ -204,7 +197,9 @@ class Entry(Mutable):
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
-                self._ran(call_id, is_error=is_error)
+                for run in self.tools:
+                    if run.call_id == call_id and run.seconds is None:
+                        run.seconds, run.is_error = time.monotonic() - run.began, is_error
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
                 self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
@@ -232,11 +227,6 @@ class Entry(Mutable):
             if self.texts and word.__class__ is Text:
                 self.texts[-1] += size
 
-    def _ran(self, call_id: str, *, is_error: bool) -> None:
-        for run in self.tools:
-            if run.call_id == call_id and run.seconds is None:
-                run.seconds, run.is_error = time.monotonic() - run.began, is_error
-
     def waits(self) -> None:
         """Begin to measure the pause before the next piece, as all pieces so far were passed on; returns at once.
         Nothing is measured before the model call's first piece, and beyond MAX_PAUSES.
@@ -254,21 +244,6 @@ class Entry(Mutable):
         if self._summed != self.attempts:
             self._summed, self.sums = self.attempts, charges(self.attempts, self.prices)
         return self.sums
-
-    @property
-    def usage(self) -> Usage | None:
-        """Return the usage that providers counted; None without a count."""
-        return self.charges.usage
-
-    @property
-    def estimate(self) -> Usage | None:
-        """Return the estimated usage of attempts whose providers did not count, or not to the end; None without any."""
-        return self.charges.estimate
-
-    @property
-    def used(self) -> Usage | None:
-        """Return the usage that limits are charged: counted and estimated tokens together; None without any."""
-        return self.charges.used
 
     @property
     def failed(self) -> bool:
@@ -385,11 +360,6 @@ class Entry(Mutable):
     def known(self) -> tuple[Attempt, ...]:
         """Return all attempts of a finished request; of a running one those that have ended."""
         return self.trail.attempts or self.attempts if self.running else self.attempts
-
-
-def dollars(cost: float | None) -> float | None:
-    """Return a sum of dollars rounded to DIGITS digits, as it is logged; None stays None."""
-    return None if cost is None else round(cost, DIGITS)
 
 
 Observer = Callable[[Entry], None]

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -135,12 +135,8 @@ class Metrics:
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """Return all metrics in Prometheus' text format, with gauges of the workers' present state. `reports`: those of all workers."""
-        states = tuple(reports)
-        registry = prometheus.CollectorRegistry()
         counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
-        registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in states)))
-        registry.register(_Standing(states))
-        return prometheus.generate_latest(registry)
+        return prometheus.generate_latest(_Page(counted, tuple(reports)))
 
 
 Add = Callable[[float], None]
@@ -180,32 +176,20 @@ class Buckets(dict[tuple[str, ...], tuple[Add, Sequence[float], Sequence[Add]]])
         return made
 
 
-class _Counted(Collector):
-    """A collector of the counters and histograms. `shared`: whether a Redis is declared; else the count of its departures is left out."""
+class _Page(Collector):
+    """A collector of all metrics: the counters and histograms in `counted`, and gauges made from the reports of all workers.
 
-    def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
+    The count of Redis' departures is left out unless a Redis is declared.
+    """
+
+    def __init__(self, counted: Collector, reports: Sequence[Report]) -> None:
         self._counted = counted
-        self._shared = shared
-
-    def collect(self) -> Iterator[Metric]:
-        found = cast("Iterable[Metric]", self._counted.collect())
-        yield from (metric for metric in found if self._shared or metric.name != DEPARTURES)
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-
-class _Standing(Collector):
-    """A collector of the gauges, made from the reports of all workers: their present state."""
-
-    def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
 
     def collect(self) -> Iterator[Metric]:
         reports = self._reports
+        shared = [one["redis"] for one in reports if one["redis"] is not None]
+        yield from (metric for metric in self._counted.collect() if shared or metric.name != DEPARTURES)
         yield GaugeMetricFamily(
             "router_open_streams",
             "Running answers, including those that continue after their client left",
@@ -221,7 +205,7 @@ class _Standing(Collector):
         yield generation
         failed = any(one["failed"] for one in reports)
         yield GaugeMetricFamily("router_reload_failed", "Whether the files on disk are invalid", int(failed))
-        if shared := [one["redis"] for one in reports if one["redis"] is not None]:
+        if shared:
             yield GaugeMetricFamily(
                 "router_redis_up", "Whether every worker reaches the shared Redis", int(all(one["here"] for one in shared))
             )
