@@ -1,18 +1,4 @@
-"""The operators' HTTP API below /admin: state, costs and requests of a running server, and changes to it, over all its workers.
-
-GET  /admin/config             the live configuration, and the one on disk if it cannot be loaded
-POST /admin/reload             reload the files now
-GET  /admin/targets            health and load of each target
-POST /admin/targets/{name}     drain a target, open its breaker, or restore it
-GET  /admin/spend              costs since the workers began
-GET  /admin/budgets            the used share of each limit on tokens or money
-GET  /admin/hour               the last hour in slots, and the attempts at each target
-GET  /admin/edit               what a reload of the files would change
-POST /admin/return             roll back to the configuration before the newest edit
-POST /admin/drills             run the drills of the live configuration
-GET  /admin/requests           the latest requests
-GET  /admin/requests/{id}      the record of one request
-"""
+"""The operators' HTTP API below /admin: state, costs and requests of a running server, and changes to it, over all its workers."""
 
 import logging
 import socket

@@ -29,12 +29,10 @@ class Description:
 
     first: the route of a request that names no model
     routes: id → its keys, those of `defaults` put in; `targets` is a list of pools; `own` lists the keys that the route sets itself
-    targets: name → its keys
+    targets, drills: name → its keys
     pipelines: name → {"steps": [{"step", "options"}], "texts": {template → digest}}; those that a route names
     tools: set → digest of its file; those that a route names
-    server: its keys
-    network: its keys
-    drills: name → its keys
+    server, network: its keys
     """
 
     first: str

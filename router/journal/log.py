@@ -13,11 +13,8 @@ from router.jsontext import writer
 
 access = logging.getLogger("router.access")
 targets = logging.getLogger("router.targets")
-
-
 OURS = frozenset({"router", "uvicorn"})
 """Loggers whose messages are written. Messages of libraries may contain a provider's text: only their place in the code is written."""
-
 _dumps = writer(str)
 
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -40,11 +40,11 @@ class Metrics:
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
 
-        def counter(name: str, words: str, *labels: str) -> Series:
-            return Series(prometheus.Counter(name, words, labels, registry=registry))
+        def counter(name: str, words: str, *labels: str) -> Series[Add]:
+            return Series(prometheus.Counter(name, words, labels, registry=registry), _adder)
 
-        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Buckets:
-            return Buckets(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Series[Buckets]:
+            return Series(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets), _buckets)
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE, "route")
@@ -141,39 +141,37 @@ class Metrics:
 
 Add = Callable[[float], None]
 """Adds to a number of a time series."""
+Buckets = tuple[Add, Sequence[float], Sequence[Add]]
+"""Of a time series of a histogram: adds to its sum; the upper bounds of its buckets; adds to each of them.
+
+To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed.
+"""
+Made = TypeVar("Made")
 
 
-class Series(dict[tuple[str, ...], Add]):
-    """Label values of a counter → the function that increments that time series.
+class Series(dict[tuple[str, ...], Made]):
+    """Label values of a metric → what adds to that time series (Add or Buckets). `made`: returns it for a time series of the library.
 
     The library looks a series up with a lock and a copy of its labels, and asks each time whether it has them all; here that happens once
     for each. The only series of a metric without labels is under ().
     """
 
-    def __init__(self, metric: prometheus.Counter) -> None:
+    def __init__(self, metric: prometheus.Counter | prometheus.Histogram, made: Callable[[Any], Made]) -> None:
         super().__init__()
         self._metric = metric
+        self._made = made
 
-    def __missing__(self, labels: tuple[str, ...]) -> Add:
-        series: Any = self._metric.labels(*labels) if labels else self._metric
-        self[labels] = add = series._value.inc  # noqa: SLF001
-        return add
-
-
-class Buckets(dict[tuple[str, ...], tuple[Add, Sequence[float], Sequence[Add]]]):
-    """Label values of a histogram → (adds to the sum of that time series, the upper bounds of its buckets, adds to each of them).
-
-    To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed. For the reason see `Series`.
-    """
-
-    def __init__(self, metric: prometheus.Histogram) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: tuple[str, ...]) -> tuple[Add, Sequence[float], Sequence[Add]]:
-        series: Any = self._metric.labels(*labels) if labels else self._metric
-        self[labels] = made = (series._sum.inc, series._upper_bounds, [bucket.inc for bucket in series._buckets])  # noqa: SLF001
+    def __missing__(self, labels: tuple[str, ...]) -> Made:
+        self[labels] = made = self._made(self._metric.labels(*labels) if labels else self._metric)
         return made
+
+
+def _adder(series: Any) -> Add:
+    return series._value.inc  # noqa: SLF001
+
+
+def _buckets(series: Any) -> Buckets:
+    return series._sum.inc, series._upper_bounds, [bucket.inc for bucket in series._buckets]  # noqa: SLF001
 
 
 class _Page(Collector):

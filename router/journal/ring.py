@@ -9,10 +9,7 @@ MAX_ENTRIES = 1000
 
 
 class Ring:
-    """The running and the latest requests of this process, the latter in bounded memory.
-
-    Clients may choose request ids: requests with the same id are kept beside each other.
-    """
+    """The running and the latest requests of this process, the latter in bounded memory. Several may have the same id: clients choose it."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
@@ -25,12 +22,10 @@ class Ring:
 
     def keep(self, entry: Entry) -> None:
         """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped.
-
-        Its `pauses`, `granted` and `observers` are cleared: what they refer to would keep an old configuration in memory.
+        Its `pauses`, `granted` and `observers` are cleared: they would keep an old configuration in memory.
         """
         self._live.pop(id(entry), None)
         self._entries.append(entry)
-        # What it points to would keep a configuration that is long gone, its tools and all they made.
         entry.pauses.clear()
         entry.granted, entry.observers = (), ()
 

@@ -58,10 +58,6 @@ def facts_line(facts: Mapping[str, Json]) -> str:
 
 
 def _written(value: Json) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return f"[{', '.join(map(str, value))}]"
-        case _:
-            return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
