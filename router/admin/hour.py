@@ -28,10 +28,7 @@ GROWTH = 1.15
 
 
 class TargetTries(Mutable):
-    """The attempts that judge one target: their number, how many did not end as `ok`, and their cost in US dollars.
-
-    first: bucket of the time to first token → number of attempts
-    """
+    """The attempts that judge one target, those that did not end as `ok`, their cost in US dollars, and how many began in each bucket."""
 
     count: int = 0
     failures: int = 0
@@ -80,10 +77,7 @@ SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens
 
 
 class Hour:
-    """The counts of this process in the last hour, of requests and of attempts at targets, in 120 slots of 30 s.
-
-    clock: returns the seconds since 1970
-    """
+    """The counts of this process in the last hour, of requests and of attempts at targets. `clock`: returns the seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -101,21 +101,18 @@ class Operations:
         await self._ask({"ask": "place", "target": name, "state": state})
 
     async def refresh(self, reload: Reload) -> dict[str, Any]:
-        """Reload the files in every worker. Return the outcome as JSON, see `_outcome`."""
+        """Reload the files in every worker. Return the `_outcome`."""
         _, others = await asyncio.gather(reload.refresh(), self._ask_each({"ask": "reload"}))
         return await self._outcome(others)
 
     async def go_back(self, reload: Reload, digest: str) -> dict[str, Any]:
-        """Roll back to the generation `digest` in every worker. Return the outcome as JSON, see `_outcome`.
-
-        Raises ConfigError if this worker cannot serve that configuration any more.
-        """
+        """Roll back to the generation `digest` in every worker. Return the `_outcome`. ConfigError if this worker cannot serve it."""
         await reload.go_back(digest)
         return await self._outcome(await self._ask_each({"ask": "return", "to": digest}))
 
     async def _outcome(self, others: dict[int, SiblingJson | None]) -> dict[str, Any]:
-        """Return this worker's `generation`, the generation of each of the `workers` by its process id, and as `silent` the process ids
-        of the others without a report in time. `others`: process id → report.
+        """Return this worker's `generation`, those of all `workers` by process id, and `silent`, the ids of the others without a report.
+        `others`: process id → report, None if it did not come in time.
         """
         reports = [await self.report(), *(one for one in others.values() if one)]
         workers = {str(one["pid"]): one["generation"] for one in reports}
@@ -157,10 +154,7 @@ class Operations:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Set the operator's state of a target in this process, declared or not. From `open` to `auto`, its breaker becomes half-open.
-
-    An unknown state is ignored.
-    """
+    """Set the operator's state of a target in this process, if it is a known one. From `open` to `auto`, its breaker becomes half-open."""
     if state not in POSITIONS:
         return
     switches = generation.kept.switches

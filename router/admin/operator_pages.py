@@ -56,8 +56,6 @@ def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
 
 
 def _states(admin: Operations, router: APIRouter) -> None:
-    """Add the pages about the live configuration, the last hour, the costs and the budgets."""
-
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
         """The live configuration; the one on disk, if it cannot be loaded, and why; and the generation of each worker.
@@ -106,8 +104,6 @@ def _states(admin: Operations, router: APIRouter) -> None:
 
 
 def _records(admin: Operations, router: APIRouter) -> None:
-    """Add the pages of the targets (health, and state as an operator sets it) and of the latest requests."""
-
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Health and load of each target, over all workers."""
@@ -146,8 +142,6 @@ def _records(admin: Operations, router: APIRouter) -> None:
 
 
 def _edits(admin: Operations, router: APIRouter) -> None:
-    """Add the pages about edits of the files: reload them, and show what a reload would change."""
-
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Reload the files now, whether edits are loaded automatically or not. 422 with every complaint if they are invalid.
@@ -185,8 +179,6 @@ def _edits(admin: Operations, router: APIRouter) -> None:
 
 
 def _actions(admin: Operations, router: APIRouter) -> None:
-    """Add the pages that roll back to the previous configuration, and that run the drills."""
-
     @router.post("/return", responses={409: {"description": "Nothing served before"}, 422: {"description": "It cannot be served any more"}})
     async def returned(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Roll back to the configuration before the newest edit.

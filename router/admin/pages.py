@@ -27,9 +27,7 @@ Pages = FastAPI
 
 
 def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes: Probes) -> Pages:
-    """Return the FastAPI application of all pages, and of the chat routes in `answers`.
-    Each page has its own access check, except the health pages, which need no key.
-    """
+    """Return the FastAPI application of all pages, each but the health pages with its access check, and of the chat routes in `answers`."""
     refusals = DialectErrors(admin.live)
     of_callers, of_operators = guarded(refusals, gate.enter_caller), guarded(refusals, gate.enter_operator)
     # No redirects to an address with or without its last slash: they would be written with whatever host a request names.

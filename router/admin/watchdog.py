@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
+from traceback import walk_stack
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -66,9 +68,5 @@ class Watchdog:
 
 def places(frame: FrameType | None) -> list[str]:
     """Return the innermost DEEP places of a call stack, as `file:line function`, the innermost last."""
-    found: list[str] = []
-    while frame is not None and len(found) < DEEP:
-        code = frame.f_code
-        found.append(f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {code.co_name}")
-        frame = frame.f_back
-    return found[::-1]
+    codes = [(at.f_code, number) for at, number in islice(walk_stack(frame), DEEP)] if frame is not None else []
+    return [f"{code.co_filename.rpartition('/')[2]}:{number} {code.co_name}" for code, number in reversed(codes)]

@@ -1,7 +1,4 @@
-"""Descriptions of configurations: plain JSON without secrets, and sentences for the change from one to another.
-
-    describe(declaration)    → Description: the configuration with defaults filled in, each value in one spelling
-    changes(before, after)   → the effects of the change, a sentence each
+"""Descriptions of configurations: plain JSON without secrets (`describe`), and sentences for the change from one to another (`changes`).
 
 A description needs no environment: `${VAR}` stays `${VAR}`. It can be made where no key is set, and can be shown.
 """

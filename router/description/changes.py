@@ -25,7 +25,6 @@ ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 
 def changes(before: Description, after: Description) -> list[Change]:
     """Return the differences between two configurations, ordered by what they concern; empty if there are none.
-
     Ids that went, came or moved; each remaining route; the parts that routes share; last the routes whose prompt caches go cold.
     """
     return [
@@ -134,11 +133,9 @@ def _route(name: str, before: Description, after: Description) -> Iterator[Chang
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
     """Return True if a route now asks one of its old targets under breaker and retry settings that no route used for it before."""
     now = after.routes[name]
-    policies = {
-        target: [(route.get("breaker"), route.get("retry")) for route in before.routes.values() if target in names(pools(route))]
-        for target in names(pools(before.routes[name]))
-    }
-    return any((now.get("breaker"), now.get("retry")) not in policies.get(target, ()) for target in names(pools(now)) if target in policies)
+    kept = {*names(pools(now))} & {*names(pools(before.routes[name]))}
+    used = ([before.routes[one] for one in before.asking(target)] for target in kept)
+    return any(all((was.get("breaker"), was.get("retry")) != (now.get("breaker"), now.get("retry")) for was in routes) for routes in used)
 
 
 def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
@@ -160,9 +157,7 @@ def _targets(before: Description, after: Description) -> Iterator[Change]:
         if name not in called.values():
             what = "a script" if target.get("model") is None else worded(target["model"])
             yield Change("target", name, "", None, target, f"target {name} is new: {what}{_asked(name, after)}")
-    for name in before.targets:
-        if name in after.targets:
-            yield from _target(name, before, after)
+    yield from (change for name in before.targets if name in after.targets for change in _target(name, before, after))
 
 
 def _target(name: str, before: Description, after: Description) -> Iterator[Change]:
@@ -183,9 +178,8 @@ def _asked(target: str, after: Description) -> str:
 
 def _pipelines(before: Description, after: Description) -> Iterator[Change]:
     for name, now in after.pipelines.items():
-        if name not in before.pipelines:
+        if (was := before.pipelines.get(name)) is None:
             continue
-        was = before.pipelines[name]
         used = f" (used by {listed([route for route, one in after.routes.items() if one.get('pipeline') == name])})"
         texts = leaves(table(was.get("texts")), table(now.get("texts")))
         templates = ((path, old, new, f"{path} changed") for path, old, new in texts if old is not None and new is not None)

@@ -190,8 +190,8 @@ def _pool(entry: Json) -> Json:
 
 
 def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
-    """Return one target of a pool; its name alone if it has neither a weight nor a condition. `weighted`: whether the pool has weights;
-    the target's is 1 unless given.
+    """Return one target of a pool; its name alone if it has neither a weight nor a condition.
+    `weighted`: whether the pool has weights; the target's is 1 unless given.
     """
     made: dict[str, Json] = {"use": said.get("use")}
     if weighted:

@@ -76,9 +76,7 @@ class Bill:
         self._callers: dict[str, Row] = {}
 
     def enter(self, entry: Entry) -> None:
-        """Add a finished request to the totals, unless it used no tokens. Each attempt counts for its target.
-        The whole request counts for its route and its caller.
-        """
+        """Add a finished request to the totals, if it used tokens: each attempt for its target, the whole for its route and its caller."""
         total: Row | None = None
         for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
             if (row := _row(attempt, cost, entry.prices.get(attempt.target))) is not None:

@@ -144,17 +144,13 @@ class Entry(Mutable):
     def takes(
         self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price], stand_ins: Container[str]
     ) -> None:
-        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts.
-
-        Sums over the attempts are dropped: they were made at other prices.
-        """
+        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts."""
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
         self._summed, self.sums = (), NO_CHARGES  # at other prices
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
         """The attempts so far. The answering target is added as `answering` if the question was changed for it.
-
         Changed: parameters were left out, or the output form was asked for in another way than the provider's own.
         """
         shown = self.omitted or self.output not in ("", "native")
@@ -254,10 +250,7 @@ class Entry(Mutable):
 
     @property
     def rescues(self) -> int:
-        """Return how often an attempt took over an answer that had broken off or was not of the required form.
-
-        0 for a single attempt. The new attempt may be at the same target.
-        """
+        """Return how often an attempt, maybe at the same target, took over an answer that broke off or was not of the required form."""
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
@@ -367,10 +360,7 @@ Observer = Callable[[Entry], None]
 
 
 class GuardedObservers:
-    """Observers whose exception harms neither the request nor other observers.
-
-    An observer's first exception is logged; later ones are logged only after it has succeeded again.
-    """
+    """Observers whose exception harms neither the request nor other observers. Of an observer's exceptions in a row the first is logged."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)

@@ -142,8 +142,7 @@ class Metrics:
 Add = Callable[[float], None]
 """Adds to a number of a time series."""
 Buckets = tuple[Add, Sequence[float], Sequence[Add]]
-"""Of a time series of a histogram: adds to its sum; the upper bounds of its buckets; adds to each of them.
-
+"""A time series of a histogram: adds to its sum; the upper bounds of its buckets; adds to each of them.
 To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed.
 """
 Made = TypeVar("Made")

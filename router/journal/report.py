@@ -24,13 +24,18 @@ class RefusalReport(TypedDict):
     as_of: float
 
 
-class TargetReport(TypedDict):
+class RefusingState(TypedDict):
+    """A target's refusal of every question (None without), and when its newest answered one was asked, in seconds since 1970."""
+
+    refusing: RefusalReport | None
+    answered: float | None
+
+
+class TargetReport(RefusingState):
     """The report of a target's health and load. Unknown values are None.
 
     state: the position in which an operator put it
     retry_in: seconds until its open breaker admits a probe; None unless it is open
-    refusing: None while it does not refuse every question
-    answered: when the newest answered question was asked, in seconds since 1970
     busy: requests in flight
     first_token_p50: median time to first token in seconds
     """
@@ -39,8 +44,6 @@ class TargetReport(TypedDict):
     state: Position
     breaker: Literal["closed", "half_open", "open"]
     retry_in: float | None
-    refusing: RefusalReport | None
-    answered: float | None
     busy: int
     first_token_p50: float | None
     learned: list[str]
@@ -141,17 +144,9 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryov
     }
 
 
-class RefusingState(TypedDict):
-    """The part of a TargetReport about refusals: `refusing` and `answered`."""
-
-    refusing: RefusalReport | None
-    answered: float | None
-
-
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's refusal over all workers: the newest one, with the earliest `since`; `refusing` is None if it answers again.
-    It answers again if a worker had an answer to a question that was asked at or after `as_of`.
-    states: the target's report by each worker
+    """Return a target's refusal over all workers, from its report by each: the newest one, with the earliest `since`.
+    `refusing` is None if it answers again: a worker had an answer to a question that was asked at or after `as_of`.
     """
     answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]

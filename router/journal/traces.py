@@ -59,8 +59,8 @@ class Traces:
         return self._opening is not None and not self._opening.done()
 
     def observe(self, entry: Entry) -> None:
-        """Export a finished request. The first one after `server.otel` has changed is left out, and so are all until the new exporter is
-        created: its packages take a while to import.
+        """Export a finished request. Left out are requests while an exporter is being created: its packages take a while to import.
+        The first request after `server.otel` has changed starts that, and is left out, too.
         """
         declared = self._live.generation.server.otel
         if declared != self._declared and not self.opening:

@@ -45,7 +45,6 @@ class QuestionOutcome:
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
     outcome: `ok`, the category of the error, or the reason that it was skipped
-    omitted: parameters that were left out
     learned: what a refusal taught, in the words of the admin pages
     first_token: seconds until the answer began; None if it did not
     """
@@ -63,7 +62,6 @@ class Rehearsed:
     """The result of a rehearsal.
 
     facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
-    calls: number of calls to the provider
     used: tokens, as far as the provider counted them
     first_token: the median over the answers, in seconds; None without an answer
     """
@@ -85,8 +83,6 @@ class Rehearsed:
 class Course:
     """A rehearsal of one target while it runs: asks the questions and collects findings. For one call of `run`.
 
-    name: the target's name
-    declared: the target's declaration
     open: opens the target with another declaration; all that it opens share one `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
     clock: seconds that never go backwards
@@ -114,10 +110,7 @@ class Course:
     """True once no effort is sent any more."""
 
     async def run(self) -> Rehearsed:
-        """Ask the questions one after the other, and return outcomes, findings and facts.
-
-        It ends early if the plain question is not answered, the account is refused, or FAILURES questions in a row fail.
-        """
+        """Ask the questions until the plain one is not answered, the account is refused, or FAILURES fail in a row. Return the result."""
         target = self.open(self.declared)
         spare = MAX_CALLS - len(QUESTIONS)
         target.learned.repeats_left = spare
@@ -316,10 +309,7 @@ REMEDIES = {
 
 
 def remedy(heard: Heard, declared: TargetConfig) -> str:
-    """Return the line of the target's declaration to correct after this failure; empty if no line helps.
-
-    A key and an address are written as placeholders, the model as it is declared.
-    """
+    """Return the line of the declaration to correct after this failure, with placeholders for a key or address; empty if no line helps."""
     if heard.outcome in ("status_401", "status_403"):
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
     if heard.outcome in ("connection", "timeout_connect", "tls", "redirect"):

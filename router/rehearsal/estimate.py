@@ -15,10 +15,7 @@ ROOM = 128
 THINKING_ROOM = 1_024
 """The token limit of an answer by a model that may think: its thoughts count, and an answer without room beside them shows nothing."""
 UNLIMITED = 8_192
-"""Tokens of an answer by a model that takes no limit and whose usual length is unknown.
-
-The router cuts it much earlier, but the provider decides how much it writes until then.
-"""
+"""Tokens of an answer by a model that takes no limit and whose length is unknown: the provider decides how many it writes until the cut."""
 IMAGE = 10_000
 """Tokens that are assumed for a small image: providers count 85 to 8,500."""
 OVERHEAD = 1_000

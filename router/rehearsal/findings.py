@@ -15,10 +15,8 @@ NAMES = tuple(one.name for one in fields(FactsConfig))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A difference between a model's behaviour and its configuration.
+    """A difference between a model's behaviour and its configuration, in words of ours, and the question that showed it.
 
-    question: the question that showed it
-    sentence: the finding, in words of ours
     where: the place of the line: the target, or each route that asks it
     line: the line of routes.yaml that declares it; empty if no line helps
     """

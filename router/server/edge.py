@@ -201,7 +201,6 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
     """Return path → application for chat routes with a fixed path that take all methods and that no earlier route matches.
-
     Requests to these paths are served without a search through the table of routes.
     """
     found: dict[str, ASGIApp] = {}
