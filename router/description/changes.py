@@ -6,10 +6,12 @@ from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
 from router.description.described import DEFAULTS, Description, conditions, entries, names, pools, tool_files, tool_sets
 from router.description.order import reordered
-from router.description.sentences import Change, brief, listed, worded
+from router.description.sentences import Change, listed, worded
 
 MAX_SENTENCE_CHARS = 200
 """Most characters of a sentence with the old and the new value; instead of a longer one it is `KEY changed`."""
+MAX_OPTIONS_CHARS = 60
+"""Most characters of a step's options in a sentence; longer ones are left out."""
 BECOMES = {
     "cache": ("cached from now on: {}", "no longer cached"),
     "balance": ("pools are balanced by {} from now on", "there is no pool to balance any more"),
@@ -217,8 +219,8 @@ def _numbered(pipeline: JsonObject) -> Steps:
 
 
 def _step(word: str, options: Json) -> str:
-    sentence = brief(options)
-    return f"{word} ({sentence})" if sentence else word
+    sentence = worded(options)
+    return f"{word} ({sentence})" if sentence and len(sentence) <= MAX_OPTIONS_CHARS and sentence.isprintable() else word
 
 
 def _tools(before: Description, after: Description) -> Iterator[Change]:

@@ -41,10 +41,11 @@ class Metrics:
         self._registry = registry = prometheus.CollectorRegistry()
 
         def counter(name: str, words: str, *labels: str) -> Series[Add]:
-            return Series(prometheus.Counter(name, words, labels, registry=registry), _adder)
+            return Series(prometheus.Counter(name, words, labels, registry=registry), lambda one: one._value.inc)  # noqa: SLF001
 
         def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Series[Buckets]:
-            return Series(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets), _buckets)
+            metric = prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets)
+            return Series(metric, lambda one: (one._sum.inc, one._upper_bounds, [each.inc for each in one._buckets]))  # noqa: SLF001
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE, "route")
@@ -163,14 +164,6 @@ class Series(dict[tuple[str, ...], Made]):
     def __missing__(self, labels: tuple[str, ...]) -> Made:
         self[labels] = made = self._made(self._metric.labels(*labels) if labels else self._metric)
         return made
-
-
-def _adder(series: Any) -> Add:
-    return series._value.inc  # noqa: SLF001
-
-
-def _buckets(series: Any) -> Buckets:
-    return series._sum.inc, series._upper_bounds, [bucket.inc for bucket in series._buckets]  # noqa: SLF001
 
 
 class _Page(Collector):

@@ -40,10 +40,8 @@ def room(facts: Facts) -> int:
 
 def estimate(facts: Facts, own: Params) -> Estimate:
     """Return the most calls, tokens and dollars that a rehearsal of a model with these facts can take. `own`: the target's parameters."""
-    each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
-    spare = MAX_CALLS - len(QUESTIONS)
-    read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)
-    written = sum(answered for _, answered in each) + spare * max(answered for _, answered in each)
+    tokens = zip(*((_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS), strict=True)
+    read, written = (sum(each) + (MAX_CALLS - len(QUESTIONS)) * max(each) for each in tokens)
     return Estimate(len(QUESTIONS), MAX_CALLS, read, written, facts.price.of(Usage(read, written)) if facts.price else None)
 
 
