@@ -43,8 +43,8 @@ def openai_model(generation: Generation, caller: Caller, model: str, created: in
 def anthropic_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
     """Return, in Anthropic's form and on one page, the ids and aliases of the chat routes that are listed and that the caller may ask."""
     data = [_anthropic(one, created) for one, route in _ids(generation, caller) if route.declared.kind == "chat"]
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
-    return {"data": data, "has_more": False, **ends}
+    ids = [one["id"] for one in data] or [None]
+    return {"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
 
 
 def anthropic_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:

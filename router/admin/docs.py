@@ -84,7 +84,4 @@ def docs(route: type[APIRoute]) -> APIRouter:
 
 
 def _file(path: Path, kind: str) -> Callable[[], FileResponse]:
-    def serve() -> FileResponse:
-        return FileResponse(path, media_type=kind)
-
-    return serve
+    return lambda: FileResponse(path, media_type=kind)

@@ -3,10 +3,7 @@
 The check belongs to a route and not to an address, so that it holds below a root path, in a mount and for any spelling of the path.
 """
 
-from collections.abc import Iterator, Sequence
-
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.admin.routed import AnswerRoute, DialectErrors, Enter
@@ -51,23 +48,15 @@ def nothing(refusals: DialectErrors, enter: Enter) -> ASGIApp:
 
 def _unknown(scope: Scope) -> UnknownAddress:
     """Return the error for an address or method that is not served; it lists those that are."""
-    below = _neighbours(scope)
-    return UnknownAddress(", ".join(address for address in _served(scope["app"].routes) if address.partition(" ")[2].startswith(below)))
+    below, served = _neighbours(scope), list[str]()
+    for route in scope["app"].routes:
+        if isinstance(route, AnswerRoute | APIRoute) and route.path_format.startswith(below):
+            methods = map(str.upper, route.operations) if isinstance(route, AnswerRoute) else sorted(route.methods or ())
+            served += [f"{method} {route.path_format}" for method in methods]
+    return UnknownAddress(", ".join(served))
 
 
 def _neighbours(scope: Scope) -> tuple[str, ...]:
     """Return the prefixes of the addresses that an UnknownAddress lists: of the API that was asked (/v1/, /v4/ai), else of all callers."""
     path = path_below(scope)
     return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
-
-
-def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
-    """Yield `METHOD /address` for each address and method that is served, e.g. `POST /api/chat`."""
-    for route in routes:
-        match route:
-            case AnswerRoute():
-                yield from (f"{method.upper()} {route.path_format}" for method in route.operations)
-            case APIRoute():
-                yield from (f"{method} {route.path_format}" for method in sorted(route.methods or ()))
-            case _:
-                pass

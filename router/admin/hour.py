@@ -6,13 +6,14 @@ Slots begin at the same times in every worker, so those of several can be added.
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from router.attempt import LET_GO
 from router.failover import PASSED_OVER
-from router.journal.entry import REASONS, Entry, dollars
+from router.journal.attempts import DIGITS
+from router.journal.entry import REASONS, Entry
+from router.value import Mutable, asdict, field
 
 SLOT_SECONDS = 30
 SLOTS = 120
@@ -26,31 +27,31 @@ GROWTH = 1.15
 """Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
 
 
-@dataclass(slots=True)
-class TargetTries:
-    """The attempts that judge one target in one slot: their number, how many did not end as `ok`, and their cost in US dollars.
-
-    first: bucket of the time to first token → number of attempts
-    """
+class TargetTries(Mutable):
+    """The attempts that judge one target, those that did not end as `ok`, their cost in US dollars, and how many began in each bucket."""
 
     count: int = 0
     failures: int = 0
     cost_usd: float = 0.0
     first: Counter[int] = field(default_factory=Counter[int])
 
-    def add(self, other: "TargetTries") -> None:
-        """Add the counts of another slot to these."""
-        self.count, self.failures, self.cost_usd = self.count + other.count, self.failures + other.failures, self.cost_usd + other.cost_usd
-        self.first.update(dict(other.first))
+    def add(self, count: int, failures: int, cost_usd: float, first: Mapping[Any, int]) -> None:
+        """Add further attempts. The buckets in `first` are texts where they come from JSON."""
+        self.count, self.failures, self.cost_usd = self.count + count, self.failures + failures, self.cost_usd + cost_usd
+        self.first.update({int(place): number for place, number in first.items()})
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the counts as JSON."""
-        first = {str(key): count for key, count in self.first.items()}
-        return {"count": self.count, "failures": self.failures, "cost_usd": self.cost_usd, "first": first}
+    def shown(self) -> dict[str, Any]:
+        """Return the attempts as JSON, with the share that failed (0 to 1) and seconds to first token; these are None without any."""
+        return {
+            "tries": self.count,
+            "failure_rate": round(self.failures / self.count, 4) if self.count else None,
+            "first_token_p50": percentile(self.first, 0.5),
+            "first_token_p95": percentile(self.first, 0.95),
+            "cost_usd": round(self.cost_usd, DIGITS),
+        }
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(Mutable):
     """The counts of one slot of 30 s.
 
     number: its start, in slots since 1970
@@ -75,24 +76,8 @@ class Slot:
 SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens", "cost_usd", "cache_asked", "cache_hits")
 
 
-class TargetHour(TypedDict):
-    """The attempts at a target in the hour. Times in seconds; None if it never answered.
-
-    failure_rate: the share that failed, 0 to 1; None without attempts
-    """
-
-    tries: int
-    failure_rate: float | None
-    first_token_p50: float | None
-    first_token_p95: float | None
-    cost_usd: float
-
-
 class Hour:
-    """The counts of this process in the last hour, of requests and of attempts at targets, in 120 slots of 30 s.
-
-    clock: returns the seconds since 1970
-    """
+    """The counts of this process in the last hour, of requests and of attempts at targets. `clock`: returns the seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -147,10 +132,10 @@ class Hour:
         targets: dict[str, TargetTries] = {}
         for slot in slots:
             for name, tries in list(slot.targets.items()):
-                targets.setdefault(name, TargetTries()).add(tries)
+                targets.setdefault(name, TargetTries()).add(tries.count, tries.failures, tries.cost_usd, dict(tries.first))
         return {
             "slots": [{"number": one.number, **{name: getattr(one, name) for name in SUMS}} for one in slots],
-            "targets": {name: tries.as_json() for name, tries in targets.items()},
+            "targets": {name: asdict(tries) for name, tries in targets.items()},
         }
 
     def _now(self) -> Slot:
@@ -185,39 +170,20 @@ def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
     reports: the results of `Hour.report` of each worker; `open` of a slot is the sum of their maxima
     now: seconds since 1970
     """
-    newest = int(now // SLOT_SECONDS)
+    newest, nothing = int(now // SLOT_SECONDS), dict.fromkeys(SUMS, 0)
     found: dict[int, Mapping[str, Any]] = {}
-    for slot in (one for report in reports for one in report["slots"]):
-        known = found.get(slot["number"])
-        found[slot["number"]] = slot if known is None else {name: known[name] + slot[name] for name in SUMS}
-    nothing = dict.fromkeys(SUMS, 0)
-    slots = [
-        {"at": number * SLOT_SECONDS, **{name: _plain((found.get(number) or nothing)[name]) for name in SUMS}}
-        for number in range(newest - SLOTS + 1, newest + 1)
-    ]
-    names = {name for report in reports for name in report["targets"]}
+    targets: dict[str, TargetTries] = {}
+    for report in reports:
+        for slot in report["slots"]:
+            known = found.get(slot["number"], nothing)
+            found[slot["number"]] = {name: known[name] + slot[name] for name in SUMS}
+        for name, tries in report["targets"].items():
+            targets.setdefault(name, TargetTries()).add(**tries)
     return {
         "slot_seconds": SLOT_SECONDS,
-        "slots": slots,
-        "targets": {
-            name: _target_hour(report["targets"][name] for report in reports if name in report["targets"]) for name in sorted(names)
-        },
+        "slots": [
+            {"at": number * SLOT_SECONDS, **{name: round(value, DIGITS) for name, value in found.get(number, nothing).items()}}
+            for number in range(newest - SLOTS + 1, newest + 1)
+        ],
+        "targets": {name: targets[name].shown() for name in sorted(targets)},
     }
-
-
-def _target_hour(reports: Iterable[Mapping[str, Any]]) -> TargetHour:
-    count, failures, cost, first = 0, 0, 0.0, Counter[int]()
-    for one in reports:
-        count, failures, cost = count + one["count"], failures + one["failures"], cost + one["cost_usd"]
-        first.update({int(key): number for key, number in one["first"].items()})
-    return {
-        "tries": count,
-        "failure_rate": round(failures / count, 4) if count else None,
-        "first_token_p50": percentile(first, 0.5),
-        "first_token_p95": percentile(first, 0.95),
-        "cost_usd": dollars(cost) or 0.0,
-    }
-
-
-def _plain(value: float) -> float:
-    return value if isinstance(value, int) else dollars(value) or 0.0

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import GenericAlias
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
@@ -45,27 +46,17 @@ Parameter = dict[str, Any]
 TEXT: dict[str, Any] = {"type": "string"}
 DIALECTS: dict[str, Any] = {"type": "string", "enum": list(WIRES)}
 FLAG: dict[str, Any] = {"enum": ["true", "false"]}
+SPECIFIED: tuple[dict[str, Any], str] = ({"enum": [*VERSIONS]}, "The version of the protocol.")
 
 
-def _parameter(place: Literal["path", "query", "header"], name: str, shape: Mapping[str, Any], words: str, *, required: bool) -> Parameter:
+def _parameter(place: str, name: str, shape: Mapping[str, Any], words: str = "", *, required: bool = False) -> Parameter:
     return {"name": name, "in": place, "required": required, "schema": shape, **({"description": words} if words else {})}
 
 
-def _path(name: str, words: str = "", **shape: Any) -> Parameter:
-    return _parameter("path", name, {**TEXT, **shape}, words, required=True)
-
-
-def _query(name: str, shape: Mapping[str, Any], words: str) -> Parameter:
-    return _parameter("query", name, shape, words, required=False)
-
-
-def _header(name: str, shape: Mapping[str, Any], words: str = "", *, required: bool = False) -> Parameter:
-    return _parameter("header", name, shape, words, required=required)
-
-
-ROUTE = _path("route", "A route's id or alias.")
-CHAT = _path("chat", "The chat's id.", minLength=1)
-RESPONSE = _path("response", pattern="^[^/]+$")
+_path, _query, _header = partial(_parameter, "path", required=True), partial(_parameter, "query"), partial(_parameter, "header")
+ROUTE = _path("route", TEXT, "A route's id or alias.")
+CHAT = _path("chat", {**TEXT, "minLength": 1}, "The chat's id.")
+RESPONSE = _path("response", {**TEXT, "pattern": "^[^/]+$"})
 PROTOCOL = (_query("protocol", DIALECTS, "The dialect of the answer."), _header("X-Stream-Protocol", DIALECTS, "The same, as a header."))
 MIN_CLIENT = _header(
     "X-Router-Min-Client",
@@ -88,16 +79,11 @@ FOLLOWING = (
         "With `stream=true`: leave out the events up to this number.",
     ),
 )
-
 PAGING = (
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Items of a page."),
     _query("order", {**TEXT, "enum": ["asc", "desc"], "default": "desc"}, "The order of the conversation, or the last item first."),
     _query("after", TEXT, "The id of the item after which the page begins."),
 )
-
-
-def _specified(kind: str) -> Parameter:
-    return _header(f"ai-{kind}-specification-version", {"enum": [*VERSIONS]}, "The version of the protocol.", required=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +119,8 @@ class Operation:
             str(status): {"description": ERRORS[status], "content": refused} for status in self.refusals if status not in self.others
         }
         asked = {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[self.body]}}}} if self.body else {}
-        return {
-            "tags": [self.tag],
-            "security": BORNE,
-            "operationId": name,
-            "summary": self.summary,
-            "parameters": [*self.parameters],
-            **asked,
-            "responses": answers,
-        }
+        own = {"tags": [self.tag], "security": BORNE, "operationId": name, "summary": self.summary, "parameters": [*self.parameters]}
+        return {**own, **asked, "responses": answers}
 
 
 def _asking(summary: str, body: object, answer: object, *parameters: Parameter) -> Operation:
@@ -179,7 +158,7 @@ OPERATIONS = {
     "chat_with_route": _asking("Ask the model that the path names.", requests.ChatRequest, responses.Answer, ROUTE, *PROTOCOL, MIN_CLIENT),
     "stream_of_chat_id": _finding(
         "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.",
-        _parameter("query", "chatId", CHAT["schema"], "The chat's id.", required=True),
+        _query("chatId", CHAT["schema"], "The chat's id.", required=True),
     ),
     "stream_of_chat": _finding("Find the answer of a chat again.", CHAT),
     "stop_chat": Operation(
@@ -208,7 +187,7 @@ OPERATIONS = {
         responses.LanguageModelResult,
         _header("ai-language-model-id", TEXT, "A route's id or alias.", required=True),
         _header("ai-language-model-streaming", FLAG),
-        _specified("language-model"),
+        _header("ai-language-model-specification-version", *SPECIFIED, required=True),
     ),
     "embeddings": _embedding("Make embeddings, as the OpenAI API does.", requests.EmbeddingsRequest, responses.EmbeddingsAnswer, "input"),
     "embedding_model": _embedding(
@@ -217,7 +196,7 @@ OPERATIONS = {
         responses.EmbeddingVectors,
         "value",
         _header("ai-model-id", TEXT, "The id or alias of such a route.", required=True),
-        _specified("embedding-model"),
+        _header("ai-embedding-model-specification-version", *SPECIFIED, required=True),
     ),
 }
 """Operation id → operation; `server/edge.py` has their addresses."""
@@ -242,9 +221,8 @@ class _Components(GenerateJsonSchema):
 
 def schemas() -> tuple[dict[object, Any], dict[str, Any]]:
     """Return (model → its schema, name → component): of all models, and the components to which their schemas refer."""
-    models = {responses.Refusal, *PAGES.values()}
-    models |= {one for each in OPERATIONS.values() for one in (each.body, each.answer) if one is not None}
-    listed = sorted(models, key=str)
+    used = {one for each in OPERATIONS.values() for one in (each.body, each.answer) if one is not None}
+    listed = sorted({responses.Refusal, *PAGES.values(), *used}, key=str)
     # One type of all: so they share components.
     together: TypeAdapter[object] = TypeAdapter(
         cast("Any", GenericAlias(tuple, tuple(listed))), config=ConfigDict(use_attribute_docstrings=True)
@@ -262,5 +240,5 @@ def complete(document: dict[str, Any], addresses: Mapping[str, Mapping[str, str]
     for path, model in PAGES.items():
         document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"] = made[model]
     own = document.get("components", {})
-    own = {**own, "schemas": {**own.get("schemas", {}), **components}, "securitySchemes": SECURITY}
+    own |= {"schemas": own.get("schemas", {}) | components, "securitySchemes": SECURITY}
     return {**document, "paths": {**answers, **document["paths"]}, "components": own}

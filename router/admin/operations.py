@@ -17,8 +17,8 @@ from router.errors import ConfigError
 from router.failover import Position
 from router.generation import Generation
 from router.journal import report
-from router.journal.bill import Bill, Totals
-from router.journal.budgets import Budget, budgets, fullest
+from router.journal.bill import Bill
+from router.journal.budgets import budgets
 from router.journal.metrics import Metrics
 from router.journal.report import Report
 from router.journal.ring import Ring
@@ -86,9 +86,8 @@ class Operations:
         return await report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
 
     async def reports(self) -> list[Report]:
-        """Return the report of each worker, this one's first. Workers that do not answer in time are left out."""
-        others = await self._ask({"ask": "report"})
-        return [await self.report(), *(cast("Report", one) for one in others if one)]
+        """Return the report of each worker, as `ask_all` does."""
+        return await self.ask_all({"ask": "report"})
 
     async def join(self) -> None:
         """Copy into this worker the states of targets (drain, open) that an operator has set in the running workers."""
@@ -101,23 +100,24 @@ class Operations:
         place(self.live.generation, name, state)
         await self._ask({"ask": "place", "target": name, "state": state})
 
-    async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
-        """Reload the files in every worker. Return (reports, this worker's first; process ids of workers that did not report in time)."""
+    async def refresh(self, reload: Reload) -> dict[str, Any]:
+        """Reload the files in every worker. Return the `_outcome`."""
         _, others = await asyncio.gather(reload.refresh(), self._ask_each({"ask": "reload"}))
-        return await self._reported(others)
+        return await self._outcome(others)
 
-    async def go_back(self, reload: Reload, digest: str) -> tuple[list[Report], list[int]]:
-        """Roll back to the generation `digest` in every worker. Return (reports, this worker's first; process ids of workers without one).
-
-        Raises ConfigError if this worker cannot serve that configuration any more.
-        """
+    async def go_back(self, reload: Reload, digest: str) -> dict[str, Any]:
+        """Roll back to the generation `digest` in every worker. Return the `_outcome`. ConfigError if this worker cannot serve it."""
         await reload.go_back(digest)
-        return await self._reported(await self._ask_each({"ask": "return", "to": digest}))
+        return await self._outcome(await self._ask_each({"ask": "return", "to": digest}))
 
-    async def _reported(self, others: dict[int, SiblingJson | None]) -> tuple[list[Report], list[int]]:
-        """Return (this worker's report and those of others; process ids of the others without one). `others`: process id → answer."""
-        reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
-        return reports, [process for process, one in others.items() if not one]
+    async def _outcome(self, others: dict[int, SiblingJson | None]) -> dict[str, Any]:
+        """Return this worker's `generation`, those of all `workers` by process id, and `silent`, the ids of the others without a report.
+        `others`: process id → report, None if it did not come in time.
+        """
+        reports = [await self.report(), *(one for one in others.values() if one)]
+        workers = {str(one["pid"]): one["generation"] for one in reports}
+        silent = [process for process, one in others.items() if not one]
+        return {"generation": self.live.generation.digest, "workers": workers, "silent": silent}
 
     async def _ask_each(self, question: SiblingJson) -> dict[int, SiblingJson | None]:
         return await self.siblings.ask_each(question, self.siblings.timing.rebuild) if self.siblings is not None else {}
@@ -136,25 +136,9 @@ class Operations:
 
     async def requests(self, last: int, *, running: bool = False) -> list[dict[str, Any]]:
         """Return the records of the `last` newest requests of all workers, newest first. With `running`, those in progress come first."""
-        found: list[dict[str, Any]] = list(self.ring.latest(last, running=running))
-        for one in await self._ask({"ask": "requests", "last": last, "running": running}):
-            found += one.get("requests", [])
+        answers = await self.ask_all({"ask": "requests", "last": last, "running": running})
+        found: list[dict[str, Any]] = [entry for one in answers for entry in one.get("requests", [])]
         return sorted(found, key=lambda entry: (entry["running"], entry["at"]), reverse=True)[:last]
-
-    async def spend(self) -> list[Totals]:
-        """Return the cost totals of each worker, this one's first. Workers that do not answer in time are left out."""
-        others = await self._ask({"ask": "spend"})
-        return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
-
-    async def budgets(self) -> list[Budget]:
-        """Return the budgets of all workers, each with the largest used share that a worker reports."""
-        others = await self._ask({"ask": "budgets"})
-        return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
-
-    async def hours(self) -> list[dict[str, Any]]:
-        """Return the last hour's counts of each worker, this one's first. Workers that do not answer in time are left out."""
-        others = await self._ask({"ask": "hour"})
-        return [await self.turns.take(self.hour.report, "page"), *(one for one in others if one)]
 
     async def page(self, content: Callable[[], object]) -> Response:
         """Return a response with the content as JSON, built in a thread: with 3,000 targets that takes a second."""
@@ -163,12 +147,14 @@ class Operations:
     async def _ask(self, question: SiblingJson) -> list[SiblingJson]:
         return await self.siblings.ask(question) if self.siblings is not None else []
 
+    async def ask_all(self, question: SiblingJson) -> list[Any]:
+        """Return the answer (see `answer`) of each worker, this one's first. Workers that do not answer in time are left out."""
+        others = await self._ask(question)
+        return [await self.answer(question), *(one for one in others if one)]
+
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Set the operator's state of a target in this process, declared or not. From `open` to `auto`, its breaker becomes half-open.
-
-    An unknown state is ignored.
-    """
+    """Set the operator's state of a target in this process, if it is a known one. From `open` to `auto`, its breaker becomes half-open."""
     if state not in POSITIONS:
         return
     switches = generation.kept.switches

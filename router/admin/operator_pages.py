@@ -1,18 +1,4 @@
-"""The operators' HTTP API below /admin: state, costs and requests of a running server, and changes to it, over all its workers.
-
-GET  /admin/config             the live configuration, and the one on disk if it cannot be loaded
-POST /admin/reload             reload the files now
-GET  /admin/targets            health and load of each target
-POST /admin/targets/{name}     drain a target, open its breaker, or restore it
-GET  /admin/spend              costs since the workers began
-GET  /admin/budgets            the used share of each limit on tokens or money
-GET  /admin/hour               the last hour in slots, and the attempts at each target
-GET  /admin/edit               what a reload of the files would change
-POST /admin/return             roll back to the configuration before the newest edit
-POST /admin/drills             run the drills of the live configuration
-GET  /admin/requests           the latest requests
-GET  /admin/requests/{id}      the record of one request
-"""
+"""The operators' HTTP API below /admin: state, costs and requests of a running server, and changes to it, over all its workers."""
 
 import logging
 import socket
@@ -32,6 +18,7 @@ from router.errors import ConfigError
 from router.failover import Position
 from router.journal import report
 from router.journal.bill import summed
+from router.journal.budgets import fullest
 from router.reload import PendingEdit
 
 REFUSED: dict[int | str, dict[str, Any]] = {
@@ -63,14 +50,12 @@ def _acted(request: Request, action: str, **what: str) -> None:
 def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
     """Return a router with the operators' pages, as routes of this class, which checks access to them."""
     router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
-    for add in (_states, _targets, _requests, _edits, _returns, _drills):
+    for add in (_states, _records, _edits, _actions):
         add(admin, router)
     return router
 
 
 def _states(admin: Operations, router: APIRouter) -> None:
-    """Add the pages about the live configuration, the last hour, the costs and the budgets."""
-
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
         """The live configuration; the one on disk, if it cannot be loaded, and why; and the generation of each worker.
@@ -98,13 +83,13 @@ def _states(admin: Operations, router: APIRouter) -> None:
     @router.get("/hour", response_model=dict[str, Any])
     async def hour() -> Response:  # pyright: ignore[reportUnusedFunction]
         """The last hour over all workers, in slots of half a minute, the newest last, and the attempts at each target."""
-        reports, now = await admin.hours(), time.time()
+        reports, now = await admin.ask_all({"ask": "hour"}), time.time()
         return await admin.page(lambda: summed_hour(reports, now))
 
     @router.get("/spend", response_model=dict[str, Any])
     async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Costs since the running workers began, by route, by target and by caller, and what prompt caches saved."""
-        reports = await admin.spend()
+        reports = await admin.ask_all({"ask": "spend"})
         return await admin.page(lambda: summed(reports))
 
     @router.get("/budgets", response_model=dict[str, Any])
@@ -114,13 +99,11 @@ def _states(admin: Operations, router: APIRouter) -> None:
         `used` is null where each user, address or caller is counted by itself. Of several workers without a shared Redis the largest share
         is shown.
         """
-        found = await admin.budgets()
-        return await admin.page(lambda: {"budgets": found})
+        answers = await admin.ask_all({"ask": "budgets"})
+        return await admin.page(lambda: {"budgets": fullest([one.get("budgets", []) for one in answers])})
 
 
-def _targets(admin: Operations, router: APIRouter) -> None:
-    """Add the pages of the targets: their health, and their state as an operator sets it."""
-
+def _records(admin: Operations, router: APIRouter) -> None:
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Health and load of each target, over all workers."""
@@ -141,10 +124,6 @@ def _targets(admin: Operations, router: APIRouter) -> None:
         await admin.place(name, wanted.state)
         return {"name": name, "state": wanted.state}
 
-
-def _requests(admin: Operations, router: APIRouter) -> None:
-    """Add the pages of the latest requests."""
-
     @router.get("/requests", response_model=dict[str, Any])
     async def requests(  # pyright: ignore[reportUnusedFunction]
         *, last: Annotated[int, Query(ge=1, le=1000)] = 50, running: Annotated[bool, Query()] = False
@@ -163,8 +142,6 @@ def _requests(admin: Operations, router: APIRouter) -> None:
 
 
 def _edits(admin: Operations, router: APIRouter) -> None:
-    """Add the pages about edits of the files: reload them, and show what a reload would change."""
-
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Reload the files now, whether edits are loaded automatically or not. 422 with every complaint if they are invalid.
@@ -174,11 +151,10 @@ def _edits(admin: Operations, router: APIRouter) -> None:
         if admin.reload is None:
             raise HTTPException(409, "this server was not started from files")
         _acted(request, "reload")
-        reports, silent = await admin.refresh(admin.reload)
+        outcome = await admin.refresh(admin.reload)
         if admin.reload.failed is not None:
             raise HTTPException(422, [one.as_json() for one in admin.reload.failed.error.complaints])
-        workers = {str(one["pid"]): one["generation"] for one in reports}
-        return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
+        return outcome
 
     @router.get("/edit", response_model=dict[str, Any])
     async def edit() -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -202,9 +178,7 @@ def _edits(admin: Operations, router: APIRouter) -> None:
         )
 
 
-def _returns(admin: Operations, router: APIRouter) -> None:
-    """Add the page that rolls back to the previous configuration."""
-
+def _actions(admin: Operations, router: APIRouter) -> None:
     @router.post("/return", responses={409: {"description": "Nothing served before"}, 422: {"description": "It cannot be served any more"}})
     async def returned(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Roll back to the configuration before the newest edit.
@@ -216,15 +190,9 @@ def _returns(admin: Operations, router: APIRouter) -> None:
         digest = admin.reload.previous.digest
         _acted(request, "return", to=digest)
         try:
-            reports, silent = await admin.go_back(admin.reload, digest)
+            return await admin.go_back(admin.reload, digest)
         except ConfigError as error:
             raise HTTPException(422, [one.as_json() for one in error.complaints]) from None
-        workers = {str(one["pid"]): one["generation"] for one in reports}
-        return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
-
-
-def _drills(admin: Operations, router: APIRouter) -> None:
-    """Add the page that runs the drills."""
 
     @router.post("/drills", response_model=dict[str, Any])
     async def drills(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]

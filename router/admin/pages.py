@@ -27,26 +27,21 @@ Pages = FastAPI
 
 
 def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes: Probes) -> Pages:
-    """Return the FastAPI application of all pages, and of the chat routes in `answers`.
-    Each page has its own access check, except the health pages, which need no key.
-    """
+    """Return the FastAPI application of all pages, each but the health pages with its access check, and of the chat routes in `answers`."""
     refusals = DialectErrors(admin.live)
     of_callers, of_operators = guarded(refusals, gate.enter_caller), guarded(refusals, gate.enter_operator)
-    app = FastAPI(
-        title="Pointsman",
-        version=__version__,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
-        redirect_slashes=False,
-    )
+    # No redirects to an address with or without its last slash: they would be written with whatever host a request names.
+    app = FastAPI(title="Pointsman", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    health, metrics = APIRouter(tags=["health"]), APIRouter(tags=["admin"], route_class=of_operators)
+    health.get("/healthz", response_model=dict[str, str])(probes.healthz)
+    unready = {503: {"description": "Still warming up, or about to end"}}
+    health.get("/readyz", response_model=dict[str, Any], responses={**unready})(probes.readyz)
+    metrics.get("/metrics", response_class=PlainTextResponse, responses=operators.REFUSED)(probes.metrics)
     app.router.routes += answers
     for router in (
-        _models(admin, APIRouter(route_class=of_callers)),
-        _own(admin, APIRouter(route_class=guarded(refusals, gate.enter_user))),
-        _health(probes),
-        _metrics(probes, APIRouter(route_class=of_operators)),
+        *_for_callers(admin, APIRouter(route_class=of_callers), APIRouter(route_class=guarded(refusals, gate.enter_user))),
+        health,
+        metrics,
         operators.pages(admin, of_operators),
         docs(guarded(refusals, gate.enter_shell)),
         webpage(guarded(refusals, gate.enter_reader), admin.live),
@@ -63,7 +58,8 @@ def _of_callers(missing: str = "") -> dict[str, Any]:
     return {"responses": {status: {"description": words} for status, words in said.items() if words}, "openapi_extra": {"security": BORNE}}
 
 
-def _models(admin: Operations, router: APIRouter) -> APIRouter:
+def _for_callers(admin: Operations, router: APIRouter, own: APIRouter) -> tuple[APIRouter, APIRouter]:
+    """Add the lists of models to `router`, and the record of a caller's own request to `own`. Return both."""
     live, began = admin.live, int(time.time())
 
     @router.get("/api/models", tags=["models"], **_of_callers())
@@ -96,19 +92,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
         generation, caller = live.generation, _caller(request)
         return _identified(request, await admin.page(lambda: catalogue.gateway_list(generation, caller)))
 
-    return router
-
-
-def _identified(request: Request, page: Response) -> Response:
-    """Return the page with the request's id added, in the header that clients of OpenAI or Anthropic read."""
-    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = Asked(request.scope, request.receive).id
-    return page
-
-
-def _own(admin: Operations, router: APIRouter) -> APIRouter:
-    """Add the page with the record of a caller's own request to the router, and return the router."""
-
-    @router.get(
+    @own.get(
         "/api/requests/{request_id}", response_model=dict[str, Any], tags=["chat"], **_of_callers("Not remembered, not over, or another's")
     )
     async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -121,21 +105,13 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
             raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
         return await admin.page(lambda: found)
 
-    return router
+    return router, own
 
 
-def _health(probes: Probes) -> APIRouter:
-    """Return a router with the health pages, which need no key: they show nothing of any caller."""
-    router = APIRouter(tags=["health"])
-    router.get("/healthz", response_model=dict[str, str])(probes.healthz)
-    unready: dict[int | str, dict[str, Any]] = {503: {"description": "Still warming up, or about to end"}}
-    router.get("/readyz", response_model=dict[str, Any], responses=unready)(probes.readyz)
-    return router
-
-
-def _metrics(probes: Probes, router: APIRouter) -> APIRouter:
-    router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)(probes.metrics)
-    return router
+def _identified(request: Request, page: Response) -> Response:
+    """Return the page with the request's id added, in the header that clients of OpenAI or Anthropic read."""
+    page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = Asked(request.scope, request.receive).id
+    return page
 
 
 def _caller(request: Request) -> Caller:

@@ -1,5 +1,7 @@
 """The bodies of requests, as models for /openapi.json: the documented form. `intake/` reads the bodies, and accepts more."""
 
+# ruff: noqa: UP013 - a small object is one line of a table
+
 from typing import Annotated, Any, Literal, NotRequired, Required
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
@@ -40,67 +42,59 @@ def _with_params(*names: str, **more: Any) -> ConfigDict:
     return ConfigDict(use_attribute_docstrings=True, json_schema_extra=extend)
 
 
-class _TextPart(TypedDict):
-    type: Literal["text"]
-    text: str
+class ToolInvocation(TypedDict, total=False):
+    """A call of a tool as AI SDK 4 has it."""
+
+    toolCallId: Required[str]
+    toolName: Required[str]
+    state: Literal["partial-call", "call", "result"]
+    step: int
+    args: Object
+    result: Any
+    isError: bool
 
 
-class _ImageLink(TypedDict):
-    url: Link
-
-
-class _Audio(TypedDict):
-    data: str
-    format: Annotated[str, Field(pattern="^[a-z0-9]{1,16}$")]
-
-
-class _AudioPart(TypedDict):
-    type: Literal["input_audio"]
-    input_audio: _Audio
-
-
-class _ImagePart(TypedDict):
-    type: Literal["image_url"]
-    image_url: _ImageLink | Link
-
-
-class _LinkedFilePart(TypedDict):
-    type: Literal["file"]
-    url: Link
-    mediaType: str
-    filename: NotRequired[str]
-
-
-class _InlineFilePart(TypedDict):
-    type: Literal["file"]
-    data: str
-    mimeType: str
-
-
-class _FileData(TypedDict):
-    file_data: Link
-    filename: NotRequired[str]
-
-
-class _FilePart(TypedDict):
-    type: Literal["file"]
-    file: _FileData
-
-
-class _RefusalPart(TypedDict):
-    type: Literal["refusal"]
-    refusal: str
+_TextPart = TypedDict("_TextPart", {"type": Literal["text"], "text": str})
+_ImageLink = TypedDict("_ImageLink", {"url": Link})
+_Audio = TypedDict("_Audio", {"data": str, "format": Annotated[str, Field(pattern="^[a-z0-9]{1,16}$")]})
+_AudioPart = TypedDict("_AudioPart", {"type": Literal["input_audio"], "input_audio": _Audio})
+_ImagePart = TypedDict("_ImagePart", {"type": Literal["image_url"], "image_url": _ImageLink | Link})
+_LinkedFilePart = TypedDict("_LinkedFilePart", {"type": Literal["file"], "url": Link, "mediaType": str, "filename": NotRequired[str]})
+_InlineFilePart = TypedDict("_InlineFilePart", {"type": Literal["file"], "data": str, "mimeType": str})
+_FileData = TypedDict("_FileData", {"file_data": Link, "filename": NotRequired[str]})
+_FilePart = TypedDict("_FilePart", {"type": Literal["file"], "file": _FileData})
+_RefusalPart = TypedDict("_RefusalPart", {"type": Literal["refusal"], "refusal": str})
+_ApprovalAnswer = TypedDict("_ApprovalAnswer", {"approved": bool, "reason": str}, total=False)
+_ToolInvocationPart = TypedDict("_ToolInvocationPart", {"type": Literal["tool-invocation"], "toolInvocation": ToolInvocation})
+_SteeringPart = TypedDict("_SteeringPart", {"type": Literal["steering-message"], "parts": list[_TextPart]})
+_Attachment = TypedDict("_Attachment", {"url": Link, "contentType": NotRequired[str], "name": NotRequired[str]})
+_CalledFunction = TypedDict("_CalledFunction", {"name": str, "arguments": str})
+_FunctionCall = TypedDict("_FunctionCall", {"id": str, "type": NotRequired[Literal["function"]], "function": _CalledFunction})
+_StreamOptions = TypedDict("_StreamOptions", {"include_usage": bool}, total=False)
+_Function = TypedDict("_Function", {"name": ToolName, "description": NotRequired[str], "parameters": NotRequired[Object]})
+_FunctionTool = TypedDict("_FunctionTool", {"type": Literal["function"], "function": _Function})
+_FunctionName = TypedDict("_FunctionName", {"name": ToolName})
+_FunctionChoice = TypedDict("_FunctionChoice", {"type": Literal["function"], "function": _FunctionName})
+_Block = TypedDict("_Block", {"type": str})
+_Blocks = str | list[_Block]
+_MessagesTurn = TypedDict("_MessagesTurn", {"role": Literal["user", "assistant", "system"], "content": _Blocks})
+_Thinking = TypedDict("_Thinking", {"type": Literal["enabled", "adaptive", "disabled"], "budget_tokens": NotRequired[int]})
+_OutputOptions = TypedDict("_OutputOptions", {"effort": str}, total=False)
+_ToolWish = TypedDict("_ToolWish", {"type": Literal["auto", "any", "tool", "none"], "name": NotRequired[ToolName]})
+_ReasoningWish = TypedDict("_ReasoningWish", {"effort": str, "summary": Literal["auto", "concise", "detailed"]}, total=False)
+_TextOptions = TypedDict("_TextOptions", {"verbosity": str}, total=False)
+_ResponsesChoice = TypedDict("_ResponsesChoice", {"type": Literal["function"], "name": ToolName})
+_AgentContext = TypedDict("_AgentContext", {"description": str, "value": str})
+_PromptMessage = TypedDict("_PromptMessage", {"role": Literal["system", "user", "assistant", "tool"], "content": _Blocks})
+_CallTool = TypedDict("_CallTool", {"type": Literal["function"], "name": ToolName, "description": NotRequired[str], "inputSchema": Object})
+_CallChoice = TypedDict("_CallChoice", {"type": Literal["auto", "none", "required", "tool"], "toolName": NotRequired[ToolName]})
+_CallFormat = TypedDict("_CallFormat", {"type": Literal["text", "json"], "schema": NotRequired[Object]})
 
 
 class _ReasoningPart(TypedDict):
     type: Literal["reasoning"]
     text: NotRequired[str]
     providerMetadata: NotRequired[Object]
-
-
-class _ApprovalAnswer(TypedDict, total=False):
-    approved: bool
-    reason: str
 
 
 class _CalledTool(TypedDict, total=False):
@@ -122,28 +116,6 @@ class _DynamicToolPart(_CalledTool):
     toolName: str
 
 
-class ToolInvocation(TypedDict, total=False):
-    """A call of a tool as AI SDK 4 has it."""
-
-    toolCallId: Required[str]
-    toolName: Required[str]
-    state: Literal["partial-call", "call", "result"]
-    step: int
-    args: Object
-    result: Any
-    isError: bool
-
-
-class _ToolInvocationPart(TypedDict):
-    type: Literal["tool-invocation"]
-    toolInvocation: ToolInvocation
-
-
-class _SteeringPart(TypedDict):
-    type: Literal["steering-message"]
-    parts: list[_TextPart]
-
-
 class _UnsaidPart(TypedDict):
     """A part that is not sent to any model. Files and images in a message of the assistant are not sent either."""
 
@@ -151,38 +123,10 @@ class _UnsaidPart(TypedDict):
 
 
 _Part = (
-    _TextPart
-    | _ImagePart
-    | _AudioPart
-    | _LinkedFilePart
-    | _InlineFilePart
-    | _FilePart
-    | _RefusalPart
-    | _ReasoningPart
-    | _ToolPart
-    | _DynamicToolPart
-    | _ToolInvocationPart
-    | _SteeringPart
-    | _UnsaidPart
-)
+    _TextPart | _ImagePart | _AudioPart | _LinkedFilePart | _InlineFilePart | _FilePart | _RefusalPart | _ReasoningPart | _ToolPart
+    | _DynamicToolPart | _ToolInvocationPart | _SteeringPart | _UnsaidPart
+)  # fmt: skip
 """The parts of a message, of every client that is known here."""
-
-
-class _Attachment(TypedDict):
-    url: Link
-    contentType: NotRequired[str]
-    name: NotRequired[str]
-
-
-class _CalledFunction(TypedDict):
-    name: str
-    arguments: str
-
-
-class _FunctionCall(TypedDict):
-    id: str
-    type: NotRequired[Literal["function"]]
-    function: _CalledFunction
 
 
 class _MessageBody(TypedDict, total=False):
@@ -197,30 +141,6 @@ class _MessageBody(TypedDict, total=False):
     tool_calls: list[_FunctionCall]
     tool_call_id: str
     refusal: str | None
-
-
-class _StreamOptions(TypedDict, total=False):
-    include_usage: bool
-
-
-class _Function(TypedDict):
-    name: ToolName
-    description: NotRequired[str]
-    parameters: NotRequired[Object]
-
-
-class _FunctionTool(TypedDict):
-    type: Literal["function"]
-    function: _Function
-
-
-class _FunctionName(TypedDict):
-    name: ToolName
-
-
-class _FunctionChoice(TypedDict):
-    type: Literal["function"]
-    function: _FunctionName
 
 
 @with_config(
@@ -267,37 +187,11 @@ class CompletionsRequest(TypedDict, total=False):
     stream_options: _StreamOptions
 
 
-class _Block(TypedDict):
-    type: str
-
-
-_Blocks = str | list[_Block]
-
-
-class _MessagesTurn(TypedDict):
-    role: Literal["user", "assistant", "system"]
-    content: _Blocks
-
-
-class _Thinking(TypedDict):
-    type: Literal["enabled", "adaptive", "disabled"]
-    budget_tokens: NotRequired[int]
-
-
-class _OutputOptions(TypedDict, total=False):
-    effort: str
-
-
 class _CustomTool(TypedDict):
     name: ToolName
     description: NotRequired[str]
     input_schema: Object
     type: NotRequired[Literal["custom"]]
-
-
-class _ToolWish(TypedDict):
-    type: Literal["auto", "any", "tool", "none"]
-    name: NotRequired[ToolName]
 
 
 class MessagesRequest(TypedDict, total=False):
@@ -342,22 +236,8 @@ class EmbeddingValues(TypedDict):
     dimensions: NotRequired[Dimensions]
 
 
-class _ReasoningWish(TypedDict, total=False):
-    effort: str
-    summary: Literal["auto", "concise", "detailed"]
-
-
-class _TextOptions(TypedDict, total=False):
-    verbosity: str
-
-
 class _ResponsesTool(_Function):
     type: Literal["function"]
-
-
-class _ResponsesChoice(TypedDict):
-    type: Literal["function"]
-    name: ToolName
 
 
 class ResponsesRequest(TypedDict, total=False):
@@ -390,11 +270,6 @@ class _AgentMessage(TypedDict, total=False):
     toolCallId: str
 
 
-class _AgentContext(TypedDict):
-    description: str
-    value: str
-
-
 class AgentRun(TypedDict, total=False):
     """The input of an agent's run: RunAgentInput of AG-UI."""
 
@@ -408,28 +283,6 @@ class AgentRun(TypedDict, total=False):
     state: Any
     forwardedProps: Object
     """`model`, sampling parameters, and values for the route's template."""
-
-
-class _PromptMessage(TypedDict):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: _Blocks
-
-
-class _CallTool(TypedDict):
-    type: Literal["function"]
-    name: ToolName
-    description: NotRequired[str]
-    inputSchema: Object
-
-
-class _CallChoice(TypedDict):
-    type: Literal["auto", "none", "required", "tool"]
-    toolName: NotRequired[ToolName]
-
-
-class _CallFormat(TypedDict):
-    type: Literal["text", "json"]
-    schema: NotRequired[Object]
 
 
 class LanguageModelCall(TypedDict, total=False):

@@ -1,5 +1,7 @@
 """The bodies of answers and errors, as models for /openapi.json. `wire/` writes them, one module for each dialect."""
 
+# ruff: noqa: UP013 - a small object is one line of a table
+
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
@@ -10,9 +12,25 @@ from router.admin.request_bodies import Object, ToolInvocation
 Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 
 
-class _Tokens(TypedDict, total=False):
-    promptTokens: int
-    completionTokens: int
+_Tokens = TypedDict("_Tokens", {"promptTokens": int, "completionTokens": int}, total=False)
+_Usage = TypedDict("_Usage", {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int})
+_MessageTokens = TypedDict("_MessageTokens", {"input_tokens": int, "output_tokens": int})
+_Embedding = TypedDict("_Embedding", {"object": Literal["embedding"], "index": int, "embedding": list[float] | str})
+_InputUsage = TypedDict("_InputUsage", {"prompt_tokens": int, "total_tokens": int})
+_EmbeddingTokens = TypedDict("_EmbeddingTokens", {"tokens": int})
+_Response = TypedDict("_Response", {"id": str, "object": Literal["response"], "created_at": int, "model": str, "output": list[Object]})
+_Content = TypedDict("_Content", {"type": str})
+_FinishReason = TypedDict("_FinishReason", {"unified": Literal["stop", "length", "content-filter", "tool-calls", "other"]})
+_CallTokens = TypedDict("_CallTokens", {"inputTokens": Object, "outputTokens": Object})
+_Specification = TypedDict("_Specification", {"specificationVersion": str, "provider": Literal["router"], "modelId": str})
+_SurfaceError = TypedDict("_SurfaceError", {"code": str, "message": str, "cause": str})
+_OpenAIFault = TypedDict("_OpenAIFault", {"message": str, "type": str, "param": str | None, "code": str | None})
+_OpenAIError = TypedDict("_OpenAIError", {"error": _OpenAIFault})
+_Fault = TypedDict("_Fault", {"type": str, "message": str, "code": NotRequired[str]})
+_MessagesError = TypedDict("_MessagesError", {"type": Literal["error"], "error": _Fault, "request_id": str})
+_AgentError = TypedDict("_AgentError", {"type": Literal["RUN_ERROR"], "message": str, "code": str, "requestId": str})
+_GatewayFault = TypedDict("_GatewayFault", {"message": str, "type": str, "code": str})
+_GatewayError = TypedDict("_GatewayError", {"error": _GatewayFault, "generationId": str})
 
 
 class ChatAnswer(TypedDict):
@@ -49,12 +67,6 @@ class UIMessage(TypedDict):
     parts: list[Object]
 
 
-class _Usage(TypedDict):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
 class _CompletionBody(TypedDict):
     """The body of a complete answer in OpenAI's dialect: a chat.completion."""
 
@@ -84,11 +96,6 @@ class TextCompletion(TypedDict):
     usage: _Usage
 
 
-class _MessageTokens(TypedDict):
-    input_tokens: int
-    output_tokens: int
-
-
 class MessagesAnswer(TypedDict):
     """The body of a complete answer in Anthropic's dialect: a message."""
 
@@ -108,17 +115,6 @@ class InputTokens(TypedDict):
     input_tokens: int
 
 
-class _Embedding(TypedDict):
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
-
-
-class _InputUsage(TypedDict):
-    prompt_tokens: int
-    total_tokens: int
-
-
 class EmbeddingsAnswer(TypedDict):
     """The body of an answer with embeddings, as OpenAI's API has it."""
 
@@ -126,10 +122,6 @@ class EmbeddingsAnswer(TypedDict):
     data: list[_Embedding]
     model: str
     usage: _InputUsage
-
-
-class _EmbeddingTokens(TypedDict):
-    tokens: int
 
 
 class EmbeddingVectors(TypedDict):
@@ -142,14 +134,6 @@ class EmbeddingVectors(TypedDict):
 
 class _ResponseTokens(_MessageTokens):
     total_tokens: int
-
-
-class _Response(TypedDict):
-    id: str
-    object: Literal["response"]
-    created_at: int
-    model: str
-    output: list[Object]
 
 
 class ResponsesAnswer(_Response):
@@ -194,19 +178,6 @@ class AgentEvent(TypedDict):
     """An event of an AG-UI run in /openapi.json: only its type is described, and its other fields depend on the type."""
 
     type: str
-
-
-class _Content(TypedDict):
-    type: str
-
-
-class _FinishReason(TypedDict):
-    unified: Literal["stop", "length", "content-filter", "tool-calls", "other"]
-
-
-class _CallTokens(TypedDict):
-    inputTokens: Object
-    outputTokens: Object
 
 
 class LanguageModelResult(TypedDict):
@@ -278,12 +249,6 @@ class AnthropicModelList(TypedDict):
     last_id: str | None
 
 
-class _Specification(TypedDict):
-    specificationVersion: str
-    provider: Literal["router"]
-    modelId: str
-
-
 class _GatewayModel(TypedDict):
     id: str
     name: str
@@ -306,53 +271,6 @@ class _ErrorBody(TypedDict):
     """The sentence of `error` once more, while the dialect of the client is not known."""
     code: str
     requestId: str
-
-
-class _SurfaceError(TypedDict):
-    code: str
-    message: str
-    cause: str
-
-
-class _OpenAIFault(TypedDict):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class _OpenAIError(TypedDict):
-    error: _OpenAIFault
-
-
-class _Fault(TypedDict):
-    type: str
-    message: str
-    code: NotRequired[str]
-
-
-class _MessagesError(TypedDict):
-    type: Literal["error"]
-    error: _Fault
-    request_id: str
-
-
-class _AgentError(TypedDict):
-    type: Literal["RUN_ERROR"]
-    message: str
-    code: str
-    requestId: str
-
-
-class _GatewayFault(TypedDict):
-    message: str
-    type: str
-    code: str
-
-
-class _GatewayError(TypedDict):
-    error: _GatewayFault
-    generationId: str
 
 
 Answer = ChatAnswer | DataMessage | UIMessage | _CompletionBody

@@ -37,15 +37,8 @@ class AnswerRoute(Route):
         self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
         # An id may hold a line break, which Starlette's pattern stops at.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
-        self.app = _plain(answer, surface)
+        self.app: ASGIApp = lambda scope, receive, send: answer(Request(scope, receive, surface=surface), send)
         self.operations = operations
-
-
-def _plain(answer: Answer, surface: Surface) -> ASGIApp:
-    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return answer(Request(scope, receive, surface=surface), send)
-
-    return app
 
 
 class DialectErrors:

@@ -47,7 +47,6 @@ class Siblings:
         self.timing = timing
         self._own = folder / f"{os.getpid()}.sock"
         self._answer = answer
-        self._server: asyncio.Server | None = None
 
     async def _watch(self) -> None:
         """Log once when the shared folder is gone. Once the supervising process is gone, end this worker by SIGTERM."""
@@ -73,8 +72,7 @@ class Siblings:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._watching.cancel()
         self._own.unlink(missing_ok=True)
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
 
     async def ask(self, question: SiblingJson) -> list[SiblingJson]:
         """Ask the other workers, and return their answers, without those that do not come in time."""

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
+from traceback import walk_stack
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -33,11 +35,7 @@ class Watchdog:
     def __init__(self, late: float = LATE, stalled: Callable[[], None] = lambda: None) -> None:
         self._late = late
         self._stalled = stalled
-        self._beat = 0.0
         self._over = threading.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._thread: threading.Thread | None = None
-        self._watched = 0
         self.stalls = 0
 
     def __enter__(self) -> Self:
@@ -48,11 +46,9 @@ class Watchdog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self._over.set()
-        if self._thread is not None:
-            self._thread.join(self._late)
+        self._thread.join(self._late)
 
     def _pulse(self) -> None:
         self._beat = time.monotonic()
@@ -72,9 +68,5 @@ class Watchdog:
 
 def places(frame: FrameType | None) -> list[str]:
     """Return the innermost DEEP places of a call stack, as `file:line function`, the innermost last."""
-    found: list[str] = []
-    while frame is not None and len(found) < DEEP:
-        code = frame.f_code
-        found.append(f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {code.co_name}")
-        frame = frame.f_back
-    return found[::-1]
+    codes = [(at.f_code, number) for at, number in islice(walk_stack(frame), DEEP)] if frame is not None else []
+    return [f"{code.co_filename.rpartition('/')[2]}:{number} {code.co_name}" for code, number in reversed(codes)]

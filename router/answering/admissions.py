@@ -67,7 +67,7 @@ class Admissions:
         """
         generation, caller = self._generation, self.caller
         self.route = route = generation.route(model)
-        self._entry.takes(route.name, route.toolbox, route.models, generation.prices, stand_ins=route.stand_ins)
+        self._entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
         if caller.routes is not None:
             caller.asks(route.name)
         if route.declared.kind != self._kind:

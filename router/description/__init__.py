@@ -1,7 +1,4 @@
-"""Descriptions of configurations: plain JSON without secrets, and sentences for the change from one to another.
-
-    describe(declaration)    → Description: the configuration with defaults filled in, each value in one spelling
-    changes(before, after)   → the effects of the change, a sentence each
+"""Descriptions of configurations: plain JSON without secrets (`describe`), and sentences for the change from one to another (`changes`).
 
 A description needs no environment: `${VAR}` stays `${VAR}`. It can be made where no key is set, and can be shown.
 """
@@ -9,9 +6,9 @@ A description needs no environment: `${VAR}` stays `${VAR}`. It can be made wher
 from router.description.canonical import listing, shown, table
 from router.description.changes import changes
 from router.description.described import Description, conditions, describe, pipelines_of, pools, tool_sets, understood
-from router.description.sentences import Change, sentences, worded
+from router.description.sentences import sentences, worded
 
 __all__ = [
-    "Change", "Description", "changes", "conditions", "describe", "listing", "pipelines_of", "pools", "sentences", "shown", "table",
-    "tool_sets", "understood", "worded",
+    "Description", "changes", "conditions", "describe", "listing", "pipelines_of", "pools", "sentences", "shown", "table", "tool_sets",
+    "understood", "worded",
 ]  # fmt: skip

@@ -67,9 +67,7 @@ def shown(value: Json) -> Json:
         return MARKED.sub(STARS, value)
     if isinstance(value, Mapping):
         return {key: shown(one) for key, one in value.items()}
-    if isinstance(value, Sequence):
-        return [shown(one) for one in value]
-    return value
+    return [shown(one) for one in value] if isinstance(value, Sequence) else value
 
 
 def table(value: Json) -> JsonObject:
@@ -94,9 +92,7 @@ def _scalar(node: document.Scalar, shape: Shape) -> Json:
     if secret:
         return _starred(node.text)
     value = bind(node, shape, Complaints({}))
-    if value is UNFIT:
-        return node.text
-    return node.text if isinstance(shape, Spelled) and shape.write is None else of_value(value, shape)
+    return node.text if value is UNFIT or (isinstance(shape, Spelled) and shape.write is None) else of_value(value, shape)
 
 
 def _reference(source: str, *, secret: bool) -> str:
@@ -104,9 +100,8 @@ def _reference(source: str, *, secret: bool) -> str:
     Any other text is masked as a whole if a default in it looks like a secret.
     """
     if secret:
-        starred = DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)
         outside = re.sub(r"\$\{[^{}]*\}", "", source)
-        return _starred(source) if outside else starred
+        return _starred(source) if outside else DEFAULT.sub(lambda hit: hit[1] + (_starred(hit[2]) if hit[2] else ""), source)
     masked = LITERAL_SECRET.sub(rf"\1{STARS}", source) if ":-" in source else source
     return source if masked == source else _starred(source)
 
@@ -120,8 +115,7 @@ def _meant(node: Node, options: Sequence[Shape]) -> Shape:
     """Return the shape that a node was meant for: of those for its kind of node the first that it fits, else the last."""
     near = [one for one in options if isinstance(node, kinds(one))]
     for option in near[:-1]:
-        trial = Complaints({})
-        bind(node, option, trial)
+        bind(node, option, trial := Complaints({}))
         if not trial.found:
             return option
     return near[-1] if near else Anything()

@@ -6,10 +6,12 @@ from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
 from router.description.described import DEFAULTS, Description, conditions, entries, names, pools, tool_files, tool_sets
 from router.description.order import reordered
-from router.description.sentences import Change, brief, listed, worded
+from router.description.sentences import Change, listed, worded
 
 MAX_SENTENCE_CHARS = 200
 """Most characters of a sentence with the old and the new value; instead of a longer one it is `KEY changed`."""
+MAX_OPTIONS_CHARS = 60
+"""Most characters of a step's options in a sentence; longer ones are left out."""
 BECOMES = {
     "cache": ("cached from now on: {}", "no longer cached"),
     "balance": ("pools are balanced by {} from now on", "there is no pool to balance any more"),
@@ -25,7 +27,6 @@ ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 
 def changes(before: Description, after: Description) -> list[Change]:
     """Return the differences between two configurations, ordered by what they concern; empty if there are none.
-
     Ids that went, came or moved; each remaining route; the parts that routes share; last the routes whose prompt caches go cold.
     """
     return [
@@ -77,15 +78,11 @@ def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
 def _ids(before: Description, after: Description) -> Iterator[Change]:
     """Yield the changes of ids: routes and aliases that are new or gone, moved aliases, another route for requests without a model."""
     was, now = before.ids, after.ids
-    for name in before.routes:
-        if name not in after.routes:
-            yield _route_gone(name, before, after)
+    yield from (_route_gone(name, before, after) for name in before.routes if name not in after.routes)
     for name, route in after.routes.items():
         if name not in before.routes:
-            asked = ", ".join(names(entries(route)))
-            sentence = f"route {name} is new: pipeline {route.get('pipeline')}, targets {asked}"
-            if name in was:
-                sentence += f"; it was an alias of {was[name]}"
+            earlier = f"; it was an alias of {was[name]}" if name in was else ""
+            sentence = f"route {name} is new: pipeline {route.get('pipeline')}, targets {', '.join(names(entries(route)))}{earlier}"
             yield Change("route", name, "", None, {key: one for key, one in route.items() if key != "own"}, sentence)
     for alias, owner in was.items():
         if alias in before.routes or alias in after.routes:
@@ -106,16 +103,12 @@ def _route_gone(name: str, before: Description, after: Description) -> Change:
     now = after.ids
     orphans = [alias for alias, owner in before.ids.items() if owner == name and alias != name and alias not in now]
     if name in now:
-        sentence = f"route {name} is gone: it is an alias of {now[name]} now"
-        if orphans:
-            sentence += f"; clients of its aliases {listed(orphans)} get 404"
-    elif orphans:
-        sentence = f"route {name} is gone: its clients get 404, and so do those of its alias{'es' * (len(orphans) > 1)} {listed(orphans)}"
+        others = f"; clients of its aliases {listed(orphans)} get 404" if orphans else ""
+        sentence = f"route {name} is gone: it is an alias of {now[name]} now{others}"
     else:
-        sentence = f"route {name} is gone: its clients get 404"
-    twin = next((one for one in after.routes if one not in before.routes and _alike(before.routes[name], after.routes[one])), None)
-    if twin and name not in now:
-        sentence += f" ({twin} is declared as it was)"
+        others = f", and so do those of its alias{'es' * (len(orphans) > 1)} {listed(orphans)}" if orphans else ""
+        twin = next((one for one in after.routes if one not in before.routes and _alike(before.routes[name], after.routes[one])), None)
+        sentence = f"route {name} is gone: its clients get 404{others}{f' ({twin} is declared as it was)' if twin else ''}"
     return Change("route", name, "", {key: one for key, one in before.routes[name].items() if key != "own"}, None, sentence)
 
 
@@ -142,11 +135,9 @@ def _route(name: str, before: Description, after: Description) -> Iterator[Chang
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
     """Return True if a route now asks one of its old targets under breaker and retry settings that no route used for it before."""
     now = after.routes[name]
-    policies = {
-        target: [(route.get("breaker"), route.get("retry")) for route in before.routes.values() if target in names(pools(route))]
-        for target in names(pools(before.routes[name]))
-    }
-    return any((now.get("breaker"), now.get("retry")) not in policies.get(target, ()) for target in names(pools(now)) if target in policies)
+    kept = {*names(pools(now))} & {*names(pools(before.routes[name]))}
+    used = ([before.routes[one] for one in before.asking(target)] for target in kept)
+    return any(all((was.get("breaker"), was.get("retry")) != (now.get("breaker"), now.get("retry")) for was in routes) for routes in used)
 
 
 def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
@@ -166,12 +157,9 @@ def _targets(before: Description, after: Description) -> Iterator[Change]:
         yield Change("target", name, "", target, None, sentence)
     for name, target in came.items():
         if name not in called.values():
-            model = target.get("model")
-            what = "a script" if model is None else worded(model)
+            what = "a script" if target.get("model") is None else worded(target["model"])
             yield Change("target", name, "", None, target, f"target {name} is new: {what}{_asked(name, after)}")
-    for name in before.targets:
-        if name in after.targets:
-            yield from _target(name, before, after)
+    yield from (change for name in before.targets if name in after.targets for change in _target(name, before, after))
 
 
 def _target(name: str, before: Description, after: Description) -> Iterator[Change]:
@@ -192,11 +180,12 @@ def _asked(target: str, after: Description) -> str:
 
 def _pipelines(before: Description, after: Description) -> Iterator[Change]:
     for name, now in after.pipelines.items():
-        if name not in before.pipelines:
+        if (was := before.pipelines.get(name)) is None:
             continue
-        was = before.pipelines[name]
         used = f" (used by {listed([route for route, one in after.routes.items() if one.get('pipeline') == name])})"
-        for path, old, new, words in (*_steps(was, now), *_templates(was, now)):
+        texts = leaves(table(was.get("texts")), table(now.get("texts")))
+        templates = ((path, old, new, f"{path} changed") for path, old, new in texts if old is not None and new is not None)
+        for path, old, new, words in (*_steps(was, now), *templates):
             yield Change("pipeline", name, path, old, new, f"{words}{used}")
 
 
@@ -212,12 +201,11 @@ def _steps(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, 
     for step, options in new.items():
         if step in old:
             yield from ((path, one, other, _becomes(path, one, other)) for path, one, other in leaves(old[step], options, step[0]))
-    before = ""
+    place = "as its first"
     for (word, count), options in new.items():
         if (word, count) not in old:
-            place = f"after {before}" if before else "as its first"
             yield "steps", None, {word: options}, f"gets the step {_step(word, options)} {place}"
-        before = word
+        place = f"after {word}"
     if [step for step in old if step in new] != [step for step in new if step in old]:
         yield "steps", [word for word, _ in old], [word for word, _ in new], f"steps in order now: {', '.join(word for word, _ in new)}"
 
@@ -231,15 +219,8 @@ def _numbered(pipeline: JsonObject) -> Steps:
 
 
 def _step(word: str, options: Json) -> str:
-    sentence = brief(options)
-    return f"{word} ({sentence})" if sentence else word
-
-
-def _templates(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, str]]:
-    old, new = table(was.get("texts")), table(now.get("texts"))
-    for name in old:
-        if name in new and old[name] != new[name]:
-            yield name, old[name], new[name], f"{name} changed"
+    sentence = worded(options)
+    return f"{word} ({sentence})" if sentence and len(sentence) <= MAX_OPTIONS_CHARS and sentence.isprintable() else word
 
 
 def _tools(before: Description, after: Description) -> Iterator[Change]:

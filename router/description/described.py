@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import cast
 
@@ -29,12 +29,10 @@ class Description:
 
     first: the route of a request that names no model
     routes: id → its keys, those of `defaults` put in; `targets` is a list of pools; `own` lists the keys that the route sets itself
-    targets: name → its keys
+    targets, drills: name → its keys
     pipelines: name → {"steps": [{"step", "options"}], "texts": {template → digest}}; those that a route names
     tools: set → digest of its file; those that a route names
-    server: its keys
-    network: its keys
-    drills: name → its keys
+    server, network: its keys
     """
 
     first: str
@@ -48,8 +46,7 @@ class Description:
 
     def as_json(self) -> dict[str, Json]:
         """Return the description as a JSON object."""
-        parts = {"routes": self.routes, "targets": self.targets, "pipelines": self.pipelines, "tools": self.tools, "server": self.server}
-        return {"first": self.first, **parts, "network": self.network, "drills": self.drills}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def route_of(self, model: str) -> str | None:
         """Return the route id for an id or alias; None if it is neither."""
@@ -131,14 +128,16 @@ def describe(declaration: Declaration) -> Description:
     for name, node in _pairs(declaration.tree, "routes"):
         routes[name]["own"] = sorted(_keys_set(node))
     drills = [table(canonical(node, _record(Drill))) for node in document.items_of(complete.get("drills"))]
+    server = _part(complete, "server", Server)
+    reload = server.get("reload")
     return Description(
         first=next(iter(routes), ""),
         routes=routes,
         targets={name: table(canonical(node, _record(TargetConfig))) for name, node in _pairs(complete, "targets")},
         pipelines=pipelines_of(declaration),
         tools={name: digest(declaration.snapshot.texts.get(f"tools/{name}.py", "")) for name in declaration.tools},
-        server=_server(complete),
-        network=table(canonical(complete.get("network") or document.Table(complete.place, ()), _record(NetworkConfig))),
+        server={**server, "reload": reload if isinstance(reload, Mapping) else {"when": reload, "drills": False}},
+        network=_part(complete, "network", NetworkConfig),
         drills={str(one.get("name")): one for one in drills},
     )
 
@@ -152,10 +151,8 @@ def understood(value: Json) -> Description:
     """Return the description whose `as_json` this is. Raises Misfit if it is not one: another version may have made it."""
     said = table(value)
     parts = {name: said.get(name) for name in ("routes", "targets", "pipelines", "tools", "server", "drills")}
-    complete = all(isinstance(part, Mapping) for part in parts.values()) and isinstance(said.get("first"), str)
-    if not complete or not all(
-        isinstance(one, Mapping) for name in ("routes", "targets", "pipelines", "drills") for one in table(parts[name]).values()
-    ):
+    tables = [*parts.values(), *(one for name in ("routes", "targets", "pipelines", "drills") for one in table(parts[name]).values())]
+    if not all(isinstance(one, Mapping) for one in tables) or not isinstance(said.get("first"), str):
         raise Misfit("this is no description of a configuration")
     parts["network"] = table(said.get("network"))  # a version that knew no proxies had none
     return Description(str(said["first"]), **{name: cast("JsonObject", part) for name, part in parts.items()})  # pyright: ignore[reportArgumentType]
@@ -164,10 +161,8 @@ def understood(value: Json) -> Description:
 _record = cache(record_of)
 
 
-def _server(tree: document.Table) -> JsonObject:
-    said = table(canonical(tree.get("server") or document.Table(tree.place, ()), _record(Server)))
-    reload = said.get("reload")
-    return {**said, "reload": reload if isinstance(reload, Mapping) else {"when": reload, "drills": False}}
+def _part(tree: document.Table, name: str, kind: type) -> JsonObject:
+    return table(canonical(tree.get(name) or document.Table(tree.place, ()), _record(kind)))
 
 
 def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
@@ -196,10 +191,7 @@ def _pool(entry: Json) -> Json:
 
 def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
     """Return one target of a pool; its name alone if it has neither a weight nor a condition.
-
-    said: its own keys
-    when: its condition, or that of the pool; None without one
-    weighted: True if the pool has weights; the target's is 1 unless given
+    `weighted`: whether the pool has weights; the target's is 1 unless given.
     """
     made: dict[str, Json] = {"use": said.get("use")}
     if weighted:
@@ -217,10 +209,7 @@ def _keys_set(node: Node, path: str = "") -> Iterator[str]:
     if isinstance(node, document.Table):
         for key, value in node.pairs:
             below = f"{path}.{key.text}" if path else key.text
-            if isinstance(value, document.Table):
-                yield from _keys_set(value, below)
-            else:
-                yield below
+            yield from _keys_set(value, below) if isinstance(value, document.Table) else (below,)
 
 
 DEFAULTS = frozenset(item.name for item in record_of(Defaults).fields)
@@ -246,6 +235,5 @@ def _options(line: StepLine) -> Json:
     if function is None:
         return canonical(line.options, Anything())
     record = record_of(function)
-    if any(one.kind is one.POSITIONAL_ONLY for one in inspect.signature(function).parameters.values()):
-        return canonical(line.options, record.fields[0].shape)
-    return canonical(line.options, record)
+    single = any(one.kind is one.POSITIONAL_ONLY for one in inspect.signature(function).parameters.values())
+    return canonical(line.options, record.fields[0].shape if single else record)

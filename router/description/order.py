@@ -10,18 +10,15 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []
-    said: list[str] = []
-    old, new = names(before), names(after)
-    came = [name for name in new if name not in old]
-    went = [name for name in old if name not in new]
+    old, new = ({name: weight for pool in pools for name, weight in pool} for pools in (before, after))
+    came = [name for name in names(after) if name not in old]
     first = names(before[:1]) != names(after[:1])
-    if first:
-        said.append(f"first target {_pool_words(before[0])} → {_pool_words(after[0])}")
+    said = [f"first target {_pool_words(before[0])} → {_pool_words(after[0])}"] if first else []
     head = names(after[:1]) if first else ()
-    weights = {name: weight for pool in after for name, weight in pool}
-    said += [f"target {_named(name, weights[name])} added{_where(name, after)}" for name in came if name not in head]
-    said += [f"target {name} removed" for name in went]
-    said += _weighed(before, after)
+    said += [f"target {_named(name, new[name])} added{_where(name, after)}" for name in came if name not in head]
+    said += [f"target {name} removed" for name in names(before) if name not in new]
+    both = [(name, old[name], weight) for name, weight in new.items() if name in old and old[name] != weight]
+    said += [f"weight of {name} {_weight(was)} → {_weight(now)}" for name, was, now in both]
     # The sentences so far may not be enough to derive the new order from the old one.
     if not said or not _follows(before, after, came, first=first):
         said.append(f"targets in order now: {', '.join(_pool_words(pool) for pool in after)}")
@@ -47,24 +44,13 @@ def _where(name: str, after: Pools) -> str:
     return f" after {_pool_words(after[place - 1])}" if place else " first"
 
 
-def _weighed(before: Pools, after: Pools) -> list[str]:
-    old = {name: weight for pool in before for name, weight in pool}
-    new = {name: weight for pool in after for name, weight in pool}
-    both = [(name, old[name], weight) for name, weight in new.items() if name in old and old[name] != weight]
-    return [f"weight of {name} {_weight(was)} → {_weight(now)}" for name, was, now in both]
-
-
 def _weight(weight: float | None) -> str:
     return "none" if weight is None else f"{weight:g}"
 
 
 def _follows(before: Pools, after: Pools, came: list[str], *, first: bool) -> bool:
     """Return True if removals, the added targets `came` and a new first pool (`first`) fully explain the new order of the pools."""
-    new = names(after)
-    kept = [tuple(name for name in names((pool,)) if name in new) for pool in before]
-    there = [tuple(name for name in names((pool,)) if name not in came) for pool in after]
-    if first:
-        head = names(after[:1])
-        kept = [tuple(name for name in pool if name not in head) for pool in kept]
-        there = [tuple(name for name in pool if name not in head) for pool in there]
-    return [pool for pool in kept if pool] == [pool for pool in there if pool]
+    new, head = names(after), names(after[:1]) if first else ()
+    kept = [tuple(name for name in names((pool,)) if name in new and name not in head) for pool in before]
+    there = [tuple(name for name in names((pool,)) if name not in came and name not in head) for pool in after]
+    return list(filter(None, kept)) == list(filter(None, there))

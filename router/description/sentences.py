@@ -11,8 +11,6 @@ About = Literal["route", "alias", "target", "pipeline", "tools", "server", "netw
 
 UNSAID = {"slow": "never", "after": "learned", "api_base": "the provider's own", "context_window": "as LiteLLM's table says"}
 """Key → the words for None as its value; `unset` for all other keys."""
-LONG = 60
-"""Most characters of a value that `brief` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +85,3 @@ def worded(value: Json, key: str = "") -> str:
             return ", ".join(f"{name} {worded(one, name)}" for name, one in pairs.items() if one is not None or name in UNSAID)
         case other:
             return f"[{', '.join(worded(one) for one in listing(other))}]"
-
-
-def brief(value: Json) -> str:
-    """Return a value in words if that is one line of at most `LONG` characters; else an empty text."""
-    text = worded(value)
-    return text if len(text) <= LONG and text.isprintable() else ""

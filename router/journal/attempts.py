@@ -36,7 +36,7 @@ class Seam:
 
 
 def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Seam, ...]:
-    """Return the places in an answer's text where one target broke off and another went on.
+    """Return the seams of an answer.
 
     tried: the attempts of each model call; calls that a tool of the request made are left out
     texts: characters of text that each model call of the answer wrote

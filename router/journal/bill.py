@@ -9,7 +9,8 @@ from typing import TypedDict
 
 from router.attempt import Attempt
 from router.config.price import Price
-from router.journal.entry import Entry, dollars
+from router.journal.attempts import DIGITS
+from router.journal.entry import Entry
 from router.value import Mutable, asdict
 
 MAX_ROWS = 1000
@@ -75,9 +76,7 @@ class Bill:
         self._callers: dict[str, Row] = {}
 
     def enter(self, entry: Entry) -> None:
-        """Add a finished request to the totals, unless it used no tokens. Each attempt counts for its target.
-        The whole request counts for its route and its caller.
-        """
+        """Add a finished request to the totals, if it used tokens: each attempt for its target, the whole for its route and its caller."""
         total: Row | None = None
         for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
             if (row := _row(attempt, cost, entry.prices.get(attempt.target))) is not None:
@@ -105,16 +104,12 @@ def summed(reports: Sequence[Totals]) -> Totals:
         for name, row in (pair for one in rows for pair in one.items()):
             _row_of(sums, name).add(Row(**row))  # type: ignore[arg-type]
         return {
-            name: {key: value if isinstance(value, int) else dollars(value) or 0.0 for key, value in row.items()}
+            name: {key: value if isinstance(value, int) else round(value, DIGITS) or 0.0 for key, value in row.items()}
             for name, row in sorted(_plain(sums).items(), key=lambda pair: (-pair[1]["cost_usd"], pair[0]))
         }
 
-    return {
-        "since": min(one["since"] for one in reports),
-        "routes": table([one["routes"] for one in reports]),
-        "targets": table([one["targets"] for one in reports]),
-        "callers": table([one["callers"] for one in reports]),
-    }
+    routes, targets, callers = (table([one[kind] for one in reports]) for kind in ("routes", "targets", "callers"))
+    return {"since": min(one["since"] for one in reports), "routes": routes, "targets": targets, "callers": callers}
 
 
 def _row(attempt: Attempt, cost: float | None, price: Price | None) -> Row | None:
@@ -123,17 +118,9 @@ def _row(attempt: Attempt, cost: float | None, price: Price | None) -> Row | Non
     if used is None:
         return None
     cost = cost or 0.0
-    return Row(
-        1,
-        used.input_tokens,
-        used.output_tokens,
-        used.cached_tokens,
-        used.cache_write_tokens,
-        used.reasoning_tokens,
-        cost,
-        cost if attempt.usage is None else 0.0,
-        0.0 if price is None or attempt.usage is None else price.saved(used),
-    )
+    read, cached, written = used.input_tokens, used.cached_tokens, used.output_tokens
+    estimated, saved = (cost, 0.0) if attempt.usage is None else (0.0, 0.0 if price is None else price.saved(used))
+    return Row(1, read, written, cached, used.cache_write_tokens, used.reasoning_tokens, cost, estimated, saved)
 
 
 def _row_of(rows: dict[str, Row], name: str) -> Row:

@@ -3,15 +3,14 @@
 A limit that counts each end user or each address by itself has their number and their largest share, without their names.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TypedDict, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypedDict
 
 from router.config.keys import ApiKey
 from router.config.server import Auth
 from router.generation import Generation
 from router.quotas import Crowd, Quota
-
-Number = TypeVar("Number", int, float)
 
 MAX_BUDGETS = 1000
 """Rows of the list at most, further ones are left out: with a shared Redis each takes a command."""
@@ -23,11 +22,7 @@ class Budget(TypedDict):
     routes: the routes whose questions it counts; None for all
     caller: the caller whose questions it counts, by the name of its key; None for all callers
     per: what it counts together, as declared (route, key, user or ip)
-    limit: tokens or spend
-    most: as it is written, e.g. 5USD/day
-    used: the used share, from 0 on; None where each user, address or caller is counted by itself
-    subjects: the number of users or addresses that have used some of it; None where it is not known
-    largest: the largest share that one of them has used; None as above
+    limit, most, used, subjects, largest: as in a BudgetUse
     """
 
     routes: list[str] | None
@@ -42,29 +37,16 @@ class Budget(TypedDict):
 
 async def budgets(generation: Generation) -> list[Budget]:
     """Return the budgets of a generation: those of its routes, then those of its callers' keys, MAX_BUDGETS at most."""
-    return [one async for one in _budgets(generation)][:MAX_BUDGETS]
-
-
-async def _budgets(generation: Generation) -> AsyncIterator[Budget]:
-    found = 0
+    found: list[Budget] = []
     crowds: Mapping[str, Crowd] | None = None
     for routes, caller, quota, subject in _counted(generation):
         if subject is None and crowds is None:
             crowds = await generation.kept.counts.crowds()
-        for use in await (quota.uses_of_each(crowds or {}) if subject is None else quota.uses(subject)):
-            yield Budget(
-                routes=routes,
-                caller=caller,
-                per=quota.declared.per,
-                limit=use.limit,
-                most=use.most,
-                used=use.used,
-                subjects=use.subjects,
-                largest=use.largest,
-            )
-            found += 1
-        if found >= MAX_BUDGETS:
-            return
+        uses = await (quota.uses_of_each(crowds or {}) if subject is None else quota.uses(subject))
+        found += [Budget(routes=routes, caller=caller, per=quota.declared.per, **asdict(use)) for use in uses]
+        if len(found) >= MAX_BUDGETS:
+            break
+    return found[:MAX_BUDGETS]
 
 
 def _counted(generation: Generation) -> Iterator[tuple[list[str] | None, str | None, Quota, str | None]]:
@@ -106,6 +88,6 @@ def fullest(reports: Sequence[Sequence[Budget]]) -> list[Budget]:
     return list(found.values())
 
 
-def _larger(one: Number | None, other: Number | None) -> Number | None:
+def _larger(one: float | None, other: float | None) -> Any:
     """Return the larger of two numbers; the other one if one is None, and None if both are."""
     return max((number for number in (one, other) if number is not None), default=None)

@@ -33,7 +33,6 @@ from router.events import (
 )
 from router.journal.attempts import DIGITS, Seam, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.usage import Usage
 from router.value import Mutable, field, replace
 
 problems = logging.getLogger("router.problems")
@@ -143,25 +142,15 @@ class Entry(Mutable):
     """Seconds until the last event; None once they are recorded as a pause."""
 
     def takes(
-        self,
-        route: str,
-        granted: Container[str],
-        models: Mapping[str, str],
-        prices: Mapping[str, Price],
-        *,
-        stand_ins: Container[str] = (),
+        self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price], stand_ins: Container[str]
     ) -> None:
-        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts.
-
-        Sums over the attempts are dropped: they were made at other prices.
-        """
+        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts."""
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
         self._summed, self.sums = (), NO_CHARGES  # at other prices
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
         """The attempts so far. The answering target is added as `answering` if the question was changed for it.
-
         Changed: parameters were left out, or the output form was asked for in another way than the provider's own.
         """
         shown = self.omitted or self.output not in ("", "native")
@@ -204,7 +193,9 @@ class Entry(Mutable):
             case ToolCall(call_id, name) if self.cache not in FREE:
                 self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
             case ToolResult(call_id, _, _, is_error):
-                self._ran(call_id, is_error=is_error)
+                for run in self.tools:
+                    if run.call_id == call_id and run.seconds is None:
+                        run.seconds, run.is_error = time.monotonic() - run.began, is_error
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
                 self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
@@ -234,11 +225,6 @@ class Entry(Mutable):
             if self.texts and word.__class__ is Text:
                 self.texts[-1] += size
 
-    def _ran(self, call_id: str, *, is_error: bool) -> None:
-        for run in self.tools:
-            if run.call_id == call_id and run.seconds is None:
-                run.seconds, run.is_error = time.monotonic() - run.began, is_error
-
     def waits(self) -> None:
         """Begin to measure the pause before the next piece, as all pieces so far were passed on; returns at once.
         Nothing is measured before the model call's first piece, and beyond MAX_PAUSES.
@@ -258,21 +244,6 @@ class Entry(Mutable):
         return self.sums
 
     @property
-    def usage(self) -> Usage | None:
-        """Return the usage that providers counted; None without a count."""
-        return self.charges.usage
-
-    @property
-    def estimate(self) -> Usage | None:
-        """Return the estimated usage of attempts whose providers did not count, or not to the end; None without any."""
-        return self.charges.estimate
-
-    @property
-    def used(self) -> Usage | None:
-        """Return the usage that limits are charged: counted and estimated tokens together; None without any."""
-        return self.charges.used
-
-    @property
     def failed(self) -> bool:
         """Return whether a finished request got an error, its answer broke off, or its client left early.
         An answer that reached its length limit, or that its client asked to stop, did not fail.
@@ -281,10 +252,7 @@ class Entry(Mutable):
 
     @property
     def rescues(self) -> int:
-        """Return how often an attempt took over an answer that had broken off or was not of the required form.
-
-        0 for a single attempt. The new attempt may be at the same target.
-        """
+        """Return how often an attempt, maybe at the same target, took over an answer that broke off or was not of the required form."""
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
@@ -389,20 +357,12 @@ class Entry(Mutable):
         return self.trail.attempts or self.attempts if self.running else self.attempts
 
 
-def dollars(cost: float | None) -> float | None:
-    """Return a sum of dollars rounded to DIGITS digits, as it is logged; None stays None."""
-    return None if cost is None else round(cost, DIGITS)
-
-
 Observer = Callable[[Entry], None]
 """Receives each request when it is over."""
 
 
 class GuardedObservers:
-    """Observers whose exception harms neither the request nor other observers.
-
-    An observer's first exception is logged; later ones are logged only after it has succeeded again.
-    """
+    """Observers whose exception harms neither the request nor other observers. Of an observer's exceptions in a row the first is logged."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from functools import lru_cache
+from traceback import walk_tb
 from typing import TextIO
 
 from router.failover import RefusalChange
@@ -13,11 +14,8 @@ from router.jsontext import writer
 
 access = logging.getLogger("router.access")
 targets = logging.getLogger("router.targets")
-
-
 OURS = frozenset({"router", "uvicorn"})
 """Loggers whose messages are written. Messages of libraries may contain a provider's text: only their place in the code is written."""
-
 _dumps = writer(str)
 
 
@@ -69,12 +67,8 @@ def traced(error: BaseException) -> tuple[str, list[str]]:
     """Return (name of the exception's type, the last 12 places of its traceback as `file:line function`, the innermost last).
     Its message is left out: it may have a provider's words.
     """
-    places: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
+    codes = ((frame.f_code, number) for frame, number in walk_tb(error.__traceback__))
+    places = [f"{code.co_filename.rpartition('/')[2]}:{number} {code.co_name}" for code, number in codes]
     return type(error).__name__, places[-12:]
 
 
@@ -115,10 +109,7 @@ def _lines_alone() -> Lines | None:
 
 
 def turned(turn: RefusalChange) -> None:
-    """Log that a target begins to refuse every question, changes the reason, or answers again.
-
-    `since` in the log: the time at which the refusals began.
-    """
+    """Log that a target begins to refuse every question, changes the reason, or answers again; `since` is when the refusals began."""
     event = "target refuses every question" if turn.refuses else "target answers again"
     since = time.time() - turn.lasted
     fields = {"target": turn.target, "reason": turn.refusal.reason, "since": f"{_second(int(since))}Z", "seconds": rounded(turn.lasted)}

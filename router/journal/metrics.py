@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -40,11 +40,12 @@ class Metrics:
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
 
-        def counter(name: str, words: str, *labels: str) -> Series:
-            return Series(prometheus.Counter(name, words, labels, registry=registry))
+        def counter(name: str, words: str, *labels: str) -> Series[Add]:
+            return Series(prometheus.Counter(name, words, labels, registry=registry), lambda one: one._value.inc)  # noqa: SLF001
 
-        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Buckets:
-            return Buckets(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Series[Buckets]:
+            metric = prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets)
+            return Series(metric, lambda one: (one._sum.inc, one._upper_bounds, [each.inc for each in one._buckets]))  # noqa: SLF001
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE, "route")
@@ -135,77 +136,50 @@ class Metrics:
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """Return all metrics in Prometheus' text format, with gauges of the workers' present state. `reports`: those of all workers."""
-        states = tuple(reports)
-        registry = prometheus.CollectorRegistry()
         counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
-        registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in states)))
-        registry.register(_Standing(states))
-        return prometheus.generate_latest(registry)
+        return prometheus.generate_latest(_Page(counted, tuple(reports)))
 
 
 Add = Callable[[float], None]
 """Adds to a number of a time series."""
+Buckets = tuple[Add, Sequence[float], Sequence[Add]]
+"""A time series of a histogram: adds to its sum; the upper bounds of its buckets; adds to each of them.
+To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed.
+"""
+Made = TypeVar("Made")
 
 
-class Series(dict[tuple[str, ...], Add]):
-    """Label values of a counter → the function that increments that time series.
+class Series(dict[tuple[str, ...], Made]):
+    """Label values of a metric → what adds to that time series (Add or Buckets). `made`: returns it for a time series of the library.
 
     The library looks a series up with a lock and a copy of its labels, and asks each time whether it has them all; here that happens once
     for each. The only series of a metric without labels is under ().
     """
 
-    def __init__(self, metric: prometheus.Counter) -> None:
+    def __init__(self, metric: prometheus.Counter | prometheus.Histogram, made: Callable[[Any], Made]) -> None:
         super().__init__()
         self._metric = metric
+        self._made = made
 
-    def __missing__(self, labels: tuple[str, ...]) -> Add:
-        series: Any = self._metric.labels(*labels) if labels else self._metric
-        self[labels] = add = series._value.inc  # noqa: SLF001
-        return add
-
-
-class Buckets(dict[tuple[str, ...], tuple[Add, Sequence[float], Sequence[Add]]]):
-    """Label values of a histogram → (adds to the sum of that time series, the upper bounds of its buckets, adds to each of them).
-
-    To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed. For the reason see `Series`.
-    """
-
-    def __init__(self, metric: prometheus.Histogram) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: tuple[str, ...]) -> tuple[Add, Sequence[float], Sequence[Add]]:
-        series: Any = self._metric.labels(*labels) if labels else self._metric
-        self[labels] = made = (series._sum.inc, series._upper_bounds, [bucket.inc for bucket in series._buckets])  # noqa: SLF001
+    def __missing__(self, labels: tuple[str, ...]) -> Made:
+        self[labels] = made = self._made(self._metric.labels(*labels) if labels else self._metric)
         return made
 
 
-class _Counted(Collector):
-    """A collector of the counters and histograms. `shared`: whether a Redis is declared; else the count of its departures is left out."""
+class _Page(Collector):
+    """A collector of all metrics: the counters and histograms in `counted`, and gauges made from the reports of all workers.
 
-    def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
+    The count of Redis' departures is left out unless a Redis is declared.
+    """
+
+    def __init__(self, counted: Collector, reports: Sequence[Report]) -> None:
         self._counted = counted
-        self._shared = shared
-
-    def collect(self) -> Iterator[Metric]:
-        found = cast("Iterable[Metric]", self._counted.collect())
-        yield from (metric for metric in found if self._shared or metric.name != DEPARTURES)
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-
-class _Standing(Collector):
-    """A collector of the gauges, made from the reports of all workers: their present state."""
-
-    def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
 
     def collect(self) -> Iterator[Metric]:
         reports = self._reports
+        shared = [one["redis"] for one in reports if one["redis"] is not None]
+        yield from (metric for metric in self._counted.collect() if shared or metric.name != DEPARTURES)
         yield GaugeMetricFamily(
             "router_open_streams",
             "Running answers, including those that continue after their client left",
@@ -221,7 +195,7 @@ class _Standing(Collector):
         yield generation
         failed = any(one["failed"] for one in reports)
         yield GaugeMetricFamily("router_reload_failed", "Whether the files on disk are invalid", int(failed))
-        if shared := [one["redis"] for one in reports if one["redis"] is not None]:
+        if shared:
             yield GaugeMetricFamily(
                 "router_redis_up", "Whether every worker reaches the shared Redis", int(all(one["here"] for one in shared))
             )

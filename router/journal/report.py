@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from router.failover import Breaker, Position, Reason, TargetRefusals
+from router.failover import Breaker, Position, Reason
 from router.generation import Carryover, Generation
 from router.reload import Live, Reload
 
@@ -24,13 +24,18 @@ class RefusalReport(TypedDict):
     as_of: float
 
 
-class TargetReport(TypedDict):
+class RefusingState(TypedDict):
+    """A target's refusal of every question (None without), and when its newest answered one was asked, in seconds since 1970."""
+
+    refusing: RefusalReport | None
+    answered: float | None
+
+
+class TargetReport(RefusingState):
     """The report of a target's health and load. Unknown values are None.
 
     state: the position in which an operator put it
     retry_in: seconds until its open breaker admits a probe; None unless it is open
-    refusing: None while it does not refuse every question
-    answered: when the newest answered question was asked, in seconds since 1970
     busy: requests in flight
     first_token_p50: median time to first token in seconds
     """
@@ -39,8 +44,6 @@ class TargetReport(TypedDict):
     state: Position
     breaker: Literal["closed", "half_open", "open"]
     retry_in: float | None
-    refusing: RefusalReport | None
-    answered: float | None
     busy: int
     first_token_p50: float | None
     learned: list[str]
@@ -82,15 +85,13 @@ class Report(TypedDict):
 
 
 ORDER = ("closed", "half_open", "open")
-
-
 TURN = 500
 """Targets that are reported in one turn of the event loop: about 5 ms. Each has its state at its own turn."""
 
 
 async def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
     """Return the report of this process. `running`: the answers in progress."""
-    redis = live.generation.kept.redis
+    redis, servers = live.generation.kept.redis, live.generation.kept.tool_servers
     return {
         "pid": os.getpid(),
         "generation": live.generation.digest,
@@ -102,17 +103,9 @@ async def report(live: Live, reload: Reload | None, running: int, *, stopping: b
         "failures": reload.failures if reload else 0,
         "failed": reload is not None and reload.failed is not None,
         "redis": {"here": redis.here, "departures": redis.departures} if redis else None,
-        "tool_servers": _tool_servers(live.generation),
+        "tool_servers": {one.label: all(other.here for other in servers if other.label == one.label) for one in servers},
         "targets": await targets(live.generation),
     }
-
-
-def _tool_servers(generation: Generation) -> dict[str, bool]:
-    """Return label → whether the tool server is reachable; for several servers with one label, whether all are."""
-    found: dict[str, bool] = {}
-    for server in generation.kept.tool_servers:
-        found[server.label] = server.here and found.get(server.label, True)
-    return found
 
 
 async def targets(generation: Generation) -> list[TargetReport]:
@@ -135,14 +128,15 @@ async def targets(generation: Generation) -> list[TargetReport]:
 def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryover) -> TargetReport:
     # Routes that ask it in different ways have breakers of their own: the one that stands worst is told.
     worst = max(breakers, key=lambda breaker: (ORDER.index(breaker.state), breaker.wait()))
-    load = kept.loads[name][1]
-    usual = load.usual(0.5)
+    load, refusals = kept.loads[name][1], kept.refusals[name][1]
+    usual, now, epoch = load.usual(0.5), refusals.now, time.time() - refusals.clock()
     return {
         "name": name,
         "state": kept.switches.of(name),
         "breaker": worst.state,
         "retry_in": round(worst.wait(), 3) if worst.state == "open" else None,
-        **_refused(kept.refusals[name][1]),
+        "refusing": None if now is None else {"reason": now.reason, "since": epoch + now.since, "as_of": epoch + now.as_of},
+        "answered": None if math.isinf(refusals.answered) else epoch + refusals.answered,
         "busy": load.busy,
         "first_token_p50": None if usual is None else round(usual, 4),
         "learned": [*kept.learned[name][1].sentences] if name in kept.learned else [],
@@ -150,27 +144,9 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryov
     }
 
 
-class RefusingState(TypedDict):
-    """The part of a TargetReport about refusals: `refusing` and `answered`."""
-
-    refusing: RefusalReport | None
-    answered: float | None
-
-
-def _refused(refusals: TargetRefusals) -> RefusingState:
-    """Return a target's refusals in this process, with times in seconds since 1970."""
-    epoch = time.time() - refusals.clock()
-    now = refusals.now
-    return {
-        "refusing": None if now is None else {"reason": now.reason, "since": epoch + now.since, "as_of": epoch + now.as_of},
-        "answered": None if math.isinf(refusals.answered) else epoch + refusals.answered,
-    }
-
-
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's refusal over all workers: the newest one, with the earliest `since`; `refusing` is None if it answers again.
-    It answers again if a worker had an answer to a question that was asked at or after `as_of`.
-    states: the target's report by each worker
+    """Return a target's refusal over all workers, from its report by each: the newest one, with the earliest `since`.
+    `refusing` is None if it answers again: a worker had an answer to a question that was asked at or after `as_of`.
     """
     answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]

@@ -9,10 +9,7 @@ MAX_ENTRIES = 1000
 
 
 class Ring:
-    """The running and the latest requests of this process, the latter in bounded memory.
-
-    Clients may choose request ids: requests with the same id are kept beside each other.
-    """
+    """The running and the latest requests of this process, the latter in bounded memory. Several may have one id: clients choose it."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
@@ -25,29 +22,22 @@ class Ring:
 
     def keep(self, entry: Entry) -> None:
         """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped.
-
-        Its `pauses`, `granted` and `observers` are cleared: what they refer to would keep an old configuration in memory.
+        Its `pauses`, `granted` and `observers` are cleared: they would keep an old configuration in memory.
         """
         self._live.pop(id(entry), None)
         self._entries.append(entry)
-        # What it points to would keep a configuration that is long gone, its tools and all they made.
         entry.pauses.clear()
         entry.granted, entry.observers = (), ()
 
     def find(self, request_id: str, owner: str | None = None, *, running: bool = False) -> list[dict[str, object]]:
-        """Return the records of the requests with this id, oldest first, usually one; empty without any.
-
+        """Return the records of the requests with this id, usually one, the first that ended first; with `running`, those in progress too.
         owner: only those of this caller and end user (`Entry.owner`); None for all
-        running: True if requests that are not over are included
         """
         known = (*self._entries, *(self._live.values() if running else ()))
         return [_with_times(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
 
     def latest(self, count: int, *, running: bool = False) -> list[dict[str, object]]:
-        """Return the newest finished requests, newest first, without their end users.
-        count: records at most, the running ones included
-        running: True if the requests in progress come before them
-        """
+        """Return the `count` newest finished requests, newest first, without their end users; with `running`, those in progress first."""
         live = [entry for entry, _ in zip(reversed(self._live.values()), range(count if running else 0), strict=False)]
         newest = [entry for entry, _ in zip(reversed(self._entries), range(count - len(live)), strict=False)]
         return [{name: value for name, value in _shown(entry).items() if name != "user"} for entry in (*live, *newest)]

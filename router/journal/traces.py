@@ -91,7 +91,7 @@ class Exports:
     below: span → the context of its children
     kinds, failed: the SDK's span kinds and its status for errors
     duration, first, between, tokens: histograms
-    end: exports what is queued, and shuts the exporter down
+    close: exports what is queued, and shuts the exporter down
     """
 
     tracer: Any
@@ -103,11 +103,7 @@ class Exports:
     first: Any
     between: Any
     tokens: Any
-    end: Callable[[], None]
-
-    def close(self) -> None:
-        """Export what is still queued, and close."""
-        self.end()
+    close: Callable[[], None]
 
     def show(self, entry: Entry) -> None:
         """Export one request as spans and measurements."""
@@ -121,7 +117,7 @@ class Exports:
                     "gen_ai.operation.name": entry.operation,
                     "gen_ai.request.model": entry.route,
                     "gen_ai.response.finish_reasons": [entry.outcome] if entry.status == 200 else None,
-                    **_usage(entry.usage),
+                    **_usage(entry.charges.usage),
                     "http.response.status_code": entry.status or None,
                     "error.type": entry.outcome if entry.failed else None,
                     "enduser.id": entry.user or None,
@@ -151,29 +147,21 @@ class Exports:
                 },
             )
         if entry.target:
-            self._measure(entry, _whose(entry, entry.target))
+            whose = _whose(entry, entry.target)
+            for pause in entry.pauses:
+                self.between.record(pause, whose)
         request.end(_ns(entry, entry.ended))
-
-    def _measure(self, entry: Entry, whose: dict[str, Any]) -> None:
-        for pause in entry.pauses:
-            self.between.record(pause, whose)
 
     def _attempt(self, entry: Entry, attempt: Attempt, below: Any) -> None:
         whose = _whose(entry, attempt.target)
         error = {"error.type": attempt.outcome} if attempt.outcome != "ok" else {}
+        ours = {"router.target": attempt.target, "router.retry_after": attempt.wait}
         self._span(
             f"{entry.operation} {whose['gen_ai.request.model']}",
             below,
             self.kinds.CLIENT,
             (_ns(entry, attempt.began), _ns(entry, min(attempt.began + attempt.seconds, entry.ended))),  # its seconds are rounded
-            {
-                **whose,
-                **error,
-                "gen_ai.response.model": attempt.model or None,
-                **_usage(attempt.usage),
-                "router.target": attempt.target,
-                "router.retry_after": attempt.wait,
-            },
+            {**whose, **error, "gen_ai.response.model": attempt.model or None, **_usage(attempt.usage), **ours},
         )
         self.duration.record(attempt.seconds, {**whose, **error})
         if attempt.first is not None:
@@ -214,11 +202,8 @@ def _ns(entry: Entry, moment: float) -> int:
 def _whose(entry: Entry, target: str) -> dict[str, Any]:
     model = entry.models.get(target, target)
     prefix, _, name = model.partition("/")
-    return {
-        "gen_ai.operation.name": entry.operation,
-        "gen_ai.provider.name": PROVIDERS.get(prefix, prefix),
-        "gen_ai.request.model": name or model,
-    }
+    provider = PROVIDERS.get(prefix, prefix)
+    return {"gen_ai.operation.name": entry.operation, "gen_ai.provider.name": provider, "gen_ai.request.model": name or model}
 
 
 def exports(declared: Otel) -> Exports:
@@ -281,7 +266,7 @@ def through(declared: Otel, processor: Any, reader: Any) -> Exports:
     def histogram(name: str, unit: str, words: str, buckets: tuple[float, ...]) -> Any:
         return meter.create_histogram(name, unit, words, explicit_bucket_boundaries_advisory=buckets)
 
-    def end() -> None:
+    def close() -> None:
         tracers.shutdown()
         meters.shutdown(timeout_millis=WITHIN * 1000)
 
@@ -295,5 +280,5 @@ def through(declared: Otel, processor: Any, reader: Any) -> Exports:
         histogram("gen_ai.client.operation.time_to_first_chunk", "s", "Until a target began to speak", DURATION),
         histogram("gen_ai.client.operation.time_per_output_chunk", "s", "Waits between two pieces of an answer", DURATION),
         histogram("gen_ai.client.token.usage", "{token}", "Tokens of an answer", TOKENS),
-        end,
+        close,
     )

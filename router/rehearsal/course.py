@@ -35,12 +35,8 @@ FAILURES = 3
 """Questions in a row that fail for other reasons than a refusal; after that many the rehearsal ends."""
 FULL = 0.9
 """Share of the limit that an answer must reach to count as cut at it, and not at a smaller limit of the model's own."""
-OPENAI_LANE = "openai"
-CALLING = (questions.TOOL, questions.THINKING_TOOL)
-"""Questions that should be answered with tool calls; the question "two rounds" continues the last one that worked."""
+INSISTS = Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"})
 State = Literal["works", "wrong", "refused", "failed", "skipped"]
-Opener = Callable[[TargetConfig], Target]
-"""A function that opens the target under another declaration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,6 @@ class QuestionOutcome:
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
     outcome: `ok`, the category of the error, or the reason that it was skipped
-    omitted: parameters that were left out
     learned: what a refusal taught, in the words of the admin pages
     first_token: seconds until the answer began; None if it did not
     """
@@ -67,7 +62,6 @@ class Rehearsed:
     """The result of a rehearsal.
 
     facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
-    calls: number of calls to the provider
     used: tokens, as far as the provider counted them
     first_token: the median over the answers, in seconds; None without an answer
     """
@@ -89,8 +83,6 @@ class Rehearsed:
 class Course:
     """A rehearsal of one target while it runs: asks the questions and collects findings. For one call of `run`.
 
-    name: the target's name
-    declared: the target's declaration
     open: opens the target with another declaration; all that it opens share one `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
     clock: seconds that never go backwards
@@ -99,7 +91,7 @@ class Course:
 
     name: str
     declared: TargetConfig
-    open: Opener
+    open: Callable[[TargetConfig], Target]
     patience: float
     clock: Clock = time.monotonic
     deadline: float = DEADLINE
@@ -118,10 +110,7 @@ class Course:
     """True once no effort is sent any more."""
 
     async def run(self) -> Rehearsed:
-        """Ask the questions one after the other, and return outcomes, findings and facts.
-
-        It ends early if the plain question is not answered, the account is refused, or FAILURES questions in a row fail.
-        """
+        """Ask the questions until the plain one is not answered, the account is refused, or FAILURES fail in a row. Return the result."""
         target = self.open(self.declared)
         spare = MAX_CALLS - len(QUESTIONS)
         target.learned.repeats_left = spare
@@ -132,7 +121,7 @@ class Course:
                 self._asked.append(QuestionOutcome(question.name, "skipped", why))
                 continue
             await self._ask(question, target)
-            if self._stopped():
+            if self._asked[0].state != "works" or self._asked[-1].outcome in ACCOUNT or self._failures >= FAILURES:
                 break
         self._record_slow()
         calls = self._calls + int(spare - target.learned.repeats_left)
@@ -153,11 +142,6 @@ class Course:
             return "no_effort" if takes_tools and self._called else "no_call"
         return "no_call" if question is questions.ROUNDS and self._called is None else ""
 
-    def _stopped(self) -> bool:
-        """Return whether to ask no more: the plain question failed, the account is refused, or FAILURES questions in a row failed."""
-        last = self._asked[-1]
-        return self._asked[0].state != "works" or last.outcome in ACCOUNT or self._failures >= FAILURES
-
     async def _ask(self, question: Question, target: Target) -> None:
         """Ask one question, and record its outcome and findings."""
         before = target.learned.over(target.facts)
@@ -177,7 +161,7 @@ class Course:
         self._failures = self._failures + 1 if state == "failed" else 0
         if question.ask.params.reasoning_effort and ("reasoning_effort" in heard.omitted or state == "refused"):
             self._unreasoned = True
-        if question in CALLING and state == "works":
+        if question in (questions.TOOL, questions.THINKING_TOOL) and state == "works":
             self._called = (ask, heard)
         taught = {one.partition(":")[0] for one in heard.learned}
         omitted = tuple(one for one in heard.omitted if one not in taught)
@@ -204,7 +188,9 @@ class Course:
         """Return a question as it is sent: with a token limit, and, where it continues an earlier answer, with that answer."""
         ask = question.ask
         if question is questions.ROUNDS and self._called is not None:
-            ask = second_round(*self._called)
+            ask, heard = self._called
+            results = tuple(Result(one.call_id, one.name, "4°C, rain") for one in heard.calls)
+            ask = ask.with_messages(*ask.messages, heard.as_message(), Message("tool", results))
         elif question is questions.FOREIGN and not self._unreasoned:
             ask = replace(ask, params=questions.LOW)
         elif question is questions.CONTINUE:
@@ -220,9 +206,7 @@ class Course:
         elif question in (questions.ROUNDS, questions.FOREIGN):
             if "returns" in self._facts or await self._insists(target, ask):
                 if "returns" not in self._facts:
-                    self._record_verdict(
-                        question, Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"})
-                    )
+                    self._record_verdict(question, INSISTS)
                 return "works"
         elif question is questions.CONTINUE and target.prefill and self._take_repeat(target):
             again = await self._hear(target, replace(wished(question.ask, SAID), params=ask.params))
@@ -246,7 +230,7 @@ class Course:
 
         Return False without asking if no repetition is left, in another lane than `openai`, or if the target is sent its reasoning anyway.
         """
-        if target.lane != OPENAI_LANE or target.facts.returns or not self._take_repeat(target):
+        if target.lane != "openai" or target.facts.returns or not self._take_repeat(target):
             return False
         facts = dataclasses.replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
         return (await self._hear(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
@@ -272,19 +256,15 @@ class Course:
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
         self._facts |= facts
-        if verdict.route:
-            self._findings.append(Finding(question.name, verdict.sentence, "route", f"{verdict.route}: 10"))
-        else:
-            self._findings.append(Finding(question.name, verdict.sentence, line=facts_line(verdict.facts) if verdict.facts else ""))
+        line = f"{verdict.route}: 10" if verdict.route else facts_line(verdict.facts) if verdict.facts else ""
+        self._findings.append(Finding(question.name, verdict.sentence, "route" if verdict.route else "target", line))
 
     def _record_remedy(self, heard: Heard) -> None:
         """Add a finding for a plain question without an answer: the fault, and the line of routes.yaml to correct."""
         line = remedy(heard, self.declared)
         sentence = REMEDIES.get(heard.outcome, "it does not answer")
-        where: Literal["target", "route"] = (
-            "route" if isinstance(heard.error, TargetSilent) and heard.outcome not in ("timeout_connect", "proxy_timeout") else "target"
-        )
-        self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
+        late = isinstance(heard.error, TargetSilent) and heard.outcome not in ("timeout_connect", "proxy_timeout")
+        self._findings.append(Finding(questions.PLAIN.name, sentence, "route" if late else "target", line))
 
     def _record_slow(self) -> None:
         """Add a finding with a longer timeout if the slowest first token came later than the routes wait."""
@@ -303,18 +283,8 @@ class Course:
         if "refuses" in found:
             refused = {*cast("list[str]", declarable(taught)["refuses"]), *cast("list[str]", self._facts.get("refuses", []))}
             found["refuses"] = [one for one in HINTS if one in refused]
-        return {**_declared(self.declared.facts), **found}
-
-
-def second_round(ask: Ask, heard: Heard) -> Ask:
-    """Return the question that continues an answer with tool calls: the conversation, the answer, and a result for each call."""
-    results = tuple(Result(one.call_id, one.name, "4°C, rain") for one in heard.calls)
-    return ask.with_messages(*ask.messages, heard.as_message(), Message("tool", results))
-
-
-def _declared(facts: FactsConfig | None) -> dict[str, Json]:
-    given: dict[str, Json] = {} if facts is None else {name: getattr(facts, name) for name in NAMES}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value is not None}
+        own: dict[str, Json] = {name: value for name in NAMES if (value := getattr(self.declared.facts, name, None)) is not None}
+        return {**{name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}, **found}
 
 
 REMEDIES = {
@@ -336,17 +306,12 @@ REMEDIES = {
     "timeout_total": "its answer did not end in time",
 }
 """Outcome of the plain question → the fault."""
-KEYS = ("status_401", "status_403")
-ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
 
 
 def remedy(heard: Heard, declared: TargetConfig) -> str:
-    """Return the line of the target's declaration to correct after this failure; empty if no line helps.
-
-    A key and an address are written as placeholders, the model as it is declared.
-    """
-    if heard.outcome in KEYS:
+    """Return the line of the declaration to correct after this failure, with placeholders for a key or address; empty if no line helps."""
+    if heard.outcome in ("status_401", "status_403"):
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
-    if heard.outcome in ADDRESSES:
+    if heard.outcome in ("connection", "timeout_connect", "tls", "redirect"):
         return "api_base: http://host:port/v1"
     return f"model: {declared.model}" if heard.outcome == "status_404" else ""

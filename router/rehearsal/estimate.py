@@ -15,10 +15,7 @@ ROOM = 128
 THINKING_ROOM = 1_024
 """The token limit of an answer by a model that may think: its thoughts count, and an answer without room beside them shows nothing."""
 UNLIMITED = 8_192
-"""Tokens of an answer by a model that takes no limit and whose usual length is unknown.
-
-The router cuts it much earlier, but the provider decides how much it writes until then.
-"""
+"""Tokens of an answer by a model that takes no limit and whose length is unknown: the provider decides how many it writes until the cut."""
 IMAGE = 10_000
 """Tokens that are assumed for a small image: providers count 85 to 8,500."""
 OVERHEAD = 1_000
@@ -43,10 +40,8 @@ def room(facts: Facts) -> int:
 
 def estimate(facts: Facts, own: Params) -> Estimate:
     """Return the most calls, tokens and dollars that a rehearsal of a model with these facts can take. `own`: the target's parameters."""
-    each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
-    spare = MAX_CALLS - len(QUESTIONS)
-    read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)
-    written = sum(answered for _, answered in each) + spare * max(answered for _, answered in each)
+    tokens = zip(*((_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS), strict=True)
+    read, written = (sum(each) + (MAX_CALLS - len(QUESTIONS)) * max(each) for each in tokens)
     return Estimate(len(QUESTIONS), MAX_CALLS, read, written, facts.price.of(Usage(read, written)) if facts.price else None)
 
 

@@ -15,10 +15,8 @@ NAMES = tuple(one.name for one in fields(FactsConfig))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A difference between a model's behaviour and its configuration.
+    """A difference between a model's behaviour and its configuration, in words of ours, and the question that showed it.
 
-    question: the question that showed it
-    sentence: the finding, in words of ours
     where: the place of the line: the target, or each route that asks it
     line: the line of routes.yaml that declares it; empty if no line helps
     """
@@ -58,10 +56,6 @@ def facts_line(facts: Mapping[str, Json]) -> str:
 
 
 def _written(value: Json) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return f"[{', '.join(map(str, value))}]"
-        case _:
-            return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)

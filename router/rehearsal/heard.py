@@ -26,7 +26,6 @@ class Heard:
     """The collected answer to one question of a rehearsal, or the error in its place.
 
     outcome: `ok`, or the category of the error
-    error: the error, if there was one
     learned: what the target's refusals taught within this question, in the words of `Learned.sentences`
     omitted: parameters of the question that the target was not sent
     first_token: seconds until its first token; None without one

@@ -72,9 +72,7 @@ def _ask(*parts: str | File, params: Params | None = None, tools: tuple[ToolSpec
 def says_something(heard: Heard) -> Verdict | None:
     """Return a fault if the answer is empty; None if it has text, or reached its limit while the model was thinking."""
     thinking = heard.thoughts or (heard.usage is not None and heard.usage.output_tokens > 0)
-    if heard.text.strip() or (heard.reason == "length" and thinking):
-        return None
-    return Verdict("its answer is empty")
+    return None if heard.text.strip() or (heard.reason == "length" and thinking) else Verdict("its answer is empty")
 
 
 def _stops(heard: Heard) -> Verdict | None:
@@ -90,9 +88,8 @@ def _calls(heard: Heard) -> Verdict | None:
 
 
 def _is_forced(heard: Heard) -> Verdict | None:
-    if heard.calls or any(one.startswith("tool_choice") for one in heard.learned):
-        return None
-    return Verdict("it need not call a tool when it is told to", {"forced_tools": False})
+    done = heard.calls or any(one.startswith("tool_choice") for one in heard.learned)
+    return None if done else Verdict("it need not call a tool when it is told to", {"forced_tools": False})
 
 
 def _calls_twice(heard: Heard) -> Verdict | None:
@@ -114,9 +111,7 @@ def _is_json(heard: Heard) -> Verdict | None:
 
 
 def _sees(heard: Heard) -> Verdict | None:
-    if "red" in heard.text.lower():
-        return None
-    return says_something(heard) or Verdict("it does not see the image", {"images": False})
+    return None if "red" in heard.text.lower() else says_something(heard) or Verdict("it does not see the image", {"images": False})
 
 
 def goes_on(heard: Heard) -> Verdict | None:
@@ -130,9 +125,8 @@ def goes_on(heard: Heard) -> Verdict | None:
 
 
 def _is_cut(heard: Heard) -> Verdict | None:
-    if heard.reason != "length" and len(heard.text.encode()) > 8 * LIMIT:
-        return Verdict("it writes on after the limit; the router ends the answer", {"limit": "none"})
-    return None
+    longer = heard.reason != "length" and len(heard.text.encode()) > 8 * LIMIT
+    return Verdict("it writes on after the limit; the router ends the answer", {"limit": "none"}) if longer else None
 
 
 OSLO = "What is the weather in Oslo? Call get_weather."

@@ -76,16 +76,9 @@ def create() -> Edge:
 def warn_undeclared(generation: Generation) -> None:
     """Log a warning if `server.auth` is undeclared: then only local requests are served, and some proxies look like local clients."""
     if generation.server.auth is None:
-        messages.warning(
-            "server.auth is not declared",
-            extra={
-                "fields": {
-                    "served": "this machine alone",
-                    "unseen": "a proxy on this machine that speaks HTTP/1.1, rewrites Host and adds no header passes for a local client",
-                    "remedy": "declare server.auth",
-                }
-            },
-        )
+        unseen = "a proxy on this machine that speaks HTTP/1.1, rewrites Host and adds no header passes for a local client"
+        fields = {"served": "this machine alone", "unseen": unseen, "remedy": "declare server.auth"}
+        messages.warning("server.auth is not declared", extra={"fields": fields})
 
 
 def steady() -> None:

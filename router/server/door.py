@@ -11,8 +11,8 @@ import json
 import math
 import socket
 import struct
-from collections.abc import Callable
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 from httptools import HttpRequestParser
@@ -30,15 +30,6 @@ SENTENCES = {
     408: ("timeout", "The request did not come in time."),
     431: ("too_large", "The request's headers are too large."),
 }
-
-
-class _Unhurried:
-    """The transport of an answer. Its `close` is the given function, which lets a client that is still sending read the answer."""
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
 
 
 class _Refused(Exception):
@@ -95,7 +86,8 @@ class Door(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Set the socket's options, and start the deadline for the first request."""
         super().connection_made(transport)
-        self._unhurried = _Unhurried(transport, self._end)
+        # The transport of an answer: its `close` lets a client that is still sending read the answer.
+        self._unhurried = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
             line = transport.get_extra_info("socket")
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
@@ -164,11 +156,11 @@ class Door(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served."""
-        if (
-            self._loose > self.MAX_HEAD_BYTES and self._head > self.MAX_HEAD_BYTES
-        ):  # else it came with what is not the head, or is not that long
-            self._status = 431
-            raise _Refused
+        if self._loose > self.MAX_HEAD_BYTES:
+            head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if head > self.MAX_HEAD_BYTES:  # else it came with what is not the head
+                self._status = 431
+                raise _Refused
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":  # no offer: it asks for a tunnel
                 raise _Refused
@@ -194,10 +186,6 @@ class Door(HttpToolsProtocol):
         self._loose = 0
         self._at, self._turns = "idle", self._turns + 1
 
-    @property
-    def _head(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
     # What is late.
 
     def _read_within(self, seconds: float) -> None:
@@ -217,7 +205,10 @@ class Door(HttpToolsProtocol):
         now = self.loop.time()
         left = (self._said or self.transport.is_closing()) and self.transport.get_write_buffer_size() > 0
         if now >= self._sent_by or (left and self._left):
-            self._drop()
+            # Reset the connection at once; a close would wait until the client has read the remaining data.
+            with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
             return
         self._left = left
         if now >= self._read_by and self._lingers:
@@ -229,12 +220,6 @@ class Door(HttpToolsProtocol):
             if not self.flow.read_paused:
                 self._refuse(408)
         self._wait()
-
-    def _drop(self) -> None:
-        """Reset the connection at once; a close would wait until the client has read the remaining data."""
-        with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
 
     # The end.
 
@@ -258,13 +243,10 @@ class Door(HttpToolsProtocol):
     # Refusals.
 
     @property
-    def _answering(self) -> RequestResponseCycle | None:
-        return cast("RequestResponseCycle | None", self.cycle)
-
-    @property
     def _said(self) -> bool:
         """Return whether every request so far has its complete answer; True before the first request."""
-        return self._answering is None or self._answering.response_complete
+        answering = cast("RequestResponseCycle | None", self.cycle)
+        return answering is None or answering.response_complete
 
     def _refuse(self, status: int) -> None:
         """Refuse the current request with this status, and close the connection; without a request, or after its answer, only close it."""
@@ -281,8 +263,7 @@ class Door(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
-        answering = self._answering
-        if self.pipeline or (answering and not self._said and (answering.response_started or self._at != "body")):
+        if self.pipeline or (not self._said and (self.cycle.response_started or self._at != "body")):
             self.transport.abort()
             return
         code, sentence = SENTENCES[self._status]

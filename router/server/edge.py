@@ -18,9 +18,10 @@ from router.access.gate import Gate
 from router.access.local import bad_host
 from router.admin.operations import Operations
 from router.admin.probes import Probes
-from router.admin.routed import AnswerRoute, DialectErrors
+from router.admin.routed import Answer, AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
+from router.answering.response import Part
 from router.config.server import Cors
 from router.errors import BadAsk
 from router.intake import gateway_api
@@ -77,28 +78,20 @@ class Edge:
             if bad_host(scope):
                 await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
             else:
-                cors, app = self._cors
-                if self.live.generation.server.cors is not cors:
-                    app = self._with_cors()
+                declared, (cors, app) = self.live.generation.server.cors, self._cors
+                if declared is not cors:
+                    if declared != cors:
+                        app = DeclaredOrigins(self._serve, declared, self._refused_origins)
+                    self._cors = (declared, app)
                 await app.serving(scope)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _with_cors(self) -> DeclaredOrigins:
-        """Return the application behind the CORS rules of the serving generation; it is rebuilt when they change."""
-        declared = self.live.generation.server.cors
-        known, app = self._cors
-        if declared != known:
-            app = DeclaredOrigins(self._serve, declared, self._refused_origins)
-        self._cors = (declared, app)
-        return app
-
     def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._started:
             self._started = True
-            log.error(
-                "not started", extra={"fields": {"remedy": "enter Edge.started() in the lifespan of the application that mounts this one"}}
-            )
+            fields = {"remedy": "enter Edge.started() in the lifespan of the application that mounts this one"}
+            log.error("not started", extra={"fields": fields})
         if self._chat.stopping:  # what it refuses from now on no model has heard
             send = handing_over(scope, send)
         if (app := self._exact.get(scope["path"])) is not None and not scope.get("root_path"):
@@ -149,20 +142,28 @@ class Edge:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the routes at which earlier answers are resumed, stopped, read and deleted.
+def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
+    """Return the routes at which clients chat, count tokens, ask for embeddings and find answers again, in the order of matching."""
 
-    The token count of /v1/responses is among them, because its path would else be read as the id of a response.
-    """
+    async def ask(request: Request, send: Send) -> None:
+        if request.method == "GET" and b"chatId=" in request.query:
+            await chat.resume(request, send, None)
+        else:
+            await chat.ask(request, send)
 
-    async def response(request: Request, send: Send) -> None:
-        await chat.response(request, send, request.scope["path_params"]["response"])
+    def of_gateway(answer: Answer) -> Answer:
+        async def stated(request: Request, send: Send) -> None:
+            request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
+            await answer(request, send)
 
-    async def cancel(request: Request, send: Send) -> None:
-        await chat.response(request, send, request.scope["path_params"]["response"], "cancel")
+        return stated
 
-    async def input_items(request: Request, send: Send) -> None:
-        await chat.response(request, send, request.scope["path_params"]["response"], "input_items")
+    async def ask_route(request: Request, send: Send) -> None:
+        request.model = request.scope["path_params"]["route"]
+        await chat.ask(request, send)
+
+    def response(part: Part) -> Answer:
+        return lambda request, send: chat.response(request, send, request.scope["path_params"]["response"], part)
 
     async def resume(request: Request, send: Send) -> None:
         await chat.resume(request, send, request.scope["path_params"]["chat"])
@@ -176,37 +177,6 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.stop(request, send, named)
 
     return [
-        AnswerRoute(f"{RESPONSES}/input_tokens", chat.count, ["POST"], surface="responses", post="count_input_tokens"),
-        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
-        AnswerRoute(f"{RESPONSES}/{{response}}/input_items", input_items, get="input_items"),
-        AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
-        AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], get="stream_of_chat"),
-        AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], post="stop_chat"),
-    ]
-
-
-def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the routes at which clients chat, count tokens, ask for embeddings and find answers again, in the order of matching."""
-
-    async def ask(request: Request, send: Send) -> None:
-        if request.method == "GET" and b"chatId=" in request.query:
-            await chat.resume(request, send, None)
-        else:
-            await chat.ask(request, send)
-
-    async def language_model(request: Request, send: Send) -> None:
-        request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
-        await chat.ask(request, send)
-
-    async def embedding_model(request: Request, send: Send) -> None:
-        request.stated = gateway_api.stated(request.values(gateway_api.HEADERS))
-        await chat.embed(request, send)
-
-    async def ask_route(request: Request, send: Send) -> None:
-        request.model = request.scope["path_params"]["route"]
-        await chat.ask(request, send)
-
-    return [
         AnswerRoute("/api/chat", ask, post="chat", get="stream_of_chat_id"),
         AnswerRoute(f"{OPENAI}chat/completions", chat.ask, surface="completions", post="completions"),
         AnswerRoute(COMPLETIONS, chat.ask, surface="text_completion", post="text_completion"),
@@ -216,16 +186,21 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         AnswerRoute(RESPONSES, chat.ask, surface="responses", post="responses"),
         AnswerRoute(AG_UI, chat.ask, surface="ag_ui", post="run_agent"),
         AnswerRoute(f"{AG_UI}/{{route:path}}", ask_route, surface="ag_ui", post="run_agent_with_route"),
-        AnswerRoute(f"{GATEWAY}/language-model", language_model, surface="gateway", post="language_model"),
-        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, surface="gateway", post="embedding_model"),
-        *_answers_found_again(chat, live),
+        AnswerRoute(f"{GATEWAY}/language-model", of_gateway(chat.ask), surface="gateway", post="language_model"),
+        AnswerRoute(f"{GATEWAY}/embedding-model", of_gateway(chat.embed), surface="gateway", post="embedding_model"),
+        # Before the next three: its path would else be read as the id of a response.
+        AnswerRoute(f"{RESPONSES}/input_tokens", chat.count, ["POST"], surface="responses", post="count_input_tokens"),
+        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", response("cancel"), post="cancel_response"),
+        AnswerRoute(f"{RESPONSES}/{{response}}/input_items", response("input_items"), get="input_items"),
+        AnswerRoute(f"{RESPONSES}/{{response}}", response("response"), get="response", delete="delete_response"),
+        AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], get="stream_of_chat"),
+        AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], post="stop_chat"),
         AnswerRoute("/api/chat/{route:path}", ask_route, post="chat_with_route"),
     ]
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
     """Return path → application for chat routes with a fixed path that take all methods and that no earlier route matches.
-
     Requests to these paths are served without a search through the table of routes.
     """
     found: dict[str, ASGIApp] = {}

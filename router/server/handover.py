@@ -13,10 +13,7 @@ ANOTHER = (b"x-accel-redirect", b"@another")
 
 
 def handing_over(scope: Scope, send: Send) -> Send:
-    """Return a `send` that adds X-Accel-Redirect to a response of status 503, so that the proxy asks another router.
-
-    Without the header X-Router-Handover in the request, `send` itself is returned.
-    """
+    """Return a `send` that adds X-Accel-Redirect to a response of status 503, or `send` itself without X-Router-Handover in the request."""
     if KNOWS not in scope["headers"]:
         return send
 

@@ -42,7 +42,7 @@ def test_each_call_costs_once_at_the_price_of_its_own_target(
     entry.see(Start("a", "m"))
     entry.see(Finish("stop", Usage(7, 7)))
     entry.close()
-    assert (entry.usage, entry.estimate) == (usage, estimate)
+    assert (entry.charges.usage, entry.charges.estimate) == (usage, estimate)
     told = entry.explained()
     assert told["cost_usd"] == pytest.approx(cost)
     assert (told["estimated"], told["estimated_cost_usd"]) == (estimate is not None, pytest.approx(guessed))
@@ -58,12 +58,12 @@ async def test_late_usage_replaces_the_estimate() -> None:
     attempt = Attempt("a", "ok", 0.1, estimate=Usage(900, 90), meter=meter)
     entry = Entry("id", "generation", prices=PRICES, trail=Trail([[attempt]]))
     entry.see(Finish("stop"))
-    assert (entry.pending, entry.used) == (True, Usage(900, 90))
+    assert (entry.pending, entry.charges.used) == (True, Usage(900, 90))
     meter.usage, meter.final = Usage(1000, 100, 600), True
     meter.close()
     await entry.counted()
     entry.close()
-    assert (entry.pending, entry.usage, entry.estimate) == (False, Usage(1000, 100, 600), None)
+    assert (entry.pending, entry.charges.usage, entry.charges.estimate) == (False, Usage(1000, 100, 600), None)
 
 
 async def test_usage_that_never_comes_stays_an_estimate() -> None:
@@ -76,7 +76,7 @@ async def test_usage_that_never_comes_stays_an_estimate() -> None:
     meter.close()
     await entry.counted()
     entry.close()
-    assert (entry.usage, entry.estimate) == (None, Usage(900, 90))
+    assert (entry.charges.usage, entry.charges.estimate) == (None, Usage(900, 90))
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_charges_use_the_prices_of_the_route_once_it_is_known() -> None:
     entry = Entry("id", "generation")
     entry.attempts = (COUNTED,)
     assert entry.charges.cost is None
-    entry.takes("route", (), {}, PRICES)
+    entry.takes("route", (), {}, PRICES, ())
     assert entry.charges.cost == pytest.approx(0.00146)

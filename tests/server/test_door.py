@@ -271,7 +271,7 @@ async def test_unread_rest_of_a_finished_answer_is_dropped_after_its_time_limit(
         script = "a: {script: [{text: " + "z" * size + "}]}"
         async with open_door(workspace, Seen, script) as client:
             with await unread(client, request("POST /api/chat", BODY, connection="keep-alive")) as sock:
-                await until(lambda: bool(doors) and doors[-1]._said and doors[-1]._answering is not None)
+                await until(lambda: bool(doors and doors[-1]._said and doors[-1].cycle))
                 left, paused = doors[-1].transport.get_write_buffer_size(), doors[-1].flow.write_paused
                 if left and not paused:
                     await until(lambda: reset(sock))
