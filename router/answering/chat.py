@@ -197,7 +197,7 @@ class Chat:
             generation = self._live.enter()
             held.add(leave := partial(self._live.leave, generation))
             entry = self._entry(request, generation)
-            reply = Reply(send, entry, request.wire, client=request.scope.get("router.client"))
+            reply = Reply(send, entry, request.wire, client=request.client)
             recording: Recording | None = None
             server = generation.server
             try:
@@ -228,7 +228,7 @@ class Chat:
                     total = route.declared.timeout.total
                     ask = _ask_of(wanted, route, admissions, heading, entry, fault=fault)
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
-                    async with Presence(request.receive) as presence:
+                    async with Presence(request.receive, request.client) as presence:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = _recording(wanted, heading, reply, server.resume, total)
                             delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
@@ -263,7 +263,7 @@ class Chat:
                     wanted = await self.intake.read_inputs(request, generation.server, held=held)
                     reply.limits = await admissions.of_body(wanted.embed)
                     entry.stream, entry.requested = False, wanted.embed.model
-                    async with Presence(request.receive):
+                    async with Presence(request.receive, request.client):
                         await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
             finally:
                 self._ends(entry)
@@ -343,7 +343,7 @@ class Chat:
                 reply.resumed = recording.heading.request_id
                 entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
                 sink = Streamed(reply, recording.heading, generation.server.keep_alive)
-                async with Presence(request.receive) as presence:
+                async with Presence(request.receive, request.client) as presence:
                     try:
                         await presence.apart(recording.write_to(sink))
                     except Away:  # Redis went between its being found and its being read

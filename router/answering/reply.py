@@ -7,7 +7,7 @@ in a wire without a form for a failure, the connection is closed early.
 import asyncio
 import math
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -60,12 +60,16 @@ An error with Retry-After is excluded: the SDK may wait that long and try again.
 
 
 class Client(Protocol):
-    """The client's connection, as far as an answer needs to know it.
+    """The client's connection under the router's own server (`server/door.py`).
 
     write_paused: true while the client reads too slowly: `send` waits then, and at no other time
+    gone: true once the connection is lost
+    left: called when it is lost
     """
 
     write_paused: bool
+    gone: bool
+    left: Callable[[], object] | None
 
 
 class Reply(Mutable):
@@ -80,7 +84,7 @@ class Reply(Mutable):
     limits: Headers = field(default_factory=list[tuple[bytes, bytes]])
     """RateLimit headers: what the tightest limit leaves."""
     client: "Client | None" = None
-    """What is known of the client's connection; None under another server than the router's own."""
+    """The client's connection; None under another server than the router's own."""
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
 
@@ -367,25 +371,35 @@ class Presence(Mutable):
     """
 
     _receive: Receive
+    _client: Client | None
     _left: bool = False
     _task: asyncio.Task[object] | None = None
     _apart: asyncio.Task[None] | None = None
     _alone: bool = False
     """True if the block's own task was cancelled, not an answer in a task of its own."""
     _watcher: asyncio.Task[None] | None = None
+    """Task that waits for the disconnect where `client` does not tell of it."""
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.current_task()
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._task, client = asyncio.current_task(), self._client
+        if client is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        elif client.gone:
+            asyncio.get_running_loop().call_soon(self._leave)
+        else:
+            client.left = self._leave
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._client is not None:
+            self._client.left = None
         if self._watcher is not None:
             self._watcher.cancel()
         if self._left and self._task is not None:
             others = self._task.uncancel() if self._alone else self._task.cancelling()
             if others == 0 and kind is asyncio.CancelledError:
                 raise ClientLeft from None
+        self._task = None
 
     async def apart(self, work: Coroutine[object, object, None]) -> None:
         """Run the block's answer in a task of its own, and wait for its end. Its errors are raised.
@@ -402,6 +416,9 @@ class Presence(Mutable):
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         if self._apart is not None:
             self._left = self._apart.cancel()  # not an answer that is over: its connection may be, too
         elif self._task is not None:

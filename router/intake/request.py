@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from router.access.address import Address, client_address
 from router.chat import ANY_AGE, CacheControl, InducedFault, Json
@@ -34,6 +34,8 @@ class Request:
         self.method: str = scope["method"]
         self.query: bytes = scope.get("query_string", b"")
         self.receive = receive
+        self.client: Any = scope.get("router.client")
+        """The client's connection, an `answering.reply.Client`; None under another server than the router's own."""
         self.model = model
         self.surface: Surface = surface
         self.stated: Fields = {}

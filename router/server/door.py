@@ -11,12 +11,14 @@ import json
 import math
 import socket
 import struct
+from collections.abc import Callable
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 from httptools import HttpRequestParser
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -34,6 +36,20 @@ SENTENCES = {
 
 class _Refused(Exception):
     """A request that is refused before the application sees it; httptools treats it as a client's mistake."""
+
+
+class ClientFlow(FlowControl):
+    """uvicorn's flow control of a connection, which also tells the running answer that the connection is lost (`answering.reply.Client`)."""
+
+    gone = False
+    left: Callable[[], object] | None = None
+
+    def lost(self) -> None:
+        """Call `left` once: the connection is lost."""
+        self.gone = True
+        if (left := self.left) is not None:
+            self.left = None
+            left()
 
 
 class Door(HttpToolsProtocol):
@@ -86,6 +102,7 @@ class Door(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Set the socket's options, and start the deadline for the first request."""
         super().connection_made(transport)
+        self.flow = self._client = ClientFlow(transport)
         # The transport of an answer: its `close` lets a client that is still sending read the answer.
         self._unhurried = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
@@ -101,6 +118,7 @@ class Door(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         super().connection_lost(exc)
+        self._client.lost()
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and refuse the request or close the connection if a bound is exceeded. While lingering, discard them."""
@@ -167,7 +185,7 @@ class Door(HttpToolsProtocol):
             return  # see PlainParser: the head comes again, without the offer
         if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        self.scope["router.client"] = self.flow  # pyright: ignore[reportGeneralTypeIssues] - uvicorn's type has no extra keys
+        self.scope["router.client"] = self._client  # pyright: ignore[reportGeneralTypeIssues] - uvicorn's type has no extra keys
         super().on_headers_complete()
         self.cycle.transport = self._unhurried  # type: ignore[assignment]
         self._loose = self._after = 0
