@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print its answer as it streams. Returns 0; 1 without an answer. Raises RouterError for an unknown route or a timeout."""
+    """Ask the route, and print its answer as it streams. Returns 0; 1 without one. Raises RouterError for an unknown route or a timeout."""
     return asyncio.run(_conversation(build(load(given.routes)), given.route, given.text))
 
 

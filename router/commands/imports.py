@@ -15,6 +15,7 @@ exit codes:
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from router.commands.files import refuse, write
@@ -32,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import a LiteLLM configuration; write or print it. Returns 0. Raises ConfigError if it is unreadable, Unwritten if a file is in the way."""
+    """Import a LiteLLM configuration; write or print it. Returns 0. Raises ConfigError if it is invalid, Unwritten if a file is there."""
     imported = from_litellm(given.config)
     if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
@@ -41,23 +42,14 @@ def run(given: argparse.Namespace) -> int:
             refuse(others, "--force overwrites")
         write(texts)
     if given.json:
-        print(json.dumps(_record(imported), ensure_ascii=False, indent=2))
+        lost = [{"line": line, "message": words} for line, words in imported.lost]
+        others = {name: value for name, value in asdict(imported).items() if name != "text"}
+        print(json.dumps({"routes": imported.text, **others, "lost": lost}, ensure_ascii=False, indent=2))
         return 0
     if given.output is None:
         print(imported.text, end="")
     print("\n".join(_report(imported, given.output)), file=sys.stderr)
     return 0
-
-
-def _record(imported: Imported) -> dict[str, object]:
-    return {
-        "routes": imported.text,
-        "files": dict(imported.files),
-        "carried": dict(imported.carried),
-        "lost": [{"line": line, "message": words} for line, words in imported.lost],
-        "variables": dict(imported.variables),
-        "outcomes": dict(imported.outcomes),
-    }
 
 
 def _report(imported: Imported, output: Path | None) -> list[str]:

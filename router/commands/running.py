@@ -124,9 +124,8 @@ class Running:
             box.put(body if len(body) <= MAX_PAGE_BYTES else too_large)
         except HTTPError as error:
             error.close()
-            box.put(
-                NoServer(REFUSED.get(error.code, "the server answers {path} with status {status}").format(path=path, status=error.code))
-            )
+            sentence = REFUSED.get(error.code, "the server answers {path} with status {status}")
+            box.put(NoServer(sentence.format(path=path, status=error.code)))
         except (HTTPException, OSError, ValueError) as error:  # URLError is an OSError
             reason = getattr(error, "reason", error)
             why = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__

@@ -14,7 +14,8 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Return (before, after, same): two configurations to compare, and True if all their texts are equal. Raises ConfigError if a side is invalid.
+    """Return (before, after, same): two configurations to compare, and True if all their texts are equal.
+    Raises ConfigError if a side is invalid.
 
     A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml unless it has drills
     of its own. A drills.yaml that both sides share and only one of them fits is left out, with a note on stderr.

@@ -87,7 +87,7 @@ def unpriced(generation: Generation) -> dict[str, str]:
 
 
 def omissions(generation: Generation) -> dict[str, list[str]]:
-    """Return target → sentences on settings that its model does not accept, e.g. `m takes no temperature; the title pipeline's is left out`."""
+    """Return target → sentences on settings that its model does not accept, e.g. `m takes no temperature; its own is left out`."""
     found: dict[str, list[str]] = {}
     pipelines = pipelines_of(generation.declaration)
     for name, route in generation.routes.items():

@@ -109,7 +109,7 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> tuple[int, Sequence[Located | None]]:
-        """Return the number of calls that LiteLLM makes at most for one request to a group, and the `num_retries`, `max_retries` that set it.
+        """Return the number of calls that LiteLLM makes at most for one request to a group, and the settings that say so, if any.
         params: the deployment's; empty for the general number. group: the name under which a retry policy of its own is looked up
         """
         router, number = self.settings.router, self.settings.source.number

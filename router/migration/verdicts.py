@@ -71,7 +71,8 @@ INFO = {
     **dict.fromkeys(("max_tokens", "max_output_tokens"), "write `max_tokens` in `params` where it is meant as a limit"),
 }
 TOLD_ONLY = frozenset({
-    "description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider", "id", "mode",
+    "description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider",
+    "id", "mode",
 })  # fmt: skip
 """Keys of model_info that only describe, and change nothing."""
 

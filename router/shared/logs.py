@@ -30,7 +30,7 @@ BEAT, LEASE = 0.3, 1.2
 LIVENESS_CHECK_S = 0.25
 """Seconds between two checks whether the replicas whose logs are read here are alive."""
 ABSENT, MISSED = 2, 2
-"""Checks in a row at which a replica, and a stream, may be missing before it is lost: on a busy machine a sign of life, or a check, is late."""
+"""Checks in a row at which a replica, and a stream, may be missing before it is lost: a busy machine sends and checks late."""
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD_S = 3.0

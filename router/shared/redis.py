@@ -86,9 +86,10 @@ class Redis(SharedConnection):
         self.departures = 0  # times that Redis went away
         self._driver = driver
         # The driver retries nothing, limits no wait, and uses the oldest protocol: all of that is done here.
-        retry, waits = Retry(NoBackoff(), 0), {"timeout": None, "socket_timeout": None, "socket_connect_timeout": None}
+        options: dict[str, Any] = {"max_connections": LINES, "protocol": 2, "retry": Retry(NoBackoff(), 0), "timeout": None}
+        options |= {"socket_timeout": None, "socket_connect_timeout": None}
         try:
-            pool = driver.BlockingConnectionPool.from_url(url.value, max_connections=LINES, retry=retry, protocol=2, **waits)  # pyright: ignore[reportUnknownMemberType]
+            pool = driver.BlockingConnectionPool.from_url(url.value, **options)  # pyright: ignore[reportUnknownMemberType]
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._lines = cast("ConnectionPool", pool)
