@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from router.commands import COMMANDS, parser
+from router.commands import COMMANDS, command, parser
 from router.config.schema import drills_schema, routes_schema
 from router.errors import Refused, RouterError, TargetError, ToolError
 from router.journal.metrics import Metrics
@@ -115,8 +115,8 @@ Every command with its arguments and options, as its `--help` prints them. Squar
 
 """
     known: dict[str, argparse.ArgumentParser] = next(one for one in _actions(parser()) if one.dest == "command").choices  # type: ignore[assignment]
-    for name, module in COMMANDS.items():
-        words, _, more = (module.__doc__ or "").strip().partition("\n\n")
+    for name in COMMANDS:
+        words, _, more = (command(name).__doc__ or "").strip().partition("\n\n")
         text += f"## router {name}\n\n{_cell(words)}\n\n| argument | meaning |\n|---|---|\n"
         for action in _actions(known[name]):
             if action.nargs == argparse.PARSER:  # commands below this one

@@ -8,50 +8,13 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from types import ModuleType
 
 from router import __version__
 from router.commands.paths import is_file
 from router.garbage import uncollected
-
-__all__ = ["COMMANDS", "main", "parser"]
-
-
-class Command(Protocol):
-    """The interface of a command's module."""
-
-    __doc__: str | None
-
-    def options(self, parser: argparse.ArgumentParser, /) -> None:
-        """Declare the command's options."""
-        ...
-
-    def run(self, given: argparse.Namespace, /) -> int:
-        """Run the command, and return its exit code."""
-        ...
-
-
-class Commands(Mapping[str, Command]):
-    """A mapping from a command's name to its module, imported at the first look-up. `modules`: name → file here, without its `.py`."""
-
-    def __init__(self, modules: Mapping[str, str]) -> None:
-        self._modules = modules
-
-    def __getitem__(self, name: str) -> Command:
-        with uncollected():  # what is imported stays
-            return cast("Command", importlib.import_module(f"{__name__}.{self._modules[name]}"))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._modules
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
 
 FIRST_STEPS = """usage: router [-h] [--version] COMMAND ...
 
@@ -66,12 +29,9 @@ The router behind a chat UI: routes.yaml says which model answers for each model
 """
 """The text that a bare `router`, without a command, prints on stderr."""
 
-COMMANDS = Commands(
-    {
-        name: {"import": "imports", "try": "trial"}.get(name, name)  # these two are words of Python's
-        for name in ("serve", "check", "show", "diff", "drill", "schema", "chat", "keys", "init", "import", "try", "completion")
-    }
-)
+COMMANDS = ("serve", "check", "show", "diff", "drill", "schema", "chat", "keys", "init", "import", "try", "completion")
+MODULES = {"import": "imports", "try": "trial"}
+"""Command → its module, where the name is a word of Python's."""
 ROUTELESS = {"schema", "diff", "keys", "init", "import", "completion"}
 """Commands without the option `--routes`; all others have it."""
 
@@ -95,31 +55,30 @@ exit codes: 0 all is well, 1 the configuration is wrong or it could not be done,
 """
 
 
+def command(name: str) -> ModuleType:
+    """Import a command's module, and return it."""
+    with uncollected():  # what is imported stays
+        return importlib.import_module(f"{__name__}.{MODULES.get(name, name)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code. Without a command, print the first commands to try on stderr and return 2.
-
     A wrong command line, `--help` and `--version` raise SystemExit. `arguments`: the words after `router`; None for those of the process.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         sys.stderr.write(FIRST_STEPS)
         return 2
-    options = parser(_loaded(given)).parse_args(given)
+    # A command needs no options but its own; `completion`, and the help, need those of all.
+    own = () if given[0] == "--version" else given[:1] if given[0] in COMMANDS and given[0] != "completion" else COMMANDS
+    options = parser(own).parse_args(given)
     # Imported here: `router --version` has ended before.
     from router.commands.outcome import exit_code  # noqa: PLC0415
 
-    return exit_code(lambda: COMMANDS[options.command].run(options))
+    return exit_code(lambda: command(options.command).run(options))
 
 
-def _loaded(given: Sequence[str]) -> Collection[str]:
-    """Return the commands whose options this command line needs: only its own; none for --version; all for `completion` or no command."""
-    first = given[0]
-    if first in COMMANDS and first != "completion":
-        return (first,)
-    return () if first == "--version" else COMMANDS
-
-
-def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
+def parser(loaded: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the command line's parser. `loaded`: the commands with help and options, by default all; others are known by name alone."""
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
@@ -127,11 +86,11 @@ def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
     root.set_defaults(root=root)  # `completion` prints what a shell has to know of it
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for name in COMMANDS:
-        if loaded is not None and name not in loaded:
+        if name not in loaded:
             commands.add_parser(name)
             continue
-        command = COMMANDS[name]
-        words, _, more = (command.__doc__ or "").strip().partition("\n\n")
+        module = command(name)
+        words, _, more = (module.__doc__ or "").strip().partition("\n\n")
         raw = argparse.RawDescriptionHelpFormatter
         made = commands.add_parser(name, help=re.split(r"[.:]\s", f"{words} ")[0], description=words, epilog=more, formatter_class=raw)
         if name not in ROUTELESS:
@@ -139,5 +98,5 @@ def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
 
             help_ = "the routes file; default: the one that the variable ROUTER_ROUTES names, else ./routes.yaml"
             is_file(made.add_argument("--routes", type=Path, default=routes_from_environment(), metavar="FILE", help=help_))
-        command.options(made)
+        module.options(made)
     return root

@@ -43,11 +43,8 @@ def settle(given: argparse.Namespace, host: str) -> None:
         given.host = variable(HOST_VARIABLE, env_file) or host
     if given.port is None:
         said = ((name, variable(name, env_file)) for name in PORT_VARIABLES)
-        given.port = next((_port(name, text) for name, text in said if text), PORT)
-
-
-def _port(name: str, text: str) -> int:
-    try:
-        return port(text)
-    except argparse.ArgumentTypeError as wrong:
-        raise WrongVariable(f"the variable {name} is no port: it {wrong}") from None
+        name, text = next((one for one in said if one[1]), ("", str(PORT)))
+        try:
+            given.port = port(text)
+        except argparse.ArgumentTypeError as wrong:
+            raise WrongVariable(f"the variable {name} is no port: it {wrong}") from None

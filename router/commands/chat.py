@@ -32,12 +32,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print the answer as it streams. Returns 0, or 1 if there is no answer or it broke off.
-
-    Raises a RouterError if there is no such route, or if the answer takes too long.
-    """
-    generation = build(load(given.routes))
-    return asyncio.run(_conversation(generation, given.route, given.text))
+    """Ask the route, and print its answer as it streams. Returns 0; 1 without one. Raises RouterError for an unknown route or a timeout."""
+    return asyncio.run(_conversation(build(load(given.routes)), given.route, given.text))
 
 
 async def _conversation(generation: Generation, model: str, text: str) -> int:
@@ -52,9 +48,7 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         terminal.say(piece, faint=isinstance(event, Thought))
                     case ToolCall(_, name, arguments):
                         terminal.note(f"→ {name}({json.dumps(dict(arguments), ensure_ascii=False)})")
-                    case ToolProgress(part=part) if part:
-                        pass  # for a page alone
-                    case ToolProgress(_, name, output):
+                    case ToolProgress(_, name, output) if not event.part:  # a part is for a page alone
                         terminal.note(f"… {name}: {output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)}")
                     case ToolResult(_, name, result):
                         terminal.note(f"← {name}: {result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)}")

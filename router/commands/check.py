@@ -33,12 +33,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--drills", action="store_true", help="also run the drills: a drill that fails is a mistake")
     parser.add_argument("--without-env", action="store_true", help="list missing variables and secret files, which then are no mistakes")
-    parser.add_argument(
-        "--workers",
-        type=number(1, 1024),
-        default=1,
-        help="number of processes that will serve it: warn of what they do not share; default: 1",
-    )
+    help_ = "number of processes that will serve it: warn of what they do not share; default: 1"
+    parser.add_argument("--workers", type=number(1, 1024), default=1, help=help_)
     parser.add_argument("--json", action="store_true", help="print the result as a JSON object")
 
 
@@ -50,8 +46,9 @@ def run(given: argparse.Namespace) -> int:
     except ConfigError as error:
         if not given.json:
             raise
-        print(_json({"complaints": [complaint.as_json() for complaint in error.complaints]}))
+        print(json.dumps({"complaints": [complaint.as_json() for complaint in error.complaints]}, ensure_ascii=False, indent=2))
         return 1
+    lacking, warnings = missing(generation), warned(generation, given.workers)
     if given.json:
         found: dict[str, object] = {
             "complaints": [],
@@ -60,33 +57,26 @@ def run(given: argparse.Namespace) -> int:
             "omitted": omissions(generation),
             "stand_ins": stand_ins(generation),
             "expired": expired(generation.server),
-            "warnings": [warning.as_json() for warning in warned(generation, given.workers)],
+            "warnings": [warning.as_json() for warning in warnings],
             "env_file": list(generation.declaration.env_file.names),
-            "missing": [lack.as_json() for lack in missing(generation)],
+            "missing": [lack.as_json() for lack in lacking],
             "routes": len(generation.routes),
             "generation": generation.digest,
         }
-        print(_json(found))
+        print(json.dumps(found, ensure_ascii=False, indent=2))
         return 0
-    if names := generation.declaration.env_file.names:
-        print(f"from .env: {', '.join(names)}")
-    for name, why in generation.skipped.items():
-        print(f"skipped: target {name}: {why}")
-    for name, why in unpriced(generation).items():
-        print(f"unpriced: target {name}: {why}")
-    for name, lines in omissions(generation).items():
-        for line in lines:
-            print(f"{name}: {line}")
-    for name, why in stand_ins(generation).items():
-        print(f"warning: route {name}: {why}")
-    for name, when in expired(generation.server).items():
-        print(f"expired: the key of {name}, {when}")
-    for warning in warned(generation, given.workers):
-        print(f"warning: {warning}")
-    for lack in missing(generation):
-        print(f"missing: {lack.place}: {lack.message}")
-    well = "nothing else is wrong" if missing(generation) else "all is well"
-    print(f"{given.routes}: {well}. {counted(generation)}, generation {generation.digest}.")
+    lines = [
+        *([f"from .env: {', '.join(names)}"] if (names := generation.declaration.env_file.names) else ()),
+        *(f"skipped: target {name}: {why}" for name, why in generation.skipped.items()),
+        *(f"unpriced: target {name}: {why}" for name, why in unpriced(generation).items()),
+        *(f"{name}: {sentence}" for name, sentences in omissions(generation).items() for sentence in sentences),
+        *(f"warning: route {name}: {why}" for name, why in stand_ins(generation).items()),
+        *(f"expired: the key of {name}, {when}" for name, when in expired(generation.server).items()),
+        *(f"warning: {warning}" for warning in warnings),
+        *(f"missing: {lack.place}: {lack.message}" for lack in lacking),
+    ]
+    well = "nothing else is wrong" if lacking else "all is well"
+    print(*lines, f"{given.routes}: {well}. {counted(generation)}, generation {generation.digest}.", sep="\n")
     return 0
 
 
@@ -100,7 +90,3 @@ def _checked(given: argparse.Namespace) -> Generation:
     if given.drills and (failed := [one.complaint(given.routes.name) for one in drilled(declaration) if one.faults]):
         raise ConfigError(tuple(failed))
     return generation
-
-
-def _json(found: object) -> str:
-    return json.dumps(found, ensure_ascii=False, indent=2)

@@ -29,15 +29,12 @@ from router.commands.running import Running
 from router.config import routes_from_environment
 from router.description import changes, sentences
 
-CHANGED = 3
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.usage = "router diff [options] A [B]\n       router diff [options] --live URL [B]"
-    is_file(
-        parser.add_argument("paths", nargs="*", metavar="A [B]", help="the configuration before and after the change; with --live only B")
-    )
+    help_ = "the configuration before and after the change; with --live only B"
+    is_file(parser.add_argument("paths", nargs="*", metavar="A [B]", help=help_))
     running.options(parser, "A is the configuration of this server")
     parser.add_argument("--exit-code", action="store_true", help="exit with 3 if there are changes")
     parser.add_argument("--json", action="store_true", help="print the changes as a JSON object")
@@ -65,4 +62,4 @@ def run(given: argparse.Namespace) -> int:
         print("\n".join(sentences(found)))
     else:
         print("no change: every file is the same" if same else "no change in meaning (at most comments or layout)")
-    return CHANGED if found and given.exit_code else 0
+    return 3 if found and given.exit_code else 0

@@ -34,16 +34,12 @@ def run(given: argparse.Namespace) -> int:
     if unknown := [name for name in given.name if name not in known]:
         raise ConfigError(tuple(Complaint(Place(str(given.routes), 1, 1), f"there is no drill `{name}`") for name in unknown))
     results = drilled(declaration, given.name)
-    print(json.dumps([_record(one) for one in results], indent=2, ensure_ascii=False) if given.json else report(results))
+    if given.json:
+        print(json.dumps([_record(one) for one in results], indent=2, ensure_ascii=False))
+    else:
+        failed = sum(bool(one.faults) for one in results)
+        print(*map(_line, results), f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.", sep="\n")
     return 1 if any(one.faults for one in results) else 0
-
-
-def report(results: list[Drilled]) -> str:
-    """Return the results of drills as text: a line for each, with the faults of those that failed, and the totals."""
-    lines = [_line(one) for one in results]
-    failed = sum(bool(one.faults) for one in results)
-    lines.append(f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.")
-    return "\n".join(lines)
 
 
 def _line(one: Drilled) -> str:

@@ -15,6 +15,7 @@ exit codes:
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from router.commands.files import refuse, write
@@ -32,43 +33,29 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import a LiteLLM configuration, write or print the result, and return 0. Raises ConfigError if it is unreadable.
-
-    Raises Unwritten if a file with another text exists and --force is not given.
-    """
+    """Import a LiteLLM configuration; write or print it. Returns 0. Raises ConfigError if it is invalid, Unwritten if a file is there."""
     imported = from_litellm(given.config)
     if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}
         if not given.force:
-            refuse(
-                [path for path, text in texts.items() if not (path.is_file() and path.read_bytes() == text.encode())], "--force overwrites"
-            )
+            others = [path for path, text in texts.items() if not (path.is_file() and path.read_bytes() == text.encode())]
+            refuse(others, "--force overwrites")
         write(texts)
     if given.json:
-        print(json.dumps(_record(imported), ensure_ascii=False, indent=2))
-    elif given.output is None:
+        lost = [{"line": line, "message": words} for line, words in imported.lost]
+        others = {name: value for name, value in asdict(imported).items() if name != "text"}
+        print(json.dumps({"routes": imported.text, **others, "lost": lost}, ensure_ascii=False, indent=2))
+        return 0
+    if given.output is None:
         print(imported.text, end="")
-    if not given.json:
-        print("\n".join(_report(imported, given.output)), file=sys.stderr)
+    print("\n".join(_report(imported, given.output)), file=sys.stderr)
     return 0
-
-
-def _record(imported: Imported) -> dict[str, object]:
-    return {
-        "routes": imported.text,
-        "files": dict(imported.files),
-        "carried": dict(imported.carried),
-        "lost": [{"line": line, "message": words} for line, words in imported.lost],
-        "variables": dict(imported.variables),
-        "outcomes": dict(imported.outcomes),
-    }
 
 
 def _report(imported: Imported, output: Path | None) -> list[str]:
     counts = [f"{count} {_plural(name, count)}" for name, count in imported.carried.items() if count]
     said = [f"carried over: {', '.join(counts)}"]
-    if imported.lost:
-        count = len(imported.lost)
+    if count := len(imported.lost):
         said.append(f"not carried over: {count} {_plural('thing', count)}; a comment tells of each where it belongs")
     if imported.variables:
         said += ["variables to set:", *(f"  {name}  ({why})" for name, why in imported.variables.items())]
@@ -78,6 +65,4 @@ def _report(imported: Imported, output: Path | None) -> list[str]:
 
 
 def _plural(name: str, count: int) -> str:
-    if count == 1:
-        return name
-    return f"{name}es" if name.endswith("s") else f"{name}s"
+    return name if count == 1 else f"{name}es" if name.endswith("s") else f"{name}s"

@@ -38,10 +38,8 @@ class ProviderLine:
     target: str
     model: str
     variable: str
-    key: str = "api_key"
-    """The target's key that takes the variable."""
-    effort: str = ""
-    """The reasoning effort of the line, if any: a model that thinks for long without output would exceed the first-token timeout."""
+    key: str = "api_key"  # the target's key that takes the variable
+    effort: str = ""  # the reasoning effort, if any: a model that thinks for long without output would exceed the first-token timeout
 
     @property
     def line(self) -> str:
@@ -63,16 +61,8 @@ PROVIDERS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    is_folder(
-        parser.add_argument(
-            "folder",
-            type=Path,
-            nargs="?",
-            default=Path(),
-            metavar="DIR",
-            help="the folder, made if it is missing; default: the current one",
-        )
-    )
+    help_ = "the folder, made if it is missing; default: the current one"
+    is_folder(parser.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help=help_))
     parser.add_argument("--provider", choices=list(PROVIDERS), help="add a target of this provider, which answers once its variable is set")
 
 
@@ -93,10 +83,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _provided(text: str, provider: ProviderLine) -> str:
-    """Return a template's text with this provider's target and variable in place of the example's.
-
-    The target and the drill of its failure are no longer commented out.
-    """
+    """Return a template's text with this provider's target, variable and drill in place of the comments about the example's."""
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")
     text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill of its failure

@@ -14,7 +14,9 @@ exit codes:
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from router.callers.keys import hashed, new, shown
 from router.config.keys import moment
@@ -22,24 +24,23 @@ from router.config.users import user_header
 from router.config.values import duration, name_of
 from router.errors import Misfit
 
+T = TypeVar("T")
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     deeds = parser.add_subparsers(title="what to do", required=True, metavar="new", dest="deed")
     made = deeds.add_parser("new", help="make a key", description="Make a key.")
-    made.add_argument("name", type=_name, help="the caller's name; the log shows it")
-    made.add_argument(
-        "--expires",
-        type=_expiry,
-        metavar="WHEN",
-        help="when the key expires: after a time, e.g. 90d, or on a day, e.g. 2027-01-31; default: never",
-    )
-    made.add_argument("--routes", type=_routes, metavar="ROUTE,…", help="the only routes that the caller may ask; default: all")
+    made.add_argument("name", type=_checked(name_of), help="the caller's name; the log shows it")
+    help_ = "when the key expires: after a time, e.g. 90d, or on a day, e.g. 2027-01-31; default: never"
+    made.add_argument("--expires", type=_checked(_expiry), metavar="WHEN", help=help_)
+    names = _checked(lambda text: [name_of(one) for one in text.split(",")])
+    made.add_argument("--routes", type=names, metavar="ROUTE,…", help="the only routes that the caller may ask; default: all")
     users = made.add_mutually_exclusive_group()
-    users.add_argument("--user-header", type=_header, metavar="NAME", help="the header in which a front end names its end users")
-    users.add_argument(
-        "--user-field", choices=("user", "safety_identifier"), help="the field of the body in which a front end names its end users"
-    )
+    help_ = "the header in which a front end names its end users"
+    users.add_argument("--user-header", type=_checked(user_header), metavar="NAME", help=help_)
+    help_ = "the field of the body in which a front end names its end users"
+    users.add_argument("--user-field", choices=("user", "safety_identifier"), help=help_)
     made.add_argument("--json", action="store_true", help="print name, key, hash and line as one JSON object")
 
 
@@ -81,32 +82,24 @@ or this line into the file that `auth: {{keys: ${{file:…}}}}` names
     return 0
 
 
-def _name(text: str) -> str:
-    try:
-        return name_of(text)
-    except Misfit as misfit:
-        raise argparse.ArgumentTypeError(misfit.message) from None
+def _checked(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Return an argparse type from a function that raises Misfit for an invalid text."""
 
+    def parse(text: str) -> T:
+        try:
+            return read(text)
+        except Misfit as misfit:
+            raise argparse.ArgumentTypeError(misfit.message) from None
 
-def _header(text: str) -> str:
-    try:
-        return user_header(text)
-    except Misfit as misfit:
-        raise argparse.ArgumentTypeError(misfit.message) from None
-
-
-def _routes(text: str) -> list[str]:
-    return [_name(one) for one in text.split(",")]
+    return parse
 
 
 def _expiry(text: str) -> str:
-    """Return an expiry as routes.yaml has it: a duration as a moment in UTC, others as given. Raises ArgumentTypeError for other texts."""
+    """Return an expiry as routes.yaml has it: a duration as a moment in UTC, others as given. Raises Misfit for other texts."""
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")
         moment(text)
     except OverflowError:
-        raise argparse.ArgumentTypeError(f"`{text}` is beyond the calendar") from None
-    except Misfit as misfit:
-        raise argparse.ArgumentTypeError(misfit.message) from None
+        raise Misfit(f"`{text}` is beyond the calendar") from None
     return text

@@ -9,7 +9,6 @@ from router.errors import ConfigError, RouterError
 
 def exit_code(run: Callable[[], int]) -> int:
     """Run a command, and return its exit code, or that of its error:
-
     1: a RouterError, which is printed to stderr; a ConfigError with all its complaints
     130: Ctrl-C
     141: the reader of the output has gone

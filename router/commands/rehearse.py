@@ -14,8 +14,8 @@ from router.config.meant import did_you_mean
 from router.config.price import Price
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
-from router.rehearsal import Course, Estimate, QuestionOutcome, Rehearsed, estimate, facts_line
-from router.targets import Connections, Learned, Target, close_lanes, facts_of, lane_of, open_target
+from router.rehearsal import Course, QuestionOutcome, Rehearsed, estimate, facts_line
+from router.targets import Connections, Learned, close_lanes, facts_of, lane_of, open_target
 from router.value import asdict as counts_of
 
 WORDS = {
@@ -53,13 +53,19 @@ def run(given: argparse.Namespace) -> int:
     declared = _declared(declaration, name)
     beside = _beside(generation, declaration, name, given.beside)
     facts = facts_of(declared)
-    print(_announced(name, declared, estimate(facts, declared.params)), file=sys.stderr)
+    most = estimate(facts, declared.params)
+    cost = "nobody knows its price" if most.dollars is None else f"at most ${most.dollars:.4f}"
+    counts = f"at most {most.read:,} tokens read, {most.written:,} written"
+    print(f"{name}: {declared.model}, {lane_of(declared)[1]}", file=sys.stderr)
+    print(f"{most.questions} questions, at most {most.calls} calls; {cost} ({counts}).", file=sys.stderr)
     if not given.yes and not sys.stdin.isatty():
         print("error: the input is no terminal, so nobody can agree: give --yes.", file=sys.stderr)
         return 2
-    if not given.yes and not _agreed():
-        print("Nothing was asked.", file=sys.stderr)
-        return 1
+    if not given.yes:
+        print("Ask them? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("Nothing was asked.", file=sys.stderr)
+            return 1
     done = asyncio.run(_rehearsed(name, declared, generation))
     print(_json(name, declared, done, facts.price, beside) if given.json else "\n".join(_report(name, done, facts.price, beside)))
     return 0 if done.answers else 1
@@ -85,10 +91,7 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
-    """Return the first model target of `route`, to compare with; without `route`, of a route that has the rehearsed target; else None.
-
-    Routes whose first model target is the rehearsed one are passed over.
-    """
+    """Return the first model target of `route`, else of a route with the rehearsed target that asks another first; None without one."""
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
         first = next((target for target in one.targets if target.lane != "script"), None)
@@ -97,31 +100,14 @@ def _beside(generation: Generation, declaration: Declaration, name: str, route: 
     return None
 
 
-def _announced(name: str, declared: TargetConfig, most: Estimate) -> str:
-    cost = "nobody knows its price" if most.dollars is None else f"at most ${most.dollars:.4f}"
-    return (
-        f"{name}: {declared.model}, {lane_of(declared)[1]}\n"
-        f"{most.questions} questions, at most {most.calls} calls; {cost} "
-        f"(at most {most.read:,} tokens read, {most.written:,} written)."
-    )
-
-
-def _agreed() -> bool:
-    print("Ask them? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
 async def _rehearsed(name: str, declared: TargetConfig, generation: Generation) -> Rehearsed:
     """Rehearse a target over connections of its own, and return the result."""
     connections, learned = Connections(), Learned()
     routes = [one.declared.timeout for one in generation.routes.values() if name in map(str, one.declared.names)]
     waits = routes or [generation.declaration.routes.defaults.timeout]
-
-    def opened(as_declared: TargetConfig) -> Target:
-        return open_target(name, as_declared, min(one.connect for one in waits), connections, learned)
-
+    connect, first_token = min(one.connect for one in waits), min(one.first_token for one in waits)
     try:
-        return await Course(name, declared, opened, min(one.first_token for one in waits)).run()
+        return await Course(name, declared, lambda one: open_target(name, one, connect, connections, learned), first_token).run()
     finally:
         await connections.close()
         await close_lanes()

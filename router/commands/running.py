@@ -7,7 +7,6 @@ the environment names are not used.
 import argparse
 import json
 import threading
-import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -16,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import cast
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import HTTPDefaultErrorHandler, HTTPErrorProcessor, HTTPHandler, HTTPSHandler, OpenerDirector, Request
 
 from router.chat import JsonObject
 from router.commands.paths import is_file
@@ -28,6 +28,12 @@ WAIT_S = 10.0
 """Seconds in which a server must have answered completely."""
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 """Maximum bytes of a page's response."""
+REFUSED = {
+    401: "the server takes an admin key: name its file with --key-file, or set ROUTER_ADMIN_KEY",
+    403: "the server shows this to its own machine alone: ask there, or declare server.admin.key",
+    404: "there is no {path}: is this the address of a router?",
+}
+"""Status of a refusal → the sentence for it."""
 
 
 class NoServer(RouterError, code="no_server"):
@@ -44,17 +50,11 @@ def options(parser: argparse.ArgumentParser, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The configuration of a running server.
-
-    digest: the id of the generation that it serves
-    since: the time since when it serves that generation, as the server writes it
-    declared: its configuration
-    skipped: target → reason
-    refused: complaints about a newer edit that it does not serve, as lines
+    """The configuration of a running server. `digest`: the id of its generation. `skipped`: target → reason.
+    `refused`: complaints about a newer edit that it does not serve, as lines
     """
 
     digest: str
-    since: str
     declared: Description
     skipped: JsonObject
     refused: tuple[str, ...]
@@ -62,7 +62,6 @@ class Served:
 
 class Running:
     """A running server, asked over HTTP. Its methods raise NoServer if it does not answer within `wait` seconds, or not as expected.
-
     The constructor raises NoServer for an invalid address, an unreadable key file, or plain http to another machine without --insecure.
     """
 
@@ -73,13 +72,8 @@ class Running:
             raise NoServer("over http others could read the admin key: write an https address, or add --insecure")
         self._base = str(given.live).rstrip("/")
         self._key = _key(given)
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
-            urllib.request.HTTPErrorProcessor(),
-            urllib.request.HTTPDefaultErrorHandler(),
-        ):
+        self._opener = OpenerDirector()
+        for handler in (HTTPHandler(), HTTPSHandler(), HTTPErrorProcessor(), HTTPDefaultErrorHandler()):
             self._opener.add_handler(handler)
 
     def served(self) -> Served:
@@ -92,12 +86,11 @@ class Running:
             raise NoServer("the server does not say what it runs in a form that is known here: it is of another version") from None
         errors = [table(one) for one in listing(failed.get("errors"))]
         refused = tuple(f"{one.get('file')}:{one.get('line')}:{one.get('column')}: {one.get('message')}" for one in errors)
-        return Served(str(live.get("digest")), str(live.get("since")), declared, table(live.get("skipped")), refused)
+        return Served(str(live.get("digest")), declared, table(live.get("skipped")), refused)
 
     def targets(self) -> dict[str, JsonObject]:
         """Return name of a target → its health and load, as GET /admin/targets has them."""
-        tables = [table(one) for one in listing(self._page("/admin/targets").get("targets"))]
-        return {str(one.get("name")): one for one in tables}
+        return {str(one.get("name")): one for one in map(table, listing(self._page("/admin/targets").get("targets")))}
 
     def budgets(self) -> list[JsonObject]:
         """Return the limits on tokens or money with their used share, as GET /admin/budgets has them; empty if that page cannot be read."""
@@ -107,9 +100,8 @@ class Running:
 
     def _page(self, path: str) -> JsonObject:
         headers = {"accept": "application/json", "user-agent": "pointsman"}
-        if self._key:
-            headers["authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310 - its scheme was checked
+        headers |= {"authorization": f"Bearer {self._key}"} if self._key else {}
+        request = Request(self._base + path, headers=headers)  # noqa: S310 - its scheme was checked
         box: SimpleQueue[bytes | NoServer] = SimpleQueue()
         # In a thread: urllib's own time limit holds for each read anew, so a server that trickles would never be given up.
         threading.Thread(target=self._ask, args=(request, path, box), daemon=True).start()
@@ -124,7 +116,7 @@ class Running:
         except (ValueError, RecursionError):
             raise NoServer(f"{path} is not answered as a router answers it: is this its address?") from None
 
-    def _ask(self, request: urllib.request.Request, path: str, box: "SimpleQueue[bytes | NoServer]") -> None:
+    def _ask(self, request: Request, path: str, box: "SimpleQueue[bytes | NoServer]") -> None:
         try:
             with cast("HTTPResponse", self._opener.open(request, timeout=self._wait)) as response:
                 body = response.read(MAX_PAGE_BYTES + 1)
@@ -132,7 +124,8 @@ class Running:
             box.put(body if len(body) <= MAX_PAGE_BYTES else too_large)
         except HTTPError as error:
             error.close()
-            box.put(NoServer(_sentence(error.code, path)))
+            sentence = REFUSED.get(error.code, "the server answers {path} with status {status}")
+            box.put(NoServer(sentence.format(path=path, status=error.code)))
         except (HTTPException, OSError, ValueError) as error:  # URLError is an OSError
             reason = getattr(error, "reason", error)
             why = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
@@ -152,8 +145,7 @@ def _address(url: str) -> tuple[str, str]:
 
 
 def _key(given: argparse.Namespace) -> str:
-    file: Path | None = given.key_file
-    if file is None:
+    if (file := given.key_file) is None:
         return admin_key(getattr(given, "routes", routes_from_environment()))
     try:
         key = file.read_text(encoding="ascii").strip()
@@ -162,15 +154,3 @@ def _key(given: argparse.Namespace) -> str:
     if not key.isprintable() or " " in key:
         raise NoServer(f"the key file {file} holds no key: one line of visible characters is needed")
     return key
-
-
-def _sentence(status: int, path: str) -> str:
-    match status:
-        case 401:
-            return "the server takes an admin key: name its file with --key-file, or set ROUTER_ADMIN_KEY"
-        case 403:
-            return "the server shows this to its own machine alone: ask there, or declare server.admin.key"
-        case 404:
-            return f"there is no {path}: is this the address of a router?"
-        case _:
-            return f"the server answers {path} with status {status}"

@@ -20,9 +20,8 @@ SCHEMAS = {"routes": routes_schema, "drills": drills_schema}
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "file", nargs="?", choices=tuple(SCHEMAS), default="routes", help="the file whose schema is printed; default: routes"
-    )
+    help_ = "the file whose schema is printed; default: routes"
+    parser.add_argument("file", nargs="?", choices=tuple(SCHEMAS), default="routes", help=help_)
 
 
 def run(given: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from router.config import load
 from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.description import Description, conditions, describe, listing, pools, shown, table, tool_sets
-from router.generation import Compiled, build
+from router.generation import build
 from router.targets import batch_of, facts_of, lane_of
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
@@ -22,33 +22,27 @@ USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True,
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The data of routes and targets that `router show` prints.
+    """The data of routes and targets that `router show` prints."""
 
-    digest: the id of the generation
-    skipped: target → reason
-    lanes: target → (lane, reason): native wire, LiteLLM or script
-    tools: route → the names of its tools, or of its tool sets if only those are known
-    health: target → its health on a running server; empty for files
-    """
-
-    digest: str
+    digest: str  # the id of the generation
     description: Description
-    skipped: Mapping[str, str]
-    lanes: Mapping[str, tuple[str, str]]
-    tools: Mapping[str, Sequence[str]]
-    health: Mapping[str, JsonObject]
-    facts: Mapping[str, Sequence[str]]
-    """Target → the features that its model accepts, in words."""
-    budgets: Sequence[JsonObject] = ()
-    """Limits on tokens or money with the share that is used, as the admin pages have them."""
+    skipped: Mapping[str, str]  # target → reason
+    lanes: Mapping[str, tuple[str, str]]  # target → (lane, reason): native wire, LiteLLM or script
+    tools: Mapping[str, Sequence[str]]  # route → names of its tools, and `mcp LABEL` for each server; its tool sets if only those are known
+    health: Mapping[str, JsonObject]  # target → its health on a running server; empty for files
+    facts: Mapping[str, Sequence[str]]  # target → the features that its model accepts, in words
+    budgets: Sequence[JsonObject] = ()  # limits on tokens or money with the share that is used, as the admin pages have them
 
 
 def loaded(routes: Path) -> Seen:
     """Return the data of the files on disk, without health and budgets. Raises ConfigError if the configuration is invalid."""
     generation = build(load(routes))
-    lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
-    tools = {name: _tools(route) for name, route in generation.routes.items()}
     declared = generation.declaration.routes.targets
+    lanes = {str(name): lane_of(target) for name, target in declared.items()}
+    tools = {
+        name: [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
+        for name, route in generation.routes.items()
+    }
     facts = {str(name): facts_of(target).sentences for name, target in declared.items() if target.model is not None}
     asyncio.run(generation.close())
     return Seen(generation.digest, describe(generation.declaration), generation.skipped, lanes, tools, {}, facts)
@@ -57,17 +51,11 @@ def loaded(routes: Path) -> Seen:
 def served(server: Running) -> Seen:
     """Return the data of a running server, with the health of its targets and the budgets. Raises NoServer if it does not answer."""
     live = server.served()
-    description = live.declared
-    skipped = {name: str(why) for name, why in live.skipped.items()}
-    lanes = {name: _lane(target) for name, target in description.targets.items()}
-    tools = {name: tool_sets(route) for name, route in description.routes.items()}
-    facts = {name: _facts(target) for name, target in description.targets.items()}
-    return Seen(live.digest, description, skipped, lanes, tools, server.targets(), facts, server.budgets())
-
-
-def _tools(route: Compiled) -> list[str]:
-    """Return the names of the route's tools that are known without connecting anywhere, and `mcp LABEL` for each MCP server."""
-    return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
+    targets, skipped = live.declared.targets, {name: str(why) for name, why in live.skipped.items()}
+    lanes = {name: _lane(target) for name, target in targets.items()}
+    facts = {name: _facts(target) for name, target in targets.items()}
+    tools = {name: tool_sets(route) for name, route in live.declared.routes.items()}
+    return Seen(live.digest, live.declared, skipped, lanes, tools, server.targets(), facts, server.budgets())
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:
@@ -86,7 +74,7 @@ def _facts(target: JsonObject) -> Sequence[str]:
     model, base = target.get("model"), target.get("base_model")
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()
-    window, address, cached = target.get("context_window"), target.get("api_base"), target.get("prompt_cache")
+    window, address, cached = (target.get(key) for key in ("context_window", "api_base", "prompt_cache"))
     known = TargetConfig(
         model=Name(model),
         base_model=base if isinstance(base, str) else None,
@@ -99,37 +87,24 @@ def _facts(target: JsonObject) -> Sequence[str]:
 
 def record(name: str, seen: Seen) -> dict[str, Json]:
     """Return the data of one route, as `router show --json` prints it."""
-    route = seen.description.routes[name]
+    route, tools = seen.description.routes[name], seen.tools[name]
+    hidden: list[JsonObject] = [{"step": "reasoning", "options": "hide"}] if route.get("reasoning") == "hide" else []
+    granted: list[JsonObject] = [{"step": "tools", "options": {"tools": list(tools), "max_steps": route.get("max_steps")}}] if tools else []
+    steps = map(table, listing(seen.description.pipelines.get(str(route.get("pipeline")), {}).get("steps")))
+    counting = [one for one in seen.budgets if one.get("routes") is None or name in listing(one.get("routes"))]
+    budgets = [{key: value for key, value in one.items() if key != "routes"} for one in counting]
     return {
         "route": name,
         "aliases": route.get("aliases"),
         "generation": seen.digest,
         "kind": route.get("kind") or "chat",
         "pipeline": route.get("pipeline"),
-        "steps": list(_steps(route, seen.tools[name], seen.description)),
+        "steps": [*hidden, *steps, *granted],  # outermost first
         "settings": {key: shown(value) for key, value in route.items() if key not in APART and value not in (None, USUAL.get(key))},
-        **({"budgets": budgets} if (budgets := list(_budgets(name, seen))) else {}),
+        **({"budgets": budgets} if budgets else {}),
         "balance": route.get("balance"),
         "targets": list(_targets(route, seen)),
     }
-
-
-def _budgets(name: str, seen: Seen) -> Iterator[JsonObject]:
-    """Yield the budgets that count questions to this route, without their list of routes."""
-    for one in seen.budgets:
-        routes = one.get("routes")
-        if routes is None or name in listing(routes):
-            yield {key: value for key, value in one.items() if key != "routes"}
-
-
-def _steps(route: JsonObject, tools: Sequence[str], description: Description) -> Iterator[JsonObject]:
-    """Yield {"step", "options"} for each step that a request goes through, outermost first."""
-    if route.get("reasoning") == "hide":
-        yield {"step": "reasoning", "options": "hide"}
-    pipeline = description.pipelines.get(str(route.get("pipeline")), {})
-    yield from (table(step) for step in listing(pipeline.get("steps")))
-    if tools:
-        yield {"step": "tools", "options": {"tools": list(tools), "max_steps": route.get("max_steps")}}
 
 
 HEALTH_FIELDS = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
@@ -177,10 +152,8 @@ def _why_not(name: str, health: JsonObject, seen: Seen) -> str:
     """Return why a target would not be asked now: skipped at load, switched by an operator, or its breaker is open. Empty if it would."""
     if name in seen.skipped:
         return seen.skipped[name]
-    if health.get("state") == "drain":
-        return "an operator has taken it out"
-    if health.get("state") == "open":
-        return "an operator has opened its breaker"
+    if health.get("state") in ("drain", "open"):
+        return "an operator has taken it out" if health["state"] == "drain" else "an operator has opened its breaker"
     if health.get("breaker") == "open":
         wait = health.get("retry_in")
         return f"its breaker is open, for {wait:.0f} s more" if isinstance(wait, int | float) else "its breaker is open"
@@ -188,10 +161,7 @@ def _why_not(name: str, health: JsonObject, seen: Seen) -> str:
 
 
 def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObject) -> str:
-    """Return why a script makes no embeddings: a model before it is asked. Empty if it does, and for models and chat routes.
-
-    before: the targets before it that are asked, each with the words of its condition
-    """
+    """Return why a script makes no embeddings: a model `before` it is asked. Empty if it does, and for models and chat routes."""
     if route.get("kind") != "embeddings" or target.get("model") is not None or not before:
         return ""
     return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"

@@ -47,19 +47,13 @@ from router.generation import Generation, build
 if TYPE_CHECKING:
     import uvicorn
 
-GUEST = "guest"
-"""The name of the caller of a first look; it is in the log."""
-STANDARD = 2
-"""The highest file descriptor of a standard stream (stderr)."""
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     address.options(parser, f"{LOCAL}, which only this machine can reach; other addresses need a declared server.auth")
     parser.add_argument("--workers", type=number(1, 1024), default=1, help="number of processes; default: 1")
-    parser.add_argument(
-        "--reload", action=argparse.BooleanOptionalAction, help="whether edits go live by themselves; default: as server.reload says"
-    )
+    help_ = "whether edits go live by themselves; default: as server.reload says"
+    parser.add_argument("--reload", action=argparse.BooleanOptionalAction, help=help_)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -70,14 +64,12 @@ def run(given: argparse.Namespace) -> int:
 
 def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     """Serve until the process is told to end, and return the exit code: 0, or 1 if the server could not start.
-
-    guest: the key of the only caller that is accepted, whatever is declared; None for the declared callers; see first_look.py
+    guest: the key of the only caller that is accepted, whatever is declared; None for the declared callers; see trial.py
     Raises ConfigError if the configuration is invalid.
     """
     _stand()
-    # uvicorn ends on these and then raises the signal again: a stop is not a failure.
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
+    for one in (signal.SIGTERM, signal.SIGINT):  # uvicorn ends on these and then raises the signal again: a stop is not a failure
+        signal.signal(one, _end)
     # Blocked until it is handled: Python itself would end the process. Workers begin in the same way; see `Reload`.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     asked_at = given.host if guest is None else LOCAL  # with a guest, requests from other machines need its key
@@ -88,7 +80,8 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
 
         from router.server import Door, application, steady, to_stderr, warn_undeclared  # noqa: PLC0415
 
-    run_key = made_key(generation)
+    shows = sys.stderr is not None and sys.stderr.isatty()  # None: the process was started without one
+    run_key = Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and shows else None
     _announce(generation, given, run_key, guest)
     to_stderr()
     if guest is None:
@@ -97,7 +90,7 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     os.environ[HOST_VARIABLE] = asked_at
     os.environ[RELOAD_VARIABLE] = {True: "on", False: "off", None: ""}[given.reload]
     many = given.workers > 1
-    only = None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
+    only = None if guest is None else Known(Keys({"guest": ApiKey(hash=hashed(guest.value))}), None)  # the log has this name
     config = uvicorn.Config(
         "router.server:create" if many else application(generation, given.routes, asked_at, run_key=run_key, only=only),
         factory=many,
@@ -117,18 +110,12 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     if many:
         return _run_workers(config, generation.declaration, run_key)
     steady()
-    return _run_alone(config)
-
-
-def _run_alone(config: "uvicorn.Config") -> int:
-    import uvicorn  # noqa: PLC0415
-
     server = uvicorn.Server(config)
     try:
         server.run()
     except SystemExit as ended:  # uvicorn's own number for a port that is taken is 3
-        return 1 if ended.code else 0
-    return 0 if server.started else 1
+        return int(bool(ended.code))
+    return int(not server.started)
 
 
 def _end(*_: object) -> None:
@@ -168,12 +155,6 @@ def _kept(folder: str) -> Generator[None]:
         os.close(number)
 
 
-def made_key(generation: Generation) -> Secret | None:
-    """Return an admin key made for this run; None if one is declared, or if stderr is no terminal that could show it."""
-    seen = sys.stderr is not None and sys.stderr.isatty()  # None: the process was started without one
-    return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and seen else None
-
-
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
     """Print on stderr, for people, what is served, what is skipped and why, and the keys of this run. An unwritable stderr is ignored."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
@@ -186,29 +167,21 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
         base, page = f"http://{given.host}:{given.port}", generation.server.page == "on"
         said.append(f"  {base}/  (questions: /api/chat, documentation: /docs)" if page else f"  {base}/api/chat  (documentation: /docs)")
     else:
-        question = [f"  {line}" for line in _question(generation, given, guest)]
-        said += ["  Only requests with the key of this run are answered:", "", *question, ""]
+        body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
+        said += [
+            "  Only requests with the key of this run are answered:\n",
+            f"  curl -N http://{LOCAL}:{given.port}/api/chat \\",
+            f"    -H 'Authorization: Bearer {guest.value}' \\",
+            f"    -H 'Content-Type: application/json' -d '{body}'\n",
+        ]
     if run_key is not None:
         said.append(f"  admin key of this run: {run_key.value}  (changes below /admin: Authorization: Bearer …)")
     with suppress(OSError):  # a full disk must not keep the server from starting
         print("\n".join(said), file=sys.stderr)
 
 
-def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
-    """Return the lines of a curl command with which the guest can ask a question on this machine."""
-    body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
-    return [
-        f"curl -N http://{LOCAL}:{given.port}/api/chat \\",
-        f"  -H 'Authorization: Bearer {guest.value}' \\",
-        f"  -H 'Content-Type: application/json' -d '{body}'",
-    ]
-
-
 def _stand() -> None:
-    """Occupy the file descriptors of closed standard streams with /dev/null.
-
-    A socket with such a number would be written to, and libuv ends the process when it has to close one.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD:
+    """Occupy the descriptors of closed standard streams: a socket with one would be written to, and libuv ends a process that closes it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # stderr
         os.set_inheritable(number, True)  # noqa: FBT003 - the function's own form
     os.close(number)

@@ -44,13 +44,13 @@ def run(given: argparse.Namespace) -> int:
     seen = served(Running(given)) if given.live else loaded(given.routes)
     if given.route is None:
         records = [record(name, seen) for name in seen.description.routes]
-        print(_json({"generation": seen.digest, "routes": records}) if given.json else "\n".join(_lines(records)))
-        return 0
-    name = seen.description.route_of(given.route)
-    if name is None:
+        found, lines = {"generation": seen.digest, "routes": records}, _lines(records)
+    elif (name := seen.description.route_of(given.route)) is not None:
+        found = record(name, seen)
+        lines = _page(found)
+    else:
         raise UnknownModel(f"There is no route `{given.route}`{did_you_mean(given.route, seen.description.ids)}")
-    found = record(name, seen)
-    print(_json(found) if given.json else "\n".join(_page(found)))
+    print(json.dumps(found, ensure_ascii=False, indent=2) if given.json else "\n".join(lines))
     return 0
 
 
@@ -59,16 +59,17 @@ FIRST = {"chat": "the first to speak gives the answer", "embeddings": "the first
 
 
 def _page(record: JsonObject) -> Iterator[str]:
-    """Yield the printed lines of one route's record."""
-    aliases = ", ".join(str(one) for one in listing(record["aliases"]))
+    aliases = ", ".join(map(str, listing(record["aliases"])))
     yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
     if record["kind"] == "chat":
         yield f"  {'pipeline':<10} {record['pipeline']}"
     else:
         yield f"  {'kind':<10} {record['kind']}, asked at POST /v1/embeddings"
-    for count, step in enumerate(listing(record["steps"])):
-        word, said = str(table(step).get("step")), _step(table(step))
-        yield f"  {'' if count else 'steps':<10} {count + 1}. {word}: {said}"
+    for count, step in enumerate(map(table, listing(record["steps"]))):
+        options = table(step.get("options"))
+        tools = f"{', '.join(map(str, listing(options.get('tools'))))}; at most {options.get('max_steps')} model calls"
+        said = tools if step.get("step") == "tools" else worded(step.get("options"))
+        yield f"  {'' if count else 'steps':<10} {count + 1}. {step.get('step')}: {said}"
     for key, value in table(record["settings"]).items():
         yield f"  {key:<10} {worded(value, key)}"
     for count, budget in enumerate(map(table, listing(record.get("budgets")))):
@@ -83,8 +84,12 @@ def _page(record: JsonObject) -> Iterator[str]:
             sharing = SHARING["" if target["weight"] is not None else str(record["balance"])]
             yield f"    {target['place']}. one of these, {sharing}:"
         bullet = "       -" if len(pool) > 1 else f"    {target['place']}."
-        yield from (f"{bullet} {_use(target)}", f"{' ' * len(bullet)} {_nature(target)}")
-        yield from (f"{' ' * len(bullet)} {line}" for line in _facts(target))
+        weight = f" (weight {worded(target['weight'])})" if target["weight"] is not None else ""
+        yield f"{bullet} {target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
+        facts, learned = (listing(target.get(key)) for key in ("facts", "learned"))
+        more = ["; ".join(map(str, facts))] if facts else []
+        more += [f"learned from refusals: {', '.join(map(str, learned))}"] if learned else []
+        yield from (f"{' ' * len(bullet)} {line}" for line in (_nature(target), *more))
     if places and all(target.get("where") for target in places):
         yield "  each target has a condition: a question for which none holds gets the error no_target"
 
@@ -97,36 +102,12 @@ def _budget(budget: JsonObject) -> str:
         return f"{budget.get('limit')} {budget.get('most')}{of}: {used:.0%} used"
     each = {"ip": "address", "key": "caller", "user": "end user"}.get(str(per), str(per))
     subjects, largest = budget.get("subjects"), budget.get("largest")
-    far = (
-        f"; used by {subjects:,}, the most by one: {largest:.0%}" if isinstance(subjects, int) and isinstance(largest, int | float) else ""
-    )
+    known = isinstance(subjects, int) and isinstance(largest, int | float)
+    far = f"; used by {subjects:,}, the most by one: {largest:.0%}" if known else ""
     return f"{budget.get('limit')} {budget.get('most')}{of}: counted for each {each} by itself{far}"
 
 
-def _step(step: JsonObject) -> str:
-    options = step.get("options")
-    if step.get("step") == "tools":
-        tools = ", ".join(str(one) for one in listing(table(options).get("tools")))
-        return f"{tools}; at most {table(options).get('max_steps')} model calls"
-    return worded(options)
-
-
-def _use(target: JsonObject) -> str:
-    """Return the line for a target: its name, its weight, and when it would be asked, or why it would be skipped."""
-    weight = f" (weight {worded(target['weight'])})" if target["weight"] is not None else ""
-    return f"{target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
-
-
-def _facts(target: JsonObject) -> Iterator[str]:
-    """Yield a line of the features that a target's model accepts, and one of those learned from its refusals; none without any."""
-    if facts := listing(target.get("facts")):
-        yield "; ".join(str(one) for one in facts)
-    if learned := listing(target.get("learned")):
-        yield f"learned from refusals: {', '.join(str(one) for one in learned)}"
-
-
 def _nature(target: JsonObject) -> str:
-    """Return the line with a target's model, lane and health."""
     said = f"{target['model']}, {target['why_lane']}"
     if refusing := table(target.get("refusing")):
         said += f"; refuses every question since {_moment(refusing.get('since'))}: {refusing.get('reason')}"
@@ -164,7 +145,3 @@ def _line(record: JsonObject) -> tuple[str, ...]:
     tools = ", ".join(str(tool) for some in granted for tool in listing(some))
     asks = str(record["pipeline"]) if record["kind"] == "chat" else f"({record['kind']})"
     return str(record["route"]), aliases, asks, chain, *([f"tools {tools}"] if tools else [])
-
-
-def _json(value: object) -> str:
-    return json.dumps(cast("Json", value), ensure_ascii=False, indent=2)

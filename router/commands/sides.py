@@ -15,10 +15,10 @@ STDIN = "-"
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
     """Return (before, after, same): two configurations to compare, and True if all their texts are equal.
+    Raises ConfigError if a side is invalid.
 
-    A routes file without pipelines and tools beside it is read with those of the other side.
-    The other side's drills.yaml is read with it, too, unless it has drills of its own. A drills.yaml that both sides share and only one of
-    them fits is left out, with a note on stderr. Raises ConfigError if a side is invalid.
+    A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml unless it has drills
+    of its own. A drills.yaml that both sides share and only one of them fits is left out, with a note on stderr.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
@@ -58,19 +58,13 @@ def _texts(snapshot: Snapshot) -> Mapping[str, str]:
 
 def _snapshot(side: str) -> Snapshot:
     path = Path(side)
-    if side == STDIN or path.is_fifo() or path.is_char_device():
-        return Snapshot(Path(), side, {side: _piped(side)})
     try:
-        return read(path / "routes.yaml" if path.is_dir() else path)
+        if side != STDIN and not path.is_fifo() and not path.is_char_device():
+            return read(path / "routes.yaml" if path.is_dir() else path)
+        with sys.stdin.buffer if side == STDIN else path.open("rb") as pipe:
+            return Snapshot(Path(), side, {side: pipe.read(MAX_BYTES + 1).decode("utf-8-sig")})
     except ConfigError as error:
         raise _placed(error.complaints, side) from None
-
-
-def _piped(side: str) -> str:
-    with sys.stdin.buffer if side == STDIN else Path(side).open("rb") as pipe:
-        read = pipe.read(MAX_BYTES + 1)
-    try:
-        return read.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError((Complaint(Place(side, 1, 1), "this is not UTF-8"),)) from None
 

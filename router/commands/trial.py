@@ -24,13 +24,17 @@ exit codes:
 import argparse
 import sys
 
-from router.commands import first_look, rehearse
+from router.callers.keys import new
+from router.commands import address, rehearse, serve
+from router.config.values import Secret
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - no request is answered without the key
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     rehearse.options(parser)
-    first_look.options(parser)
+    address.options(parser, f"{EVERYWHERE}, all addresses: every question needs the key of this run")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -40,4 +44,6 @@ def run(given: argparse.Namespace) -> int:
     if given.yes or given.json or given.beside is not None:
         print("error: --yes, --json and --beside belong to a rehearsal: name a target.", file=sys.stderr)
         return 2
-    return first_look.run(given)
+    address.settle(given, EVERYWHERE)
+    given.workers, given.reload = 1, None
+    return serve.serve(given, Secret(new()))

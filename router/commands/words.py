@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from router.chat import JsonObject
+from router.chat import Json, JsonObject
 from router.config import production
 from router.config.declaration import Route
 from router.config.server import Auth, Server
@@ -24,8 +24,7 @@ WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is ski
 
 def counted(generation: Generation) -> str:
     """Return the number of routes with their noun, such as `3 routes`."""
-    count = len(generation.routes)
-    return f"{count} route{'' if count == 1 else 's'}"
+    return f"{len(generation.routes)} route{'' if len(generation.routes) == 1 else 's'}"
 
 
 def expired(server: Server) -> dict[str, str]:
@@ -68,8 +67,7 @@ def _asking(route: Route) -> Place | None:
 
 def missing(generation: Generation) -> Sequence[Complaint]:
     """Return the missing variables and secret files of a configuration that was loaded `without_environment`; none for another."""
-    complaints = generation.declaration.complaints
-    return complaints.sorted(complaints.lacking)
+    return generation.declaration.complaints.sorted(generation.declaration.complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:
@@ -89,10 +87,7 @@ def unpriced(generation: Generation) -> dict[str, str]:
 
 
 def omissions(generation: Generation) -> dict[str, list[str]]:
-    """Return target → sentences on configured settings that its model does not accept, and on their effect.
-
-    For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
-    """
+    """Return target → sentences on settings that its model does not accept, e.g. `m takes no temperature; its own is left out`."""
     found: dict[str, list[str]] = {}
     pipelines = pipelines_of(generation.declaration)
     for name, route in generation.routes.items():
@@ -101,7 +96,7 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
         pipeline = str(route.declared.pipeline)
         for target in (one for one in route.targets if one.lane != "script"):
             own = generation.declaration.routes.targets[target.name].params  # type: ignore[index]
-            wholes = [("its own", own), *((f"the {pipeline} pipeline's", params) for params in _params(pipelines[pipeline]))]
+            wholes = [("its own", own), *((f"the {pipeline} pipeline's", _params(one)) for one in _options(pipelines[pipeline], "params"))]
             model = target.model.partition("/")[2]
             lines = [
                 f"{model} takes no {one}; {whose} is left out"
@@ -117,49 +112,39 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
             ]
             if route.toolbox and not target.facts.tools:
                 lines.append(f"{model} takes no tools; questions to {name} pass it over")
-            for schema in _schemas(pipelines[pipeline], generation):
-                match emulated(target.facts, target.model, schema):
-                    case True:
-                        stand_in = f"{target.facts.stand_in} stands in for the {pipeline} pipeline's output"
-                        lines.append(f"{model} keeps to no JSON schema by itself: {stand_in}, answers are held back and checked")
-                    case None:
-                        lines.append(
-                            f"{model} does not take all of the {pipeline} pipeline's JSON schema: answers are held back and checked"
-                        )
-                    case _:
-                        pass
+            for file in _options(pipelines[pipeline], "output"):
+                stood_in = emulated(target.facts, target.model, json.loads(generation.declaration.snapshot.texts[f"pipelines/{file}"]))
+                why = f"does not take all of the {pipeline} pipeline's JSON schema:"
+                if stood_in:
+                    stand_in = f"{target.facts.stand_in} stands in for the {pipeline} pipeline's output"
+                    why = f"keeps to no JSON schema by itself: {stand_in},"
+                if stood_in is not False:
+                    lines.append(f"{model} {why} answers are held back and checked")
             known = found.setdefault(target.name, [])
             known += [line for line in lines if line not in known]
     return {target: lines for target, lines in found.items() if lines}
 
 
-def _schemas(pipeline: JsonObject, generation: Generation) -> Iterator[JsonObject]:
-    """Yield the JSON schema of each `output` step of a pipeline."""
-    for step in map(table, listing(pipeline.get("steps"))):
-        if step.get("step") == "output":
-            yield json.loads(generation.declaration.snapshot.texts[f"pipelines/{step['options']}"])
+def _options(pipeline: JsonObject, kind: str) -> list[Json]:
+    """Return the options of each step of this kind of a pipeline."""
+    return [step.get("options") for step in map(table, listing(pipeline.get("steps"))) if step.get("step") == kind]
 
 
-def _params(pipeline: JsonObject) -> Iterator[Params]:
-    """Yield the sampling parameters of each `params` step of a pipeline."""
+def _params(options: Json) -> Params:
     known = {field.name for field in fields(Params)}
-    for step in map(table, listing(pipeline.get("steps"))):
-        if step.get("step") == "params":
-            given = {name: value for name, value in table(step.get("options")).items() if name in known and value is not None}
-            if isinstance(stop := given.get("stop"), list):
-                given["stop"] = tuple(str(one) for one in stop)
-            yield Params(**cast("dict[str, Any]", given))
+    given = {name: value for name, value in table(options).items() if name in known and value is not None}
+    if isinstance(stop := given.get("stop"), list):
+        given["stop"] = tuple(str(one) for one in stop)
+    return Params(**cast("dict[str, Any]", given))
 
 
 def stand_ins(generation: Generation) -> dict[str, str]:
     """Return route → warning that a script answers if its models do not. Empty outside production."""
-    if not production(generation.declaration):
-        return {}
     return {
         name: f"where {_either(models)} {WITHOUT[route.declared.kind]} of the script {_either(route.stand_ins)}: "
         "take it out of the route's targets, and they get an error"
         for name, route in generation.routes.items()
-        if (models := dict.fromkeys(model for post in route.stand_ins.values() for model in post.models))
+        if production(generation.declaration) and (models := dict.fromkeys(one for post in route.stand_ins.values() for one in post.models))
     }
 
 

@@ -18,9 +18,7 @@ SILENCE = 30.0
 
 class Workers(Multiprocess):
     """The supervisor of the worker processes: it passes SIGHUP on to them, and replaces those that end or hang.
-
     If a worker fails before any has served, it ends all instead. `asked_to_end`: True once an operator has ended the server.
-
     uvicorn itself would replace all workers on SIGHUP, and each that is silent for five seconds, also while it starts: on a busy machine
     none ever served. Here the limit is SILENCE.
     """
@@ -57,7 +55,6 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that have ended or hang. If one fails (exit code above 0) before any has served, begin to end all instead.
-
         The supervisor calls this again and again. A worker that fails so early could not start, and neither could its successor.
         """
         if not self.served:
@@ -65,10 +62,6 @@ class Workers(Multiprocess):
             if not self.served and any((process.exitcode or 0) > 0 for process in self.processes):
                 self.should_exit.set()
                 return
-        self._replace()
-
-    def _replace(self) -> None:
-        """Replace workers that have ended, or have given no sign of life for SILENCE seconds. Returns without waiting for signs."""
         now, workers = self._clock(), self.processes
         for index, process in enumerate(workers):
             if process.ping(timeout=0):  # to an earlier one, as a rule

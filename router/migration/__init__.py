@@ -28,14 +28,10 @@ class Imported:
 
     text: str
     files: Mapping[str, str]
-    carried: Mapping[str, int]
-    """Kind (route, target, alias) → number that was carried over."""
-    lost: tuple[tuple[int, str], ...]
-    """Settings that were not carried over: (line of the comment in the text, its words)."""
-    variables: Mapping[str, str]
-    """Variable that must be set → the reason."""
-    outcomes: Mapping[str, Outcome]
-    """Path of each value of the original → its outcome."""
+    carried: Mapping[str, int]  # kind (route, target, alias) → number that was carried over
+    lost: tuple[tuple[int, str], ...]  # settings that were not carried over: (line of the comment in the text, its words)
+    variables: Mapping[str, str]  # variable that must be set → the reason
+    outcomes: Mapping[str, Outcome]  # path of each value of the original → its outcome
 
 
 def from_litellm(config: Path) -> Imported:
@@ -54,11 +50,9 @@ def from_litellm(config: Path) -> Imported:
 
 def _carried(page: Page) -> Mapping[str, int]:
     """Return kind (route, target, alias) → the number of them in the new file, those in comments not counted."""
-    targets = [section for section in page.targets.values() if not section.dropped]
     routes = [section for section in page.routes.values() if section.keys and not section.dropped]
-    counts = {"route": len(routes), "target": len(targets)}
-    counts["alias"] = sum(len(found) for route in routes if isinstance(found := route.keys.get("aliases"), list))
-    return counts
+    aliases = sum(len(found) for route in routes if isinstance(found := route.keys.get("aliases"), list))
+    return {"route": len(routes), "target": sum(not section.dropped for section in page.targets.values()), "alias": aliases}
 
 
 def _names(source: SourceConfig) -> set[str]:

@@ -22,23 +22,26 @@ class Account:
     _outcomes: dict[int, tuple[Outcome, Located]] = field(default_factory=dict[int, tuple[Outcome, Located]])
     """id() of a value → its outcome, and the value itself, kept so that no other object gets the same id. See `apart`."""
 
-    def enter(self, path: str, said: Located) -> None:
-        """Register a value at its path, as yet without an outcome; an empty value gets the outcome `alike` at once."""
+    def enter(self, path: str, said: Located, parts: Mapping[str, Located] | None = None) -> None:
+        """Register a value at its path, as yet without an outcome; an empty value gets the outcome `alike` at once.
+        parts: the values in it, if it has any: they are registered in its place
+        """
+        if parts:
+            for name, part in parts.items():
+                self.enter(f"{path}.{name}", part)
+            return
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
 
     def carry(self, *said: Located | None) -> None:
         """Set the outcome of these values to `carried`, in place of any other. None is ignored."""
-        for one in said:
-            if one is not None:
-                self._outcomes[id(one)] = "carried", one
+        self._outcomes |= {id(one): ("carried", one) for one in said if one is not None}
 
     def mention(self, *said: Located | None) -> None:
         """Set the outcome of these values to `told`: a comment mentions them. Values that are `carried` stay so. None is ignored."""
-        for one in said:
-            if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
-                self._outcomes[id(one)] = "told", one
+        given = [one for one in said if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried"]
+        self._outcomes |= {id(one): ("told", one) for one in given}
 
     def agree(self, *said: Located | None) -> None:
         """Set the outcome of those of these values that have none to `alike`: they need no comment. None is ignored."""
@@ -61,8 +64,6 @@ class Account:
 
 def apart(said: Located) -> Located:
     """Return a mapping with copies of its values, which an anchor may share with other mappings; any other value as it is."""
-    return (
-        Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
-        if isinstance(said.value, Mapping)
-        else said
-    )
+    if not isinstance(said.value, Mapping):
+        return said
+    return Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})

@@ -24,7 +24,6 @@ REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
     """Write LiteLLM's settings that belong to no route under `server`, and add a comment for every value that has no outcome yet.
-
     A false value gets none, unless its key is in SWITCHED_OFF.
     """
     source = settings.source
@@ -34,20 +33,18 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
     _general(page, settings, models)
     losses(page.defaults, settings.router, verdicts.ROUTER, account, "router_settings.")
     losses(page.rest, settings.library, verdicts.LIBRARY, account, "litellm_settings.")
-    if variables.values:
-        names = ", ".join(variables.values)
-        page.rest.lose(
-            f"environment_variables ({names}): set those that are needed where the router runs; their values are not repeated here"
-        )
+    if names := ", ".join(variables.values):
+        advice = "set those that are needed where the router runs; their values are not repeated here"
+        page.rest.lose(f"environment_variables ({names}): {advice}")
         account.mention(source.sections["environment_variables"])
     account.carry(source.sections.get("include"))
     losses(page.rest, {name: said for name, said in source.sections.items() if name not in SETTLED}, verdicts.SECTIONS, account)
     for path, said in list(account.open()):
         if said.value is False and path.rpartition(".")[2] not in verdicts.SWITCHED_OFF:
             account.agree(said)
-            continue
-        page.rest.lose(f"{path}: {verdicts.OTHERWISE}")
-        account.mention(said)
+        else:
+            page.rest.lose(f"{path}: {verdicts.OTHERWISE}")
+            account.mention(said)
 
 
 def _callbacks(library: Mapping[str, Located], made: Section, account: Account) -> None:
@@ -56,9 +53,8 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
         account.mention(said)
         for one in (said.items or (said,)) if said and said.value else ():
             name = str(one.value) if isinstance(one.value, str) and re.fullmatch(r"[\w.-]+", one.value) else "one"
-            made.lose(
-                f"litellm_settings.{key} {name}: {verdicts.CALLBACKS.get(name, 'nothing is sent there; the log has one line for each request')}"
-            )
+            why = verdicts.CALLBACKS.get(name, "nothing is sent there; the log has one line for each request")
+            made.lose(f"litellm_settings.{key} {name}: {why}")
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
@@ -75,9 +71,8 @@ def _cache(page: Page, settings: Settings, variables: Variables) -> None:
         page.rest.lose(f"litellm_settings.cache_params.type {store}: answers are kept in memory or in Redis")
         account.mention(said, params.get("type"))
     elif on:
-        page.rest.lose(
-            "litellm_settings.cache: it is not for every chat; a route keeps its answers or does not: write `cache` where it should"
-        )
+        advice = "a route keeps its answers or does not: write `cache` where it should"
+        page.rest.lose(f"litellm_settings.cache: it is not for every chat; {advice}")
         account.mention(said, params.get("mode"), params.get("supported_call_types"))
     elif not in_environment(said):
         account.agree(said, *params.values())  # it is switched off
@@ -102,8 +97,6 @@ def _general(page: Page, settings: Settings, models: Models) -> None:
     if general.get("master_key") is not None:
         page.server.lose("general_settings.master_key: callers' keys are declared under `server.auth`; `router keys new NAME` makes one")
         account.mention(general.get("master_key"))
-    losses(page.server, {key: one for key, one in general.items() if key in SERVER}, SERVED, account, "general_settings.")
+    served = {**verdicts.GENERAL, "max_parallel_requests": "write `limit: {concurrent: …}` on the routes"}
+    losses(page.server, {key: one for key, one in general.items() if key in SERVER}, served, account, "general_settings.")
     losses(page.rest, general, verdicts.GENERAL, account, "general_settings.")
-
-
-SERVED = {**verdicts.GENERAL, "max_parallel_requests": "write `limit: {concurrent: …}` on the routes"}

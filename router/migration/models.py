@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -26,14 +27,13 @@ FAMILIES = (
     (re.compile(r"gemini-.*"), "vertex_ai"),
 )
 """Names of models that are not in LiteLLM's table → their provider."""
+EMBEDDINGS = "only chats are carried over, and this is for embeddings: write its target, and a route of `kind: embeddings`"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """An entry of a LiteLLM config's `model_list`, with its `litellm_params` (and those of its credential) and `model_info`.
-
-    group: the name that clients ask for
-    model: the model, with its provider as a prefix if that is known
+    group: the name that clients ask for. model: the model, with its provider as a prefix if that is known
     """
 
     group: str
@@ -74,8 +74,7 @@ class Models:
 
     groups: dict[str, Group]
     wildcards: dict[str, Group]
-    others: list[tuple[Deployment, str]] = field(default_factory=list[tuple[Deployment, str]])
-    """Entries that no client can ask here, with the reason."""
+    others: list[tuple[Deployment, str]] = field(default_factory=list[tuple[Deployment, str]])  # what no client can ask, with the reason
 
     def group(self, name: str) -> Group | None:
         """Return the group of this name; None if no deployment serves it. A group made from a matching wildcard is added to `groups`."""
@@ -89,30 +88,20 @@ class Models:
 
     def _matched(self, name: str) -> Group | None:
         """Return a new group from the longest matching wildcard; None if none matches.
-
         A name without a provider that matches none is tried once more as `provider/name`, if its provider is known.
         """
         for asked in (name, prefixed(name)):
             for pattern in sorted(self.wildcards, key=len, reverse=True):
-                hit = re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked)
-                if hit:
-                    made = [
+                if hit := re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked):
+                    made = (
                         replace(one, group=name, model=prefixed(_filled(one.model, hit))) for one in self.wildcards[pattern].deployments
-                    ]
+                    )
                     return Group(name, tuple(made))
         return None
 
 
-def _not_a_chat(mode: str) -> str:
-    if mode == "embedding":
-        return "only chats are carried over, and this is for embeddings: write its target, and a route of `kind: embeddings`"
-    return f"only chats are answered here, and this is for {mode}"
-
-
 def _filled(model: str, hit: re.Match[str]) -> str:
-    if "*" not in model:
-        return model
-    if len(hit.groups()) > model.count("*"):
+    if "*" in model and len(hit.groups()) > model.count("*"):
         return hit.string
     for segment in hit.groups():
         model = model.replace("*", segment, 1)
@@ -121,7 +110,6 @@ def _filled(model: str, hit: re.Match[str]) -> str:
 
 def prefixed(model: str, provider: str = "") -> str:
     """Return the model as `provider/model`, as routes.yaml needs it; unchanged if its provider is unknown.
-
     provider: the provider, if the config states it; else the table of models and the patterns of names decide
     """
     if provider:
@@ -135,7 +123,6 @@ def prefixed(model: str, provider: str = "") -> str:
 
 def models(source: SourceConfig) -> Models:
     """Return the models of the config. A malformed entry adds a complaint.
-
     The entry is left out, unless only its `model_info` is malformed or its credential unknown.
     """
     made = Models({}, {})
@@ -146,19 +133,18 @@ def models(source: SourceConfig) -> Models:
         return made
     known = _credentials(source)
     for place, entry in enumerate(said.items):
-        deployment = _deployment(apart(entry), source, known, f"model_list[{place}]")
-        if deployment is None:
+        if (deployment := _deployment(apart(entry), source, known, f"model_list[{place}]")) is None:
             continue
-        team = deployment.info.get("team_id")
-        if deployment.mode not in ("", "chat", "completion", "responses"):
-            made.others.append((deployment, _not_a_chat(deployment.mode)))
-            continue
-        if team is not None and team.value:
+        team, groups = deployment.info.get("team_id"), made.wildcards if "*" in deployment.group else made.groups
+        if deployment.mode == "embedding":
+            made.others.append((deployment, EMBEDDINGS))
+        elif deployment.mode not in ("", "chat", "completion", "responses"):
+            made.others.append((deployment, f"only chats are answered here, and this is for {deployment.mode}"))
+        elif team is not None and team.value:
             made.others.append((deployment, f"it is there for one team alone, and {verdicts.NO_TEAMS}"))
-            continue
-        groups = made.wildcards if "*" in deployment.group else made.groups
-        before = groups.get(deployment.group, Group(deployment.group, ()))
-        groups[deployment.group] = Group(deployment.group, (*before.deployments, deployment))
+        else:
+            before = groups.get(deployment.group, Group(deployment.group, ()))
+            groups[deployment.group] = Group(deployment.group, (*before.deployments, deployment))
     return made
 
 
@@ -179,29 +165,18 @@ def _deployment(entry: Located, source: SourceConfig, known: Mapping[str, Mappin
         return None
     own = apart(params).table
     about: Mapping[str, Located] = apart(info).table if info else {}
-    _enter(source, path, entry, own, about)
+    for key, one in entry.table.items():
+        source.account.enter(f"{path}.{key}", one, {"litellm_params": own, "model_info": about}.get(key))
     given = own
-    credential = given.get("litellm_credential_name")
-    if credential is not None:
-        values = known.get(str(credential.value))
+    if (credential := own.get("litellm_credential_name")) is not None:
         source.account.carry(credential)
-        if values is None:
+        if (values := known.get(str(credential.value))) is None:
             add(credential.place, f"no credential is named `{credential.value}`")
-        given = {**(values or {}), **given}
+        given = {**(values or {}), **own}
     provider = given.get("custom_llm_provider")
     full_name = prefixed(model.value, str(provider.value) if provider is not None and isinstance(provider.value, str) else "")
     source.account.carry(name, provider if full_name.startswith(f"{provider.value if provider else ''}/") else None)
     return Deployment(name.value, name.place, given, about, full_name)
-
-
-def _enter(source: SourceConfig, path: str, entry: Located, params: Mapping[str, Located], info: Mapping[str, Located]) -> None:
-    """Register in the account each value of an entry of the model_list, those of `litellm_params` and `model_info` one by one."""
-    for key, one in entry.table.items():
-        inner = {"litellm_params": params, "model_info": info}.get(key)
-        for name, value in (inner or {}).items():
-            source.account.enter(f"{path}.{key}.{name}", value)
-        if not inner:
-            source.account.enter(f"{path}.{key}", one)
 
 
 def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
@@ -210,14 +185,13 @@ def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
     for place, entry in enumerate(said.items if said else ()):
         parts = apart(entry).table
         name, values = parts.get("credential_name"), parts.get("credential_values")
-        for key, one in parts.items():
+        inner: Mapping[str, Located] = {}
+        if name is not None and values is not None:
+            found[str(name.value)] = inner = apart(values).table
+        for key, one in {**parts, **{f"credential_values.{key}": one for key, one in inner.items()}}.items():
             if key != "credential_values":
                 source.account.enter(f"credential_list[{place}].{key}", one)
         source.account.carry(name)
-        if name is not None and values is not None:
-            found[str(name.value)] = inner = apart(values).table
-            for key, one in inner.items():
-                source.account.enter(f"credential_list[{place}].credential_values.{key}", one)
     return found
 
 
@@ -231,11 +205,10 @@ def slug(name: str, otherwise: str = "model") -> str:
 def names(group: Group) -> Mapping[int, str]:
     """Return index in the group → name for its target: the group's name with a distinguishing part; or the ids, if all differ."""
     full_name = slug(group.name)
-    count = len(group.deployments)
-    if count == 1:
+    if len(group.deployments) == 1:
         return {0: full_name}
     ids = [slug(one.id, "") for one in group.deployments]
-    if all(ids) and len(set(ids)) == count:
+    if all(ids) and len(set(ids)) == len(ids):
         return dict(enumerate(ids))
     providers = sorted({one.provider for one in group.deployments})
     made: dict[int, str] = {}
@@ -249,7 +222,6 @@ def names(group: Group) -> Mapping[int, str]:
 
 def _labels(deployments: Sequence[Deployment], group: str) -> Sequence[str]:
     """Return a different label for each deployment, from words of its model, address or key variable; else numbers from 1.
-
     One label may be empty: that of a single deployment, or of one without words of its own.
     """
     if len(deployments) == 1:
@@ -271,10 +243,9 @@ def _words(deployment: Deployment) -> Iterator[Sequence[str]]:
         if said is not None and in_environment(said):
             yield _split(text.removeprefix("os.environ/"))
         elif name == "api_base":
-            try:
+            host = ""
+            with suppress(ValueError):
                 host = urlsplit(text).hostname or ""
-            except ValueError:
-                host = ""
             yield _split(host if re.fullmatch(r"[\d.:]+", host) else host.partition(".")[0])
         else:
             yield []  # a written-out key has no name

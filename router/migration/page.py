@@ -13,37 +13,22 @@ LOST = "not carried over: "
 WIDTH = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """A comment in the generated routes.yaml. `lost`: true if it is about something without an equal here."""
-
-    text: str
-    lost: bool = False
-
-    @property
-    def line(self) -> str:
-        """Return the comment on one line: text from the LiteLLM config cannot end it."""
-        return "# " + (LOST if self.lost else "") + " ".join(re.sub(r"[^\x20-\x7e\xa0-\ud7ff\uf900-\ufffd]+", " ", self.text).split())
-
-
 @dataclass(slots=True)
 class Section:
     """A mapping of the new routes.yaml, with its comments. Without keys only the comments are written."""
 
     keys: dict[str, Value] = field(default_factory=dict[str, Value])
-    remarks: list[Remark] = field(default_factory=list[Remark])
-    notes: dict[str, str] = field(default_factory=dict[str, str])
-    """Key → a short comment after its value."""
-    dropped: bool = False
-    """True if its keys cannot be served: they are written as comments too."""
+    remarks: list[str] = field(default_factory=list[str])
+    notes: dict[str, str] = field(default_factory=dict[str, str])  # key → a short comment after its value
+    dropped: bool = False  # true if its keys cannot be served: they are written as comments too
 
     def note(self, text: str) -> None:
-        """Add a comment about something that was carried over."""
-        self.remarks.append(Remark(text))
+        """Add a comment about something that was carried over. It is one line: text from the LiteLLM config cannot end it."""
+        self.remarks.append(" ".join(["#", *re.sub(r"[^\x20-\x7e\xa0-\ud7ff\uf900-\ufffd]+", " ", text).split()]))
 
     def lose(self, text: str) -> None:
         """Add a comment about something that was not carried over; it is written with the prefix LOST."""
-        self.remarks.append(Remark(text, lost=True))
+        self.note(LOST + text)
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
         """Yield the section as lines of YAML with this indent, its comments below its name. A dropped one is comments alone, those first.
@@ -52,11 +37,10 @@ class Section:
         """
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
-        remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark.line}" for remark in self.remarks]
+        remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark}" for remark in self.remarks]
         yield from [*remarks, *title] if self.dropped else [*title, *remarks]
         for key, value in self.keys.items():
-            lead = f"{first}  "
-            note = f"  # {self.notes[key]}" if key in self.notes else ""
+            lead, note = f"{first}  ", f"  # {self.notes[key]}" if key in self.notes else ""
             flow = f"{lead}{key}: {flowing(value, bare=True)}{note}"
             if len(flow) <= WIDTH or not isinstance(value, Sequence) or isinstance(value, str):
                 yield flow
@@ -73,11 +57,9 @@ class Page:
     targets: dict[str, Section] = field(default_factory=dict[str, Section])
     defaults: Section = field(default_factory=Section)
     routes: dict[str, Section] = field(default_factory=dict[str, Section])
-    unrouted: Section = field(default_factory=Section)
-    """Comments on models that no route answers for."""
+    unrouted: Section = field(default_factory=Section)  # comments on models that no route answers for
     server: Section = field(default_factory=Section)
-    rest: Section = field(default_factory=Section)
-    """Comments that belong to no key of routes.yaml."""
+    rest: Section = field(default_factory=Section)  # comments that belong to no key of routes.yaml
 
     def text(self) -> str:
         """Return the whole file as YAML text."""
@@ -93,8 +75,7 @@ class Page:
 
     def lost(self) -> tuple[tuple[int, str], ...]:
         """Return (line number in the file, comment without its prefix) for everything that was not carried over."""
-        mark = f"# {LOST}"
-        lines = enumerate(map(str.strip, self.text().split("\n")), 1)
+        mark, lines = f"# {LOST}", enumerate(map(str.strip, self.text().split("\n")), 1)
         return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
 
 

@@ -6,18 +6,19 @@ LiteLLM goes through them, and last those for conversations that are too long.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from itertools import chain, count
 
 from router.config.foreign import Located
 from router.migration import verdicts
 from router.migration.models import Deployment, Group, Models, names, prefixed, slug
 from router.migration.page import Page, Section, Value
 from router.migration.policy import Policy
-from router.migration.settings import FALLBACKS, Chains, Settings
+from router.migration.settings import FALLBACKS, Settings
 from router.migration.targets import Workshop
 from router.targets import table
 
 PIPELINE = "plain"
+_, TOO_LONG, FILTERED = FALLBACKS
 WINDOW = 1_000_000
 """Tokens of the context window declared for a target that gets too long conversations, if its own is unknown."""
 HEAVIEST = 1_000_000
@@ -30,25 +31,15 @@ Share = tuple[str, float | None]
 """A target in a pool, and its weight if it has one."""
 
 
-@dataclass(slots=True)
 class Plan:
     """The conversion of LiteLLM's model groups and fallbacks to targets and routes in a Page."""
 
-    models: Models
-    settings: Settings
-    page: Page
-    workshop: Workshop
-    policy: Policy = field(init=False)
-    chains: dict[str, Chains] = field(init=False)
-    """Kind of fallback → its chains."""
-    followed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """(kind of fallback, group) of each chain that a route uses."""
-    called: dict[int, str] = field(default_factory=dict[int, str])
-    """Identity of a deployment → its target."""
-
-    def __post_init__(self) -> None:
-        self.policy = Policy(self.settings)
-        self.chains = {kind: self.settings.chains(kind) for kind in FALLBACKS}
+    def __init__(self, models: Models, settings: Settings, page: Page, workshop: Workshop) -> None:
+        self.models, self.settings, self.page, self.workshop = models, settings, page, workshop
+        self.policy = Policy(settings)
+        self.chains = {kind: settings.chains(kind) for kind in FALLBACKS}  # kind of fallback → its chains
+        self.followed: set[tuple[str, str]] = set()  # (kind of fallback, group) of each chain that a route uses
+        self.called: dict[int, str] = {}  # identity of a deployment → its target
 
     def draw(self) -> None:
         """Write targets, defaults, routes and comments into `page`; no file is written."""
@@ -56,7 +47,10 @@ class Plan:
         self._add_from_wildcards()
         groups = self.models.groups
         for group in list(groups.values()):
-            self._make_targets(group)
+            for place, name in sorted(names(group).items()):
+                called = next(one for one in chain([name], (f"{name}-{number}" for number in count(2))) if one not in self.page.targets)
+                self.page.targets[called] = self.workshop.target(called, group.deployments[place])
+                self.called[id(group.deployments[place])] = called
         self.policy.defaults(self.page.defaults)
         own = {alias: group for alias, group in aliases.items() if alias in groups or any(alias in known for known in self.chains.values())}
         """Aliases that are a route by themselves: they have fallbacks of their own, or hide the group of their name."""
@@ -73,8 +67,7 @@ class Plan:
         """Return alias → model group, from LiteLLM's alias settings. An alias that names no model gets a comment."""
         made: dict[str, str] = {}
         for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
-            said = section.get(name)
-            self.settings.source.account.carry(said)
+            self.settings.source.account.carry(said := section.get(name))
             for alias, meant in said.table.items() if said else ():
                 target = meant.table.get("model", meant)
                 if isinstance(target.value, str) and self.models.group(target.value):
@@ -85,22 +78,10 @@ class Plan:
 
     def _add_from_wildcards(self) -> None:
         """Create the groups that only fallbacks or the default model name, from the wildcards that match them."""
-        named = [self.settings.first]
-        for chains in self.chains.values():
-            named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
-        for one in named:
+        chains = [entry for chains in self.chains.values() for entry in chains.items()]
+        for one in (self.settings.first, *(one for name, others in chains for one in (name, *(str(other.value) for other in others)))):
             if one not in ("", "*") and self.models.deployment(one) is None:
                 self.models.group(one)
-
-    def _make_targets(self, group: Group) -> None:
-        for place, name in sorted(names(group).items()):
-            unique, number = name, 1
-            while unique in self.page.targets:
-                number += 1
-                unique = f"{name}-{number}"
-            one = group.deployments[place]
-            self.page.targets[unique] = self.workshop.target(unique, one)
-            self.called[id(one)] = unique
 
     def _target(self, one: Deployment) -> Section:
         return self.page.targets[self.called[id(one)]]
@@ -109,10 +90,7 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """Write one route into `page`: the pools of this group, then those of its fallbacks, and these aliases.
-
-        Without any target the route is only comments.
-        """
+        """Write a route into `page`: the pools of this group, those of its fallbacks, and these aliases; without a target only comments."""
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")
@@ -128,7 +106,9 @@ class Plan:
         behind = self._chain(name, "fallbacks", made)
         pools += [pool for other in behind for pool in self._pools(other)]
         pools += self._too_long(name, group, behind, pools, made)
-        self._filtered(name, made)
+        if others := self._fallbacks(name, FILTERED) or self.chains[FILTERED].get("*", ()):
+            made.lose(f"{FILTERED} to {', '.join(str(other.value) for other in others)}: {verdicts.LIBRARY[FILTERED]}")
+            self.settings.source.account.mention(self.settings.said(FILTERED))
         listed = _without_repeats(pools)
         if not listed:
             return
@@ -140,7 +120,6 @@ class Plan:
 
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
         """Return the pools of a group by LiteLLM's `order`, the lowest first; deployments without an order come last.
-
         remarks: a section that gets a comment if that differs from LiteLLM; None for no comment
         """
         number = self.settings.source.number
@@ -172,7 +151,6 @@ class Plan:
 
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
         """Return the groups that this one falls back to, and their fallbacks, each once, in LiteLLM's order.
-
         kind: the kind of fallback. made: a section that gets a comment for each unknown name; None for no comment
         """
         found: dict[str, Group] = {}
@@ -181,7 +159,9 @@ class Plan:
         def follow(asking: str, others: Sequence[Located], depth: int) -> None:
             # Counted as LiteLLM does: an attempt counts for the fallbacks of all later ones.
             for tried, other in enumerate(others if depth < (DEEPEST if deepest is None else deepest) else (), depth + 1):
-                group = self._group_named(str(other.value))
+                known = self.models.groups.get(str(other.value))
+                one = self.models.deployment(str(other.value)) if known is None else None
+                group = Group(str(other.value), (one,)) if one else known
                 if group is None:
                     if made is not None:
                         made.lose(f"{kind}: {other.value}, which is no model of this file")
@@ -201,46 +181,31 @@ class Plan:
         self.followed.add((kind, known))
         return chains[known]
 
-    def _group_named(self, name: str) -> Group | None:
-        """Return the group of this name, or a new group of the one deployment with this id; None if there is neither."""
-        if (group := self.models.groups.get(name)) is not None:
-            return group
-        one = self.models.deployment(name)
-        return Group(name, (one,)) if one else None
-
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
         """Return the pools to add to a route for conversations that are too long (LiteLLM's `context_window_fallbacks`).
 
         The list is empty if they add no target. Targets in them get a large context window if theirs is unknown.
         `behind`: the groups that the route falls back to.
         """
-        larger = {
-            one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
-        }
-        larger.pop(name, None)
+        asking = (name, *(other.name for other in behind))
+        larger = {one.name: one for asked in asking for one in self._chain(asked, TOO_LONG) if one.name != name}
         before = {target for pool in pools for target, _ in pool}
         more = [pool for other in larger.values() for pool in self._pools(other)]
         new = dict.fromkeys(target for pool in more for target, _ in pool if target not in before)
         if not new:
             return []
         own = self._window(group)
-        for other in larger.values():
-            self._widen(other, own)
+        for one in (one for other in larger.values() for one in other.deployments if self._reads(one) == 0):
+            target = self._target(one)
+            target.keys["context_window"] = max(WINDOW, own + 1)
+            target.notes["context_window"] = "assumed, for the original goes here with what is too long: write how much it reads"
         made.note(f"{', '.join(new)}: for conversations too long for the others; where all others fail, asked too")
-        nearer = self._chain(name, "context_window_fallbacks") and next(
+        nearer = self._chain(name, TOO_LONG) and next(
             (other.name for other in behind if other.name not in larger and self._window(other) > own > 0), ""
         )
         if nearer:
             made.lose(f"{next(iter(new))} first for a conversation that is too long: {nearer} stands before it, and reads more too")
         return more
-
-    def _widen(self, group: Group, own: int) -> None:
-        """Declare a context window larger than `own` for those of a group's targets whose window is unknown."""
-        for one in group.deployments:
-            if self._reads(one) == 0:
-                target = self._target(one)
-                target.keys["context_window"] = max(WINDOW, own + 1)
-                target.notes["context_window"] = "assumed, for the original goes here with what is too long: write how much it reads"
 
     def _window(self, group: Group) -> int:
         return max((self._reads(one) for one in group.deployments), default=0)
@@ -250,13 +215,6 @@ class Plan:
         declared = self._target(one).keys.get("context_window")
         return declared if isinstance(declared, int) else table.about(one.model).window or 0
 
-    def _filtered(self, name: str, made: Section) -> None:
-        kind = "content_policy_fallbacks"
-        if others := self._fallbacks(name, kind) or self.chains[kind].get("*", ()):
-            other_names = ", ".join(str(other.value) for other in others)
-            made.lose(f"{kind} to {other_names}: {verdicts.LIBRARY[kind]}")
-            self.settings.source.account.mention(self.settings.said(kind))
-
     def _unfollowed(self) -> None:
         """Add a comment for fallbacks of groups that have no route, and record the outcome of the fallback settings."""
         account = self.settings.source.account
@@ -264,7 +222,7 @@ class Plan:
             for name in chains:
                 if name != "*" and (kind, name) not in self.followed:
                     self.page.unrouted.lose(f"{kind} of {name}: no route here has this name")
-            if kind != "content_policy_fallbacks":
+            if kind != FILTERED:
                 account.carry(self.settings.said(kind))
         account.carry(self.settings.said("default_fallbacks"))
         if self.settings.number("max_fallbacks") is not None:
@@ -273,10 +231,8 @@ class Plan:
     def _unserved(self) -> None:
         """Add a comment for each wildcard, and for each model that no client can ask here."""
         made, account = self.page.unrouted, self.settings.source.account
-        for one in (
-            *(one for group in self.models.wildcards.values() for one in group.deployments),
-            *(one for one, _ in self.models.others),
-        ):
+        patterns = (one for group in self.models.wildcards.values() for one in group.deployments)
+        for one in (*patterns, *(one for one, _ in self.models.others)):
             account.mention(*one.params.values(), *one.info.values())
         for pattern, group in self.models.wildcards.items():
             model = group.deployments[0].model
@@ -297,7 +253,4 @@ def _without_repeats(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
 
 
 def _entry(pool: Sequence[Share]) -> Value:
-    """Return a pool as an entry of a route's `targets`. A single target is only its name."""
-    if len(pool) == 1:
-        return pool[0][0]
-    return [name if weight is None else {"use": name, "weight": weight} for name, weight in pool]
+    return pool[0][0] if len(pool) == 1 else [name if weight is None else {"use": name, "weight": weight} for name, weight in pool]

@@ -26,17 +26,6 @@ SHORTEST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class OriginalTries:
-    """The number of calls that LiteLLM makes for one request, the first included.
-
-    said: the values of `num_retries` and `max_retries` that set it; empty for LiteLLM's defaults and for a retry policy
-    """
-
-    count: int
-    said: tuple[Located, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
     """The conversion of LiteLLM's policy to the settings of routes."""
 
@@ -51,40 +40,37 @@ class Policy:
             made.note("timeout: the original waits for as long as it takes; here 10s for the first word, and 15s for the next")
         else:
             made.keys["timeout"] = {"first_token": written_duration(stated), "idle": written_duration(stated)}
-        tries = self._tries({}, "")
-        account.carry(*tries.said)
-        made.keys["retry"] = self._retry(tries.count, 1)
-        if tries.count > MAX_ATTEMPTS:
-            made.note(f"retry: {MAX_ATTEMPTS} attempts at most; the original makes {tries.count}")
+        tries, said = self._tries({}, "")
+        account.carry(*said)
+        made.keys["retry"] = self._retry(tries, 1)
+        if tries > MAX_ATTEMPTS:
+            made.note(f"retry: {MAX_ATTEMPTS} attempts at most; the original makes {tries}")
         if breaker := self._breaker(made):
             made.keys["breaker"] = breaker
-        strategy = self.settings.strategy
         self.settings.carry("routing_strategy")
-        if balance := STRATEGIES.get(strategy, ""):
+        if (balance := STRATEGIES.get(self.settings.strategy)) is None:
+            made.lose(f"routing_strategy {self.settings.strategy}: the least busy of a pool is asked first")
+        elif balance:
             made.keys["balance"] = balance
-        if strategy not in STRATEGIES:
-            made.lose(f"routing_strategy {strategy}: the least busy of a pool is asked first")
 
     def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
         """Write the settings of one route that differ from `defaults`: timeout, retry, cache and limit.
-
         first, count: the numbers of its targets that are asked first, and in all
         """
         if timeout := self._timeout(members, count, made):
             made.keys["timeout"] = timeout
         made_by = [self._tries(one.params, group) for one in members]
-        tries = max((one.count for one in made_by), default=1)
+        tries = max((calls for calls, _ in made_by), default=1)
         account = self.settings.source.account
-        account.carry(*(said for one in made_by if one.count == tries for said in one.said))
-        if len(counts := sorted({one.count for one in made_by})) > 1:
-            made.lose(
-                f"retries for each deployment ({', '.join(str(count - 1) for count in counts)}): a route has one number, the greatest"
-            )
-            account.mention(*(said for one in made_by for said in one.said))
-        if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, "").count, 1)["attempts"]:
+        account.carry(*(said for calls, used in made_by if calls == tries for said in used))
+        if len(counts := sorted({calls for calls, _ in made_by})) > 1:
+            retries = ", ".join(str(calls - 1) for calls in counts)
+            made.lose(f"retries for each deployment ({retries}): a route has one number, the greatest")
+            account.mention(*(said for _, used in made_by for said in used))
+        if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, "")[0], 1)["attempts"]:
             made.keys["retry"] = {"attempts": attempts}
         if self.settings.keeps_answers:
-            self.settings.source.account.carry(self.settings.cache.get("ttl"))
+            account.carry(self.settings.cache.get("ttl"))
             ttl = self.settings.source.number(self.settings.cache.get("ttl"), "ttl")
             made.keys["cache"] = {"ttl": written_duration(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
         self._limit(members, made)
@@ -101,8 +87,7 @@ class Policy:
         if silences and longest != general:
             timeout = {"first_token": written_duration(longest), "idle": written_duration(longest)}
         if len(silences) > 1:
-            stated = ", ".join(map(written_duration, silences))
-            made.lose(f"a timeout for each deployment ({stated}): a route has one, the longest")
+            made.lose(f"a timeout for each deployment ({', '.join(map(written_duration, silences))}): a route has one, the longest")
             account.mention(*(whose for _, whose in heard))
         if longest * (count + 1) > TOTAL:
             timeout["total"] = written_duration(float(math.ceil(longest * (count + 1))))
@@ -123,9 +108,8 @@ class Policy:
         found = ((seconds, said) for said, name in order if (seconds := number(said, name)) and seconds >= SHORTEST)
         return next(found, (None, None))
 
-    def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return the number of calls that LiteLLM makes at most for one request to a group, and the values that set this number.
-
+    def _tries(self, params: Mapping[str, Located], group: str) -> tuple[int, Sequence[Located | None]]:
+        """Return the number of calls that LiteLLM makes at most for one request to a group, and the settings that say so, if any.
         params: the deployment's; empty for the general number. group: the name under which a retry policy of its own is looked up
         """
         router, number = self.settings.router, self.settings.source.number
@@ -141,8 +125,7 @@ class Policy:
         again = number(params.get("max_retries"), "max_retries")
         if again is not None:
             used.append(params.get("max_retries"))
-        count = int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again or 0, 100)))
-        return OriginalTries(count, tuple(said for said in used if said is not None))
+        return int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again or 0, 100))), used
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
         """Return the settings of `retry`: `attempts`, and `backoff` if LiteLLM has a wait (`retry_after`) of SHORTEST or more.
@@ -174,7 +157,6 @@ class Policy:
 
     def _limit(self, members: Sequence[Deployment], made: Section) -> None:
         """Write the sums of the deployments' limits as the route's `limit`: rpm and tpm only if LiteLLM enforces them.
-
         A limit that some deployment lacks is not written. Comments say what differs.
         """
         account = self.settings.source.account
@@ -202,7 +184,6 @@ class Policy:
 
     def weighed(self, members: Sequence[Deployment]) -> str:
         """Return the key by which LiteLLM shares load among deployments: the first of weight, rpm, tpm that any has.
-
         Empty if none has one, for a single deployment, and for every strategy but simple-shuffle.
         """
         if self.settings.strategy != "simple-shuffle" or len(members) < 2:

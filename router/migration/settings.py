@@ -25,11 +25,8 @@ class Settings:
 
     def said(self, name: str) -> Located | None:
         """Return a setting of `router`, else of `library`, with its place; None if neither has it with a value that is not empty."""
-        for section in (self.router, self.library):
-            said = section.get(name)
-            if said is not None and said.value not in (None, (), {}):
-                return said
-        return None
+        found = (self.router.get(name), self.library.get(name))
+        return next((said for said in found if said is not None and said.value not in (None, (), {})), None)
 
     def number(self, name: str) -> float | None:
         """Return a setting as a number; None if it is missing, in the environment, or wrong (then a complaint is added)."""
@@ -62,11 +59,9 @@ class Settings:
     def chains(self, name: str) -> Chains:
         """Return group → its fallbacks, for the kind of fallback `name`; `*` is all other groups. A malformed entry adds a complaint."""
         made: dict[str, tuple[Located, ...]] = {}
-        default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
-        if default:
+        if name == "fallbacks" and (default := self.source.texts(self.said("default_fallbacks"), "default_fallbacks")):
             made["*"] = default
-        said = self.said(name)
-        if said is None:
+        if (said := self.said(name)) is None:
             return made
         add = self.source.complaints.add
         if not isinstance(said.value, tuple):

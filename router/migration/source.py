@@ -1,6 +1,7 @@
 """LiteLLM's config.yaml as it is read: the file and those that it includes, as one mapping."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,10 @@ MAX_FILES = 100
 class SourceConfig:
     """A LiteLLM config as read, its `include`s merged in: its sections, complaints about it, and the outcomes of its values."""
 
-    root: Path
-    """The folder of the config."""
+    root: Path  # the folder of the config
     sections: Mapping[str, Located]
     complaints: Complaints
-    account: Account = field(default_factory=Account)
-    """The outcome of each value."""
+    account: Account = field(default_factory=Account)  # the outcome of each value
 
     def section(self, name: str) -> Mapping[str, Located]:
         """Return a section as a mapping; empty if it is missing, or is not a mapping (then a complaint is added)."""
@@ -41,10 +40,9 @@ class SourceConfig:
         """
         if said is None or said.value is None or in_environment(said):
             return None
-        try:
+        value = -1.0
+        with suppress(ValueError):
             value = float(said.value) if isinstance(said.value, int | float | str) and not isinstance(said.value, bool) else -1.0
-        except ValueError:
-            value = -1.0
         if not least <= value < 1e12:
             bound = "not less than zero" if least == 0 else f"at least {least:g}"
             self.complaints.add(said.place, f"`{name}` takes a number, {bound}")
@@ -57,12 +55,9 @@ class SourceConfig:
 
     def texts(self, said: Located | None, name: str) -> tuple[Located, ...]:
         """Return a value as a list of texts: a single text is a list of one, a missing value an empty list.
-
         Entries that are not texts are left out, and add a complaint. `name`: the setting's name, for the complaint.
         """
-        if said is None or said.value is None:
-            return ()
-        found = said.items if isinstance(said.value, tuple) else (said,)
+        found = (said.items if isinstance(said.value, tuple) else (said,)) if said is not None and said.value is not None else ()
         for one in found:
             if not isinstance(one.value, str):
                 self.complaints.add(one.place, f"`{name}` takes a list of names")
@@ -80,13 +75,17 @@ def read(path: Path) -> SourceConfig:
     complaints = Complaints(texts)
     sections = _SourceReader(complaints, texts).merged(path)
     if not complaints.found and sections.get("model_list") is None:
-        complaints.add(
-            Place(str(path), 1, 1), "this is no LiteLLM config: it has no `model_list` (models kept in a database are not in it)"
-        )
+        why = "this is no LiteLLM config: it has no `model_list` (models kept in a database are not in it)"
+        complaints.add(Place(str(path), 1, 1), why)
     if complaints.found:
         raise ConfigError(complaints.in_order())
     source = SourceConfig(path.parent, {name: _apart(name, said) for name, said in sections.items()}, complaints)
-    _enter(source)
+    for name, said in source.sections.items():  # models.py registers those of the models and credentials
+        if name in SETTINGS:
+            for key, one in said.table.items():
+                source.account.enter(f"{name}.{key}", one, one.table if key == PARTS.get(name) else None)
+        elif name not in ("model_list", "credential_list"):
+            source.account.enter(name, said)
     return source
 
 
@@ -99,20 +98,6 @@ def _apart(name: str, said: Located) -> Located:
     made = apart(said)
     inner = made.table.get(PARTS.get(name, ""))
     return made if inner is None else Located(made.place, {**made.table, PARTS[name]: apart(inner)})
-
-
-def _enter(source: SourceConfig) -> None:
-    """Register all values in the account, except those of model_list and credential_list, which models.py registers."""
-    for name, said in source.sections.items():
-        if name in SETTINGS:
-            for key, one in said.table.items():
-                parts: Mapping[str, Located] = one.table if key == PARTS.get(name) else {}
-                for part, value in parts.items():
-                    source.account.enter(f"{name}.{key}.{part}", value)
-                if not parts:
-                    source.account.enter(f"{name}.{key}", one)
-        elif name not in ("model_list", "credential_list"):
-            source.account.enter(name, said)
 
 
 @dataclass(slots=True)
@@ -138,18 +123,17 @@ class _SourceReader:
                 break
             more = self._one(included, partial(self.complaints.add, entry.place))
             pending += [(one, included) for one in self._includes(more)]
-            sections = _merged(sections, more)
+            lists = [name for name in sections.keys() & more.keys() if all(isinstance(one[name].value, tuple) for one in (sections, more))]
+            joined = {name: Located(sections[name].place, (*sections[name].items, *more[name].items)) for name in lists}
+            sections = {**sections, **more, **joined}
         return sections
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
         """Return the sections of one file; empty if it is malformed (a complaint) or unreadable (`unread` is called with the reason)."""
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            unread(f"{path} cannot be read: {error.strerror}")
-            return {}
-        except UnicodeDecodeError:
-            unread(f"{path} is not UTF-8")
+        except (OSError, UnicodeDecodeError) as error:
+            unread(f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{path} is not UTF-8")
             return {}
         self.texts[str(path)] = text
         try:
@@ -158,26 +142,15 @@ class _SourceReader:
             self.complaints.add(unreadable.complaint.place, unreadable.complaint.message)
             return {}
         if said is None or not isinstance(said.value, Mapping):
-            self.complaints.add(
-                Place(str(path), 1, 1), "the file is empty" if said is None else "a config is a mapping: `model_list:` and so on"
-            )
+            why = "the file is empty" if said is None else "a config is a mapping: `model_list:` and so on"
+            self.complaints.add(Place(str(path), 1, 1), why)
             return {}
         return said.value
 
     def _includes(self, sections: Mapping[str, Located]) -> tuple[Located, ...]:
-        said = sections.get("include")
-        if said is None:
+        if (said := sections.get("include")) is None:
             return ()
         if not isinstance(said.value, tuple) or not all(isinstance(one.value, str) for one in said.value):
             self.complaints.add(said.place, "`include` takes a list of files")
             return ()
         return said.value
-
-
-def _merged(base: Mapping[str, Located], included: Mapping[str, Located]) -> Mapping[str, Located]:
-    made = {**base, **included}
-    for name, said in included.items():
-        before = base.get(name)
-        if before and isinstance(said.value, tuple) and isinstance(before.value, tuple):
-            made[name] = Located(before.place, (*before.value, *said.value))
-    return made

@@ -42,8 +42,6 @@ COSTS = {
     "output_cost_per_reasoning_token": "reasoning",
 }
 """Dollars for one token → dollars for a million in `price`, which needs the first two."""
-TOLD_ONLY = verdicts.TOLD_ONLY | {"id", "mode"}
-"""Keys of model_info that only describe the deployment."""
 PUBLIC = frozenset({"anthropic-beta", "openai-beta", "http-referer", "x-title", "user-agent"})
 """Headers whose values are never secrets."""
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
@@ -59,11 +57,13 @@ class Workshop:
 
     def target(self, name: str, one: Deployment) -> Section:
         """Return the target section for a deployment. If it could not be served, the section is `dropped`, with a comment why.
-
         Comments on the deployment's other values that are not carried over are added by `leave`.
         """
         made = Section()
-        self._model(one, made)
+        self.source.account.carry(said := one.params["model"])
+        provider, _, model = one.model.partition("/")
+        full_name = f"{provider}/{model.removeprefix('responses/')}" if model and not in_environment(said) else one.model
+        made.keys["model"] = (self.variables.reference(said) if in_environment(said) else None) or written(full_name)
         self._address(one, made)
         self._key(name, one, made)
         self._version(one, made)
@@ -81,22 +81,12 @@ class Workshop:
         """Add to a target a comment for each value of its deployment without an outcome. For use once its routes exist."""
         losses(made, one.params, verdicts.PARAMS, self.source.account)
         account = self.source.account
-        account.agree(*(said for key, said in one.info.items() if key in TOLD_ONLY or key.startswith("supports_")))
+        account.agree(*(said for key, said in one.info.items() if key in verdicts.TOLD_ONLY or key.startswith("supports_")))
         losses(made, one.info, verdicts.INFO, account, "model_info.")
         if made.dropped:
             account.mention(*one.params.values(), *one.info.values())
 
-    def _model(self, one: Deployment, made: Section) -> None:
-        said = one.params["model"]
-        self.source.account.carry(said)
-        provider, _, model = one.model.partition("/")
-        if in_environment(said):
-            made.keys["model"] = self.variables.reference(said) or written(one.model)
-        else:
-            made.keys["model"] = written(f"{provider}/{model.removeprefix('responses/')}" if model else one.model)
-
     def _address(self, one: Deployment, made: Section) -> None:
-        account = self.source.account
         key = "api_base" if one.params.get("api_base") else "base_url"
         said = one.params.get(key)
         if said is None or not said.value:
@@ -104,24 +94,16 @@ class Workshop:
                 made.keys["api_base"] = self.variables.variable("AZURE_API_BASE")
             return
         if in_environment(said):
-            if (reference := self.variables.reference(said)) is None:
-                made.lose(f"{key}: no variable can have this name")
-                account.mention(said)
-            else:
-                made.keys["api_base"] = reference
-                account.carry(said)
+            self._write("api_base", self.variables.reference(said), said, made, key)
             return
         try:
-            parts = urlsplit(str(said.value))
-            bare = _bare(parts)
+            bare = _bare(urlsplit(str(said.value)))
         except ValueError:
-            made.lose(f"{key}: it is no address")
-            account.mention(said)
+            self._lose(f"{key}: it is no address", said, made)
             return
         if bare != str(said.value):
             made.lose(f"a part of {key}: a user, a password or a query may be a secret, which belongs into `api_key`")
-        made.keys["api_base"] = written(bare)
-        account.carry(said)
+        self._write("api_base", written(bare), said, made)
 
     def _key(self, name: str, one: Deployment, made: Section) -> None:
         said = one.params.get("api_key")
@@ -130,12 +112,8 @@ class Workshop:
             reference, remark = self.variables.key(said, usual, f"{name}_API_KEY")
             if remark:
                 made.note(remark)
-            if reference is not None:
-                made.keys["api_key"] = reference
-                self.source.account.carry(said)
-            elif in_environment(said):
-                made.lose("api_key: no variable can have this name")
-                self.source.account.mention(said)
+            if reference is not None or in_environment(said):
+                self._write("api_key", reference, said, made)
             else:
                 self.source.account.agree(said)  # it stood where no key is needed
         elif not ENTRA.isdisjoint(one.params):
@@ -148,17 +126,22 @@ class Workshop:
         if said is None or said.value is None:
             return
         if one.provider != "azure":
-            made.lose(f"api_version: {verdicts.PARAMS['api_version']}")
-            self.source.account.mention(said)
-        elif not in_environment(said):
-            made.keys["api_version"] = written(str(said.value))
-            self.source.account.carry(said)
-        elif (reference := self.variables.reference(said)) is not None:
-            made.keys["api_version"] = reference
-            self.source.account.carry(said)
+            self._lose(f"api_version: {verdicts.PARAMS['api_version']}", said, made)
         else:
-            made.lose("api_version: no variable can have this name")
-            self.source.account.mention(said)
+            value = self.variables.reference(said) if in_environment(said) else written(str(said.value))
+            self._write("api_version", value, said, made)
+
+    def _write(self, key: str, value: str | None, said: Located, made: Section, original: str = "") -> None:
+        """Write a value as `key`, or note that no variable can have the name in `original`, by default `key`, if it is None."""
+        if value is None:
+            self._lose(f"{original or key}: no variable can have this name", said, made)
+        else:
+            made.keys[key] = value
+            self.source.account.carry(said)
+
+    def _lose(self, text: str, said: Located | None, made: Section) -> None:
+        made.lose(text)
+        self.source.account.mention(said)
 
     def _params(self, one: Deployment, made: Section) -> None:
         params: dict[str, Value] = {}
@@ -170,8 +153,7 @@ class Workshop:
                 params[name] = self._param(name, said)
                 self.source.account.carry(said)
             except Misfit as misfit:
-                made.lose(f"{key}: {misfit.message}")
-                self.source.account.mention(said)
+                self._lose(f"{key}: {misfit.message}", said, made)
         if params:
             made.keys["params"] = params
 
@@ -189,8 +171,7 @@ class Workshop:
         if name in ("verbosity", "service_tier", "parallel_tool_calls"):
             arguments(PARAMS, {name: said.value})
             return said.value if isinstance(said.value, str) else said.value is True
-        number = self.source.number(said, name, -1e9)
-        if number is None:
+        if (number := self.source.number(said, name, -1e9)) is None:
             raise Misfit("it is no number")
         value = NUMBERS[name](number)
         Params(**{name: value})  # pyright: ignore[reportArgumentType] - it raises if out of range
@@ -220,15 +201,13 @@ class Workshop:
         if isinstance(said.value, Mapping):
             return {key: self._field(key, one) for key, one in said.table.items()}
         if in_environment(said) or (isinstance(said.value, str) and secret_in_name(name) is not None):
-            reference, _ = self.variables.key(said, name)
-            if reference is None:
+            if (reference := self.variables.key(said, name)[0]) is None:
                 raise Misfit("no variable can have this name")
             return reference
         return written(said.value) if isinstance(said.value, str) else said.value
 
     def _headers(self, name: str, one: Deployment, made: Section) -> None:
         """Write `extra_headers`, or else `headers`, as the `headers` of the target. A header that cannot be set is noted as lost.
-
         Literal values become references to variables, except in PUBLIC headers.
         """
         said = next((found for key in ("extra_headers", "headers") if (found := one.params.get(key)) is not None and found.table), None)
@@ -259,22 +238,21 @@ class Workshop:
     def _window(self, one: Deployment, made: Section) -> None:
         """Write `context_window`: LiteLLM's value, or the table's for the base model if that of the model itself is unknown."""
         account = self.source.account
-        tokens = self.source.number(one.info.get("max_input_tokens"), "max_input_tokens", 1)
-        base = one.info.get("base_model")
-        if tokens is not None:
+        base, said = one.info.get("base_model"), one.info.get("max_input_tokens")
+        if (tokens := self.source.number(said, "max_input_tokens", 1)) is not None:
             made.keys["context_window"] = int(tokens)
-            account.carry(one.info.get("max_input_tokens"))
+            account.carry(said)
             account.agree(base)  # it would only give the context window, too
-        elif base is not None and isinstance(base.value, str) and table.about(one.model).window is None:
-            if (window := table.about(base.value).window) is not None:
-                made.keys["context_window"] = window
-                made.notes["context_window"] = "its base_model's"
-                account.carry(base)
-            else:
-                made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
-                account.mention(base)
-        elif base is not None and isinstance(base.value, str):
+        elif base is None or not isinstance(base.value, str):
+            return
+        elif table.about(one.model).window is not None:
             account.agree(base)  # the model's own context window is known
+        elif (window := table.about(base.value).window) is not None:
+            made.keys["context_window"] = window
+            made.notes["context_window"] = "its base_model's"
+            account.carry(base)
+        else:
+            self._lose("model_info.base_model: nobody knows how much it reads; write `context_window`", base, made)
 
     def _price(self, one: Deployment, made: Section) -> None:
         """Write `price` if the deployment states the costs of input and output tokens; if only other costs are stated, add a comment."""
@@ -282,12 +260,13 @@ class Workshop:
         costs_stated = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
         costs = {name: number(costs_stated[name], key) for key, name in COSTS.items()}
         known = {name: round(cost * 1_000_000, 6) for name, cost in costs.items() if cost is not None}
+        stated = [costs_stated[name] for name in known]
         if known.keys() >= set(NEEDED.values()):
             made.keys["price"] = known
-            self.source.account.carry(*(costs_stated[name] for name in known))
+            self.source.account.carry(*stated)
         elif known:
             made.lose("a price of one kind of token: `price` has input and output at least, for a million")
-            self.source.account.mention(*(costs_stated[name] for name in known))
+            self.source.account.mention(*stated)
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
         """Return why the new target could not be served, in one sentence; empty if it could."""
@@ -305,7 +284,6 @@ class Workshop:
 
 
 def _plain(said: Located) -> object:
-    """Return a value of the config as plain lists and dictionaries, without places."""
     if isinstance(said.value, tuple):
         return [_plain(one) for one in said.items]
     return {key: _plain(one) for key, one in said.table.items()} if isinstance(said.value, Mapping) else said.value
@@ -321,35 +299,22 @@ def _bare(parts: SplitResult) -> str:
 
 def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
     """Add a comment for each value without an outcome, and record it; values with the same reason share a comment.
-
     Empty values, and those that say what the router does anyway, get no comment.
 
-    known: key → the reason
-    prefix: the path of the values' section, before each key in the comments
+    known: key → the reason. prefix: the path of the values' section, before each key in the comments
     """
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
         if account.settled(one) or one.value in (None, "", (), {}):
             continue
-        if _as_here(key, one, known):
+        on = one.value is False and key in verdicts.SWITCHED_OFF  # it is false in the original, and always on here
+        if not on and (key in verdicts.AS_HERE or (one.value is False and (key in known or key in verdicts.SWITCHES))):
             account.agree(one)
             continue
         account.mention(one)
-        reasons.setdefault(_reason(key, one, known), []).append(prefix + key)
+        why = verdicts.SWITCHED_OFF[key] if on else known.get(key, verdicts.OTHERWISE)
+        if in_environment(one) and why in verdicts.OVERRULED:
+            why = verdicts.NO_NUMBER
+        reasons.setdefault(why, []).append(prefix + key)
     for why, keys in reasons.items():
         made.lose(f"{', '.join(keys)}: {why}")
-
-
-def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
-    """Return why a value was not carried over, as a sentence for its comment. `known`: key → the reason."""
-    if said.value is False and key in verdicts.SWITCHED_OFF:
-        return verdicts.SWITCHED_OFF[key]
-    why = known.get(key, verdicts.OTHERWISE)
-    return verdicts.NO_NUMBER if in_environment(said) and why in verdicts.OVERRULED else why
-
-
-def _as_here(key: str, said: Located, known: Mapping[str, str]) -> bool:
-    """Return whether a value says what the router does anyway: a fixed behaviour, or false for a feature that is off or missing here."""
-    if said.value is False:
-        return key not in verdicts.SWITCHED_OFF and (key in known or key in verdicts.AS_HERE or key in verdicts.SWITCHES)
-    return key in verdicts.AS_HERE

@@ -23,12 +23,9 @@ PLACEHOLDERS = frozenset(
 class Variables:
     """The environment variables of the new file: those that it refers to, and those that the operator must set."""
 
-    values: Mapping[str, Located]
-    """`environment_variables` of the original: the variables that it sets for itself."""
-    taken: set[str]
-    """Variables that the original uses already: a new variable gets another name."""
-    needed: dict[str, str] = field(default_factory=dict[str, str])
-    """Variable to set → the reason, for the operator."""
+    values: Mapping[str, Located]  # `environment_variables` of the original: the variables that it sets for itself
+    taken: set[str]  # variables that the original uses already: a new variable gets another name
+    needed: dict[str, str] = field(default_factory=dict[str, str])  # variable to set → the reason, for the operator
     made: dict[str, str] = field(default_factory=dict[str, str])
     """Written-out key → the variable in its place. The keys of this mapping are secrets, and are never shown."""
 
@@ -39,18 +36,21 @@ class Variables:
 
         names: the names to choose from for the variable of a literal key
         """
-        text = "" if said.value is None else str(said.value)
         if in_environment(said):
             return self.reference(said), ""
+        text = "" if said.value is None else str(said.value)
         if text.strip().lower() in PLACEHOLDERS:
             return None, ""
         known = text in self.made
         if not known:
-            self.made[text] = next(name for name in self._candidates(names) if name not in self.taken)
-            self.taken.add(self.made[text])
+            words = [re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") for name in names]
+            words = [f"K_{word}" if word[:1].isdigit() else word for word in words if word]
+            words += [f"{words[-1]}_{number}" for number in range(2, len(self.taken) + 3)]
+            self.made[text] = next(word for word in words if word not in self.taken)
         name = self.made[text]
-        self.needed.setdefault(name, "written out in the original")
-        return f"${{{name}}}", "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
+        return self.variable(
+            name, "written out in the original"
+        ), "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
 
     def variable(self, name: str, why: str = "LiteLLM read it by itself") -> str:
         """Return `${name}` for a variable that LiteLLM's config does not name, and record that it must be set, with the reason `why`."""
@@ -60,23 +60,17 @@ class Variables:
 
     def reference(self, said: Located) -> str | None:
         """Return the value `os.environ/NAME` as `${NAME}`, or `${NAME:-value}` if the config sets it and it is not secret; None if invalid.
-
         A variable without such a value is recorded as one that must be set.
         """
         name = str(said.value).removeprefix("os.environ/")
         if not NAME.fullmatch(name):
             return None
         given = self.values.get(name)
-        plain = given is not None and isinstance(given.value, str) and not in_environment(given)
-        if plain and not SECRET.search(name) and re.fullmatch(r"[^${}\s@?]+", str(given.value if given else "")):
-            return f"${{{name}:-{given.value if given else ''}}}"
+        text = given.value if isinstance(given, Located) and isinstance(given.value, str) and not in_environment(given) else ""
+        if re.fullmatch(r"[^${}\s@?]+", text) and not SECRET.search(name):
+            return f"${{{name}:-{text}}}"
         self.needed.setdefault(name, "as in the original")
         return f"${{{name}}}"
-
-    def _candidates(self, names: tuple[str, ...]) -> list[str]:
-        words = [re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") for name in names]
-        words = [f"K_{word}" if word[:1].isdigit() else word for word in words if word]
-        return words + [f"{words[-1]}_{number}" for number in range(2, len(self.taken) + 3)]
 
 
 def written(text: str) -> str:

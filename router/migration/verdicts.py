@@ -50,13 +50,9 @@ PARAMS = {
     "mock_response": "write a target with a `script`",
     "api_type": "the model's prefix says it",
     **dict.fromkeys(("azure_ad_token", "azure_ad_token_provider"), ENTRA),
-    "tenant_id": ENTRA + ": AZURE_TENANT_ID",
-    "client_id": ENTRA + ": AZURE_CLIENT_ID",
-    "client_secret": ENTRA + ": AZURE_CLIENT_SECRET",
+    **{name: f"{ENTRA}: AZURE_{name.upper()}" for name in ("tenant_id", "client_id", "client_secret")},
     "aws_region_name": OF_AWS + ": AWS_REGION",
-    "aws_access_key_id": OF_AWS + ": AWS_ACCESS_KEY_ID",
-    "aws_secret_access_key": OF_AWS + ": AWS_SECRET_ACCESS_KEY",
-    "aws_session_token": OF_AWS + ": AWS_SESSION_TOKEN",
+    **{name: f"{OF_AWS}: {name.upper()}" for name in ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")},
     "aws_profile_name": OF_AWS + ": AWS_PROFILE",
     "aws_role_name": OF_AWS,
     "vertex_project": OF_GOOGLE + ": VERTEXAI_PROJECT",
@@ -74,9 +70,10 @@ INFO = {
     "tier": NO_TAGS,
     **dict.fromkeys(("max_tokens", "max_output_tokens"), "write `max_tokens` in `params` where it is meant as a limit"),
 }
-TOLD_ONLY = frozenset(
-    {"description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider"}
-)
+TOLD_ONLY = frozenset({
+    "description", "metadata", "version", "created_at", "created_by", "updated_at", "updated_by", "db_model", "litellm_provider",
+    "id", "mode",
+})  # fmt: skip
 """Keys of model_info that only describe, and change nothing."""
 
 ROUTER = {
@@ -99,10 +96,8 @@ ROUTER = {
     "model_group_affinity_config": "nobody is bound to a target",
 }
 LIBRARY = {
-    **dict.fromkeys(
-        ("num_retries", "request_timeout", "allowed_fails", "cooldown_time", "fallbacks", "context_window_fallbacks", "default_fallbacks"),
-        HELD,
-    ),
+    **dict.fromkeys(("num_retries", "request_timeout", "allowed_fails", "cooldown_time"), HELD),
+    **dict.fromkeys(("fallbacks", "context_window_fallbacks", "default_fallbacks"), HELD),
     "set_verbose": "the log has one line for each request, whatever is set",
     "modify_params": "a conversation is put as each provider wants it; more is not changed",
     "content_policy_fallbacks": "where a content filter refuses, nobody else is asked, and the client is told",

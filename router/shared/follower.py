@@ -13,9 +13,7 @@ class Deleted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A log that can be read: its name, id, replica and head.
-
-    replica: the id of the replica that writes it
+    """A log that can be read. `replica`: the id of the replica that writes it. `count`: events that it held when it was found.
     head: the data that its source had before the first event; empty for a log that is only offered, and perhaps not written yet
     """
 
@@ -24,7 +22,6 @@ class Found:
     replica: str
     head: bytes = b""
     count: int = 0
-    """Events that it held when it was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +44,17 @@ class Follower:
     stream: str
     replica: str
     last: tuple[int, int]
-    patience: float
-    """Seconds that the reader waits for a Redis that is away."""
+    patience: float  # seconds that the reader waits for a Redis that is away
     waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    doomed: bool = False
-    """True once the writer or the stream is gone: no more events will come to Redis."""
-    missed: int = 0
-    """Checks in a row at which its stream was missing."""
+    doomed: bool = False  # true once the writer or the stream is gone: no more events will come to Redis
+    missed: int = 0  # checks in a row at which its stream was missing
     lost: bool = False
-    looked: bool = False
-    """True once Redis has been read for this log, with or without an entry."""
+    looked: bool = False  # true once Redis has been read for this log, with or without an entry
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
     """Return an entry of a log's stream as a Batch; as a LogEnd if it marks the end; as an empty Batch if it is the head.
-
     after: the number of events up to the entry's end, from its id
     An unreadable entry becomes a Batch that begins at `after` + 1, so that its reader sees a gap and raises ReplicaLost.
     """

@@ -4,7 +4,6 @@ pointsman:{<target>}:breaker    there while a replica's breaker is open, and a l
 """
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 
 from router.shared.redis import Away, Redis, key, milliseconds
@@ -16,35 +15,23 @@ GRACE_S = 1.5
 
 
 class BreakerHint:
-    """The hint, shared through Redis, that some replica's circuit breaker of one target is open."""
+    """The hint, shared through Redis, that some replica's circuit breaker of one target is open. `until`: when it ends, in loop time."""
 
     def __init__(self, hints: "Hints", name: str) -> None:
         self._hints = hints
-        self._key = key(name, "breaker")
-        self._until = 0.0
+        self.key = key(name, "breaker")
+        self.until = 0.0
 
     @property
     def warned(self) -> bool:
         """True while some replica's breaker of the target is open, this one's included, and GRACE_S longer. Read from Redis once a second.
         A replica whose breaker closes withdraws the hint for all replicas.
         """
-        return asyncio.get_running_loop().time() < self._until
+        return asyncio.get_running_loop().time() < self.until
 
     def publish(self, seconds: float) -> None:
         """Publish in the background that the breaker is open for `seconds`; 0 withdraws that. Nothing is sent while Redis is away."""
-        if seconds > 0:
-            self._hints.send(("SET", self._key, 1, "PX", milliseconds(seconds + GRACE_S)))
-        else:
-            self._hints.send(("DEL", self._key))
-
-    def command(self) -> tuple[str, str]:
-        """Return the Redis command that reads the milliseconds for which the hint lasts: PTTL and the key."""
-        return "PTTL", self._key
-
-    def receive(self, answer: object) -> None:
-        """Store Redis's answer to `command`, in milliseconds: the hint lasts that long from now. Any answer but a positive number ends it."""
-        left = answer if isinstance(answer, int) and answer > 0 else 0
-        self._until = asyncio.get_running_loop().time() + left / 1000
+        self._hints.send(("SET", self.key, 1, "PX", milliseconds(seconds + GRACE_S)) if seconds > 0 else ("DEL", self.key))
 
 
 class Hints:
@@ -71,13 +58,13 @@ class Hints:
 
     async def close(self) -> None:
         """Stop reading hints, and cancel own hints that are still being sent."""
-        for task in (*self._sending, *([self._looking] if self._looking else [])):
+        for task in filter(None, (*self._sending, self._looking)):
             task.cancel()
             await asyncio.wait([task])
 
     def send(self, command: tuple[str | int, ...]) -> None:
         """Send a command to Redis in the background, and return at once. Without effect while Redis is away."""
-        task = asyncio.create_task(_ignore_absence(self._redis.ask(*command)))
+        task = asyncio.create_task(self._sent(command))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -86,12 +73,11 @@ class Hints:
             hints = list(self._hints.values())
             with suppress(Away):
                 await self._redis.back()
-                answers = await self._redis.ask_all([hint.command() for hint in hints]) if hints else []
-                for hint, answer in zip(hints, answers, strict=True):
-                    hint.receive(answer)
+                lasting = await self._redis.ask_all([("PTTL", hint.key) for hint in hints]) if hints else []
+                for hint, left in zip(hints, lasting, strict=True):  # in milliseconds; a number below zero where there is no hint
+                    hint.until = asyncio.get_running_loop().time() + (left / 1000 if isinstance(left, int) else 0.0)
             await asyncio.sleep(POLL_INTERVAL_S)
 
-
-async def _ignore_absence(asked: Coroutine[object, object, object]) -> None:
-    with suppress(Away):
-        await asked
+    async def _sent(self, command: tuple[str | int, ...]) -> None:
+        with suppress(Away):
+            await self._redis.ask(*command)

@@ -21,34 +21,28 @@ from typing import cast
 from router.errors import ReplicaLost
 from router.shared.follower import Deleted, Follower, Found, LogEnd, entry
 from router.shared.redis import Away, Command, Mismatch, Redis, key, milliseconds
-from router.shared.written_log import ATTACHMENT, GONE, Batch, EventSource, LogTerms, WrittenLog
+from router.shared.written_log import ATTACHMENT, GONE, Batch, EventSource, WrittenLog
 
 log = logging.getLogger("router.redis")
 
-BEAT = 0.3
-"""Seconds between two signs of life of a replica."""
-LEASE = 1.2
-"""Seconds for which a sign of life is valid."""
+BEAT, LEASE = 0.3, 1.2
+"""Seconds between two signs of life of a replica, and seconds for which one is valid."""
 LIVENESS_CHECK_S = 0.25
 """Seconds between two checks whether the replicas whose logs are read here are alive."""
-ABSENT = 2
-"""Checks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is the check."""
+ABSENT, MISSED = 2, 2
+"""Checks in a row at which a replica, and a stream, may be missing before it is lost: a busy machine sends and checks late."""
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD_S = 3.0
 """Seconds for which a reader's message that it reads a log counts. It is repeated three times in that time."""
-PATIENCE = 5.0
-"""Seconds that a reader waits for a Redis that is away."""
-LAST = 0.5
-"""Seconds that a replica has for its last writes when it ends."""
+PATIENCE, LAST = 5.0, 0.5
+"""Seconds that a reader waits for a Redis that is away, and that a replica has for its last writes when it ends."""
 ROOM = 64
 """Batches that may wait for their reader; a stream with more is not read for now."""
 AT_ONCE = 32
 """Logs that are written in one round: after an outage Redis gets them bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
 """Seconds after Redis lost this replica's sign of life in which no other replica counts as lost: each reconnects in its own time."""
-MISSED = 2
-"""Checks in a row at which a stream may be missing before it is lost."""
 WAITING = 1000
 """Messages that an inbox may hold, roughly."""
 
@@ -68,24 +62,19 @@ def _log_if_failed(task: "asyncio.Task[None]") -> None:
 
 class Logs:
     """The logs of answers in Redis: those that this process writes for other replicas, and those of other replicas that it reads.
-
     Two tasks in the background write and read; they start at the first use.
     `hold`: seconds for which a reader's message that it reads a log counts; the reader repeats it in time.
     """
 
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
         self._held_for = hold
-        self.id = secrets.token_hex(8)
-        """The id of this replica: new at each start of a process."""
+        self.id = secrets.token_hex(8)  # the id of this replica: new at each start of a process
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
-        self._offered: dict[str, WrittenLog] = {}
-        """Id → log that is written once another replica asks for it."""
+        self._offered: dict[str, WrittenLog] = {}  # id → log that is written once another replica asks for it
         self._written: dict[str, WrittenLog] = {}
-        self._behind = False
-        """True if the last round left logs unwritten."""
-        self._dirty: dict[WrittenLog, None] = {}
-        """Logs with something to write, in the order it came."""
+        self._behind = False  # true if the last round left logs unwritten
+        self._dirty: dict[WrittenLog, None] = {}  # logs with something to write, in the order it came
         self._news = asyncio.Event()
         self._departures = 0
         self._beat_at = 0.0
@@ -93,8 +82,7 @@ class Logs:
         self._followers: list[Follower] = []
         self._inbox_last = "0-0"
         self._look_at = 0.0
-        self._absent: dict[str, int] = {}
-        """Replica → checks in a row at which it was missing."""
+        self._absent: dict[str, int] = {}  # replica → checks in a row at which it was missing
         self._hold_at = 0.0
 
     @property
@@ -106,23 +94,22 @@ class Logs:
 
     def write(self, name: str, source: EventSource, *, lasts: float, keep: float, attachment: bytes = b"") -> WrittenLog:
         """Return a new log of this source at once. It is written in the background, and becomes the log that is found under this name.
-
         lasts: seconds that it can take at most, and be found if this replica is lost
         keep: seconds that it is found after its end
         attachment: bytes stored beside the log for as long as it is kept; other replicas read them by `attachment`
         """
         self._start()
-        made = WrittenLog(self, name, new_id(), source, LogTerms(lasts, keep, key(name, "now"), attachment))
+        pointer, number = key(name, "now"), new_id()
+        made = WrittenLog(self.id, self.wake, name, number, source, lasts=lasts, keep=keep, pointer=pointer, attachment=attachment)
         self._begin(made)
         return made
 
     def offer(self, name: str, number: str, source: EventSource, *, lasts: float) -> WrittenLog:
         """Return a log of this source at once. It is written only after another replica asks for its id; `source.hold` is called then.
-
         number: the log's id. lasts: seconds that it can take at most
         """
         self._start()
-        made = self._offered[number] = WrittenLog(self, name, number, source, LogTerms(lasts, GONE))
+        made = self._offered[number] = WrittenLog(self.id, self.wake, name, number, source, lasts=lasts)
         return made
 
     def withdraw(self, number: str) -> None:
@@ -188,19 +175,19 @@ class Logs:
         for one, end in zip(dirty, ends, strict=True):
             if isinstance(end, Away):
                 self.wake(one)
-            elif isinstance(end, Exception):  # a log that cannot be written must not keep the others from it
+                continue
+            if isinstance(end, Exception):  # a log that cannot be written must not keep the others from it
                 log.warning("a log is written no more", extra={"fields": {"error": type(end).__name__}})
                 one.done = True
                 one.posted.set()
-                del self._written[one.id]
             elif isinstance(end, BaseException):
                 raise end
-            elif one.done:
+            if one.done:
                 del self._written[one.id]
         if any(isinstance(end, Away) for end in ends):
             raise Away
         self._behind = bool(rest)
-        if rest:
+        if self._behind:
             self._news.set()
 
     def _forget_late(self) -> None:
@@ -209,7 +196,7 @@ class Logs:
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
                 one.over_at = now
-            elif now - one.over_at > one.terms.keep:
+            elif now - one.over_at > one.keep:
                 one.done = True  # later news of it has no effect
                 self._dirty.pop(one, None)
                 del self._written[one.id]
@@ -218,7 +205,6 @@ class Logs:
 
     async def find(self, name: str) -> Found | None:
         """Return the newest log under this name, of any replica; None without one, or if its head is missing.
-
         Raises Away if Redis is away, Mismatch if another kind of value is there, and Deleted if the log was deleted.
         """
         self._start()
@@ -232,10 +218,9 @@ class Logs:
         if any(isinstance(answer, Mismatch) for answer in answers):
             raise Mismatch
         first, last = cast("list[list[tuple[bytes, dict[bytes, bytes]]]]", answers)
-        fields = first[0][1] if first else {}
-        if b"h" not in fields or b"r" not in fields:
+        if not first or not first[0][1].keys() >= {b"h", b"r"}:
             return None
-        count = int(last[0][0].partition(b"-")[0]) if last else 0
+        fields, count = first[0][1], int(last[0][0].partition(b"-")[0]) if last else 0
         return Found(name, found, fields[b"r"].decode("ascii", "replace"), fields[b"h"], count)
 
     async def attachment(self, found: Found) -> bytes | None:
@@ -245,7 +230,6 @@ class Logs:
 
     async def read(self, found: Found) -> AsyncGenerator[Batch | LogEnd, None]:
         """Yield the batches of a log from its start and as they come, and its LogEnd, if it has one. A batch may repeat earlier events.
-
         The generator does not end by itself: its reader closes it. It raises ReplicaLost if events are missing, or if no more can come
         because the writer or Redis is gone. It raises Away if Redis goes away before the first read.
 
@@ -291,13 +275,11 @@ class Logs:
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:
         """Mark the name as deleted for `keep` seconds: `find` raises Deleted meanwhile. Raises Away if that is not certain.
-
         found: the log to delete too, with its attachment; present readers may read it for GONE seconds more. None: only the name
         """
         commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
         if found is not None:
-            commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
-            commands.append(("DEL", key(name, found.id, ATTACHMENT)))
+            commands += [("PEXPIRE", key(name, found.id), milliseconds(GONE)), ("DEL", key(name, found.id, ATTACHMENT))]
         await self._redis.ask_all(commands)
 
     async def _send(self, messages: Sequence[Command]) -> None:
@@ -318,7 +300,9 @@ class Logs:
                     await self._lose_wrong_keys()
                     await asyncio.sleep(LIVENESS_CHECK_S)
                 except Away:
-                    self._lose_patience()
+                    for follower in self._followers:
+                        if not follower.looked or self._redis.away_for > follower.patience:
+                            self._lose(follower)
                     await self._until_back(LIVENESS_CHECK_S)
                     await asyncio.sleep(WRITE_INTERVAL_S)
         finally:
@@ -350,16 +334,10 @@ class Logs:
             follower.doomed = follower.replica in gone or follower.missed > MISSED
 
     async def _read_streams(self) -> None:
-        """Wait for new entries; queue those of followed streams for their followers, and carry out those of this replica's inbox.
-
-        Followers with ROOM waiting batches or more get none now.
-        """
+        """Wait for new entries: queue those of followed streams for followers with room, and carry out those of this replica's inbox."""
         inbox = key(self.id, "inbox")
         reading = [one for one in self._followers if len(one.waiting) < ROOM]
-        streams: dict[str, tuple[int, int]] = {}
-        for one in reading:
-            streams[one.stream] = min(one.last, streams.get(one.stream, one.last))
-        asked = {stream: f"{count}-{kind}" for stream, (count, kind) in streams.items()}
+        asked = {one.stream: "{}-{}".format(*one.last) for one in sorted(reading, key=lambda one: one.last, reverse=True)}
         wait = 0.001 if any(one.doomed for one in reading) else LIVENESS_CHECK_S if self._followers else 2 * BEAT
         found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
         for number, fields in found.pop(inbox, ()):
@@ -381,8 +359,7 @@ class Logs:
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)
-        written = self._written.get(number)
-        if written is None:
+        if (written := self._written.get(number)) is None:
             return
         now = asyncio.get_running_loop().time()
         if word == "stop":
@@ -394,12 +371,6 @@ class Logs:
             written.readers.pop(reader, None)
             written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))
 
-    def _lose_patience(self) -> None:
-        """Mark as lost the followers that have waited longer than their patience for Redis, and those without a first read."""
-        for follower in self._followers:
-            if not follower.looked or self._redis.away_for > follower.patience:
-                self._lose(follower)
-
     def _lose(self, follower: Follower) -> None:
         follower.lost = True
         follower.news.set()
@@ -407,9 +378,8 @@ class Logs:
     async def _lose_wrong_keys(self) -> None:
         """Mark the followers of keys that are not streams as lost, and delete this replica's inbox if it is not a stream."""
         with suppress(Away):
-            inbox, *others = await self._redis.ask_all(
-                [("XLEN", key(self.id, "inbox")), *(("XLEN", one.stream) for one in self._followers)]
-            )
+            streams = (key(self.id, "inbox"), *(one.stream for one in self._followers))
+            inbox, *others = await self._redis.ask_all([("XLEN", stream) for stream in streams])
             for follower, answer in zip(list(self._followers), others, strict=False):
                 if isinstance(answer, Mismatch):
                     follower.looked = True

@@ -15,7 +15,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from router.config.values import Secret
@@ -68,7 +67,6 @@ def milliseconds(seconds: float) -> int:
 
 class Redis(SharedConnection):
     """A connection to Redis, opened by the first command or by `start`, that keeps track of whether Redis can be used.
-
     departed: functions that are called each time that Redis goes away
     timing: the times after which it counts as away; None for the usual ones
     The constructor raises Misfit if the package is missing or the address has invalid options.
@@ -77,32 +75,35 @@ class Redis(SharedConnection):
     def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming | None = None) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
+            from redis.asyncio.retry import Retry  # noqa: PLC0415
+            from redis.backoff import NoBackoff  # noqa: PLC0415
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
         super().__init__()
         self.url = url
         self._timing = timing or RedisTiming()
         self._departed = departed
-        self.departures = 0
-        """Times that Redis went away."""
+        self.departures = 0  # times that Redis went away
         self._driver = driver
+        # The driver retries nothing, limits no wait, and uses the oldest protocol: all of that is done here.
+        options: dict[str, Any] = {"max_connections": LINES, "protocol": 2, "retry": Retry(NoBackoff(), 0), "timeout": None}
+        options |= {"socket_timeout": None, "socket_connect_timeout": None}
         try:
-            self._lines = self._pool()
+            pool = driver.BlockingConnectionPool.from_url(url.value, **options)  # pyright: ignore[reportUnknownMemberType]
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
+        self._lines = cast("ConnectionPool", pool)
+        self._client: Driver = driver.Redis(connection_pool=self._lines)
         self._state: Literal["new", "here", "away"] = "new"
-        self._known = asyncio.Event()
-        """Set once the first connection has succeeded or failed."""
+        self._known = asyncio.Event()  # set once the first connection has succeeded or failed
         self._changed_at = 0.0
         self._backoff = Backoff(first=0.2, most=1.0, steady=10.0)  # before a probe
         self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Future[Any]] = set()
-        """Work that waits for an answer of Redis."""
+        self._under_way: set[asyncio.Future[Any]] = set()  # work that waits for an answer of Redis
         self._listening: set[asyncio.Future[Any]] = set()
-        self._quiet = 0.0
-        """Seconds of silence so far."""
+        self._quiet = 0.0  # seconds of silence so far
         self._limit = self._timing.limit
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
@@ -121,7 +122,6 @@ class Redis(SharedConnection):
 
     async def looked_for(self) -> None:
         """Wait, when a process starts, until the first connection to Redis has succeeded or failed.
-
         If neither happens within the longest time of a probe (`RedisTiming.probe`), Redis counts as away.
         """
         self.start()
@@ -165,29 +165,11 @@ class Redis(SharedConnection):
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lines.disconnect()
 
-    def _pool(self) -> "ConnectionPool":
-        # The driver retries nothing, limits no wait, and uses the oldest protocol: all of that is done here.
-        pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-            self.url.value,
-            max_connections=LINES,
-            timeout=None,
-            socket_timeout=None,
-            socket_connect_timeout=None,
-            retry=_never_again(),
-            protocol=2,
-        )
-        return cast("ConnectionPool", pool)
-
-    @cached_property
-    def _client(self) -> "Driver":
-        return self._driver.Redis(connection_pool=self._lines)
-
     # Commands.
 
     async def ask(self, *command: Argument) -> object:
         """Return the answer to a command: None, int, bytes, or lists of them. Raises Away without an answer, Mismatch if refused."""
-        (answer,) = await self.ask_all([command])
-        if isinstance(answer, Mismatch):
+        if isinstance(answer := (await self.ask_all([command]))[0], Mismatch):
             raise answer
         return answer
 
@@ -331,8 +313,7 @@ class Redis(SharedConnection):
 
     def _error_for(self, error: Exception) -> Away:
         """Return the error to raise for a failed command: Mismatch, or Away if the error shows that Redis is away, which is noted here."""
-        why = self._absence_shown(error)
-        if why is None:
+        if (why := self._absence_shown(error)) is None:
             return Mismatch()
         self._go_away(why)
         return Away()
@@ -343,17 +324,13 @@ class Redis(SharedConnection):
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
             (faults.BusyLoadingError, "loading"),
             (faults.AuthenticationError, "denied"),
-            (TimeoutError, "timeout"),
-            (faults.TimeoutError, "timeout"),
+            ((TimeoutError, faults.TimeoutError), "timeout"),
             ((faults.ConnectionError, OSError, faults.InvalidResponse), "connection"),
             (faults.OutOfMemoryError, "full"),
             (faults.ReadOnlyError, "read_only"),
         )
-        for kinds, why in table:
-            if isinstance(error, kinds):
-                return why
         code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
-        return "unusable" if code in UNUSABLE else None
+        return next((why for kinds, why in table if isinstance(error, kinds)), "unusable" if code in UNUSABLE else None)
 
     def _go_away(self, why: str) -> None:
         """Count Redis as away: waiting commands fail, later ones fail at once, and a probe in the background looks for its return."""
@@ -375,7 +352,7 @@ class Redis(SharedConnection):
         """Fail all commands that wait for an answer, and those that are not sent yet."""
         if self._look is not None:
             self._look.cancel()
-            self._look = None
+        self._look = None
         for task in (*self._under_way, *self._listening):
             task.cancel()
         self._under_way.clear()
@@ -418,10 +395,3 @@ def _was_cancelled(task: "asyncio.Future[Any]") -> bool:
     """Return whether the task was cancelled, and not the coroutine that awaits it."""
     current = asyncio.current_task()
     return task.cancelled() and (current is None or not current.cancelling())
-
-
-def _never_again() -> Any:
-    from redis.asyncio.retry import Retry  # noqa: PLC0415 - with its room's package
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-
-    return Retry(NoBackoff(), 0)

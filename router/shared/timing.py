@@ -26,8 +26,6 @@ class RedisTiming:
         """Return the next limit on Redis's silence: the longer of four times the silence before an answer and nine tenths of the old limit.
 
         It is at least `self.limit`, and `most` at most. Like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again.
-
-        silence: seconds without any answer, until this one
-        limit: the limit until now
+        silence: seconds without any answer, until this one. limit: the limit until now
         """
         return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -61,7 +61,6 @@ class EventSource(Protocol):
     @property
     def ending(self) -> str:
         """The code of the end that no event describes; empty if an event does. It counts only once the source is over.
-
         Until then it may hold the code that the log would get if the source was left or stopped now.
         """
         ...
@@ -72,73 +71,53 @@ class EventSource(Protocol):
 
     def hold(self, seconds: float) -> None:
         """Keep the answer running for `seconds` more, because another replica reads its log; 0: no other replica reads it any more."""
-        ...
 
     def stop(self) -> None:
         """Begin to stop the answer, because the caller cancelled it or this replica ends."""
-        ...
-
-
-class LogWriter(Protocol):
-    """The interface of the Logs that a WrittenLog belongs to. `id`: the id of this replica."""
-
-    id: str
-
-    def wake(self, written: "WrittenLog") -> None:
-        """Schedule the writing of a log that has more events, or its end."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LogTerms:
-    """The lifetime of a log, the key under which readers find it, and its attachment.
-
-    lasts: seconds that it may take
-    keep: seconds that it can be found after its end
-    pointer: the key that holds its id; empty if readers have the id from elsewhere
-    attachment: the question that the log answers; empty if no later question may continue from it
-    """
-
-    lasts: float
-    keep: float
-    pointer: str = ""
-    attachment: bytes = b""
 
 
 class WrittenLog:
     """A running answer that this replica writes to a stream in Redis, and how much of it is there. Made by `Logs`.
-    The source's owner calls `news` whenever the source has more events, or is over.
+    The source's owner calls `news` whenever the source has more events, or is over; `wake` then schedules a write.
+
+    lasts, keep: seconds that it may take, and seconds that it can be found after its end
+    pointer: the key that holds its id, under which readers find it; empty if readers have the id from elsewhere
+    attachment: the question that the log answers; empty if no later question may continue from it
     """
 
-    def __init__(self, writer: LogWriter, name: str, number: str, source: EventSource, terms: LogTerms) -> None:
+    def __init__(
+        self,
+        replica: str,
+        wake: Callable[["WrittenLog"], None],
+        name: str,
+        number: str,
+        source: EventSource,
+        *,
+        lasts: float,
+        keep: float = GONE,
+        pointer: str = "",
+        attachment: bytes = b"",
+    ) -> None:
+        self._lasts, self.keep, self._pointer, self._attachment = lasts, keep, pointer, attachment
         self.id = number
         self.name = name
         self.source = source
-        self.terms = terms
-        self.done = False
-        """True once the log is complete in Redis, or was given up."""
+        self.done = False  # true once the log is complete in Redis, or was given up
         self.over_at: float | None = None
-        self.readers: dict[str, float] = {}
-        """Replica that reads the log → time until which its last message counts."""
-        self.posted = asyncio.Event()
-        """Set once the log can be found in Redis, or Redis is away or refuses it."""
+        self.readers: dict[str, float] = {}  # replica that reads the log → time until which its last message counts
+        self.posted = asyncio.Event()  # set once the log can be found in Redis, or Redis is away or refuses it
         self._attached_to = key(name, number, ATTACHMENT)
-        self._attached = 0
-        """Bytes of the attachment that are in Redis."""
-        self._writer = writer
+        self._attached = 0  # bytes of the attachment that are in Redis
+        self._replica, self._wake = replica, wake
         self._stream = key(name, self.id)
-        self._count = 0
-        """Events that are in Redis."""
-        self._headed = False
-        self._pointed = False
-        self._ended = False
-        self._doubt = False
-        """True if the state in Redis has to be looked up."""
+        self._count = 0  # events that are in Redis
+        self._headed = self._pointed = self._ended = False
+        self._doubt = False  # true if the state in Redis has to be looked up
         self._refusals = 0
 
     def news(self) -> None:
         """Schedule the writing of what the source has new: more events, or its end. Returns at once."""
-        self._writer.wake(self)
+        self._wake(self)
 
     def doubt(self) -> None:
         """Note that Redis may have lost the log: the next write first looks up what is there."""
@@ -151,7 +130,7 @@ class WrittenLog:
         """
         if self._doubt:
             await self._look_up(redis)
-        if not self._headed and len(self.terms.attachment) - self._attached > ROUND:
+        if not self._headed and len(self._attachment) - self._attached > ROUND:
             await self._attach(redis)
             return
         over = self.source.over  # read before the events: any that come after this are for the next time
@@ -181,7 +160,6 @@ class WrittenLog:
             self.news()
 
     async def _attach(self, redis: Redis) -> None:
-        """Write the next ROUND bytes of a long attachment, and schedule another write. Raises Away if Redis may not have them."""
         self._doubt = True
         answers = await redis.ask_all(self._attaching())
         if any(isinstance(answer, Mismatch) for answer in answers):
@@ -193,48 +171,41 @@ class WrittenLog:
 
     def _attaching(self) -> list[Command]:
         """Return the commands that write the next ROUND bytes of the attachment; an empty list once all of it is in Redis."""
-        piece = self.terms.attachment[self._attached : self._attached + ROUND]
+        piece = self._attachment[self._attached : self._attached + ROUND]
         if not piece:
             return []
-        return [("SETRANGE", self._attached_to, self._attached, piece), ("PEXPIRE", self._attached_to, milliseconds(self.terms.lasts))]
+        return [("SETRANGE", self._attached_to, self._attached, piece), ("PEXPIRE", self._attached_to, milliseconds(self._lasts))]
 
     def _opening(self) -> list[Command]:
         if self._headed:
             return []
-        made: list[Command] = [
+        return [
             *self._attaching(),
-            ("XADD", self._stream, "0-1", "h", self.source.head, "r", self._writer.id),
-            ("PEXPIRE", self._stream, milliseconds(self.terms.lasts)),
+            ("XADD", self._stream, "0-1", "h", self.source.head, "r", self._replica),
+            ("PEXPIRE", self._stream, milliseconds(self._lasts)),
+            *(self._point(self._lasts) if self.source.findable else ()),
         ]
-        if self.source.findable:
-            made += self._point(self.terms.lasts)
-        return made
 
     def _append(self, number: str, *fields: str | bytes | int) -> Command:
         bound = () if self.source.findable or self.source.over else ("MAXLEN", "~", WINDOW)
         return ("XADD", self._stream, "NOMKSTREAM", *bound, number, *fields)
 
     def _closing(self, count: int) -> list[Command]:
-        made: list[Command] = []
-        if (code := self.source.ending) and not self._ended:
-            made.append(self._append(f"{count}-2", "x", code))
-        if self.source.findable:
-            made += self._point(self.terms.keep)
-            made.append(("PEXPIRE", self._stream, milliseconds(self.terms.keep)))
-        else:
-            made += self._unpoint()
-            made.append(("PEXPIRE", self._stream, milliseconds(GONE)))
-        if self.terms.attachment:
-            made.append(("PEXPIRE", self._attached_to, milliseconds(self.terms.keep if self.source.findable else GONE)))
+        keep = self.keep if self.source.findable else GONE
+        made = [self._append(f"{count}-2", "x", code)] if (code := self.source.ending) and not self._ended else []
+        made += self._point(keep) if self.source.findable else self._unpoint()
+        made.append(("PEXPIRE", self._stream, milliseconds(keep)))
+        if self._attachment:
+            made.append(("PEXPIRE", self._attached_to, milliseconds(keep)))
         return made
 
     def _point(self, seconds: float) -> Sequence[Command]:
-        self._pointed = bool(self.terms.pointer)
-        return [("EVAL", POINT, 1, self.terms.pointer, self.id, milliseconds(seconds))] if self.terms.pointer else []
+        self._pointed = bool(self._pointer)
+        return [("EVAL", POINT, 1, self._pointer, self.id, milliseconds(seconds))] if self._pointer else []
 
     def _unpoint(self) -> Sequence[Command]:
         self._pointed = False
-        return [("EVAL", FREE, 1, self.terms.pointer, self.id)] if self.terms.pointer else []
+        return [("EVAL", FREE, 1, self._pointer, self.id)] if self._pointer else []
 
     async def _look_up(self, redis: Redis) -> None:
         """Read from Redis which events, head and end of the log are there; the attachment is written anew."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.commands import COMMANDS
+from router.commands import COMMANDS, command
 from tests.conftest import ROOT, Workspace, routes
 
 HI = "a: {script: [{text: Hello}]}"
@@ -63,7 +63,7 @@ def test_version_option_imports_no_command_and_no_third_party_package(tmp_path: 
 @pytest.mark.parametrize("name", ["keys", "check", "serve"])
 def test_command_imports_no_other_command(name: str, tmp_path: Path) -> None:
     """The help of one command imports the module of that command and of no other."""
-    modules = {one: vars(COMMANDS[one])["__name__"] for one in COMMANDS}
+    modules = {one: vars(command(one))["__name__"] for one in COMMANDS}
     found = imported(name, "--help", cwd=tmp_path)
     assert modules[name] in found
     assert not found & ({*modules.values()} - {modules[name]})
