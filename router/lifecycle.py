@@ -13,10 +13,7 @@ from router.value import Mutable
 
 
 class SharedConnection:
-    """A connection used by several generations: `hold` and `release` count its users, `close` closes it once there are none.
-
-    Made on any thread, used on one event loop.
-    """
+    """A connection used by several generations, which are its counted users. Made on any thread, used on one event loop."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -43,7 +40,6 @@ class SharedConnection:
             await self._close()
 
     async def _close(self) -> None:
-        """Close the underlying connection. Called once."""
         raise NotImplementedError
 
 

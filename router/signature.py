@@ -137,8 +137,7 @@ def shape_of(annotation: object) -> Shape:
         return known
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        spelled = next((note for note in arguments[1:] if isinstance(note, Spelled)), None)
-        if spelled:
+        if spelled := next((note for note in arguments[1:] if isinstance(note, Spelled)), None):
             return dataclasses.replace(spelled, kind=arguments[0])
         shape = shape_of(arguments[0])
         bounds = next((note for note in arguments[1:] if isinstance(note, Bounds)), None)
@@ -160,13 +159,13 @@ def shape_of(annotation: object) -> Shape:
 @cache
 def record_of(function: Callable[..., object]) -> Record:
     """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
-    Each Record is made once: a load of a configuration needs all of them.
 
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
     hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
-    defaults = _defaults(function)
+    made = {name: item.default_factory for name, item in getattr(function, "__dataclass_fields__", {}).items()}
+    defaults = {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
     found: list[Field] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not isinstance(function, type):
@@ -180,13 +179,6 @@ def record_of(function: Callable[..., object]) -> Record:
         shape = shape_of(hints[parameter.name])
         found.append(Field(parameter.name, shape, required, docs.get(parameter.name, ""), default))
     return Record(function.__name__, summary, tuple(found), function)
-
-
-def _defaults(function: Callable[..., object]) -> dict[str, object]:
-    if not dataclasses.is_dataclass(function):
-        return {}
-    made = {item.name: item.default_factory for item in dataclasses.fields(function)}
-    return {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
@@ -231,7 +223,12 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
         case Record():
             return _record_schema(shape, None)
         case Either(options):
-            return _either_schema(options, definitions)
+            # In YAML an unwanted value is left out; in JSON a model may write null.
+            shown = [schema(option, definitions) for option in options if definitions is None or option != Plain("null")]
+            if len(shown) == 1:
+                return shown[0]
+            typed = all(set(option) == {"type"} for option in shown)
+            return {"type": [option["type"] for option in shown]} if typed else {"anyOf": shown}
         case Anything():
             return {}
 
@@ -256,28 +253,17 @@ def written(shape: Shape, value: object) -> object:
 def _record_schema(record: Record, definitions: dict[str, object] | None) -> dict[str, object]:
     properties: dict[str, object] = {}
     for item in record.fields:
-        shown = schema(item.shape, definitions)
+        properties[item.name] = shown = dict(schema(item.shape, definitions))
         if definitions is not None and not item.required and (default := written(item.shape, item.default)) is not None:
-            shown = {**shown, "default": default}
+            shown["default"] = default
         if item.doc:
-            shown = {**shown, "description": item.doc}
-        properties[item.name] = shown
+            shown["description"] = item.doc
     made: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := [item.name for item in record.fields if item.required]:
         made["required"] = required
     if record.doc and definitions is not None:
         made["description"] = record.doc
     return made
-
-
-def _either_schema(options: tuple[Shape, ...], definitions: dict[str, object] | None) -> dict[str, object]:
-    # In YAML an unwanted value is left out; in JSON a model may write null.
-    shown = [schema(option, definitions) for option in options if definitions is None or option != Plain("null")]
-    if len(shown) == 1:
-        return shown[0]
-    if all(set(option) == {"type"} for option in shown):
-        return {"type": [option["type"] for option in shown]}
-    return {"anyOf": shown}
 
 
 KINDS: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
@@ -315,7 +301,14 @@ def check(shape: Shape, value: object, path: str = "") -> object:
         case Record():
             return shape.build(**arguments(shape, value, path))
         case Either(options):
-            return _check_either(options, value, path)
+            complaints: list[Misfit] = []
+            for option in options:
+                try:
+                    return check(option, value, path)
+                except Misfit as misfit:
+                    complaints.append(misfit)
+            # The complaint that got deepest into the value is about the option that was meant.
+            raise max(complaints, key=lambda misfit: len(misfit.field or ""))
         case Anything():
             return value
 
@@ -330,17 +323,6 @@ def arguments(record: Record, value: object, path: str = "") -> dict[str, object
         if item.required and item.name not in given:
             raise _misfit(_at(path, item.name), "it is needed but missing")
     return {item.name: check(item.shape, given[item.name], _at(path, item.name)) for item in record.fields if item.name in given}
-
-
-def _check_either(options: tuple[Shape, ...], value: object, path: str) -> object:
-    complaints: list[Misfit] = []
-    for option in options:
-        try:
-            return check(option, value, path)
-        except Misfit as misfit:
-            complaints.append(misfit)
-    # The complaint that got deepest into the value is about the option that was meant.
-    raise max(complaints, key=lambda misfit: len(misfit.field or ""))
 
 
 def _mapping(value: object, path: str) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ the latest. Without a report, `tokens_in` estimates the tokens from the text.
 import asyncio
 import math
 import re
+from bisect import bisect
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -110,6 +111,8 @@ MAX_READ_IN_ALL = 4 * MAX_READ
 """Characters of a conversation that are read, which takes 40 ms; a longer one is judged by samples."""
 SAMPLES = 16
 SAMPLES_IN_ALL = 256
+CODES, BEYOND_ASCII = (0x250, 0x1100, 0x10000), (0.6, 0.4, 0.75, 1.5)
+"""Estimated tokens of a character: Latin with an accent, which breaks its word; other alphabets; Chinese, Japanese, Korean; emoji."""
 LONGEST_WORD = 16
 """Letters of the longest run that counts as a word; longer runs are keys or base64."""
 
@@ -146,19 +149,9 @@ def _tokens(run: str) -> float:
     """
     size, first = len(run), run[0]
     if not first.isascii():
-        return sum(map(_beyond, run))
+        return sum([BEYOND_ASCII[bisect(CODES, ord(character))] for character in run])
     if first.isalpha():
         return 1.05 + max(0, size - 7) / 5 if size <= LONGEST_WORD else size / 4
     if first.isdigit():
         return math.ceil(size / 3)
     return 0.7 if first == "\n" else 0.6 + size / 5
-
-
-def _beyond(character: str) -> float:
-    """Return the estimated tokens of a character that is not ASCII."""
-    code = ord(character)
-    if code < 0x250:
-        return 0.6  # Latin with an accent: it breaks its word
-    if code < 0x1100:
-        return 0.4  # other alphabets
-    return 0.75 if code < 0x10000 else 1.5  # Chinese, Japanese, Korean; emoji

@@ -18,12 +18,12 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from router.cache import Approvals
-from router.chat import AUTO, Ask, Call, Json, Message, Part, ReasoningState, Result
+from router.chat import AUTO, Ask, Call, Json, Message, ReasoningState, Result
 from router.errors import InvalidOutput
 from router.events import (
     Answer,
@@ -121,8 +121,8 @@ class Turn:
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
+    states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _said: list[str] = field(default_factory=list[str])
-    _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _last: Finish | None = None
     _used: Usage | None = None
     _taken: set[str] = field(default_factory=set[str])
@@ -132,7 +132,7 @@ class Turn:
     def begin(self) -> None:
         """Begin the next model call: forget the calls, results and texts of the last one. Usage and used call ids stay."""
         self._used = self._last.usage if self._last else None
-        self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
+        self.calls, self.results, self._said, self.states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
@@ -168,7 +168,7 @@ class Turn:
                 event = replace(event, call_id=self._unique(event.call_id))
                 self.calls.append(event)
             case ReasoningState():
-                self._states.append(replace(event, call_id=self._unique(event.call_id) if event.call_id else ""))
+                self.states.append(replace(event, call_id=self._unique(event.call_id) if event.call_id else ""))
                 return None
             case Finish():
                 self._last = event
@@ -190,11 +190,6 @@ class Turn:
         return self._renamed[call_id]
 
     @property
-    def states(self) -> Sequence[ReasoningState]:
-        """Return the reasoning state of this model call."""
-        return self._states
-
-    @property
     def leaves(self) -> bool:
         """Return whether this model call has a tool call that the client has to run."""
         return any(call.name in self.theirs for call in self.calls)
@@ -211,23 +206,21 @@ class Turn:
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
-        """Return the Finish of the whole answer, with the usage of all its model calls.
-
-        The reason is that of the last model call, but `stop` in place of `tool-calls`; `unknown` if it gave none.
-        """
-        last = self._last or Finish("unknown")
+        """Return the Finish of the whole answer, with the usage of all its model calls, and the last one's reason; `unknown` if it gave none."""
+        reason = self._last.reason if self._last else "unknown"
         # The calls were run, or there were none: "tool-calls" would ask the client to run them.
-        reason = "stop" if last.reason == "tool-calls" else last.reason
-        return Finish(reason, self.usage)
+        return Finish("stop" if reason == "tool-calls" else reason, self.usage)
 
     def messages(self) -> tuple[Message, Message]:
         """Return this model call as two messages for the next one: the assistant's with its calls, and the one with the tools' results."""
-        spoken: list[Part] = [text] if (text := "".join(self._said)) else []
-        spoken += self._states
-        spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
-        given = [self.results[call.call_id] for call in self.calls]
-        results = [Result(one.call_id, one.name, one.result, one.is_error) for one in given]
-        return Message("assistant", tuple(spoken)), Message("tool", tuple(results))
+        text = "".join(self._said)
+        calls = [Call(call.call_id, call.name, call.arguments) for call in self.calls]
+        results = _results(self.results[call.call_id] for call in self.calls)
+        return Message("assistant", (*([text] if text else []), *self.states, *calls)), results
+
+
+def _results(given: Iterable[ToolResult | LateResult]) -> Message:
+    return Message("tool", tuple([Result(one.call_id, one.name, one.result, one.is_error) for one in given]))
 
 
 MAX_HELD = 64 * 1024
@@ -246,10 +239,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Set the preliminary output of a call at once, in place of one that was not sent yet.
-
-        A data part is added once fewer than MAX_HELD characters of data parts wait (backpressure).
-        """
+        """Replace the preliminary output of a call at once. A data part is added once fewer than MAX_HELD characters wait (backpressure)."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()
@@ -339,9 +329,8 @@ async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[As
     if message.role != "assistant" or not allowed:
         return ask, []
     late = await asyncio.gather(*(_late(ask, call, toolbox, approvals) for call in allowed))
-    results = Message("tool", tuple(Result(one.call_id, one.name, one.result, one.is_error) for one in late))
     settled = replace(message, parts=tuple(replace(part, approval="") if isinstance(part, Call) else part for part in message.parts))
-    return ask.with_messages(*ask.messages[:at], settled, results, *ask.messages[at + 1 :]), list(late)
+    return ask.with_messages(*ask.messages[:at], settled, _results(late), *ask.messages[at + 1 :]), list(late)
 
 
 async def _late(ask: Ask, call: Call, toolbox: Toolbox, approvals: Approvals) -> LateResult:

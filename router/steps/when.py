@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from router.chat import Ask
 from router.config.conditions import When
-from router.events import Answer, Step
+from router.events import Step
 from router.value import replace
 
 
@@ -26,7 +26,4 @@ def when(*, conditions: Sequence[When | None]) -> Step:
             place for place, one in enumerate(conditions) if one is None or one.holds(ask.circumstances, tokens, has_image=has_image)
         )
 
-    def step(answer: Answer) -> Answer:
-        return lambda ask: answer(replace(ask, held=held(ask)))
-
-    return step
+    return lambda answer: lambda ask: answer(replace(ask, held=held(ask)))
