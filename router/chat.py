@@ -215,10 +215,7 @@ Part = str | File | Call | Result | ReasoningState
 
 
 class Message(Value, frozen=True):
-    """A message of the conversation. `role`: its sender; `name`: the participant's name.
-
-    Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages.
-    """
+    """A message; `name`: the participant's. Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -279,11 +276,7 @@ class OutputFormat(Value, frozen=True):
 
 
 class CacheControl(Value, frozen=True):
-    """The request's limits on the cache (RFC 9111).
-
-    max_age: seconds; an older cached answer is not used, and with 0 none is
-    store: True if the answer may be cached
-    """
+    """The request's limits on the cache (RFC 9111). `max_age`: seconds up to which a cached answer is used; `store`: it may be cached."""
 
     max_age: float = math.inf
     store: bool = True

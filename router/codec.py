@@ -7,6 +7,7 @@ Replicas of two releases may read the same Redis: bytes of another version raise
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Any, TypeVar, cast, get_args
@@ -27,10 +28,12 @@ T = TypeVar("T")
 
 
 class UnreadableEvents(ValueError):
-    """The error of bytes that are not events, or that another release wrote."""
+    """The error of stored bytes that are not what this release writes: another release may have written them."""
 
 
-def _of(*types: type, among: Sequence[str] = ()) -> Check:
+def typed(*types: type, among: Sequence[object] = ()) -> Check:
+    """Return a check that a field is of one of these types, and `among` these values if there are any."""
+
     def held(value: Json) -> Json:
         if not isinstance(value, types) or (among and value not in among):
             raise UnreadableEvents
@@ -39,7 +42,9 @@ def _of(*types: type, among: Sequence[str] = ()) -> Check:
     return held
 
 
-def _each(check: Check) -> Check:
+def each(check: Check) -> Check:
+    """Return a check of a list whose items each pass a check; its value is the tuple of their values."""
+
     def held(value: Json) -> tuple[object, ...]:
         if not isinstance(value, list):
             raise UnreadableEvents
@@ -58,15 +63,16 @@ def _usage(value: Json) -> Usage | None:
             raise UnreadableEvents
 
 
-def _made(kind: Callable[..., T], checks: Mapping[str, Check], values: Json) -> T:
+def made(kind: Callable[..., T], checks: Mapping[str, Check], values: Json) -> T:
     """Return the value of this type with these fields. Raises UnreadableEvents unless `values` is a list of as many that pass the checks."""
     if not isinstance(values, list) or len(values) != len(checks):
         raise UnreadableEvents
     return kind(**{name: check(value) for (name, check), value in zip(checks.items(), values, strict=True)})
 
 
-TEXT, FLAG, OBJECT, NUMBER, MAYBE = _of(str), _of(bool), _of(dict), _of(int, float), _of(int, float, NoneType)
-ANY, CALL = _of(object), {"call_id": TEXT, "name": TEXT}
+TEXT, FLAG, OBJECT, NUMBER, MAYBE = typed(str), typed(bool), typed(dict), typed(int, float), typed(int, float, NoneType)
+STATE: dict[str, Check] = {"issuer": TEXT, "value": OBJECT, "call_id": TEXT, "after": typed(int, among=range(sys.maxsize))}
+ANY, CALL = typed(object), {"call_id": TEXT, "name": TEXT}
 COUNTS = names(Usage)
 """Names of a Usage's fields, in order: the counts first, then the tier."""
 ATTEMPT: dict[str, Check] = {
@@ -76,28 +82,28 @@ ATTEMPT: dict[str, Check] = {
     "first": MAYBE,
     "wait": MAYBE,
     "began": NUMBER,
-    "omitted": _each(TEXT),
+    "omitted": each(TEXT),
     "usage": _usage,
     "estimate": _usage,
     "route": TEXT,
 }
-ATTEMPTS, CACHED = _each(lambda value: _made(Attempt, ATTEMPT, value)), _of(str, among=get_args(kinds.Cached))
+ATTEMPTS, CACHED = each(lambda value: made(Attempt, ATTEMPT, value)), typed(str, among=get_args(kinds.Cached))
 EVENTS: dict[str, tuple[type[Event], dict[str, Check]]] = {
     "thought": (kinds.Thought, {"text": TEXT}),
     "source": (kinds.Source, {"url": TEXT, "title": TEXT, "media_type": TEXT}),
     "file": (kinds.Produced, {"media_type": TEXT, "data": TEXT}),
     "input": (kinds.ToolInput, {**CALL, "part": TEXT}),
-    "call": (kinds.ToolCall, {**CALL, "arguments": OBJECT, "malformed": _of(str, NoneType)}),
+    "call": (kinds.ToolCall, {**CALL, "arguments": OBJECT, "malformed": typed(str, NoneType)}),
     "progress": (kinds.ToolProgress, {**CALL, "output": ANY, "part": TEXT}),
     "result": (kinds.ToolResult, {**CALL, "result": ANY, "is_error": FLAG}),
     "approval": (kinds.Approval, {**CALL, "approval_id": TEXT}),
     "late": (kinds.LateResult, {**CALL, "arguments": OBJECT, "result": ANY, "is_error": FLAG, "seconds": NUMBER}),
-    "state": (ReasoningState, {"issuer": TEXT, "value": OBJECT, "call_id": TEXT, "after": _of(int)}),
+    "state": (ReasoningState, STATE),
     "start": (
         kinds.Start,
-        {"target": TEXT, "model": TEXT, "attempts": ATTEMPTS, "used": _usage, "cache": CACHED, "age": MAYBE, "omitted": _each(TEXT)},
+        {"target": TEXT, "model": TEXT, "attempts": ATTEMPTS, "used": _usage, "cache": CACHED, "age": MAYBE, "omitted": each(TEXT)},
     ),
-    "finish": (kinds.Finish, {"reason": _of(str, among=get_args(kinds.Reason)), "usage": _usage, "attempts": ATTEMPTS, "cache": CACHED}),
+    "finish": (kinds.Finish, {"reason": typed(str, among=get_args(kinds.Reason)), "usage": _usage, "attempts": ATTEMPTS, "cache": CACHED}),
     "failure": (kinds.Failure, {"code": TEXT, "public": TEXT, "attempts": ATTEMPTS}),
 }
 """Word of an event → its type, and the checks of its fields in the order in which they are written."""
@@ -152,6 +158,6 @@ def decode(data: bytes) -> list[Event]:
 def _event(value: Json) -> Event:
     match value:
         case [str(word), *fields] if word in EVENTS:
-            return _made(*EVENTS[word], fields)
+            return made(*EVENTS[word], fields)
         case _:
             raise UnreadableEvents

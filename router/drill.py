@@ -15,7 +15,7 @@ import random
 from array import array
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from itertools import groupby
 from typing import cast
@@ -32,6 +32,7 @@ from router.generation import Carryover, Compiled, Ground, build
 from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal
 from router.toolbox import load
 from router.usage import tokens_in
+from router.value import Mutable, Value
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05
@@ -53,8 +54,7 @@ PLAYED: dict[str, Callable[[str], TargetError]] = {
 """Fault → function that makes its error, for faults that are only an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drilled:
+class Drilled(Value, frozen=True):
     """The result of a drill.
 
     place: the drill's position in its file; None if unknown
@@ -105,8 +105,7 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
         return runner.run(_all(declaration, chosen))
 
 
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(Mutable):
     """The outcome of one question of a drill. `error`: the code of its error, empty if it was answered; `seconds`: of virtual time."""
 
     events: list[Event]

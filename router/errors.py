@@ -17,7 +17,6 @@ RouterError                  .code (stable, public)  .status (HTTP)  .public (a 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from router.usage import Usage
@@ -35,8 +34,7 @@ class Place(Value, frozen=True):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Value, frozen=True):
     """A mistake in a configuration, or a warning. `line`: the text of the line that it stands in; empty if that is not known."""
 
     place: Place
@@ -60,9 +58,7 @@ class Misfit(ValueError):
 
     def __init__(self, message: str, field: str | None = None, *, place: Place | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.field = field
-        self.place = place
+        self.message, self.field, self.place = message, field, place
         """The place of the mistake, if the value itself stands elsewhere (a template's own line)."""
 
 
@@ -170,9 +166,7 @@ class TooMany(Refused, code="rate_limited", status=429, sentence="Rate limit exc
 
     def __init__(self, limit: str, retry_after: float, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__()
-        self.limit = limit
-        self.retry_after = retry_after
-        self.headers = headers
+        self.limit, self.retry_after, self.headers = limit, retry_after, headers
 
 
 class TargetError(RouterError, code="target_error", status=502):
@@ -185,9 +179,7 @@ class TargetError(RouterError, code="target_error", status=502):
 
     def __init__(self, target: str, outcome: str, *, retry_after: float | None = None) -> None:
         super().__init__()
-        self.target = target
-        self.outcome = outcome
-        self.retry_after = retry_after
+        self.target, self.outcome, self.retry_after = target, outcome, retry_after
         self.used: Usage | None = None
         self.stated: tuple[int, str] | None = None
 
@@ -208,14 +200,12 @@ class TargetRefused(TargetError, code="target_refused"):
 
 
 class TargetDenied(TargetRefused, code="target_denied"):
-    """The target does not work as configured: its key, model or address is refused, or its TLS certificate is invalid.
-
-    certain: False if the refusal may concern this question only, such as one by a firewall before the provider
-    """
+    """The target does not work as configured: its key, model or address is refused, or its TLS certificate is invalid."""
 
     def __init__(self, target: str, outcome: str, *, certain: bool = True) -> None:
         super().__init__(target, outcome)
         self.certain = certain
+        """False if the refusal may concern this question only, such as one by a firewall before the provider."""
 
 
 class ParameterMissed(TargetRefused, code="unsupported_parameter"):

@@ -74,11 +74,7 @@ class Thought(Value, frozen=True):
 
 
 class Source(Value, frozen=True):
-    """A page or a document that the model cites, at this place of its text.
-
-    url: an http or https address; empty for a document
-    media_type: the media type of a document; empty for a page
-    """
+    """A page (`url`: http or https) or a document (`media_type`, no url) that the model cites, at this place of its text."""
 
     url: str
     title: str = ""
@@ -182,21 +178,8 @@ class Failure(Value, frozen=True):
 
 
 Words = Text | Thought
-Event = (
-    Start
-    | Words
-    | Source
-    | Produced
-    | ToolInput
-    | ToolCall
-    | ToolProgress
-    | ToolResult
-    | Approval
-    | LateResult
-    | ReasoningState
-    | Finish
-    | Failure
-)
+ToolEvent = ToolInput | ToolCall | ToolProgress | ToolResult | Approval | LateResult
+Event = Start | Words | Source | Produced | ToolEvent | ReasoningState | Finish | Failure
 """An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
 Events = AsyncGenerator[Event, None]
 Answer = Callable[[Ask], Events]
@@ -256,10 +239,7 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path through one step: that of the events below it, with `words` applied.
-
-    words: changes each batch of words on its way; None for a step that does not read words
-    """
+    """The fast path through one step: that of the events below it. `words`: changes each batch of words; None if the step reads none."""
 
     def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
         self._words = words

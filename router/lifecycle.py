@@ -44,10 +44,7 @@ class SharedConnection:
 
 
 class Backoff:
-    """Exponential pauses before reconnects, in seconds: `first`, doubled each time, at most `most`.
-
-    After a connection that lasted longer than `steady` seconds, the pause is `first` again.
-    """
+    """Pauses before reconnects, in seconds: `first`, doubled up to `most`; `first` again if the connection lasted over `steady` seconds."""
 
     def __init__(self, *, first: float, most: float, steady: float) -> None:
         self._first, self._most, self._steady = first, most, steady

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import islice
 from time import perf_counter
@@ -23,6 +22,7 @@ from urllib.parse import unquote
 from router.chat import Json, JsonObject, OutputFormat, deeper, finite, no_constant, plain
 from router.errors import Misfit
 from router.threads import Turns
+from router.value import Mutable, Value
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_VALUES = 2_000
@@ -45,8 +45,7 @@ KEPT_SCHEMAS = 64
 """Most compiled schemas that are cached."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckBounds:
+class CheckBounds(Value, frozen=True):
     """The limits of one check of an answer against a schema."""
 
     characters: int = 2 * 1024 * 1024
@@ -64,8 +63,7 @@ class Overworked(Exception):
     """The error of a check that exceeds its bounds."""
 
 
-@dataclass(slots=True)
-class Work:
+class Work(Mutable):
     """The work that one check may still do."""
 
     keywords: int
@@ -79,8 +77,7 @@ class Work:
 WORK: ContextVar[Work] = ContextVar("work")
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Value, frozen=True):
     """The result of a check.
 
     text: the JSON, as the model wrote it, without the text around it; empty if there is none
@@ -93,11 +90,10 @@ class Checked:
     rules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Checker:
+class Checker(Value, frozen=True):
     """A compiled schema that checks values."""
 
-    _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
+    _errors: Callable[[Json], Iterator[Any]]
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
         """Return up to eight faults of a value as (keyword, sentence); empty if it is valid.

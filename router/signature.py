@@ -22,25 +22,23 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from router.bounds import Bounds
 from router.errors import Misfit
+from router.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Value, frozen=True):
     """A plain JSON scalar; a number may have bounds."""
 
     kind: Literal["string", "integer", "number", "boolean", "null"]
     bounds: Bounds | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(Value, frozen=True):
     """A choice of a few fixed strings."""
 
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Spelled:
+class Spelled(Value, frozen=True):
     """A string with a grammar of its own, such as a duration.
 
     read: returns the value of a text, or raises Misfit
@@ -58,23 +56,20 @@ class Spelled:
     numbers: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Value, frozen=True):
     """A list of items of one shape."""
 
     item: "Shape"
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(Value, frozen=True):
     """A mapping from names to items of one shape. `key`: the form of the names; None if any name will do."""
 
     item: "Shape"
     key: Spelled | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Value, frozen=True):
     """A named field of a record. `doc`: its line of documentation; `default`: None for a required field."""
 
     name: str
@@ -100,15 +95,13 @@ class Record:
         object.__setattr__(self, "named", {item.name: item for item in self.fields})
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(Value, frozen=True):
     """A choice of several shapes: the first that accepts a value is used."""
 
     options: tuple["Shape", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Anything:
+class Anything(Value, frozen=True):
     """Any value that JSON can hold."""
 
 
@@ -138,10 +131,10 @@ def shape_of(annotation: object) -> Shape:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         if spelled := next((note for note in arguments[1:] if isinstance(note, Spelled)), None):
-            return dataclasses.replace(spelled, kind=arguments[0])
+            return replace(spelled, kind=arguments[0])
         shape = shape_of(arguments[0])
         bounds = next((note for note in arguments[1:] if isinstance(note, Bounds)), None)
-        return dataclasses.replace(shape, bounds=bounds) if bounds and isinstance(shape, Plain) else shape
+        return replace(shape, bounds=bounds) if bounds and isinstance(shape, Plain) else shape
     if origin is Literal and all(isinstance(value, str) for value in arguments):
         return OneOf(tuple(arguments))
     if origin in (Union, types.UnionType):

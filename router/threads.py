@@ -51,9 +51,6 @@ class Turns:
         self._turn = asyncio.Lock()
 
     async def take(self, work: Callable[[], T], name: str) -> T:
-        """Wait for the turn, run the work in a thread named `name`, and return its value or raise its error.
-
-        If the caller is cancelled, its thread runs on, and the next piece of work begins beside it.
-        """
+        """Wait for the turn, and do as `in_thread`. If the caller is cancelled, the next piece of work begins beside its running one."""
         async with self._turn:
             return await in_thread(work, name)

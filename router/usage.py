@@ -72,11 +72,7 @@ class Usage(Value, frozen=True):
 
 
 class Meter(Mutable):
-    """The usage of one model call so far: written by the lane that reads the answer, read by failover.
-
-    usage: the latest report; None while there is none
-    final: True once that report is of the complete answer
-    """
+    """The usage of one model call so far. `usage`: the latest report; None without one; `final`: True once it is of the complete answer."""
 
     usage: Usage | None = None
     final: bool = False
@@ -118,10 +114,7 @@ LONGEST_WORD = 16
 
 
 def tokens_in(text: str) -> int:
-    """Return the estimated tokens of a text: within 20 % of OpenAI's and Anthropic's tokenizers for prose and code in most languages.
-
-    Of a text of more than 64 Ki characters only samples are read.
-    """
+    """Return the estimated tokens of a text: within 20 % of OpenAI's and Anthropic's tokenizers for prose and code in most languages."""
     return _estimate(text, MAX_READ, SAMPLES)
 
 
@@ -143,10 +136,7 @@ def _estimate(text: str, most: int, samples: int) -> int:
 
 
 def _tokens(run: str) -> float:
-    """Return the estimated tokens of a run of letters, of digits, of signs, of line breaks or of non-ASCII characters.
-
-    Fitted to the tokenizers o200k, cl100k and Claude's.
-    """
+    """Return the estimated tokens of a match of WORDS: fitted to the tokenizers o200k, cl100k and Claude's."""
     size, first = len(run), run[0]
     if not first.isascii():
         return sum([BEYOND_ASCII[bisect(CODES, ord(character))] for character in run])

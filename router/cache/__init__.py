@@ -8,20 +8,6 @@ from router.cache.states import ConversationHash, LocalStates, Memory, ModelCall
 from router.cache.store import LocalStore, Store
 
 __all__ = [
-    "MAX_FLIGHT_BYTES",
-    "Approvals",
-    "ConversationHash",
-    "Elsewhere",
-    "Flight",
-    "Lead",
-    "LocalStates",
-    "LocalStore",
-    "Memory",
-    "ModelCall",
-    "PickupTiming",
-    "Recollection",
-    "Shared",
-    "Store",
-    "conversation_hash",
-    "key",
-]
+    "MAX_FLIGHT_BYTES", "Approvals", "ConversationHash", "Elsewhere", "Flight", "Lead", "LocalStates", "LocalStore", "Memory", "ModelCall",
+    "PickupTiming", "Recollection", "Shared", "Store", "conversation_hash", "key",
+]  # fmt: skip

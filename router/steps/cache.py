@@ -22,7 +22,7 @@ from router.config.declaration import Cache
 from router.errors import ReplicaLost, Stopping
 from router.events import Answer, Cached, Event, Events, Finish, LateResult, Start, Step, ToolCall, ToolProgress, ToolResult
 from router.shared import Away
-from router.value import replace
+from router.value import Value, replace
 
 AT_FIRST = 16
 """Number of cached events after which the step yields to the event loop once, so that the beginning is written sooner."""
@@ -37,8 +37,7 @@ def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str,
     return lambda answer: Keeper(answer, declared, store, shared, made_by, last_resort).answer
 
 
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
+class CachedAnswer(Value, frozen=True):
     """An answer read from the cache. `age`: seconds since it was made."""
 
     events: Sequence[Event]

@@ -8,16 +8,15 @@ max_chars: the length at which the text is cut off
 
 import re
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Ask
 from router.errors import Misfit
 from router.events import Answer, Events, Failure, Finish, Start, Step, Text
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
+class Strip(Value, frozen=True):
     """The patterns of one kind of `strip`.
 
     head: text removed at the beginning; its group is not empty if the beginning opened a quote or fence that the tail closes

@@ -13,12 +13,11 @@ and without calls passes it unchanged.
 
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.cache import ConversationHash, Memory, ModelCall, Recollection, conversation_hash
 from router.chat import Ask, Call, Message, ReasoningState, Result
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
-from router.value import replace
+from router.value import Mutable, field, replace
 
 
 def recall(*, memory: Memory) -> Step:
@@ -51,10 +50,7 @@ def recall(*, memory: Memory) -> Step:
 
 
 def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
-    """Return the question with stored data of its model calls put back: reasoning state, and the route's own calls with their results.
-
-    names: position of a message → name of its call
-    """
+    """Return the question with stored reasoning state and the route's own calls and results put back. `names`: index → name of the call."""
     found = {index: held[name] for index, name in names.items() if held.get(name)}
     return ask.with_messages(*_messages(ask.messages, found)) if found else ask
 
@@ -83,8 +79,7 @@ def _with(message: Message, kept: ModelCall) -> Message:
     return replace(message, parts=(*parts[:first], *kept.states, *calls, *after))
 
 
-@dataclass(slots=True)
-class Rounds:
+class Rounds(Mutable):
     """A recorder of one answer's model calls: their reasoning state, tool calls and results."""
 
     hashed: ConversationHash

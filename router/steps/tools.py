@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.cache import Approvals
 from router.chat import AUTO, Ask, Call, Json, Message, ReasoningState, Result
@@ -46,7 +45,7 @@ from router.events import (
     Words,
 )
 from router.toolbox import Toolbox
-from router.value import replace
+from router.value import Mutable, field, replace
 
 
 def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
@@ -109,8 +108,7 @@ CIRCLE = 3
 """Number of identical model calls in a row, with identical results, after which the loop ends."""
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Mutable):
     """The state of one answer in the tool loop: the present model call, and the usage of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
@@ -227,8 +225,7 @@ MAX_HELD = 64 * 1024
 """Characters of waiting data parts at which a tool that yields another has to wait; one part may exceed it."""
 
 
-@dataclass(slots=True)
-class _Outputs:
+class _Outputs(Mutable):
     """A buffer of running tools' outputs: data parts in order, the newest preliminary output of each call, and results."""
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)

@@ -14,10 +14,7 @@ from router.value import replace
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:
-    """Return the step that sets `held` of each question: the positions of the route's entries whose condition holds for it.
-
-    conditions: one for each entry, in order; an entry without a condition (None) always holds
-    """
+    """Return the step that sets `held`: the positions of the entries whose condition holds. An entry without one (None) always holds."""
     measured = any(one is not None and one.tokens is not None for one in conditions)
 
     def held(ask: Ask) -> frozenset[int]:
