@@ -44,7 +44,6 @@ PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
 PICTURE = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
 CHARACTERS = 4
 """Characters per token in a long run of one letter."""
-LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
     "down": lambda name: TargetDown(name, "connection"),
@@ -292,7 +291,7 @@ def _faults(drill: Drill, came: _Outcome, unbroken: str) -> list[str]:
         found.append(f"it ended with {came.error or 'an answer'}" + (f", {expect.fails} was expected" if expect.fails else ""))
     elif not came.error and came.text != unbroken:
         found.append(f"the answer is not whole: {came.text!r}")
-    compare("served by", expect.served_by, (came.tried or (LOST,))[-1].target)
+    compare("served by", expect.served_by, came.tried[-1].target if came.tried else "nobody")
     compare("tried", expect.tried and list(expect.tried), list(_tries(came.tried)))
     compare("events", expect.events and list(expect.events), [kind for kind, _ in groupby(type(event).__name__ for event in came.events)])
     compare("finish", expect.finish, came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none")

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
 from router.usage import Meter, Usage
-from router.value import PartlyCompared, Value
+from router.value import Mutable, PartlyCompared, Value, field
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
 OutputWay = Literal["", "native", "json_schema", "json_object", "instruction"]
@@ -294,13 +294,12 @@ class Disorder(AssertionError):
     """The error of events in a wrong order: a bug in the code that made them."""
 
 
-class Order:
+class Order(Mutable):
     """A checker of the order of one answer's events, for tests and drills: `see` and `end` raise Disorder."""
 
-    def __init__(self) -> None:
-        self._state: State = "idle"
-        self._open: set[str] = set()
-        self._seen: set[str] = set()
+    _state: State = "idle"
+    _open: set[str] = field(default_factory=set[str])
+    _seen: set[str] = field(default_factory=set[str])
 
     def see(self, event: Event) -> Event:
         """Return the event. Raises Disorder if it may not come now."""

@@ -43,18 +43,18 @@ class SharedConnection:
         raise NotImplementedError
 
 
-class Backoff:
+class Backoff(Mutable, kw_only=True):
     """Pauses before reconnects, in seconds: `first`, doubled up to `most`; `first` again if the connection lasted over `steady` seconds."""
 
-    def __init__(self, *, first: float, most: float, steady: float) -> None:
-        self._first, self._most, self._steady = first, most, steady
-        self.pause = 0.0
-        """The pause before the next reconnect, in seconds; 0 until a connection was lost."""
+    first: float
+    most: float
+    steady: float
+    pause: float = 0.0
+    """The pause before the next reconnect, in seconds; 0 until a connection was lost."""
 
     def lost(self, lasted: float) -> None:
         """Record that a connection ended after this many seconds, or could not be made, and set the next pause."""
-        again = self.pause and lasted <= self._steady
-        self.pause = min(2 * self.pause, self._most) if again else self._first
+        self.pause = min(2 * self.pause, self.most) if self.pause and lasted <= self.steady else self.first
 
     async def rest(self) -> None:
         """Wait for a random share of the pause, between 75 % and 100 %, so that processes do not reconnect at the same moment."""

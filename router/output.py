@@ -41,8 +41,6 @@ MAX_TRIES = 32
 """Places in a text at which JSON is searched, at most."""
 ON_LOOP_CHARS = 16 * 1024
 """Characters of an answer and its schema up to which they are checked on the event loop: usually 2 ms of work."""
-KEPT_SCHEMAS = 64
-"""Most compiled schemas that are cached."""
 
 
 class CheckBounds(Value, frozen=True):
@@ -126,7 +124,7 @@ def compiled(schema: JsonObject) -> Checker:
     return _compiled(written)
 
 
-@lru_cache(maxsize=KEPT_SCHEMAS)
+@lru_cache(maxsize=64)
 def _compiled(written: str) -> Checker:
     schema = cast("dict[str, Json]", json.loads(written))
     if len(_values(schema)) > MAX_SCHEMA_VALUES:

@@ -8,10 +8,11 @@ import asyncio
 import math
 import re
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import add, attrgetter
 from typing import Literal, Self
 
-from router.value import Mutable, Value, replace
+from router.value import Mutable, Value, names, replace
 
 Tier = Literal["", "flex", "priority"]
 """Service tiers with a price of their own; empty for the usual tier."""
@@ -46,19 +47,8 @@ class Usage(Value, frozen=True):
     service_tier: Tier = ""
 
     def __add__(self, other: Self) -> "Usage":
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.cache_write_tokens + other.cache_write_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
-            self.audio_input_tokens + other.audio_input_tokens,
-            self.audio_output_tokens + other.audio_output_tokens,
-            self.image_output_tokens + other.image_output_tokens,
-            self.searches + other.searches,
-            self.service_tier if self.service_tier == other.service_tier else "",
-        )
+        tier: Tier = self.service_tier if self.service_tier == other.service_tier else ""
+        return Usage(*map(add, _counts(self), _counts(other)), service_tier=tier)
 
     @property
     def total_tokens(self) -> int:
@@ -69,6 +59,9 @@ class Usage(Value, frozen=True):
     def uncached(self) -> "Usage":
         """A copy with the counts of the prompt cache set to 0, so that all input has the usual price."""
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
+
+
+_counts: Callable[[Usage], tuple[int, ...]] = attrgetter(*names(Usage)[:-1])
 
 
 class Meter(Mutable):

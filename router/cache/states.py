@@ -116,12 +116,11 @@ class LocalStates:
         self._taken[caller] = self._taken.get(caller, 0) + taken
 
 
-class Memory:
+class Memory(Mutable):
     """The store of tool rounds: entries in this process, and copies in Redis if declared. It works without an answer from Redis."""
 
-    def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
-        self.local = local or LocalStates()
-        self._shared = shared
+    local: LocalStates = field(default_factory=LocalStates)
+    shared: RedisStore | None = None
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
         """Return the stored model calls of a conversation; empty if none are stored or can be read.
@@ -131,15 +130,15 @@ class Memory:
         for name in reversed(names):
             if (value := self.local.get(caller, name, user)) is not None:
                 return _read(value)
-        value = await self._shared.get(names[-1]) if self._shared is not None and names else None
+        value = await self.shared.get(names[-1]) if self.shared is not None and names else None
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
         """Store model calls, here and in Redis, under the name of the last one. The first are left out while all together are too large."""
         value = written(held)
         self.local.put(caller, name, value, user)
-        if self._shared is not None:
-            await self._shared.put(name, value, LASTS)
+        if self.shared is not None:
+            await self.shared.put(name, value, LASTS)
 
 
 def written(held: Recollection) -> bytes:

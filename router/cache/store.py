@@ -1,26 +1,13 @@
-"""Stores of cached answers: bytes under a key, for a limited time."""
+"""The store of cached answers: bytes under a key, for a limited time."""
 
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 from cachetools import TLRUCache
 
 ENTRY = 1024
 """Bytes that an entry takes beside its value, roughly."""
-
-
-class Store(Protocol):
-    """The interface of a store of bytes with a lifetime. They are copies, may be gone at any time, and can be made again."""
-
-    async def get(self, name: str) -> bytes | None:
-        """Return the bytes stored under this name; None without any, or while the store is unavailable."""
-        ...
-
-    async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Store bytes for `ttl` seconds at most."""
-        ...
 
 
 class LocalStore:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from router.attempt import Attempt
 from router.broadcast import Broadcast
-from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, Shared, Store, key
+from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, LocalStore, Shared, key
 from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
@@ -28,7 +28,7 @@ AT_FIRST = 16
 """Number of cached events after which the step yields to the event loop once, so that the beginning is written sooner."""
 
 
-def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
+def cache(*, declared: Cache, store: LocalStore, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
     """Return the cache step of one route.
     shared: the cache that replicas share; None without Redis
     made_by: a digest of the configuration that makes the route's answers
@@ -61,7 +61,7 @@ class Keeper:
 
     _answer: Answer
     _declared: Cache
-    _store: Store
+    _store: LocalStore
     _shared: Shared | None
     _made_by: str
     _last_resort: frozenset[str]

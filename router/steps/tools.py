@@ -56,8 +56,7 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
             offered = await toolbox.offered()
             own = {spec.name for spec in offered}
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
-            ask = replace(ask, tools=offered + theirs)
-            ask, turn.late = await _decided(ask, toolbox, approvals)
+            ask, turn.late = await _decided(replace(ask, tools=offered + theirs), toolbox, approvals)
             turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
@@ -82,12 +81,9 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
                         yield output
-                if turn.leaves or waiting:
-                    yield replace(turn.finish(), reason="tool-calls")
-                    return
-                if count == max_steps or turn.circles():
-                    end = replace(turn.finish(), reason="tool-calls")
-                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED)
+                if (left := turn.leaves or bool(waiting)) or count == max_steps or turn.circles():
+                    decided = left or ask.output is None
+                    yield replace(turn.finish(), reason="tool-calls") if decided else Failure(InvalidOutput.code, UNDECIDED)
                     return
                 ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
@@ -260,11 +256,8 @@ class _Outputs(Mutable):
         for result in results:
             self._progress.pop(result.call_id, None)
         found = [*self._parts, *self._progress.values(), *results]
-        self._parts.clear()
-        self._held = 0
+        self._held, self._parts, self._progress, self._ended = 0, [], {}, []
         self._room.set()
-        self._progress.clear()
-        self._ended.clear()
         return found
 
 
@@ -303,10 +296,9 @@ async def _run(
 async def _result(
     toolbox: Toolbox, ask: Ask, call: ToolCall, report: Callable[[ToolProgress], Awaitable[None]], *, refused: bool
 ) -> ToolResult:
-    if call.malformed is not None:
-        return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
-    if refused:
-        return ToolResult(call.call_id, call.name, UNASKED, is_error=True)
+    if refused or call.malformed is not None:
+        wrong = UNASKED if call.malformed is None else "Invalid arguments: they must be one JSON object."
+        return ToolResult(call.call_id, call.name, wrong, is_error=True)
 
     async def reported(output: Json, part: str) -> None:
         await report(ToolProgress(call.call_id, call.name, output, part))
