@@ -90,7 +90,7 @@ class Relayed(Broadcast):
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Follow the answer in the background for `seconds` more, because another replica reads it; 0: no other does. Returns at once."""
+        """Follow the answer for `seconds` more, because another replica reads it; with 0, only for followers here. Returns at once."""
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
             self.task = asyncio.create_task(self._pass_on())

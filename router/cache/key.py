@@ -14,7 +14,7 @@ dumps = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def key(ask: Ask, made_by: str, owner: str) -> str:
-    """Return a question's cache key, a SHA-256 in hex. `made_by`: the configuration's digest; `owner`: who alone may get the answer."""
+    """Return a question's cache key, a SHA-256 in hex. `made_by`: digest of the configuration; `owner`: `Ask.owner`; empty for everyone."""
     output = ask.output
     made: dict[str, Json] = {
         "by": made_by,

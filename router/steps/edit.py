@@ -96,7 +96,7 @@ class Trim:
         self._opened = False
 
     def feed(self, text: str) -> str:
-        """Add a piece, and return the text that may be sent now. What may belong to a removed end, or is blank before the cut, is held back."""
+        """Add a piece, and return the text that may be sent now: without one that may belong to a removed end, or blanks before a cut."""
         text, self._held = self._held + text, ""
         if self._ends is None:
             kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came
