@@ -26,6 +26,10 @@ def session_of(ask: Ask) -> str:
     """Return the session of a question: a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
-        first = next((number for number, message in enumerate(ask.messages, 1) if message.role == "user"), None)
-        made.append([[message.role, *map(part_of, message.parts)] for message in ask.messages[:first]])
+        begun: list[Json] = []
+        for message in ask.messages:
+            begun.append([message.role, *map(part_of, message.parts)])
+            if message.role == "user":
+                break
+        made.append(begun)
     return hashlib.sha256(_dumps(made).encode()).hexdigest()
