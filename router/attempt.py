@@ -48,10 +48,7 @@ class Attempt(PartlyCompared, frozen=True):
 
 
 class Trail(Mutable):
-    """The attempts of one request: an `Ask` carries it, failover appends each attempt when it ends, and the request's record reads it.
-
-    calls: the attempts of each model call, in order, with those of answers that a tool asked for (`Attempt.route`)
-    """
+    """The attempts of one request. `calls`: those of each model call, in order, with those of answers that a tool asked for."""
 
     calls: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
 

@@ -40,7 +40,6 @@ class Broadcast:
     """A running answer: the buffer of its events, and the position of each follower.
 
     bound: approximate bytes above which `take` and `flush` drop events, drop a follower or wait; `put` alone never checks it
-    rule: the choice between waiting and dropping a follower
     """
 
     def __init__(self, bound: int, rule: Rule = "overtake") -> None:
@@ -55,8 +54,7 @@ class Broadcast:
         self.news: Callable[[], None] | None = None
         """Called whenever the followers are woken, and when the source waits for room; None for no call."""
         self.task: asyncio.Task[None] | None = None
-        self._bound = bound
-        self._rule = rule
+        self._bound, self._rule = bound, rule
         self._events: list[Event] = []
         self._first = 0
         """The number of the first event in the buffer."""
@@ -70,13 +68,8 @@ class Broadcast:
         """Bytes put since the followers were last woken."""
         self._stopped = False
 
-    # Its source.
-
     def start(self, work: Coroutine[object, object, None]) -> None:
-        """Start `work`, which calls `take`, as the background task of this answer. Returns at once.
-
-        The task is cancelled if the last follower leaves before a Finish or Failure was put.
-        """
+        """Start `work`, which calls `take`, as the task of this answer. It is cancelled if the last follower leaves before the answer's end."""
         self.task = asyncio.create_task(work)
         self.task.add_done_callback(self._done)
 
@@ -100,16 +93,14 @@ class Broadcast:
         match event:
             case Text(text):
                 taken = FRAME + 2 * len(text)  # as nearly always, without a call
-            case Finish() | Failure():
-                taken = weight(event)
-                self._finish()
             case _:
                 taken = weight(event)
+                if isinstance(event, Finish | Failure):
+                    self._finish()
         self.size += taken
         self._unpublished += taken
 
     def _finish(self) -> None:
-        """Record that the answer has its last event."""
         self.finished = True
 
     async def flush(self) -> None:
@@ -126,10 +117,7 @@ class Broadcast:
         return self.size <= self._bound
 
     async def _fit(self) -> None:
-        """Drop events that every follower has read, until the buffer is within its bound.
-
-        If there are none, wait for a follower to read; under `overtake`, remove the slowest follower instead once another has read all.
-        """
+        """Bring the buffer within its bound: see `Rule`."""
         while self.size > self._bound:
             end = self._first + len(self._events)
             read = min(self._at.values(), default=self._first if self._rule == "overtake" else end) - self._first
@@ -162,8 +150,6 @@ class Broadcast:
             if not future.done():
                 future.set_result(None)
 
-    # Its state.
-
     @property
     def events(self) -> Sequence[Event]:
         """The events still in the buffer, oldest first, without those that were dropped."""
@@ -182,8 +168,7 @@ class Broadcast:
     @property
     def open(self) -> bool:
         """True while a new follower can get the whole answer: its start is held, and it was not stopped and has not failed."""
-        failed = bool(self._events) and isinstance(self._events[-1], Failure)
-        return self.complete and not self._stopped and not failed
+        return self.complete and not self._stopped and not isinstance(self._events[-1] if self._events else None, Failure)
 
     @property
     def left(self) -> bool:
@@ -200,10 +185,8 @@ class Broadcast:
         first = max(number, self._first)
         return first, self._events[first - self._first :]
 
-    # Its followers.
-
     async def follow(self) -> Events:
-        """Stream the answer from its start up to and including its Finish or Failure.
+        """Stream the answer from its start up to and including its Finish or Failure. The last follower to leave cancels an unfinished answer.
 
         Raises Overtaken if its start was dropped or this follower fell too far behind.
         If the answer ends without a Finish or Failure, the error of its task is raised; Stopping if the task was cancelled.
@@ -225,14 +208,20 @@ class Broadcast:
                     if isinstance(event, Finish | Failure):
                         return
                 elif self.task is not None and self.task.done():
-                    break
+                    if self.task.cancelled():
+                        raise Stopping
+                    error = self.task.exception()
+                    assert error is not None, "an answer ended without its end"
+                    raise error.with_traceback(None)  # each of its followers raises it
                 else:
                     self._make_room()  # a slower follower may hold up this one
                     await self._more()
-            raise _fault(self.task)
         finally:
             self._at.pop(follower, None)
-            await self._left()
+            if not self._at and not self.finished and self.task is not None and not self.task.done():
+                self._stopped = True
+                self.task.cancel()
+                await asyncio.wait([self.task])
 
     async def _more(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -242,19 +231,3 @@ class Broadcast:
     def _make_room(self) -> None:
         if self._full is not None and not self._full.done():
             self._full.set_result(None)
-
-    async def _left(self) -> None:
-        """Cancel the task of an unfinished answer without followers, and wait until it has ended. Else do nothing."""
-        if not self._at and not self.finished and self.task is not None and not self.task.done():
-            self._stopped = True
-            self.task.cancel()
-            await asyncio.wait([self.task])
-
-
-def _fault(task: asyncio.Task[None]) -> BaseException:
-    """Return the error that ended an answer without a last event; Stopping if its task was cancelled."""
-    if task.cancelled():
-        return Stopping()
-    error = task.exception()
-    assert error is not None, "an answer ended without its end"
-    return error.with_traceback(None)  # each of its followers raises it

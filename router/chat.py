@@ -54,7 +54,17 @@ def no_constant(word: str) -> None:
     raise ValueError(word)
 
 
-CONTAINERS = (dict, list)
+def plain(value: Json) -> Json:
+    """Return a JSON value with whole numbers as int (1.0 → 1), as JavaScript writes them: equal values then have equal texts."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            return {name: plain(inner) for name, inner in value.items()}
+        case Sequence() if not isinstance(value, str):
+            return [plain(inner) for inner in value]
+        case _:
+            return value
 
 
 def deeper(value: Any, depth: int) -> bool:
@@ -64,7 +74,7 @@ def deeper(value: Any, depth: int) -> bool:
         inner: list[dict[str, Any] | list[Any]] = []
         for outer in level:
             for one in outer.values() if isinstance(outer, dict) else outer:
-                if isinstance(one, CONTAINERS):
+                if isinstance(one, (dict, list)):
                     inner.append(one)  # noqa: PERF401 # pyright: ignore[reportUnknownArgumentType]
         if not inner:
             return False
@@ -87,10 +97,8 @@ def crowded(data: bytes, most: int) -> bool:
         return False
     # Outside of texts there is no backslash, and inside them each quotation mark has one.
     bare = data.replace(rb"\\", b"").replace(rb"\"", b"")
-    texts = bare.count(b'"') // 2
-    if texts > 2 * most:  # each is a value, or the key of one
-        return True
-    return separators(b"".join(bare.split(b'"')[::2])) >= most
+    # Each text is a value, or the key of one.
+    return bare.count(b'"') // 2 > 2 * most or separators(b"".join(bare.split(b'"')[::2])) >= most
 
 
 def _text(part: "Part") -> str:
@@ -100,12 +108,10 @@ def _text(part: "Part") -> str:
             return part
         case Result():
             return part.text
-        case Call():
-            return json.dumps(part.arguments, ensure_ascii=False)
         case File():
             return ""
-        case ReasoningState():
-            return json.dumps(part.value, ensure_ascii=False)
+        case Call(arguments=value) | ReasoningState(value=value):
+            return json.dumps(value, ensure_ascii=False)
 
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -187,8 +193,7 @@ class ReasoningState(Value, frozen=True):
     It is sent back to the target that issued it alone, and no wire writes it to a client. It is both an event of the answer and a part of
     the assistant message that the next request repeats.
 
-    issuer: the target and its model, as `issued_by` names them; empty for state read from the client's own messages, which every
-        target that takes this form may receive
+    issuer: see `issued_by`; empty for state read from the client's own messages: every target that takes this form may receive it
     value: in the provider's own form: {"reasoning_content": …}, {"reasoning_details": […]}, a thinking block, a reasoning item
     call_id: the call that it belongs to, if any (Gemini's thought signatures)
     after: characters of the message's text that the model wrote after it
@@ -210,10 +215,7 @@ Part = str | File | Call | Result | ReasoningState
 
 
 class Message(Value, frozen=True):
-    """A message of the conversation. `role`: its sender; `name`: the participant's name.
-
-    Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages.
-    """
+    """A message; `name`: the participant's. Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -274,11 +276,7 @@ class OutputFormat(Value, frozen=True):
 
 
 class CacheControl(Value, frozen=True):
-    """The request's limits on the cache (RFC 9111).
-
-    max_age: seconds; an older cached answer is not used, and with 0 none is
-    store: True if the answer may be cached
-    """
+    """The request's limits on the cache (RFC 9111). `max_age`: seconds up to which a cached answer is used; `store`: it may be cached."""
 
     max_age: float = math.inf
     store: bool = True
@@ -334,10 +332,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     caller: str = ""
     """The caller, as `Caller.id`. No template sees it."""
     user: str = ""
-    """The end user on whose behalf the caller asks, as a declared front end or the caller's token names them; empty without a name.
-
-    No template sees it.
-    """
+    """The end user of the caller, as a declared front end or the caller's token names them; else empty. No template sees it."""
     chat: str = ""
     """The chat that the question belongs to, as the front end names it; empty where it names none."""
     session: str = ""

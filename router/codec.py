@@ -7,48 +7,125 @@ Replicas of two releases may read the same Redis: bytes of another version raise
 """
 
 import json
-from collections.abc import Sequence
-from typing import assert_never, cast, get_args
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Any, TypeVar, cast, get_args
 
+from router import events as kinds
 from router.attempt import Attempt
 from router.chat import Json, ReasoningState
-from router.events import (
-    Approval,
-    Cached,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Reason,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.events import Event, Text
 from router.jsontext import writer
-from router.usage import Tier
+from router.usage import Tier, Usage
 from router.value import names
 
 VERSION = 5
-REASONS: tuple[str, ...] = get_args(Reason)
-CACHED: tuple[str, ...] = get_args(Cached)
-COUNTS = names(Usage)
-"""Names of a Usage's fields, in order: the counts first, then the tier."""
 TIER_NAMES: tuple[str, ...] = get_args(Tier)
+Check = Callable[[Json], object]
+"""A function from the JSON of a field to its value. Raises UnreadableEvents if the JSON has another form."""
+T = TypeVar("T")
 
 
 class UnreadableEvents(ValueError):
-    """The error of bytes that are not events, or that another release wrote."""
+    """The error of stored bytes that are not what this release writes: another release may have written them."""
 
 
-_dumps = writer(dict, ascii_only=False, separators=(",", ":"))
-_dumps_ascii = writer(dict, separators=(",", ":"))
+def typed(*types: type, among: Sequence[object] = ()) -> Check:
+    """Return a check that a field is of one of these types, and `among` these values if there are any."""
+
+    def held(value: Json) -> Json:
+        if not isinstance(value, types) or (among and value not in among):
+            raise UnreadableEvents
+        return value
+
+    return held
+
+
+def each(check: Check) -> Check:
+    """Return a check of a list whose items each pass a check; its value is the tuple of their values."""
+
+    def held(value: Json) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise UnreadableEvents
+        return tuple([check(one) for one in value])
+
+    return held
+
+
+def _usage(value: Json) -> Usage | None:
+    match value:
+        case None:
+            return None
+        case [*counts, str(tier)] if len(counts) == len(COUNTS) - 1 and all(type(one) is int for one in counts) and tier in TIER_NAMES:
+            return Usage(*cast("list[int]", counts), service_tier=cast("Tier", tier))
+        case _:
+            raise UnreadableEvents
+
+
+def made(kind: Callable[..., T], checks: Mapping[str, Check], values: Json) -> T:
+    """Return the value of this type with these fields. Raises UnreadableEvents unless `values` is a list of as many that pass the checks."""
+    if not isinstance(values, list) or len(values) != len(checks):
+        raise UnreadableEvents
+    return kind(**{name: check(value) for (name, check), value in zip(checks.items(), values, strict=True)})
+
+
+TEXT, FLAG, OBJECT, NUMBER, MAYBE = typed(str), typed(bool), typed(dict), typed(int, float), typed(int, float, NoneType)
+STATE: dict[str, Check] = {"issuer": TEXT, "value": OBJECT, "call_id": TEXT, "after": typed(int, among=range(sys.maxsize))}
+ANY, CALL = typed(object), {"call_id": TEXT, "name": TEXT}
+COUNTS = names(Usage)
+"""Names of a Usage's fields, in order: the counts first, then the tier."""
+ATTEMPT: dict[str, Check] = {
+    "target": TEXT,
+    "outcome": TEXT,
+    "seconds": NUMBER,
+    "first": MAYBE,
+    "wait": MAYBE,
+    "began": NUMBER,
+    "omitted": each(TEXT),
+    "usage": _usage,
+    "estimate": _usage,
+    "route": TEXT,
+}
+ATTEMPTS, CACHED = each(lambda value: made(Attempt, ATTEMPT, value)), typed(str, among=get_args(kinds.Cached))
+EVENTS: dict[str, tuple[type[Event], dict[str, Check]]] = {
+    "thought": (kinds.Thought, {"text": TEXT}),
+    "source": (kinds.Source, {"url": TEXT, "title": TEXT, "media_type": TEXT}),
+    "file": (kinds.Produced, {"media_type": TEXT, "data": TEXT}),
+    "input": (kinds.ToolInput, {**CALL, "part": TEXT}),
+    "call": (kinds.ToolCall, {**CALL, "arguments": OBJECT, "malformed": typed(str, NoneType)}),
+    "progress": (kinds.ToolProgress, {**CALL, "output": ANY, "part": TEXT}),
+    "result": (kinds.ToolResult, {**CALL, "result": ANY, "is_error": FLAG}),
+    "approval": (kinds.Approval, {**CALL, "approval_id": TEXT}),
+    "late": (kinds.LateResult, {**CALL, "arguments": OBJECT, "result": ANY, "is_error": FLAG, "seconds": NUMBER}),
+    "state": (ReasoningState, STATE),
+    "start": (
+        kinds.Start,
+        {"target": TEXT, "model": TEXT, "attempts": ATTEMPTS, "used": _usage, "cache": CACHED, "age": MAYBE, "omitted": each(TEXT)},
+    ),
+    "finish": (kinds.Finish, {"reason": typed(str, among=get_args(kinds.Reason)), "usage": _usage, "attempts": ATTEMPTS, "cache": CACHED}),
+    "failure": (kinds.Failure, {"code": TEXT, "public": TEXT, "attempts": ATTEMPTS}),
+}
+"""Word of an event → its type, and the checks of its fields in the order in which they are written."""
+LISTS: dict[type, tuple[tuple[str, ...], Sequence[str]]] = {
+    Usage: ((), COUNTS),
+    Attempt: ((), tuple(ATTEMPT)),
+    **{kind: ((word,), tuple(checks)) for word, (kind, checks) in EVENTS.items()},
+}
+"""Type that is written as a list → what the list begins with, and the names of the fields that follow."""
+
+
+def _plain(value: Any) -> object:
+    """Return an event, an attempt or a usage as a list, and a mapping of any other type as a dict."""
+    if (form := LISTS.get(value.__class__)) is None:
+        return dict(value)
+    if isinstance(value, Attempt):
+        value = value.settled
+    return [*form[0], *(getattr(value, name) for name in form[1])]
+
+
+_dumps = writer(_plain, ascii_only=False, separators=(",", ":"))
+_dumps_ascii = writer(_plain, separators=(",", ":"))
 
 
 def packed(value: object) -> bytes:
@@ -61,7 +138,7 @@ def packed(value: object) -> bytes:
 
 def encode(events: Sequence[Event]) -> bytes:
     """Return events as bytes, without the fields for this process alone (`BESIDE` of Start, Attempt and Finish)."""
-    return packed([VERSION, *(_plain(event) for event in events)])
+    return packed([VERSION, *(event.text if isinstance(event, Text) else event for event in events)])
 
 
 def decode(data: bytes) -> list[Event]:
@@ -72,138 +149,15 @@ def decode(data: bytes) -> list[Event]:
         raise UnreadableEvents from error
     match found:
         case [int(version), *values] if version == VERSION:
-            # A hundred texts come for each of the others: they are not sent through the match below.
+            # A hundred texts come for each of the others.
             return [Text(value) if isinstance(value, str) else _event(value) for value in values]
         case _:
             raise UnreadableEvents
 
 
-def _plain(event: Event) -> object:
-    match event:
-        case Text(text):
-            return text
-        case Thought(text):
-            return ["thought", text]
-        case Source(url, title, media_type):
-            return ["source", url, title, media_type]
-        case Produced(media_type, data):
-            return ["file", media_type, data]
-        case ToolInput(call_id, name, part):
-            return ["input", call_id, name, part]
-        case ToolCall(call_id, name, arguments, malformed):
-            return ["call", call_id, name, arguments, malformed]
-        case ToolProgress(call_id, name, output, part):
-            return ["progress", call_id, name, output, part]
-        case ToolResult(call_id, name, result, is_error):
-            return ["result", call_id, name, result, is_error]
-        case Approval(call_id, name, approval_id):
-            return ["approval", call_id, name, approval_id]
-        case LateResult(call_id, name, arguments, result, is_error, seconds):
-            return ["late", call_id, name, arguments, result, is_error, seconds]
-        case ReasoningState(issuer, state, call_id, after):
-            return ["state", issuer, state, call_id, after]
-        case Start(target, model, attempts, used, cache, age, omitted):
-            return ["start", target, model, _tries(attempts), _counts(used), cache, age, omitted]
-        case Finish(reason, usage, attempts, cache):
-            return ["finish", reason, _counts(usage), _tries(attempts), cache]
-        case Failure(code, public, attempts):
-            return ["failure", code, public, _tries(attempts)]
-        case _:
-            assert_never(event)
-
-
-def _tries(attempts: Sequence[Attempt]) -> object:
-    return [
-        [
-            one.target,
-            one.outcome,
-            one.seconds,
-            one.first,
-            one.wait,
-            one.began,
-            one.omitted,
-            _counts(one.usage),
-            _counts(one.estimate),
-            one.route,
-        ]
-        for one in (each.settled for each in attempts)
-    ]
-
-
-def _counts(usage: Usage | None) -> object:
-    return None if usage is None else [getattr(usage, name) for name in COUNTS]
-
-
 def _event(value: Json) -> Event:
     match value:
-        case ["thought", str(text)]:
-            return Thought(text)
-        case ["source", str(url), str(title), str(media_type)]:
-            return Source(url, title, media_type)
-        case ["file", str(media_type), str(data)]:
-            return Produced(media_type, data)
-        case ["input", str(call_id), str(name), str(part)]:
-            return ToolInput(call_id, name, part)
-        case ["call", str(call_id), str(name), dict(arguments), None | str() as malformed]:
-            return ToolCall(call_id, name, arguments, malformed)
-        case ["progress", str(call_id), str(name), output, str(part)]:
-            return ToolProgress(call_id, name, output, part)
-        case ["result", str(call_id), str(name), result, bool(is_error)]:
-            return ToolResult(call_id, name, result, is_error)
-        case ["approval", str(call_id), str(name), str(approval_id)]:
-            return Approval(call_id, name, approval_id)
-        case ["late", str(call_id), str(name), dict(arguments), result, bool(is_error), int() | float() as seconds]:
-            return LateResult(call_id, name, arguments, result, is_error, seconds)
-        case ["state", str(issuer), dict(state), str(call_id), int(after)]:
-            return ReasoningState(issuer, state, call_id, after)
-        case ["start", str(target), str(model), [*attempts], used, str(cache), None | int() | float() as age, [*omitted]] if (
-            cache in CACHED
-        ):
-            return Start(target, model, _attempts(attempts), _usage(used), cast("Cached", cache), age, _names(omitted))
-        case ["finish", str(reason), usage, [*attempts], str(cache)] if reason in REASONS and cache in CACHED:
-            return Finish(cast("Reason", reason), _usage(usage), _attempts(attempts), cast("Cached", cache))
-        case ["failure", str(code), str(public), [*attempts]]:
-            return Failure(code, public, _attempts(attempts))
-        case _:
-            raise UnreadableEvents
-
-
-def _attempts(values: Sequence[Json]) -> tuple[Attempt, ...]:
-    return tuple(_attempt(value) for value in values)
-
-
-def _attempt(value: Json) -> Attempt:
-    match value:
-        case [
-            str(target),
-            str(outcome),
-            int() | float() as seconds,
-            None | int() | float() as first,
-            None | int() | float() as wait,
-            int() | float() as began,
-            [*omitted],
-            usage,
-            estimate,
-            str(route),
-        ]:
-            used, guessed = _usage(usage), _usage(estimate)
-            return Attempt(target, outcome, seconds, first, wait, began, _names(omitted), usage=used, estimate=guessed, route=route)
-        case _:
-            raise UnreadableEvents
-
-
-def _names(values: Sequence[Json]) -> tuple[str, ...]:
-    names = tuple(value for value in values if isinstance(value, str))
-    if len(names) < len(values):
-        raise UnreadableEvents
-    return names
-
-
-def _usage(value: Json) -> Usage | None:
-    match value:
-        case None:
-            return None
-        case [*counts, str(tier)] if len(counts) == len(COUNTS) - 1 and all(type(one) is int for one in counts) and tier in TIER_NAMES:
-            return Usage(*cast("list[int]", counts), service_tier=cast("Tier", tier))
+        case [str(word), *fields] if word in EVENTS:
+            return made(*EVENTS[word], fields)
         case _:
             raise UnreadableEvents

@@ -15,8 +15,9 @@ import random
 from array import array
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
+from itertools import groupby
 from typing import cast
 
 from router.attempt import LET_GO, Attempt
@@ -24,13 +25,14 @@ from router.chat import Ask, CacheControl, File, Message
 from router.config.declaration import Declaration, TargetConfig
 from router.config.drills import Drill
 from router.config.values import Fault
-from router.embed import Embed, EmbedCall, Embedder, Split, Vector
+from router.embed import Embed, EmbedCall, Split, Vector
 from router.errors import Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
 from router.generation import Carryover, Compiled, Ground, build
 from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal
 from router.toolbox import load
 from router.usage import tokens_in
+from router.value import Mutable, Value
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05
@@ -42,7 +44,6 @@ PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
 PICTURE = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
 CHARACTERS = 4
 """Characters per token in a long run of one letter."""
-LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
     "down": lambda name: TargetDown(name, "connection"),
@@ -52,8 +53,7 @@ PLAYED: dict[str, Callable[[str], TargetError]] = {
 """Fault → function that makes its error, for faults that are only an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drilled:
+class Drilled(Value, frozen=True):
     """The result of a drill.
 
     place: the drill's position in its file; None if unknown
@@ -104,8 +104,7 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
         return runner.run(_all(declaration, chosen))
 
 
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(Mutable):
     """The outcome of one question of a drill. `error`: the code of its error, empty if it was answered; `seconds`: of virtual time."""
 
     events: list[Event]
@@ -119,37 +118,30 @@ class _Outcome:
 
 
 async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drilled]:
-    stage, results = Stage(), list[Drilled]()
+    results = list[Drilled]()
     unbroken: dict[str, str] = {}
     """Route and question → the text of the answer without any fault."""
-    for drill in drills:
-        alone = _alone(declaration, drill)
-        name = f"{next(iter(alone.routes.routes))} {replace(drill.ask, times=1, every=None)}"  # the target may depend on all of it
-        if name not in unbroken:
-            with stage.set(alone, {}) as route:
-                unbroken[name] = (await _ask(route, drill)).text
-        with stage.set(alone, {str(target): _list(faults) for target, faults in drill.given.items()}) as route:
-            results.append(await _run(route, drill, unbroken[name]))
-    return results
-
-
-class Stage:
-    """The connections and loaded tools that the drills of one run share."""
-
-    def __init__(self) -> None:
-        self._connections = Connections()
-        self._load = cache(load)  # a file of tools is run once, however many drills there are
+    connections, tools = Connections(), cache(load)  # a file of tools is run once, however many drills there are
 
     @contextmanager
-    def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
-        """Build this declaration with simulated targets, yield its only route, then discard the build. `given`: target → its faults."""
-        clock = asyncio.get_running_loop().time
-        ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
-        generation = build(declaration, Carryover(self._connections), ground)
+    def staged(alone: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
+        ground = Ground(_opener(given), asyncio.get_running_loop().time, partial(random.Random, 0), tools, _splitter(given))
+        generation = build(alone, Carryover(connections), ground)
         try:
             yield next(iter(generation.routes.values()))
         finally:
             generation.discard()
+
+    for drill in drills:
+        alone = _alone(declaration, drill)
+        name = f"{next(iter(alone.routes.routes))} {replace(drill.ask, times=1, every=None)}"  # the target may depend on all of it
+        if name not in unbroken:
+            with staged(alone, {}) as route:
+                unbroken[name] = (await _ask(route, drill)).text
+        given = {str(target): (faults,) if isinstance(faults, Fault) else faults for target, faults in drill.given.items()}
+        with staged(alone, given) as route:
+            results.append(await _run(route, drill, unbroken[name]))
+    return results
 
 
 def _alone(declaration: Declaration, drill: Drill) -> Declaration:
@@ -182,15 +174,10 @@ def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig
         try:
             real = open_target(name, declared, connect, connections, learned)
         except Misfit:  # it lacks what an optional target may lack
-            lane = lane_of(declared)[0]
-            real = Target(name, lane, str(declared.model), _played(name, "", ()), facts_of(declared), learned)
+            real = Target(name, lane_of(declared)[0], str(declared.model), _played(name, "", ()), facts_of(declared), learned)
         return replace(real, answer=_played(name, real.model, given.get(name) or (Fault("ok"),)), ready=None, warm=None, at=None)
 
     return opened
-
-
-def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
-    return (faults,) if isinstance(faults, Fault) else faults
 
 
 def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections], Split]:
@@ -207,8 +194,7 @@ class _Faults:
     """The faults of one simulated target, attempt by attempt; the last one is repeated."""
 
     def __init__(self, name: str, faults: Sequence[Fault]) -> None:
-        self._name = name
-        self._left = [fault for fault in faults for _ in range(fault.times or 1)]
+        self._name, self._left = name, [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def next(self) -> Fault:
         """Return the next attempt's fault after its delay (FOREVER for `silent`). Raises TargetError if the fault allows no answer."""
@@ -263,48 +249,30 @@ def _rest(ask: Ask) -> str:
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
 
-async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Outcome:
-    """Ask once for the embedding of the drill's text, and return the outcome."""
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    total = route.declared.timeout.total
-    embed = Embed(model=route.name, inputs=(drill.ask.text,), until=began + total)
-    came = _Outcome([])
-    try:
-        async with asyncio.timeout(total):
-            await embedder(embed)
-    except TimeoutError:
-        came.error = TimedOut.code
-    except RouterError as error:
-        came.error = error.code
-    came.tried = embed.trail.attempts
-    came.seconds = clock() - began
-    return came
-
-
 async def _ask(route: Compiled, drill: Drill) -> _Outcome:
-    """Ask the drill's question once, and return the outcome."""
-    if route.embed is not None:
-        return await _ask_for_embeddings(route.embed, route, drill)
+    """Ask the drill's question once, or for the embedding of its text, and return the outcome."""
     clock = asyncio.get_running_loop().time
-    began = clock()
-    total = route.declared.timeout.total
+    began, total, came, order = clock(), route.declared.timeout.total, _Outcome([]), Order()
+    embed = Embed(model=route.name, inputs=(drill.ask.text,), until=began + total)
     missing = (drill.ask.tokens or 0) - tokens_in(drill.ask.text)
     said = drill.ask.text + " " * (missing > 0) + "x" * (CHARACTERS * missing)
     asked = (Message("user", (said, *([PICTURE] if drill.ask.image else []))),)
     here = drill.ask.circumstances
     ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE, circumstances=here)
-    came, order = _Outcome([]), Order()
     try:
-        async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:
-            async for event in events:
-                came.events.append(order.see(event))
-        order.end()
+        async with asyncio.timeout(total):
+            if route.embed is not None:
+                await route.embed(embed)
+            else:
+                async with aclosing(route.answer(ask)) as events:
+                    async for event in events:
+                        came.events.append(order.see(event))
+                order.end()
     except TimeoutError:
         came.error = TimedOut.code
     except RouterError as error:
         came.error = error.code
-    came.tried = tuple(one for one in ask.trail.attempts if one.outcome != LET_GO)
+    came.tried = (*embed.trail.attempts, *(one for one in ask.trail.attempts if one.outcome != LET_GO))
     if came.events and isinstance(last := came.events[-1], Failure):
         came.error = last.code
     came.seconds = clock() - began
@@ -323,11 +291,10 @@ def _faults(drill: Drill, came: _Outcome, unbroken: str) -> list[str]:
         found.append(f"it ended with {came.error or 'an answer'}" + (f", {expect.fails} was expected" if expect.fails else ""))
     elif not came.error and came.text != unbroken:
         found.append(f"the answer is not whole: {came.text!r}")
-    compare("served by", expect.served_by, (came.tried or (LOST,))[-1].target)
+    compare("served by", expect.served_by, came.tried[-1].target if came.tried else "nobody")
     compare("tried", expect.tried and list(expect.tried), list(_tries(came.tried)))
-    compare("events", expect.events and list(expect.events), _kinds(came.events))
-    finish = came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none"
-    compare("finish", expect.finish, finish)
+    compare("events", expect.events and list(expect.events), [kind for kind, _ in groupby(type(event).__name__ for event in came.events)])
+    compare("finish", expect.finish, came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none")
     if expect.within is not None and came.seconds > expect.within.most:
         found.append(f"it took {came.seconds:.2f} s, {expect.within.most:g} s were expected at most")
     if expect.within is not None and came.seconds < expect.within.least:
@@ -337,9 +304,3 @@ def _faults(drill: Drill, came: _Outcome, unbroken: str) -> list[str]:
 
 def _tries(tried: Sequence[Attempt]) -> tuple[str, ...]:
     return tuple(f"{attempt.target} {attempt.outcome}" for attempt in tried)
-
-
-def _kinds(events: Sequence[Event]) -> list[str]:
-    """Return the class names of events, in order; consecutive events of one class count once."""
-    kinds = [type(event).__name__ for event in events]
-    return [kind for number, kind in enumerate(kinds) if number == 0 or kinds[number - 1] != kind]

@@ -12,6 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 from router.attempt import Trail
 from router.chat import Json, JsonObject, owner
 from router.usage import Usage, tokens_in
+from router.value import Value
 
 R = TypeVar("R")
 
@@ -56,8 +57,7 @@ def tokens_of(inputs: Sequence[str | tuple[int, ...]]) -> int:
     return sum(len(one) for one in inputs if not isinstance(one, str)) + (tokens_in("\n".join(texts)) if texts else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedCall(Generic[R]):
+class EmbedCall(Value, Generic[R], frozen=True):
     """A provider call, of which a question for embeddings may take several.
 
     call: makes the call; returns (result, usage that the provider reported, or None). Raises TargetError without a result
@@ -68,8 +68,7 @@ class EmbedCall(Generic[R]):
     tokens: Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(Value, frozen=True):
     """The answer to a question for embeddings. `target`: the target that made all vectors; `usage`: its tokens, counted or estimated."""
 
     vectors: tuple[Vector, ...]

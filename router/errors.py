@@ -17,7 +17,6 @@ RouterError                  .code (stable, public)  .status (HTTP)  .public (a 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from router.usage import Usage
@@ -35,8 +34,7 @@ class Place(Value, frozen=True):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Value, frozen=True):
     """A mistake in a configuration, or a warning. `line`: the text of the line that it stands in; empty if that is not known."""
 
     place: Place
@@ -56,16 +54,12 @@ class Complaint:
 
 
 class Misfit(ValueError):
-    """The error of a value that is not accepted. `field`: the field of the record that is at fault; None for all of it.
-
-    place: the place of the mistake, if the value itself stands elsewhere (a template's own line)
-    """
+    """The error of a value that is not accepted. `field`: the field of the record that is at fault; None for all of it."""
 
     def __init__(self, message: str, field: str | None = None, *, place: Place | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.field = field
-        self.place = place
+        self.message, self.field, self.place = message, field, place
+        """The place of the mistake, if the value itself stands elsewhere (a template's own line)."""
 
 
 class RouterError(Exception):
@@ -75,12 +69,11 @@ class RouterError(Exception):
     status: ClassVar[int] = 500
     sentence: ClassVar[str] = "Something went wrong here."
 
-    def __init_subclass__(cls, code: str = "", status: int = 0) -> None:
+    def __init_subclass__(cls, code: str = "", status: int = 0, sentence: str = "") -> None:
         super().__init_subclass__()
-        if code:
-            cls.code = code
-        if status:
-            cls.status = status
+        for name, value in (("code", code), ("status", status), ("sentence", sentence)):
+            if value:
+                setattr(cls, name, value)
 
     def __init__(self, public: str | None = None) -> None:
         self.public = public or self.sentence
@@ -101,20 +94,16 @@ class Refused(RouterError, status=400):
     """The base of errors that are the request's own fault: it is refused before an answer begins."""
 
 
-class BadAsk(Refused, code="bad_request"):
+class BadAsk(Refused, code="bad_request", sentence="The request is malformed."):
     """The request body is malformed, or one of its fields is invalid."""
-
-    sentence = "The request is malformed."
 
     def __init__(self, public: str | None = None, *, logged: str | None = None) -> None:
         super().__init__(public)
         self.logged = logged or self.public
 
 
-class TooLarge(Refused, code="too_large", status=413):
+class TooLarge(Refused, code="too_large", status=413, sentence="The request is too large."):
     """The body, a list in it, or the prompt made from it is larger than the router accepts."""
-
-    sentence = "The request is too large."
 
 
 class UnknownModel(Refused, code="unknown_model", status=404):
@@ -123,10 +112,8 @@ class UnknownModel(Refused, code="unknown_model", status=404):
     sentence = "There is no such model here. GET /api/models lists those there are."
 
 
-class UnknownAddress(Refused, code="unknown_address", status=404):
+class UnknownAddress(Refused, code="unknown_address", status=404, sentence="Nothing is served at this address in this way."):
     """Nothing is served at this path. Below `/v1/` and `/v4/ai` a wrong method has this code, too, unless the path answers questions."""
-
-    sentence = "Nothing is served at this address in this way."
 
     def __init__(self, served: str = "", *, sentence: str = "") -> None:
         super().__init__(f"{self.sentence} Served are: {served}." if served else sentence or None)
@@ -141,16 +128,12 @@ class UnknownResponse(Refused, code="response_not_found", status=404):
     )
 
 
-class WrongMethod(Refused, code="method_not_allowed", status=405):
+class WrongMethod(Refused, code="method_not_allowed", status=405, sentence="This address takes POST."):
     """A path that answers questions got a request with a method other than POST."""
 
-    sentence = "This address takes POST."
 
-
-class Unauthorized(Refused, code="unauthorized", status=401):
+class Unauthorized(Refused, code="unauthorized", status=401, sentence="This server takes a key: Authorization: Bearer …"):
     """The request has no valid credentials."""
-
-    sentence = "This server takes a key: Authorization: Bearer …"
 
     def __init__(self, public: str | None = None, *, caller: str = "") -> None:
         super().__init__(public)
@@ -169,13 +152,11 @@ class Unverifiable(RouterError, code="unverifiable", status=503):
         """Seconds until the issuer may be asked again."""
 
 
-class NotAllowed(Refused, code="not_allowed", status=403):
+class NotAllowed(Refused, code="not_allowed", status=403, sentence="Your credentials have no access to this model."):
     """The caller may not use this route or page, or the server does not serve other machines."""
 
-    sentence = "Your credentials have no access to this model."
 
-
-class TooMany(Refused, code="rate_limited", status=429):
+class TooMany(Refused, code="rate_limited", status=429, sentence="Rate limit exceeded. Please try again later."):
     """A limit is reached: of the caller, its end user, its address or the route.
 
     limit: requests, tokens, spend or concurrent
@@ -183,13 +164,9 @@ class TooMany(Refused, code="rate_limited", status=429):
     headers: the limit, and how much of it is left
     """
 
-    sentence = "Rate limit exceeded. Please try again later."
-
     def __init__(self, limit: str, retry_after: float, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__()
-        self.limit = limit
-        self.retry_after = retry_after
-        self.headers = headers
+        self.limit, self.retry_after, self.headers = limit, retry_after, headers
 
 
 class TargetError(RouterError, code="target_error", status=502):
@@ -202,9 +179,7 @@ class TargetError(RouterError, code="target_error", status=502):
 
     def __init__(self, target: str, outcome: str, *, retry_after: float | None = None) -> None:
         super().__init__()
-        self.target = target
-        self.outcome = outcome
-        self.retry_after = retry_after
+        self.target, self.outcome, self.retry_after = target, outcome, retry_after
         self.used: Usage | None = None
         self.stated: tuple[int, str] | None = None
 
@@ -225,14 +200,12 @@ class TargetRefused(TargetError, code="target_refused"):
 
 
 class TargetDenied(TargetRefused, code="target_denied"):
-    """The target does not work as configured: its key, model or address is refused, or its TLS certificate is invalid.
-
-    certain: False if the refusal may concern this question only, such as one by a firewall before the provider
-    """
+    """The target does not work as configured: its key, model or address is refused, or its TLS certificate is invalid."""
 
     def __init__(self, target: str, outcome: str, *, certain: bool = True) -> None:
         super().__init__(target, outcome)
         self.certain = certain
+        """False if the refusal may concern this question only, such as one by a firewall before the provider."""
 
 
 class ParameterMissed(TargetRefused, code="unsupported_parameter"):
@@ -259,10 +232,8 @@ class ContentFiltered(TargetRefused, code="content_filter"):
     """The content filter of one target stopped the question or its answer. No other target is asked; the client gets Filtered."""
 
 
-class Unanswered(RouterError, code="no_answer", status=502):
+class Unanswered(RouterError, code="no_answer", status=502, sentence="No model could answer just now. Please try again."):
     """The route gave no answer: each of its targets failed, or could not be asked."""
-
-    sentence = "No model could answer just now. Please try again."
 
 
 class Overlong(Unanswered, code="context_too_long", status=400):
@@ -271,10 +242,8 @@ class Overlong(Unanswered, code="context_too_long", status=400):
     sentence = "This conversation is too long for the model. Please start a new one or shorten it."
 
 
-class Filtered(Unanswered, code="content_filter", status=400):
+class Filtered(Unanswered, code="content_filter", status=400, sentence="The model's content filter refused this request."):
     """The content filter of a provider refused the question or stopped its answer. No other target is asked."""
-
-    sentence = "The model's content filter refused this request."
 
 
 class FileAddress(Unanswered, code="file_address", status=400):
@@ -309,8 +278,7 @@ UNREAD: dict[tuple[str, ...], str] = {
 class UnreadFile(Unanswered, code="unread_file", status=400):
     """The question has files that no target of the route reads.
 
-    sorts: the sorts of files that no target reads; empty if unknown. If each is read by some target and all by none: `both` for images and
-        documents, else `all`
+    sorts: those sorts; empty if unknown. If each is read by some target and all by none: `both` for images and documents, else `all`
     """
 
     sentence = "No model of this route reads files of this kind. Please send the question without them."
@@ -319,32 +287,24 @@ class UnreadFile(Unanswered, code="unread_file", status=400):
         super().__init__(UNREAD.get(tuple(sorted(sorts))))
 
 
-class NoTarget(Unanswered, code="no_target", status=400):
+class NoTarget(Unanswered, code="no_target", status=400, sentence="No model of this route is meant for such a question."):
     """The question does not meet the condition of any target of the route."""
 
-    sentence = "No model of this route is meant for such a question."
 
-
-class Busy(Unanswered, code="overloaded", status=503):
+class Busy(Unanswered, code="overloaded", status=503, sentence="The models are overloaded just now. Please try again in a moment."):
     """All targets are out of use just now (429, open breaker, drained), or the router is at a bound. `Retry-After`: seconds, if known."""
-
-    sentence = "The models are overloaded just now. Please try again in a moment."
 
     def __init__(self, *, retry_after: float | None = None) -> None:
         super().__init__()
         self.retry_after = retry_after
 
 
-class TimedOut(Unanswered, code="timeout", status=504):
+class TimedOut(Unanswered, code="timeout", status=504, sentence="The answer took too long. Please try again."):
     """The whole answer took too long, or no target began to answer in time."""
 
-    sentence = "The answer took too long. Please try again."
 
-
-class Undeleted(RouterError, code="not_deleted", status=503):
+class Undeleted(RouterError, code="not_deleted", status=503, sentence="The response could not be deleted everywhere. Please try again."):
     """A response may not have been deleted on other replicas, because Redis does not answer."""
-
-    sentence = "The response could not be deleted everywhere. Please try again."
 
 
 class Unfindable(RouterError, code="response_unavailable", status=503):
@@ -370,37 +330,29 @@ class OutputCutOff(Unanswered, code="output_cut_off", status=400):
     sentence = "The answer reached its limit of tokens before its JSON was whole. Please allow more tokens (max_tokens)."
 
 
-class Crowded(RouterError, code="overloaded", status=503):
+class Crowded(RouterError, code="overloaded", status=503, sentence="The server is busy just now. Please try again in a moment."):
     """The server has reached its limit of concurrent answers, or of request bodies in memory."""
 
-    sentence = "The server is busy just now. Please try again in a moment."
     retry_after = 1.0
 
 
-class Stopping(RouterError, code="stopping", status=503):
+class Stopping(RouterError, code="stopping", status=503, sentence="The server is being restarted. Please try again."):
     """The server is shutting down: it refuses a new question, or ends an answer before it is complete."""
 
-    sentence = "The server is being restarted. Please try again."
     retry_after = 1.0
     """Seconds until another process can take the request."""
 
 
-class Stopped(RouterError, code="stopped", status=409):
+class Stopped(RouterError, code="stopped", status=409, sentence="The answer was stopped."):
     """The client stopped the answer."""
 
-    sentence = "The answer was stopped."
 
-
-class ReplicaLost(RouterError, code="replica_lost", status=502):
+class ReplicaLost(RouterError, code="replica_lost", status=502, sentence="The server that gave this answer is gone. Please try again."):
     """The replica that produced the answer is gone or cannot be reached any more."""
 
-    sentence = "The server that gave this answer is gone. Please try again."
 
-
-class Overtaken(RouterError, code="overtaken", status=503):
+class Overtaken(RouterError, code="overtaken", status=503, sentence="The answer could not be kept for so slow a reader. Please try again."):
     """The client read a shared answer too slowly: a part that it had not read was dropped."""
-
-    sentence = "The answer could not be kept for so slow a reader. Please try again."
 
 
 class ToolError(RouterError, code="tool_error"):

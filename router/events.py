@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
 from router.usage import Meter, Usage
-from router.value import PartlyCompared, Value
+from router.value import Mutable, PartlyCompared, Value, field
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
 OutputWay = Literal["", "native", "json_schema", "json_object", "instruction"]
@@ -74,11 +74,7 @@ class Thought(Value, frozen=True):
 
 
 class Source(Value, frozen=True):
-    """A page or a document that the model cites, at this place of its text.
-
-    url: an http or https address; empty for a document
-    media_type: the media type of a document; empty for a page
-    """
+    """A page (`url`: http or https) or a document (`media_type`, no url) that the model cites, at this place of its text."""
 
     url: str
     title: str = ""
@@ -110,10 +106,7 @@ class ToolCall(Value, frozen=True):
 
 
 class ToolProgress(Value, frozen=True):
-    """A preliminary output of a running tool, which the next one of the same call, or its result, replaces.
-
-    part: the name of a data part that the tool sends to the page; empty for a preliminary output. A data part replaces nothing
-    """
+    """A preliminary output of a running tool, replaced by the next or by the result; with a `part`, a data part of that name for the page."""
 
     call_id: str
     name: str
@@ -131,10 +124,7 @@ class ToolResult(Value, frozen=True):
 
 
 class Approval(Value, frozen=True):
-    """A request to the user to allow a tool call, which does not run before.
-
-    approval_id: signed; the client sends it back with the decision
-    """
+    """A request to the user to allow a tool call. `approval_id`: signed; the client sends it back with the decision."""
 
     call_id: str
     name: str
@@ -180,36 +170,17 @@ class Finish(PartlyCompared, frozen=True):
 
 
 class Failure(Value, frozen=True):
-    """The end of an answer that broke off after its start.
-
-    public: a sentence that is safe to show
-    attempts: as in a Finish
-    """
+    """The end of an answer that broke off after its start. `public`: a sentence that is safe to show; `attempts`: as in a Finish."""
 
     code: str
     public: str
     attempts: tuple[Attempt, ...] = ()
 
 
-Event = (
-    Start
-    | Text
-    | Thought
-    | Source
-    | Produced
-    | ToolInput
-    | ToolCall
-    | ToolProgress
-    | ToolResult
-    | Approval
-    | LateResult
-    | ReasoningState
-    | Finish
-    | Failure
-)
-"""An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
-
 Words = Text | Thought
+ToolEvent = ToolInput | ToolCall | ToolProgress | ToolResult | Approval | LateResult
+Event = Start | Words | Source | Produced | ToolEvent | ReasoningState | Finish | Failure
+"""An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
 Events = AsyncGenerator[Event, None]
 Answer = Callable[[Ask], Events]
 """A function from a question to its events: a target, a target inside steps, or a whole route."""
@@ -249,7 +220,6 @@ class EventStream(AsyncGenerator[Event, None]):
         self.fast = fast
 
     def __anext__(self) -> Coroutine[object, object, Event]:
-        """Return the next event of the generator."""
         return self.generator.__anext__()
 
     def asend(self, value: None) -> Coroutine[object, object, Event]:
@@ -276,10 +246,7 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path through one step: that of the events below it, with `words` applied.
-
-    words: changes each batch of words on its way; None for a step that does not read words
-    """
+    """The fast path through one step: that of the events below it. `words`: changes each batch of words; None if the step reads none."""
 
     def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
         self._words = words
@@ -313,30 +280,23 @@ class Beside:
 
 
 State = Literal["idle", "speaking", "running", "over"]
-
+OF_OPEN_CALL: dict[type[Event], str] = {
+    ToolProgress: "progress of a call that does not run",
+    Approval: "an approval of no open call",
+    ToolResult: "a result without its call",
+}
+"""Event of an open call → the complaint if it comes for another one."""
 ORDER: dict[tuple[State, type[Event]], State] = {
     ("idle", Start): "speaking",
     ("idle", Failure): "over",
-    ("speaking", Start): "speaking",
-    ("speaking", Text): "speaking",
-    ("speaking", Thought): "speaking",
-    ("speaking", Source): "speaking",
-    ("speaking", Produced): "speaking",
-    ("speaking", ToolInput): "speaking",
-    ("speaking", ToolCall): "speaking",
-    ("speaking", ReasoningState): "speaking",
-    ("speaking", LateResult): "speaking",
-    ("speaking", ToolProgress): "running",
-    ("speaking", Approval): "running",
-    ("speaking", ToolResult): "running",
-    ("speaking", Finish): "over",
-    ("speaking", Failure): "over",
-    ("running", ToolProgress): "running",
-    ("running", Approval): "running",
-    ("running", ToolResult): "running",
+    **{
+        ("speaking", kind): "speaking" for kind in (Start, Text, Thought, Source, Produced, ToolInput, ToolCall, ReasoningState, LateResult)
+    },
+    **{("speaking", kind): "running" for kind in OF_OPEN_CALL},
+    **{("speaking", kind): "over" for kind in (Finish, Failure)},
+    **{("running", kind): "running" for kind in OF_OPEN_CALL},
     ("running", Start): "speaking",
-    ("running", Finish): "over",
-    ("running", Failure): "over",
+    **{("running", kind): "over" for kind in (Finish, Failure)},
 }
 
 
@@ -344,13 +304,12 @@ class Disorder(AssertionError):
     """The error of events in a wrong order: a bug in the code that made them."""
 
 
-class Order:
+class Order(Mutable):
     """A checker of the order of one answer's events, for tests and drills: `see` and `end` raise Disorder."""
 
-    def __init__(self) -> None:
-        self._state: State = "idle"
-        self._open: set[str] = set()
-        self._seen: set[str] = set()
+    _state: State = "idle"
+    _open: set[str] = field(default_factory=set[str])
+    _seen: set[str] = field(default_factory=set[str])
 
     def see(self, event: Event) -> Event:
         """Return the event. Raises Disorder if it may not come now."""
@@ -365,13 +324,9 @@ class Order:
                 raise Disorder("two calls with one id")
             self._seen.add(event.call_id)
             self._open.add(event.call_id)
-        if isinstance(event, ToolProgress) and event.call_id not in self._open:
-            raise Disorder("progress of a call that does not run")
-        if isinstance(event, Approval) and event.call_id not in self._open:
-            raise Disorder("an approval of no open call")
+        if isinstance(event, ToolProgress | Approval | ToolResult) and event.call_id not in self._open:
+            raise Disorder(OF_OPEN_CALL[type(event)])
         if isinstance(event, ToolResult):
-            if event.call_id not in self._open:
-                raise Disorder("a result without its call")
             self._open.remove(event.call_id)
         return event
 

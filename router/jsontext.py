@@ -28,8 +28,4 @@ def writer(
         allow_nan=True,
     )
     join = "".join
-
-    def written(value: object) -> str:
-        return join(pieces(value, 0))
-
-    return written
+    return lambda value: join(pieces(value, 0))

@@ -13,10 +13,7 @@ from router.value import Mutable
 
 
 class SharedConnection:
-    """A connection used by several generations: `hold` and `release` count its users, `close` closes it once there are none.
-
-    Made on any thread, used on one event loop.
-    """
+    """A connection used by several generations, which are its counted users. Made on any thread, used on one event loop."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -43,25 +40,21 @@ class SharedConnection:
             await self._close()
 
     async def _close(self) -> None:
-        """Close the underlying connection. Called once."""
         raise NotImplementedError
 
 
-class Backoff:
-    """Exponential pauses before reconnects, in seconds: `first`, doubled each time, at most `most`.
+class Backoff(Mutable, kw_only=True):
+    """Pauses before reconnects, in seconds: `first`, doubled up to `most`; `first` again if the connection lasted over `steady` seconds."""
 
-    After a connection that lasted longer than `steady` seconds, the pause is `first` again.
-    """
-
-    def __init__(self, *, first: float, most: float, steady: float) -> None:
-        self._first, self._most, self._steady = first, most, steady
-        self.pause = 0.0
-        """The pause before the next reconnect, in seconds; 0 until a connection was lost."""
+    first: float
+    most: float
+    steady: float
+    pause: float = 0.0
+    """The pause before the next reconnect, in seconds; 0 until a connection was lost."""
 
     def lost(self, lasted: float) -> None:
         """Record that a connection ended after this many seconds, or could not be made, and set the next pause."""
-        again = self.pause and lasted <= self._steady
-        self.pause = min(2 * self.pause, self._most) if again else self._first
+        self.pause = min(2 * self.pause, self.most) if self.pause and lasted <= self.steady else self.first
 
     async def rest(self) -> None:
         """Wait for a random share of the pause, between 75 % and 100 %, so that processes do not reconnect at the same moment."""

@@ -11,17 +11,18 @@ end in a refusal. `format` is an annotation, as JSON Schema has it by default (2
 import importlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import islice
 from time import perf_counter
 from typing import Any, cast
 from urllib.parse import unquote
 
-from router.chat import Json, JsonObject, OutputFormat, deeper, finite, no_constant
+from router.chat import Json, JsonObject, OutputFormat, deeper, finite, no_constant, plain
 from router.errors import Misfit
 from router.threads import Turns
+from router.value import Mutable, Value
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_VALUES = 2_000
@@ -40,12 +41,9 @@ MAX_TRIES = 32
 """Places in a text at which JSON is searched, at most."""
 ON_LOOP_CHARS = 16 * 1024
 """Characters of an answer and its schema up to which they are checked on the event loop: usually 2 ms of work."""
-KEPT_SCHEMAS = 64
-"""Most compiled schemas that are cached."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckBounds:
+class CheckBounds(Value, frozen=True):
     """The limits of one check of an answer against a schema."""
 
     characters: int = 2 * 1024 * 1024
@@ -63,8 +61,7 @@ class Overworked(Exception):
     """The error of a check that exceeds its bounds."""
 
 
-@dataclass(slots=True)
-class Work:
+class Work(Mutable):
     """The work that one check may still do."""
 
     keywords: int
@@ -74,18 +71,11 @@ class Work:
     within: int = 0
     """References that are being followed, one within another."""
 
-    def spend(self) -> None:
-        """Count one keyword. Raises Overworked if there were too many."""
-        self.keywords -= 1
-        if self.keywords < 0:
-            raise Overworked
-
 
 WORK: ContextVar[Work] = ContextVar("work")
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Value, frozen=True):
     """The result of a check.
 
     text: the JSON, as the model wrote it, without the text around it; empty if there is none
@@ -98,11 +88,10 @@ class Checked:
     rules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Checker:
+class Checker(Value, frozen=True):
     """A compiled schema that checks values."""
 
-    _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
+    _errors: Callable[[Json], Iterator[Any]]
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
         """Return up to eight faults of a value as (keyword, sentence); empty if it is valid.
@@ -135,10 +124,10 @@ def compiled(schema: JsonObject) -> Checker:
     return _compiled(written)
 
 
-@lru_cache(maxsize=KEPT_SCHEMAS)
+@lru_cache(maxsize=64)
 def _compiled(written: str) -> Checker:
     schema = cast("dict[str, Json]", json.loads(written))
-    if sum(1 for _ in _values(schema)) > MAX_SCHEMA_VALUES:
+    if len(_values(schema)) > MAX_SCHEMA_VALUES:
         raise Misfit(f"a schema has {MAX_SCHEMA_VALUES:,} values at most")
     keywords = {name for inner in _schemas(schema) for name in inner}
     anchors = [inner.get(name) for inner in _schemas(schema) for name in ("$anchor", "$dynamicAnchor")]
@@ -159,8 +148,7 @@ def _compiled(written: str) -> Checker:
         raise Misfit("this is no JSON schema: it is nested too deeply") from None
     # An empty registry: only the schema itself is looked up, and nothing is fetched.
     checker = Checker(_bounded(kind)(schema, registry=importlib.import_module("referencing").Registry()).iter_errors)
-    probes: tuple[Json, ...] = ({}, [], "", 0, None)
-    for probe in probes:
+    for probe in cast("tuple[Json, ...]", ({}, [], "", 0, None)):
         try:
             checker.complaints(probe)
         except Overworked:
@@ -176,31 +164,25 @@ NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "d
 
 def _schemas(schema: Json) -> Iterator[JsonObject]:
     """Yield a schema and each schema within it."""
-    todo: list[Json] = [schema]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, Mapping):
-            table = cast("JsonObject", one)
-            yield table
+    found: list[Json] = [schema]
+    for one in found:  # which grows
+        if isinstance(one, list):
+            found += one
+        elif isinstance(one, Mapping):
+            yield (table := cast("JsonObject", one))
             for name, value in table.items():
                 if name in NAMED and isinstance(value, Mapping):
-                    todo += list(cast("JsonObject", value).values())
+                    found += cast("JsonObject", value).values()
                 elif name not in DATA:
-                    todo.append(value)
-        elif isinstance(one, list):
-            todo += one
+                    found.append(value)
 
 
-def _values(value: Json) -> Iterator[None]:
-    """Yield None once for each value within a value, itself included, for counting."""
-    todo: list[Json] = [value]
-    while todo:
-        one = todo.pop()
-        yield None
-        if isinstance(one, Mapping):
-            todo += list(cast("JsonObject", one).values())
-        elif isinstance(one, list):
-            todo += one
+def _values(value: Json) -> list[Json]:
+    """Return a value and each value within it."""
+    found = [value]
+    for one in found:  # which grows
+        found += cast("JsonObject", one).values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+    return found
 
 
 def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[Json]) -> None:
@@ -296,7 +278,7 @@ def _bounded(kind: Any) -> Any:
     def unique(_: Any, value: Any, instance: Any, __: Any) -> Iterator[Any]:
         if value is True and isinstance(instance, list):
             items = cast("list[Json]", instance)
-            if len({json.dumps(_plain(one), sort_keys=True) for one in items}) < len(items):
+            if len({json.dumps(plain(one), sort_keys=True) for one in items}) < len(items):
                 yield error("two of its items are the same")
 
     own: dict[str, Keyword] = {
@@ -311,39 +293,20 @@ def _bounded(kind: Any) -> Any:
 
 
 def _counted(check: Keyword, *, follows: bool) -> Keyword:
-    """Return a schema keyword's check that counts its work, and raises Overworked beyond the limits.
-
-    `follows`: True if the keyword follows a reference.
-    """
+    """Return a keyword's check that counts its work and raises Overworked beyond the limits. `follows`: True if it follows a reference."""
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         work = WORK.get()
-        work.spend()
-        if not follows:
-            yield from check(validator, value, instance, schema) or ()
-            return
-        work.within += 1
-        if work.within > MAX_REFERENCES:
+        work.keywords -= 1
+        work.within += follows
+        if work.keywords < 0 or work.within > MAX_REFERENCES:
             raise Overworked
         try:
             yield from check(validator, value, instance, schema) or ()
         finally:
-            work.within -= 1
+            work.within -= follows
 
     return counted
-
-
-def _plain(value: Json) -> Json:
-    """Return a value with whole numbers as int, so that equal JSON values, as 1 and 1.0 are, have equal texts."""
-    match value:
-        case float() if value.is_integer():
-            return int(value)
-        case Mapping():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case _:
-            return value
 
 
 async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
@@ -364,14 +327,13 @@ def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Chec
 
     Of several JSON values the longest valid one is returned, else the longest. A text without JSON has one fault, with the rule `json`.
     """
-    best: Checked | None = None
+    longest: Checked | None = None
     for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
-        complaints = _complaints(value, output, bounds)
-        made = Checked(written, tuple(sentence for _, sentence in complaints), tuple(dict.fromkeys(rule for rule, _ in complaints)))
-        if not complaints:
-            return made
-        best = best or made
-    return best or Checked("", ("$: it is no JSON",), ("json",))
+        if not (complaints := _complaints(value, output, bounds)):
+            return Checked(written)
+        rules, sentences = zip(*complaints, strict=True)
+        longest = longest or Checked(written, sentences, tuple(dict.fromkeys(rules)))
+    return longest or Checked("", ("$: it is no JSON",), ("json",))
 
 
 def begins(text: str, output: OutputFormat) -> bool:
@@ -394,8 +356,8 @@ def _complaints(value: Json, output: OutputFormat, bounds: CheckBounds) -> Seque
 def _found(text: str) -> list[tuple[str, Json]]:
     """Return (text, value) of the JSON in a text: of the whole text, else of a code fence, else of each object and list between words."""
     for written in (text.strip(), *_fenced(text)):
-        if (held := _loaded(written)) is not None:
-            return [(written, held[0])]
+        with suppress(ValueError, RecursionError):
+            return [(written, json.loads(written, parse_float=finite, parse_constant=no_constant))]
     found: list[tuple[str, Json]] = []
     decoder = json.JSONDecoder(parse_float=finite, parse_constant=no_constant)
     at = 0
@@ -418,11 +380,3 @@ def _fenced(text: str) -> Iterator[str]:
     for piece in sorted(text.split("```")[1::2], key=len, reverse=True)[:MAX_TRIES]:
         head, line, rest = piece.partition("\n")
         yield (rest if line and head.strip().isalnum() else piece).strip()
-
-
-def _loaded(text: str) -> tuple[Json] | None:
-    """Return the JSON value of a whole text, in a tuple; None if it is not JSON."""
-    try:
-        return (cast("Json", json.loads(text, parse_float=finite, parse_constant=no_constant)),)
-    except (ValueError, RecursionError):
-        return None

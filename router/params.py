@@ -79,10 +79,9 @@ class Params:
         """Return the union of two sets of parameters. Those of `self` replace those of `under`; of two `max_tokens` the smaller counts."""
         if self is NO_PARAMS or not (given := self.given):
             return under
-        chosen = {name: value for name, value in given.items() if name != "max_tokens" or under.max_tokens is None}
         if self.max_tokens is not None and under.max_tokens is not None:
-            chosen["max_tokens"] = min(self.max_tokens, under.max_tokens)
-        return replace(under, **chosen)
+            given["max_tokens"] = min(self.max_tokens, under.max_tokens)
+        return replace(under, **given)
 
     @property
     def given(self) -> dict[str, float | str | tuple[str, ...] | dict[str, float]]:

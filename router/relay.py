@@ -2,23 +2,9 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
+from router import errors
 from router.codec import UnreadableEvents, decode, encode
-from router.errors import (
-    Busy,
-    FileAddress,
-    Filtered,
-    NoTarget,
-    Overlong,
-    Overtaken,
-    ReplicaLost,
-    RouterError,
-    Stopped,
-    Stopping,
-    TimedOut,
-    Unanswered,
-    UnreadFile,
-    UnsupportedParameter,
-)
+from router.errors import Busy, ReplicaLost, RouterError, Unanswered
 from router.events import Event, Failure, Finish
 from router.shared import Batch, LogEnd
 
@@ -27,8 +13,8 @@ BATCH = 32
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
     for one in (
-        Unanswered, Overlong, Filtered, FileAddress, UnsupportedParameter, UnreadFile, NoTarget, TimedOut, Stopping, Stopped,
-        ReplicaLost, Overtaken,
+        Unanswered, ReplicaLost, errors.Overlong, errors.Filtered, errors.FileAddress, errors.UnsupportedParameter, errors.UnreadFile,
+        errors.NoTarget, errors.TimedOut, errors.Stopping, errors.Stopped, errors.Overtaken,
     )
 }  # fmt: skip
 """Code → error that may end an answer without an event. A reader elsewhere gets Unanswered for any other code but Busy's."""

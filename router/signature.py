@@ -22,25 +22,23 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from router.bounds import Bounds
 from router.errors import Misfit
+from router.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Value, frozen=True):
     """A plain JSON scalar; a number may have bounds."""
 
     kind: Literal["string", "integer", "number", "boolean", "null"]
     bounds: Bounds | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(Value, frozen=True):
     """A choice of a few fixed strings."""
 
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Spelled:
+class Spelled(Value, frozen=True):
     """A string with a grammar of its own, such as a duration.
 
     read: returns the value of a text, or raises Misfit
@@ -58,23 +56,20 @@ class Spelled:
     numbers: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Value, frozen=True):
     """A list of items of one shape."""
 
     item: "Shape"
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(Value, frozen=True):
     """A mapping from names to items of one shape. `key`: the form of the names; None if any name will do."""
 
     item: "Shape"
     key: Spelled | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Value, frozen=True):
     """A named field of a record. `doc`: its line of documentation; `default`: None for a required field."""
 
     name: str
@@ -100,15 +95,13 @@ class Record:
         object.__setattr__(self, "named", {item.name: item for item in self.fields})
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(Value, frozen=True):
     """A choice of several shapes: the first that accepts a value is used."""
 
     options: tuple["Shape", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Anything:
+class Anything(Value, frozen=True):
     """Any value that JSON can hold."""
 
 
@@ -137,12 +130,11 @@ def shape_of(annotation: object) -> Shape:
         return known
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        spelled = next((note for note in arguments[1:] if isinstance(note, Spelled)), None)
-        if spelled:
-            return dataclasses.replace(spelled, kind=arguments[0])
+        if spelled := next((note for note in arguments[1:] if isinstance(note, Spelled)), None):
+            return replace(spelled, kind=arguments[0])
         shape = shape_of(arguments[0])
         bounds = next((note for note in arguments[1:] if isinstance(note, Bounds)), None)
-        return dataclasses.replace(shape, bounds=bounds) if bounds and isinstance(shape, Plain) else shape
+        return replace(shape, bounds=bounds) if bounds and isinstance(shape, Plain) else shape
     if origin is Literal and all(isinstance(value, str) for value in arguments):
         return OneOf(tuple(arguments))
     if origin in (Union, types.UnionType):
@@ -160,13 +152,13 @@ def shape_of(annotation: object) -> Shape:
 @cache
 def record_of(function: Callable[..., object]) -> Record:
     """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
-    Each Record is made once: a load of a configuration needs all of them.
 
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
     hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
-    defaults = _defaults(function)
+    made = {name: item.default_factory for name, item in getattr(function, "__dataclass_fields__", {}).items()}
+    defaults = {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
     found: list[Field] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not isinstance(function, type):
@@ -180,13 +172,6 @@ def record_of(function: Callable[..., object]) -> Record:
         shape = shape_of(hints[parameter.name])
         found.append(Field(parameter.name, shape, required, docs.get(parameter.name, ""), default))
     return Record(function.__name__, summary, tuple(found), function)
-
-
-def _defaults(function: Callable[..., object]) -> dict[str, object]:
-    if not dataclasses.is_dataclass(function):
-        return {}
-    made = {item.name: item.default_factory for item in dataclasses.fields(function)}
-    return {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
@@ -231,7 +216,12 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
         case Record():
             return _record_schema(shape, None)
         case Either(options):
-            return _either_schema(options, definitions)
+            # In YAML an unwanted value is left out; in JSON a model may write null.
+            shown = [schema(option, definitions) for option in options if definitions is None or option != Plain("null")]
+            if len(shown) == 1:
+                return shown[0]
+            typed = all(set(option) == {"type"} for option in shown)
+            return {"type": [option["type"] for option in shown]} if typed else {"anyOf": shown}
         case Anything():
             return {}
 
@@ -256,28 +246,17 @@ def written(shape: Shape, value: object) -> object:
 def _record_schema(record: Record, definitions: dict[str, object] | None) -> dict[str, object]:
     properties: dict[str, object] = {}
     for item in record.fields:
-        shown = schema(item.shape, definitions)
+        properties[item.name] = shown = dict(schema(item.shape, definitions))
         if definitions is not None and not item.required and (default := written(item.shape, item.default)) is not None:
-            shown = {**shown, "default": default}
+            shown["default"] = default
         if item.doc:
-            shown = {**shown, "description": item.doc}
-        properties[item.name] = shown
+            shown["description"] = item.doc
     made: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := [item.name for item in record.fields if item.required]:
         made["required"] = required
     if record.doc and definitions is not None:
         made["description"] = record.doc
     return made
-
-
-def _either_schema(options: tuple[Shape, ...], definitions: dict[str, object] | None) -> dict[str, object]:
-    # In YAML an unwanted value is left out; in JSON a model may write null.
-    shown = [schema(option, definitions) for option in options if definitions is None or option != Plain("null")]
-    if len(shown) == 1:
-        return shown[0]
-    if all(set(option) == {"type"} for option in shown):
-        return {"type": [option["type"] for option in shown]}
-    return {"anyOf": shown}
 
 
 KINDS: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
@@ -315,7 +294,14 @@ def check(shape: Shape, value: object, path: str = "") -> object:
         case Record():
             return shape.build(**arguments(shape, value, path))
         case Either(options):
-            return _check_either(options, value, path)
+            complaints: list[Misfit] = []
+            for option in options:
+                try:
+                    return check(option, value, path)
+                except Misfit as misfit:
+                    complaints.append(misfit)
+            # The complaint that got deepest into the value is about the option that was meant.
+            raise max(complaints, key=lambda misfit: len(misfit.field or ""))
         case Anything():
             return value
 
@@ -330,17 +316,6 @@ def arguments(record: Record, value: object, path: str = "") -> dict[str, object
         if item.required and item.name not in given:
             raise _misfit(_at(path, item.name), "it is needed but missing")
     return {item.name: check(item.shape, given[item.name], _at(path, item.name)) for item in record.fields if item.name in given}
-
-
-def _check_either(options: tuple[Shape, ...], value: object, path: str) -> object:
-    complaints: list[Misfit] = []
-    for option in options:
-        try:
-            return check(option, value, path)
-        except Misfit as misfit:
-            complaints.append(misfit)
-    # The complaint that got deepest into the value is about the option that was meant.
-    raise max(complaints, key=lambda misfit: len(misfit.field or ""))
 
 
 def _mapping(value: object, path: str) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -23,17 +23,22 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(how: Callable[..., None], said: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
-            loop.call_soon_threadsafe(how, future, said)
+    def settle(value: T | None, error: BaseException | None = None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(cast("T", value))
+        else:  # StopIteration cannot be set on a future, SystemExit would end the loop
+            known = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            future.set_exception(error if known else RuntimeError(type(error).__name__))
 
     def run() -> None:
         try:
-            value = context.run(work)
+            outcome = (context.run(work), None)
         except BaseException as error:  # noqa: BLE001 - raised in the task that awaits
-            settle(_raise, error)
-        else:
-            settle(_give, value)
+            outcome = (None, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+            loop.call_soon_threadsafe(settle, *outcome)
 
     threading.Thread(target=run, daemon=True, name=name).start()
     return await future
@@ -46,21 +51,6 @@ class Turns:
         self._turn = asyncio.Lock()
 
     async def take(self, work: Callable[[], T], name: str) -> T:
-        """Wait for the turn, run the work in a thread named `name`, and return its value or raise its error.
-
-        If the caller is cancelled, its thread runs on, and the next piece of work begins beside it.
-        """
+        """Wait for the turn, and do as `in_thread`. If the caller is cancelled, the next piece of work begins beside its running one."""
         async with self._turn:
             return await in_thread(work, name)
-
-
-def _give(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _raise(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        # StopIteration cannot be set on a future, SystemExit would end the loop.
-        known = isinstance(error, Exception) and not isinstance(error, StopIteration)
-        future.set_exception(error if known else RuntimeError(type(error).__name__))

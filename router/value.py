@@ -17,9 +17,7 @@ class Value(Struct, frozen=True):
 
 
 class Mutable(Struct, eq=False):
-    """A record (a msgspec struct, not a dataclass) that changes while a request fills it in.
-    Two records are never equal, even with equal fields.
-    """
+    """A record (no dataclass) that changes while a request fills it in. Two records are never equal, even with equal fields."""
 
 
 class PartlyCompared(Value, frozen=True, eq=False):

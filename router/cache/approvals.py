@@ -10,7 +10,6 @@ declared Redis.
 import base64
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import time
@@ -19,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from router.cache.states import plain
-from router.chat import Call, Json
+from router.cache.key import dumps
+from router.chat import Call, plain
 from router.shared import RedisStore
 
 LASTS = 3600.0
@@ -66,7 +65,6 @@ class Approvals:
         return self.shared is None or await self.shared.claim(hashlib.sha256(nonce.encode()).hexdigest(), LASTS)
 
     def _mac(self, until: str, nonce: str, owner: str, route: str, call: Call) -> str:
-        made: list[Json] = [until, nonce, owner, route, call.call_id, call.name, plain(call.arguments)]
-        said = json.dumps(made, sort_keys=True, separators=(",", ":"), default=dict).encode()
+        said = dumps([until, nonce, owner, route, call.call_id, call.name, plain(call.arguments)]).encode()
         digest = hmac.digest(self._declared or self._own, said, "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

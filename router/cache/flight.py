@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router import relay
 from router.attempt import Attempt, Trail
@@ -11,7 +10,7 @@ from router.broadcast import Broadcast
 from router.errors import ReplicaLost, RouterError, Stopping, Unanswered
 from router.events import FREE, Cached, Events, Failure, Finish, Start
 from router.shared import Batch
-from router.value import replace
+from router.value import Mutable, field, replace
 
 MAX_FLIGHT_BYTES = 1024 * 1024
 """Bytes of one shared answer that are held while it is in progress. A longer answer is not cached, and has no further followers."""
@@ -19,19 +18,17 @@ LEFT_CHECK_INTERVAL_S = 1.0
 """Seconds between two checks whether an answer without readers at other replicas still has a follower here."""
 
 
-@dataclass(slots=True, eq=False)
-class Flight:
+class Flight(Mutable):
     """An answer in progress, shared by identical requests (its followers). One follower is charged for its attempts and its usage."""
 
     made: Broadcast
     trail: Trail = field(default_factory=Trail)
-    _charged: bool = False
+    charged: bool = False
 
     async def follow(self, how: Cached, trail: Trail) -> Events:
         """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
-        Only that follower gets the attempts in its `trail`. The Finish of all others has `cache="shared"`: its usage is not charged
-        to them. So has that of all here if another replica was charged.
-        If no follower reaches the end, the last one to leave gets the attempts.
+        Only that follower gets the attempts in its `trail`. The Finish of all others, and of all here if another replica was charged, has
+        `cache="shared"`: its usage is not charged to them. If no follower reaches the end, the last one to leave gets the attempts.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:
@@ -56,18 +53,11 @@ class Flight:
             if self.made.left:
                 self._charge(trail)
 
-    def uncharge(self) -> None:
-        """Undo the charge: the next follower is charged, because the attempts of the one charged before are in no log."""
-        self._charged = False
-
     def _charge(self, trail: Trail, elsewhere: Sequence[Attempt] = ()) -> bool:
-        """Add the attempts to a follower's trail, unless another follower was charged before; return whether it is charged now.
-
-        elsewhere: the attempts that another replica made
-        """
-        if self._charged:
+        """Add the attempts, and those `elsewhere`, to the trail unless another follower was charged; return whether this one is charged now."""
+        if self.charged:
             return False
-        self._charged = True
+        self.charged = True
         trail.calls.extend([*self.trail.calls, [*elsewhere]] if elsewhere else self.trail.calls)
         return True
 
@@ -100,9 +90,7 @@ class Relayed(Broadcast):
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Follow the answer in the background for at least `seconds` more, because another replica reads it. Returns at once.
-        0: no other replica reads it, and following stops if no follower is left here either.
-        """
+        """Follow the answer for `seconds` more, because another replica reads it; with 0, only for followers here. Returns at once."""
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
             self.task = asyncio.create_task(self._pass_on())
@@ -117,7 +105,6 @@ class Relayed(Broadcast):
             self.task.cancel()
 
     def _check_readers(self, task: asyncio.Task[None]) -> None:
-        """Stop following once neither another replica nor a follower here reads the answer; else check again later."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()
@@ -136,8 +123,8 @@ class Relayed(Broadcast):
         except RouterError as error:
             self.ending = relay.ending(error)
         finally:
-            if trail.calls and not self.finished:  # no log has them
-                self._flight.uncharge()
+            if trail.calls and not self.finished:
+                self._flight.charged = False  # no log has the attempts: the next follower is charged
             self.over = True
             self._wake()
 

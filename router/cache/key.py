@@ -7,32 +7,30 @@ number 1 for the text "1") have different forms.
 
 import hashlib
 
-from router.chat import Ask, Call, File, Json, Message, Part, ReasoningState
+from router.chat import Ask, Call, File, Json, Part, ReasoningState
 from router.jsontext import writer
 
-_dumps = writer(dict, sort_keys=True, separators=(",", ":"))
+dumps = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def key(ask: Ask, made_by: str, owner: str) -> str:
-    """Return a question's cache key, a SHA-256 in hex. `made_by`: digest of the configuration that answers it.
-
-    owner: the caller or end user who alone may get the answer (`Ask.owner`); empty if the answer is for all callers
-    """
-    made: Json = {
+    """Return a question's cache key, a SHA-256 in hex. `made_by`: digest of the configuration; `owner`: `Ask.owner`; empty for everyone."""
+    output = ask.output
+    made: dict[str, Json] = {
         "by": made_by,
         "for": owner,
-        "messages": [[message.role, [part_of(part) for part in message.parts], *_named(message)] for message in ask.messages],
+        "messages": [
+            [message.role, [part_of(part) for part in message.parts], *((message.name,) if message.name else ())]
+            for message in ask.messages
+        ],
         "params": ask.params.given,
         "tools": [[tool.name, tool.description, tool.parameters, *(("strict",) if tool.strict else ())] for tool in ask.tools],
         "choice": [ask.choice.kind, ask.choice.name],
+        **({"output": [output.schema, output.name, output.description]} if output is not None else {}),
+        **({"approvable": True} if ask.approvable else {}),
+        **({"held": sorted(ask.held)} if ask.held is not None else {}),  # who answers depends on it
     }
-    if ask.output is not None:
-        made = {**made, "output": [ask.output.schema, ask.output.name, ask.output.description]}
-    if ask.approvable:
-        made = {**made, "approvable": True}
-    if ask.held is not None:
-        made = {**made, "held": sorted(ask.held)}  # who answers depends on it
-    return hashlib.sha256(_dumps(made).encode()).hexdigest()
+    return hashlib.sha256(dumps(made).encode()).hexdigest()
 
 
 def part_of(part: Part) -> Json:
@@ -53,7 +51,3 @@ def part_of(part: Part) -> Json:
 
 def _file(file: File) -> Json:
     return ["file", file.kind, file.url, file.name, *((file.detail,) if file.detail else ())]
-
-
-def _named(message: Message) -> tuple[str, ...]:
-    return (message.name,) if message.name else ()

@@ -21,6 +21,7 @@ from router.errors import ReplicaLost
 from router.events import Events
 from router.shared import Away, Batch, Found, LogEnd, Logs, Redis, RedisStore, new_id
 from router.shared.redis import FREE, key, milliseconds
+from router.value import Value
 
 ROOM = "cache"
 LASTS = 600.0
@@ -43,30 +44,20 @@ return {ARGV[1]}
 class PickupTiming:
     """Seconds that a request waits, one wait after another, for another replica to begin the log that it offers.
 
-    After each wait that replica's sign of life is checked, and it is asked again, so that a slow process gets more time. After the last
-    wait it counts as lost.
+    After each wait that replica's sign of life is checked, and it is asked again. After the last wait it counts as lost.
     """
 
     waits: tuple[float, ...] = (0.25, 0.25, 0.5)
 
 
-class Shared:
+class Shared(RedisStore):
     """The answer cache in Redis: cached answers, and the leases of making them."""
 
     def __init__(self, redis: Redis, logs: Logs, pickup: PickupTiming = PickupTiming()) -> None:
-        self._redis = redis
+        super().__init__(redis, ROOM)
         self.pickup = pickup
-        self._store = RedisStore(redis, ROOM)
         self.logs = logs
-        self._freeing: set[asyncio.Task[None]] = set()
-
-    async def get(self, name: str) -> bytes | None:
-        """Return the bytes that any replica has cached under this name; None without any, or while Redis is unavailable."""
-        return await self._store.get(name)
-
-    async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Store bytes in the cache for every replica, for `ttl` seconds at most; nothing while Redis is unavailable."""
-        await self._store.put(name, value, ttl)
+        self.freeing: set[asyncio.Task[None]] = set()
 
     async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
         """Return the cached bytes; else an Elsewhere: another replica makes the answer; else a Lead: this replica has the lease to make it.
@@ -75,10 +66,7 @@ class Shared:
         return await self._taken(name, until, "", key(name, ROOM))
 
     async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
-        """Take over a lost replica's lease: return its new Lead here, or the Elsewhere that was faster; None while Redis is unavailable.
-        until: as for `look`
-        gone: the lost replica's mark on the lease (`Elsewhere.holder`)
-        """
+        """Take over the lease with the lost replica's mark `gone`: return its new Lead here, or the Elsewhere that was faster; None as `look`."""
         found = await self._taken(name, until, gone)
         return None if isinstance(found, bytes) else found
 
@@ -102,20 +90,9 @@ class Shared:
         with suppress(Away):
             await self._redis.ask("EVAL", FREE, 1, key(lead.name, "flight"), lead.holder)
 
-    def drop(self, lead: "Lead") -> None:
-        """Release the lease of an answer in the background; returns at once."""
-        task = asyncio.create_task(self.free(lead))
-        self._freeing.add(task)
-        task.add_done_callback(self._freeing.discard)
 
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """The lease of making an answer, held by this replica for all replicas.
-    name: the answer's key
-    id: the log in which the answer is offered to them
-    lasts: seconds after which the lease ends by itself
-    """
+class Lead(Value, frozen=True):
+    """The lease of making the answer `name`, held by this replica for `lasts` seconds at most. `id`: the log that offers the answer."""
 
     _shared: Shared
     name: str
@@ -139,15 +116,13 @@ class Lead:
 
     def drop(self) -> None:
         """Release the lease of an answer that was not made, in the background; returns at once."""
-        self._shared.drop(self)
+        task = asyncio.create_task(self._shared.free(self))
+        self._shared.freeing.add(task)
+        task.add_done_callback(self._shared.freeing.discard)
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The handle of an answer that another replica makes: read its events with `follow`, or take over its lease with `over`.
-
-    holder: that replica's mark on the lease
-    """
+class Elsewhere(Value, frozen=True):
+    """The handle of an answer that another replica makes. `holder`: that replica's mark on the lease."""
 
     _shared: Shared
     name: str
@@ -170,11 +145,12 @@ class Elsewhere:
 
     async def _begun(self, log: AsyncGenerator[Batch | LogEnd, None], found: Found) -> None:
         """Wait until the log has its first entry. ReplicaLost if it gets none within `PickupTiming`, or its replica is not alive."""
-        first = asyncio.create_task(_first(log))
+        first = asyncio.ensure_future(anext(log))
         try:
             for wait in self._shared.pickup.waits:
                 if (await asyncio.wait([first], timeout=wait))[0]:
-                    return first.result()
+                    first.result()
+                    return
                 if not await self._shared.logs.ask_again(found):
                     break
             raise ReplicaLost
@@ -185,7 +161,3 @@ class Elsewhere:
     async def over(self, until: float) -> "Elsewhere | Lead | None":
         """Take over the lease after the other replica was lost: return it, or the replica that has it by now; None while Redis is away."""
         return await self._shared.take(self.name, until, self.holder)
-
-
-async def _first(log: AsyncGenerator[Batch | LogEnd, None]) -> None:
-    await anext(log)

@@ -13,16 +13,15 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self, cast
 
-from router.cache.key import part_of
+from router.cache.key import dumps, part_of
 from router.cache.store import ENTRY
-from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
-from router.codec import packed
-from router.jsontext import writer
+from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant, plain
+from router.codec import ANY, CALL, FLAG, OBJECT, STATE, Check, UnreadableEvents, each, made, packed
 from router.shared import RedisStore
-from router.value import Value
+from router.value import Mutable, Value, field, replace
 
 SIZE = 64 * 1024 * 1024
 """Bytes that are kept in this process. Beyond it the oldest entry goes of the caller, and of its end user, that has the most there."""
@@ -55,8 +54,7 @@ Recollection = Mapping[str, Sequence[ModelCall]]
 """Name of a model call → model calls: those before it in the same answer that the client was not sent, then that call itself."""
 
 
-@dataclass(slots=True)
-class _KeptStates:
+class _KeptStates(Mutable):
     """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes of these entries."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
@@ -65,15 +63,10 @@ class _KeptStates:
 
 
 class LocalStates:
-    """Tool rounds stored in this process, by caller and end user.
-
-    Above `size` bytes the largest caller's largest end user loses the oldest first.
-    """
+    """Tool rounds stored in this process. Above `size` bytes the largest caller's largest end user loses its oldest first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._size = size
-        self._lasts = lasts
-        self._clock = clock
+        self._size, self._lasts, self._clock = size, lasts, clock
         self._held: dict[str, dict[str, _KeptStates]] = {}
         """Caller → end user → the entries kept for them."""
         self._taken: dict[str, int] = {}
@@ -91,10 +84,7 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes for `lasts` seconds, unless they are larger than `size`. Beyond `size` in total, drop old entries.
-
-        Each dropped entry is the oldest of the caller that holds most, and of that caller's end user that holds most.
-        """
+        """Store bytes for `lasts` seconds, unless they are larger than `size`. Beyond `size` in total, drop old entries."""
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
@@ -111,7 +101,6 @@ class LocalStates:
             self._drop(most, fullest, next(iter(users[fullest].entries)))
 
     def _drop(self, caller: str, user: str, name: str) -> None:
-        """Remove an entry, if it exists."""
         held = self._held.get(caller, {}).get(user)
         if held is None or (gone := held.entries.pop(name, None)) is None:
             return
@@ -127,12 +116,11 @@ class LocalStates:
         self._taken[caller] = self._taken.get(caller, 0) + taken
 
 
-class Memory:
+class Memory(Mutable):
     """The store of tool rounds: entries in this process, and copies in Redis if declared. It works without an answer from Redis."""
 
-    def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
-        self.local = local or LocalStates()
-        self._shared = shared
+    local: LocalStates = field(default_factory=LocalStates)
+    shared: RedisStore | None = None
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
         """Return the stored model calls of a conversation; empty if none are stored or can be read.
@@ -142,15 +130,15 @@ class Memory:
         for name in reversed(names):
             if (value := self.local.get(caller, name, user)) is not None:
                 return _read(value)
-        value = await self._shared.get(names[-1]) if self._shared is not None and names else None
+        value = await self.shared.get(names[-1]) if self.shared is not None and names else None
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
         """Store model calls, here and in Redis, under the name of the last one. The first are left out while all together are too large."""
         value = written(held)
         self.local.put(caller, name, value, user)
-        if self._shared is not None:
-            await self._shared.put(name, value, LASTS)
+        if self.shared is not None:
+            await self.shared.put(name, value, LASTS)
 
 
 def written(held: Recollection) -> bytes:
@@ -170,30 +158,26 @@ def _plain_call(call: ModelCall) -> list[object]:
     return [states, calls, results]
 
 
-class UnreadableState(Exception):
-    """Raised for bytes that are not a stored entry: Redis may hold anything, also entries of another release."""
-
-
 def read(data: bytes) -> Recollection:
-    """Return the model calls in bytes that `written` made. Raises UnreadableState for other bytes, and above the bounds."""
+    """Return the model calls in bytes that `written` made. Raises UnreadableEvents for other bytes, and above the bounds."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
-        raise UnreadableState
+        raise UnreadableEvents
     try:
         found = cast("Json", json.loads(data, parse_float=finite, parse_constant=no_constant))
     except (ValueError, RecursionError):
-        raise UnreadableState from None
+        raise UnreadableEvents from None
     match found:
         case [int(version), *entries] if version == VERSION and not deeper(found, MAX_DEPTH):
             return dict(map(_entry, entries))
         case _:
-            raise UnreadableState
+            raise UnreadableEvents
 
 
 def _read(data: bytes) -> Recollection:
     """Return the model calls in stored bytes; for unreadable bytes log a warning, and return none."""
     try:
         return read(data)
-    except UnreadableState:
+    except UnreadableEvents:
         log.warning("a kept tool round cannot be read: the model goes on without it", extra={"fields": {"bytes": len(data)}})
         return {}
 
@@ -201,45 +185,20 @@ def _read(data: bytes) -> Recollection:
 def _entry(value: Json) -> tuple[str, Sequence[ModelCall]]:
     match value:
         case [str(name), [*held]]:
-            return name, [_model_call(one) for one in held]
+            return name, [made(ModelCall, MODEL_CALL, one) for one in held]
         case _:
-            raise UnreadableState
+            raise UnreadableEvents
 
 
-def _model_call(value: Json) -> ModelCall:
-    match value:
-        case [[*states], [*calls], [*results]]:
-            return ModelCall(tuple(map(_state, states)), tuple(map(_call, calls)), tuple(map(_result, results)))
-        case _:
-            raise UnreadableState
+MODEL_CALL: dict[str, Check] = {
+    "states": each(partial(made, ReasoningState, STATE)),
+    "calls": each(partial(made, Call, {**CALL, "arguments": OBJECT})),
+    "results": each(partial(made, Result, {**CALL, "value": ANY, "is_error": FLAG})),
+}
+"""The checks of a stored model call's fields, in their order."""
 
 
-def _state(value: Json) -> ReasoningState:
-    match value:
-        case [str(issuer), dict(state), str(call_id), int(after)] if after >= 0:
-            return ReasoningState(issuer, state, call_id, after)
-        case _:
-            raise UnreadableState
-
-
-def _call(value: Json) -> Call:
-    match value:
-        case [str(call_id), str(name), dict(arguments)]:
-            return Call(call_id, name, arguments)
-        case _:
-            raise UnreadableState
-
-
-def _result(value: Json) -> Result:
-    match value:
-        case [str(call_id), str(name), result, bool(is_error)]:
-            return Result(call_id, name, result, is_error)
-        case _:
-            raise UnreadableState
-
-
-@dataclass(slots=True)
-class ConversationHash:
+class ConversationHash(Mutable):
     """A running hash of a client's conversation. It gives each model call in it the name under which that call is stored.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
@@ -270,7 +229,9 @@ class ConversationHash:
                     if message.calls:
                         names[index] = self.called(message.calls)
                 case "tool":
-                    self.results |= {one.call_id: _text(one) for one in message.results}
+                    self.results |= {
+                        one.call_id: one.value if isinstance(one.value, str) else dumps(plain(one.value)) for one in message.results
+                    }
                 case "system":
                     pass
         return names
@@ -287,35 +248,9 @@ class ConversationHash:
             self.results.clear()
 
     def _add(self, *values: Json) -> None:
-        self.digest.update(_dumps(values))
+        self.digest.update(dumps(values).encode())
 
 
 def conversation_hash(owner: str) -> ConversationHash:
     """Return a new running hash for a conversation of this caller and its end user (`Ask.owner`), before its first message."""
-    return ConversationHash(hashlib.sha256(_dumps(["caller", owner])))
-
-
-_dumps_text = writer(dict, sort_keys=True, separators=(",", ":"))
-
-
-def _dumps(value: Json) -> bytes:
-    return _dumps_text(value).encode()
-
-
-def _text(result: Result) -> str:
-    return result.value if isinstance(result.value, str) else _dumps_text(plain(result.value))
-
-
-def plain(value: Json) -> Json:
-    """Return a JSON value as a JavaScript client sends it back: floats with a whole value become integers (1.0 → 1)."""
-    match value:
-        case float() if value.is_integer():
-            return int(value)
-        case Mapping():
-            return {name: plain(inner) for name, inner in value.items()}
-        case str():
-            return value
-        case Sequence():
-            return [plain(inner) for inner in value]
-        case _:
-            return value
+    return ConversationHash(hashlib.sha256(dumps(["caller", owner]).encode()))

@@ -9,14 +9,19 @@ import heapq
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 from router.quotas.store import ADDRESS, FULLEST, USER, Crowd, Spent, Taken, Window, crowd_of
+from router.value import Mutable, field
 
 SWEEP = 1024
 """The least number of new keys between two removals of expired counts; half of all keys if that is more."""
 SLICE = 1000
 """Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
+
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,7 @@ class CountBounds:
     users: int = 65_536
 
 
-@dataclass(slots=True)
-class _Window:
+class _Window(Mutable):
     """The times of the requests that count in a sliding window of `seconds`, the oldest first. `drop` removes expired ones."""
 
     seconds: float
@@ -44,8 +48,7 @@ class _Window:
             self.times.popleft()
 
 
-@dataclass(slots=True)
-class _Counter:
+class _Counter(Mutable):
     """The amounts spent in the current window and in the one before. Windows have the length `seconds`, and are numbered."""
 
     seconds: float
@@ -61,18 +64,16 @@ class _Counter:
             self.number, self.now = int(number), 0.0
         return self.seconds - gone
 
-    def counts(self, now: float) -> float:
-        """Return the amount that counts now: all of the current window, and the share of the one before that has not decayed yet."""
-        turns = self.turn(now)
-        return Window(self.seconds, turns, self.now, self.before).after(0.0)
+    def window(self, now: float) -> Window:
+        """Return the amounts as they count now."""
+        return Window(self.seconds, self.turn(now), self.now, self.before)
 
 
 class Local:
     """A store of counts in the memory of this process. `clock`: seconds of a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, bounds: CountBounds = CountBounds()) -> None:
-        self._clock = clock
-        self._bounds = bounds
+        self._clock, self._bounds = clock, bounds
         self._windows: dict[str, _Window] = {}
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
@@ -84,18 +85,9 @@ class Local:
         return len(self._windows) + len(self._counters) + len(self._inside)
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds, a sliding window.
-
-        Return whether it is allowed, how many are left, and the seconds until the oldest counted one expires.
-        A request that is not allowed is not counted.
-        """
+        """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left."""
         now = self._clock()
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = _Window(seconds)
-            self._came(key, now)
-        else:
-            self._used(key)
+        window = self._of(self._windows, key, _Window, seconds, now)
         window.drop(now)
         times = window.times
         allowed = len(times) < most
@@ -104,39 +96,26 @@ class Local:
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
     def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
-        """Give back a request that was taken but not used: the newest one of this key is removed, whichever `taken` is.
-
-        Does nothing if no request of this key counts any more.
-        """
+        """Give back a request that was taken but not used: the newest one that still counts is removed, whichever `taken` is."""
         if (window := self._windows.get(key)) is not None and window.times:
             window.times.pop()
 
-    async def spent(self, key: str, seconds: float) -> Spent:
+    async def spent(self, key: str, seconds: float) -> Spent:  # noqa: ARG002 - the counter knows them
         """Return the amounts spent under this key in the current window of `seconds` seconds and in the one before; empty without any."""
         counter = self._counters.get(key)
-        if counter is None:
-            return Spent()
-        turns = counter.turn(self._clock())
-        return Spent((Window(seconds, turns, counter.now, counter.before),))
+        return Spent() if counter is None else Spent((counter.window(self._clock()),))
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """Add an amount (tokens or dollars) that was spent now. `seconds`: length of the limit's window."""
         now = self._clock()
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = _Counter(seconds)
-            self._came(key, now)
-        else:
-            self._used(key)
+        counter = self._of(self._counters, key, _Counter, seconds, now)
         counter.turn(now)
         counter.now += amount
 
     def collect(self, key: str) -> float:
         """Forget the amount spent under this key, and return how much of it still counted; 0 if nothing was spent."""
         counter = self._counters.pop(key, None)
-        if counter is None:
-            return 0.0
-        return counter.counts(self._clock())
+        return 0.0 if counter is None else counter.window(self._clock()).after(0.0)
 
     async def enter(self, key: str, most: int) -> bool:
         """Take one of `most` concurrent places, and return whether one was free. It does not wait for one."""
@@ -154,53 +133,51 @@ class Local:
             self._inside.pop(key, None)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return limit → Crowd: how many of its users or addresses have an amount that still counts, and the keys of the FULLEST largest.
-
-        The limit's name is that of `crowd_of`.
-        """
+        """Return limit (`crowd_of`) → Crowd: how many of its users or addresses have an amount that still counts, and the largest of them."""
         now = self._clock()
         found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         for place, (key, counter) in enumerate(list(self._counters.items())):
             if place % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            if (limit := crowd_of(key)) and (amount := counter.counts(now)):
+            if (limit := crowd_of(key)) and (amount := counter.window(now).after(0.0)):
                 found[limit].append((amount, key))
         return {
             limit: Crowd(len(spenders), tuple(key for _, key in heapq.nlargest(FULLEST, spenders))) for limit, spenders in found.items()
         }
 
-    def _came(self, key: str, now: float) -> None:
-        """Record a new key: drop the key used longest ago beyond a bound, and remove expired counts after enough new keys (SWEEP).
+    def _of(self, counts: dict[str, C], key: str, kind: Callable[[float], C], seconds: float, now: float) -> C:
+        """Return the count of a key, which is now the one used last. For a new key, drop the one used longest ago beyond a bound.
 
-        So there are at most twice as many keys as the last removal left, or SWEEP more than it left if that is more.
+        After enough new keys (SWEEP) expired counts are removed.
         """
-        if (kept := self._kept(key)) is not None:
+        kept = self._kept(key)
+        if (found := counts.get(key)) is not None:
+            if kept is not None:
+                kept.move_to_end(key)
+            return found
+        self._new += 1
+        if self._new >= max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
+            self._new = 0
+            for old, window in list(self._windows.items()):
+                window.drop(now)
+                if not window.times:
+                    self._forget(old)
+            for old, counter in list(self._counters.items()):
+                counter.turn(now)
+                if not counter.now and not counter.before:
+                    self._forget(old)
+        made = counts[key] = kind(seconds)
+        if kept is not None:
             kept[key] = None
             if len(kept) > (self._bounds.addresses if kept is self._bounded[ADDRESS] else self._bounds.users):
                 self._forget(next(iter(kept)))
-        self._new += 1
-        if self._new < max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
-            return
-        self._new = 0
-        for old, window in list(self._windows.items()):
-            window.drop(now)
-            if not window.times:
-                self._forget(old)
-        for old, counter in list(self._counters.items()):
-            counter.turn(now)
-            if not counter.now and not counter.before:
-                self._forget(old)
+        return made
 
     def _forget(self, key: str) -> None:
         self._windows.pop(key, None)
         self._counters.pop(key, None)
         if (kept := self._kept(key)) is not None:
             kept.pop(key, None)
-
-    def _used(self, key: str) -> None:
-        """Mark a key as the one used last, if its group (addresses or users) is bounded."""
-        if (kept := self._kept(key)) is not None:
-            kept.move_to_end(key)
 
     def _kept(self, key: str) -> OrderedDict[str, None] | None:
         """Return the bounded group of keys (addresses or users) that this key belongs to; None if it belongs to none."""

@@ -3,13 +3,14 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from router.config.limits import Limit
 from router.config.rates import Rate, written_rate, written_spend
 from router.errors import TooMany
 from router.quotas.store import ADDRESS, USER, CountStore, Crowd, Taken, crowd_of
 from router.usage import Usage
+from router.value import Mutable, Value, field
 
 Headers = list[tuple[bytes, bytes]]
 BUDGETS = {"tokens": written_rate, "spend": written_spend}
@@ -18,8 +19,7 @@ AGAIN = 1.0
 """Seconds that a client at its limit of concurrent answers is asked to wait: when a place becomes free is not known."""
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(Mutable):
     """Permission for one answer. Its holder calls `settle` once when the answer is over, or `withdraw` if there is none.
 
     key: the subject's key in the store
@@ -39,10 +39,7 @@ class Admission:
     taken: list[Taken] = field(default_factory=list[Taken])
 
     async def more(self, count: int) -> None:
-        """Take `count` further requests, where requests are limited. Raises TooMany if the limit is reached.
-
-        Those that were taken before TooMany stay counted until `withdraw`.
-        """
+        """Take `count` further requests, where they are limited. Raises TooMany at the limit; those taken before it count until `withdraw`."""
         for _ in range(count):
             await self.quota.take(self)
 
@@ -59,21 +56,15 @@ class Admission:
             self.quota.store.leave(f"{self.key}:concurrent")
 
     def settle(self, usage: Usage | None, cost: float | None) -> None:
-        """Count the tokens and dollars of the answer, where they are limited and known, and free its concurrent place.
-
-        usage: None if the tokens are not known; they are then not counted
-        cost: dollars; None if not known
-        """
+        """Free the concurrent place, and count the tokens and the `cost` (dollars) of the answer, where they are limited and not None."""
         self.leave()
-        declared, store = self.quota.declared, self.quota.store
-        if declared.tokens is not None and usage is not None:
-            store.spend(f"{self.key}:tokens", usage.total_tokens, declared.tokens.seconds)
-        if declared.spend is not None and cost is not None:
-            store.spend(f"{self.key}:spend", cost, declared.spend.seconds)
+        used = {"tokens": None if usage is None else usage.total_tokens, "spend": cost}
+        for name, rate in self.quota.budgets:
+            if (amount := used[name]) is not None:
+                self.quota.store.spend(f"{self.key}:{name}", amount, rate.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetUse:
+class BudgetUse(Value, frozen=True):
     """The use of one limit on tokens or money, either of one count or of all its users or addresses together.
 
     limit: `tokens` or `spend`
@@ -99,6 +90,7 @@ class Quota:
         self.declared = declared
         self.store = store
         kind = {"ip": ADDRESS, "user": USER}.get(declared.per, "")
+        self.budgets: list[tuple[str, Rate]] = [(one, rate) for one in BUDGETS if (rate := getattr(declared, one)) is not None]
         self._of = f"{name}\n{declared.spelled}\n"
         self._prefix = f"{kind}{hashlib.sha256(self._of.encode()).hexdigest()[:16]}-" if kind else ""
 
@@ -111,47 +103,43 @@ class Quota:
         return Quota(self.name, replace(self.declared, per="key"), self.store)
 
     async def admit(self, subject: str) -> Admission:
-        """Admit one answer for this subject: check tokens and money, then take a concurrent place and one request. It does not wait.
-
-        Raises TooMany if a limit is reached; nothing stays taken then.
-        """
+        """Check tokens and money, then take a concurrent place and one request, at once. Raises TooMany, and keeps nothing, at a limit."""
         admission = Admission(self, self._key(subject))
         await self._spendable(admission)
-        entered = False
+        admitted = False
         try:
-            await self._enter(admission)
-            entered = True
+            if self.declared.concurrent is not None:
+                admission.entered = await self.store.enter(f"{admission.key}:concurrent", self.declared.concurrent)
+                if not admission.entered:
+                    raise TooMany("concurrent", AGAIN)
+            await self.take(admission)
+            admitted = True
         finally:
-            if not entered:  # also where the request is cancelled in between
+            if not admitted:  # also where the request is cancelled in between
                 admission.withdraw()
         return admission
 
     async def uses(self, subject: str) -> list[BudgetUse]:
         """Return the share that this subject has used of each limit on tokens and money; no entry for requests and concurrent places."""
-        key = self._key(subject)
-        shares = [
-            (name, rate, (await self.store.spent(f"{key}:{name}", rate.seconds)).after() / rate.count) for name, rate in self._budgets
-        ]
-        return [BudgetUse(name, BUDGETS[name](rate), share) for name, rate, share in shares]
+        found: list[BudgetUse] = []
+        for name, rate in self.budgets:
+            spent = await self.store.spent(f"{self._key(subject)}:{name}", rate.seconds)
+            found.append(BudgetUse(name, BUDGETS[name](rate), spent.after() / rate.count))
+        return found
 
     async def uses_of_each(self, crowds: Mapping[str, Crowd]) -> list[BudgetUse]:
         """Return, for each limit on tokens and money, how many users or addresses have used some of it, and the largest share of one.
 
-        crowds: as the store's `crowds` returns them
-        If this limit does not count users or addresses, the entries are there all the same, with None for both.
+        If this limit does not count users or addresses, the entries have None for both. `crowds`: as the store's `crowds` returns them.
         """
         if not self._prefix:
-            return [BudgetUse(name, BUDGETS[name](rate)) for name, rate in self._budgets]
+            return [BudgetUse(name, BUDGETS[name](rate)) for name, rate in self.budgets]
         found: list[BudgetUse] = []
-        for name, rate in self._budgets:
+        for name, rate in self.budgets:
             crowd = crowds.get(crowd_of(f"{self._prefix}:{name}"), Crowd())
             spent = [(await self.store.spent(key, rate.seconds)).after() for key in crowd.fullest]
             found.append(BudgetUse(name, BUDGETS[name](rate), None, crowd.count, max(spent, default=0.0) / rate.count))
         return found
-
-    @property
-    def _budgets(self) -> list[tuple[str, Rate]]:
-        return [(name, rate) for name in BUDGETS if (rate := getattr(self.declared, name)) is not None]
 
     def _key(self, subject: str) -> str:
         """Return the key of a subject in the store: a hash of limit and subject, so that a changed limit has other keys.
@@ -160,17 +148,6 @@ class Quota:
         address, a name) is not in it.
         """
         return self._prefix + hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
-
-    async def _enter(self, admission: Admission) -> None:
-        """Take a concurrent place and one request, where these are limited. Raises TooMany if either is used up.
-
-        The place stays taken if only the request fails: the caller withdraws the admission.
-        """
-        if self.declared.concurrent is not None:
-            admission.entered = await self.store.enter(f"{admission.key}:concurrent", self.declared.concurrent)
-            if not admission.entered:
-                raise TooMany("concurrent", AGAIN)
-        await self.take(admission)
 
     async def take(self, admission: Admission) -> None:
         """Take one request for an admission, where requests are limited, and update its headers. Raises TooMany if none is left."""
@@ -183,16 +160,10 @@ class Quota:
         admission.taken.append(taken)
 
     async def _spendable(self, admission: Admission) -> None:
-        """Raise TooMany if earlier answers have used up a limit on tokens or money; otherwise record the used share in the admission.
-
-        Only earlier answers count: the answer that exceeds a limit is not cut off.
-        """
-        for name, rate in (("tokens", self.declared.tokens), ("spend", self.declared.spend)):
-            if rate is None:
-                continue
+        """Raise TooMany if earlier answers have used up a limit on tokens or money; otherwise record the used share in the admission."""
+        for name, rate in self.budgets:
             spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
-            counts = spent.after()
-            if counts >= rate.count:
+            if (counts := spent.after()) >= rate.count:
                 wait = math.floor(spent.until(rate.count)) + 1  # just then all of it is used, a moment later not quite
                 raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
             admission.used = max(admission.used, counts / rate.count)

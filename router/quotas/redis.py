@@ -8,7 +8,6 @@ import asyncio
 import secrets
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import islice
 
 from router.quotas.local import Local
@@ -16,11 +15,14 @@ from router.quotas.store import Crowd, Spent, Taken, Window, crowd_of
 from router.shared import Away, Redis, Unsent
 from router.shared.redis import key as named
 from router.shared.redis import milliseconds
+from router.value import Value, replace
 
-NOW = "local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000); "
-TAKE = (
-    NOW
-    + """
+
+def _timed(script: str) -> str:
+    return "local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000); " + script
+
+
+TAKE = _timed("""
 local key, most, window, member = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
 local count, allowed = redis.call('ZCARD', key), 0
@@ -31,21 +33,15 @@ if count < most then
 end
 local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
 return {allowed, most - count, first[2] + window - now}
-"""
-)
-SPENT = (
-    NOW
-    + """
+""")
+SPENT = _timed("""
 local window = tonumber(ARGV[1])
 local number = math.floor(now / window)
 local before = redis.call('HGET', KEYS[1], tostring(number - 1)) or '0'
 local current = redis.call('HGET', KEYS[1], tostring(number)) or '0'
 return {current, before, window - now % window}
-"""
-)
-SPEND = (
-    NOW
-    + """
+""")
+SPEND = _timed("""
 local window = tonumber(ARGV[1])
 local number = math.floor(now / window)
 redis.call('HINCRBYFLOAT', KEYS[1], tostring(number), ARGV[2])
@@ -54,44 +50,32 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
 end
 redis.call('PEXPIRE', KEYS[1], 2 * window)
 return 1
-"""
-)
-ENTER = (
-    NOW
-    + """
+""")
+ENTER = _timed("""
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
-"""
-)
-STAY = (
-    NOW
-    + """
+""")
+STAY = _timed("""
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
-"""
-)
+""")
 """The script that renews a concurrent place. A place that Redis does not know, because it was restarted, is taken again."""
 LASTS = 1.5
 """Seconds after which Redis frees a concurrent place that was not renewed, because its replica must be lost."""
 PLACES_INTERVAL_S = 0.5
 """Seconds between two renewals of the concurrent places of this process."""
-
-
-OWED = (
-    NOW
-    + """
+OWED = _timed("""
 local window, at = tonumber(ARGV[1]), now - tonumber(ARGV[3])
 if at + window > now then
   redis.call('ZADD', KEYS[1], at, ARGV[2])
   redis.call('PEXPIRE', KEYS[1], window)
 end
 return 1
-"""
-)
+""")
 """The script that counts a request which was admitted without Redis. Its last argument: how many milliseconds ago that was."""
 MAX_OWED = 100_000
 """Requests, and as many keys of amounts, that are remembered while Redis is away. Beyond it the oldest requests are never reported, and
@@ -100,8 +84,7 @@ BATCH = 500
 """Requests, or amounts, that are reported in one batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(Value, frozen=True):
     """A request that was admitted without Redis, to be reported later. `at`: when it was admitted, by the event loop's clock."""
 
     key: str
@@ -115,16 +98,10 @@ class Owed:
 
 
 class RedisCounts:
-    """A store of counts that all replicas share in Redis.
-
-    local: counts of this process, which decide alone while Redis is away
-    max_owed: requests, and as many keys of amounts, that are remembered while Redis is away, to be reported later
-    """
+    """A store of counts that all replicas share in Redis. `local`: counts of this process, which decide alone while Redis is away."""
 
     def __init__(self, redis: Redis, local: Local, max_owed: int = MAX_OWED) -> None:
-        self._redis = redis
-        self._max_owed = max_owed
-        self._local = local
+        self._redis, self._local, self._max_owed = redis, local, max_owed
         self._places: dict[str, list[str]] = {}
         """Concurrent places that this process holds: key → the ids of these places in Redis."""
         self._staying: asyncio.Task[None] | None = None
@@ -142,13 +119,11 @@ class RedisCounts:
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left.
 
-        An allowed request counts in this process, too. While Redis is away, the count of this process alone decides. Requests allowed by it
-        are reported once Redis is back.
+        While Redis is away, the count of this process alone decides. Requests allowed by it are reported once Redis is back.
         """
         token = secrets.token_hex(8)
         with suppress(Away):
-            answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
-            match answer:
+            match await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token):
                 case [int(allowed), int(left), int(reset)]:
                     if allowed:
                         await self._local.take(key, most, seconds)  # so that it counts here if Redis goes away
@@ -157,15 +132,11 @@ class RedisCounts:
                     pass
         taken = replace(await self._local.take(key, most, seconds), token=token)
         if taken.allowed:
-            self._owe(Owed(key, seconds, token, asyncio.get_running_loop().time()))
+            self._owed[token] = Owed(key, seconds, token, asyncio.get_running_loop().time())
+            while len(self._owed) > self._max_owed:
+                del self._owed[next(iter(self._owed))]
+            self._report_later()
         return taken
-
-    def _owe(self, owed: Owed) -> None:
-        """Remember a request that was admitted without Redis, and start the task that reports it; beyond `max_owed` forget the oldest."""
-        self._owed[owed.token] = owed
-        while len(self._owed) > self._max_owed:
-            del self._owed[next(iter(self._owed))]
-        self._report_later()
 
     def _report_later(self) -> None:
         if self._reporting is None:
@@ -176,39 +147,22 @@ class RedisCounts:
         try:
             while self._owed or self._spenders:
                 await self._redis.back()
-                await self._report_taken()
-                await self._report_spent()
+                now = asyncio.get_running_loop().time()
+                batch = list(islice(self._owed.values(), BATCH))
+                with suppress(Away):  # then they stay remembered; each has a token, so that a repeated report counts once
+                    await self._redis.ask_all([one.report(now) for one in batch])
+                    for one in batch:
+                        self._owed.pop(one.token, None)
+                for key in list(islice(self._spenders, BATCH)):
+                    seconds = self._spenders.pop(key)
+                    await self._spend(key, self._unsent.collect(key), seconds)
         except Away:
             pass  # this Redis is closed
         finally:
             self._reporting = None
 
-    async def _report_taken(self) -> None:
-        """Report one batch of locally admitted requests to Redis; they stay remembered if Redis is away again.
-
-        Each has a token, so that a repeated report counts once.
-        """
-        now = asyncio.get_running_loop().time()
-        batch = list(islice(self._owed.values(), BATCH))
-        with suppress(Away):
-            await self._redis.ask_all([one.report(now) for one in batch])
-            for one in batch:
-                self._owed.pop(one.token, None)
-
-    async def _report_spent(self) -> None:
-        """Report one batch of amounts, which from then on count in Redis and not here.
-
-        An amount that cannot be sent is remembered again; if too many are, or if its outcome is unknown, it counts in this process.
-        """
-        for key in list(islice(self._spenders, BATCH)):
-            seconds = self._spenders.pop(key)
-            await self._spend(key, self._unsent.collect(key), seconds)
-
     def give_back(self, key: str, taken: Taken) -> None:
-        """Give back a request that was taken but not used: here at once, in Redis in the background.
-
-        While Redis is away, a request that Redis has counted stays counted there.
-        """
+        """Give back a request that was taken but not used: here at once, in Redis in the background, unless Redis is away."""
         self._local.give_back(key, taken)
         self._owed.pop(taken.token, None)
         if taken.token:
@@ -232,8 +186,7 @@ class RedisCounts:
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """Add an amount (tokens or dollars) that was spent now, in the background. `seconds`: length of the limit's window.
 
-        While Redis is away, an amount counts in this process until it is reported.
-        One that Redis may have received is never reported: it counts here until it expires, perhaps twice.
+        While Redis is away, an amount counts in this process until it is reported. One that Redis may have received is never reported.
         """
         if crowd_of(key):
             self._seen.spend(key, amount, seconds)
@@ -254,22 +207,18 @@ class RedisCounts:
             self._local.spend(key, amount, seconds)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return limit → Crowd: how many of its users or addresses have spent some of it, and the keys of the FULLEST largest.
-
-        Only what was spent through this process counts.
-        """
+        """Return limit → Crowd: how many of its users or addresses have spent some of it through this process, and the largest of them."""
         return await self._seen.crowds()
 
     async def enter(self, key: str, most: int) -> bool:
-        """Take one of `most` concurrent places, and return whether one was free. It does not wait for one.
-
-        A place is taken here and in Redis, and needs both. While Redis is away, the places of this process alone count.
-        """
+        """Take one of `most` concurrent places, here and in Redis, and return whether one was free. While Redis is away, those here count."""
         if not await self._local.enter(key, most):
             return False
         token, entered = secrets.token_hex(8), False
         try:
-            entered = await self._entered(key, most, token)
+            entered = await self._redis.ask("EVAL", ENTER, 1, _key(key), most, token, milliseconds(LASTS)) == 1
+        except Away:
+            entered = True
         finally:
             if not entered:
                 self._local.leave(key)
@@ -279,20 +228,13 @@ class RedisCounts:
                 self._staying = asyncio.create_task(self._stay())
         return entered
 
-    async def _entered(self, key: str, most: int, token: str) -> bool:
-        with suppress(Away):
-            return await self._redis.ask("EVAL", ENTER, 1, _key(key), most, token, milliseconds(LASTS)) == 1
-        return True
-
     def leave(self, key: str) -> None:
         """Free one concurrent place that this process holds, in Redis in the background; does nothing if it holds none under this key."""
-        if not (places := self._places.get(key)):
-            return
-        token = places.pop()
-        if not places:
-            del self._places[key]
-        self._local.leave(key)
-        self._send(self._removed(key, token))
+        if places := self._places.get(key):
+            self._send(self._removed(key, places.pop()))
+            self._local.leave(key)
+            if not places:
+                del self._places[key]
 
     async def _removed(self, key: str, token: str) -> None:
         with suppress(Away):

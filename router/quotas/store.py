@@ -5,9 +5,10 @@ While Redis is away, such a report is delayed or lost. `spent` and `crowds` only
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
+
+from router.value import Value
 
 ADDRESS = "ip:"
 """The prefix of a client address's key. Clients can use any number of addresses, so a store bounds these keys."""
@@ -15,8 +16,7 @@ USER = "user:"
 """The prefix of an end user's key. A front end may have any number of users, so a store bounds these keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Value, frozen=True):
     """The outcome of taking one request from a rate limit.
 
     allowed: false if the limit is reached; the request is then not counted
@@ -31,8 +31,7 @@ class Taken:
     token: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Value, frozen=True):
     """Amounts spent in two windows of a fixed length, from which the amount of a sliding window is estimated.
 
     seconds: length of a window
@@ -56,8 +55,7 @@ class Window:
         return self.now * max(0.0, self.turns + self.seconds - wait) / self.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Value, frozen=True):
     """The amounts spent under one key, in one window for each place that counts it: this process, Redis. Empty if nothing was spent."""
 
     windows: tuple[Window, ...] = ()
@@ -76,13 +74,8 @@ class Spent:
         return first + (last - first) * (self.after(first) - most) / (self.after(first) - self.after(last))
 
 
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """The users or addresses that have used some of one limit on tokens or money.
-
-    count: their number
-    fullest: keys of the at most FULLEST ones that used the most, the largest use first
-    """
+class Crowd(Value, frozen=True):
+    """The users or addresses that have used some of one limit: their number, and the keys of the FULLEST largest, the largest use first."""
 
     count: int = 0
     fullest: tuple[str, ...] = ()

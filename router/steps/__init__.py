@@ -22,21 +22,6 @@ from router.steps.when import when
 
 __all__ = ["FROM_ROUTE", "STEPS"]
 
-STEPS: dict[str, Callable[..., Step]] = {
-    "prompt": prompt,
-    "history": history,
-    "params": params,
-    "edit": edit,
-    "output": output,
-}
-
-FROM_ROUTE: dict[str, Callable[..., Step]] = {
-    "tools": tools,
-    "cache": cache,
-    "reasoning": reasoning,
-    "ceiling": ceiling,
-    "recall": recall,
-    "when": when,
-    "session": session,
-}
+STEPS: dict[str, Callable[..., Step]] = {step.__name__: step for step in (prompt, history, params, edit, output)}
+FROM_ROUTE: dict[str, Callable[..., Step]] = {step.__name__: step for step in (tools, cache, reasoning, ceiling, recall, when, session)}
 """Steps that the keys of a route add; a pipeline cannot name them."""

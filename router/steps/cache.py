@@ -11,38 +11,33 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from router.attempt import Attempt
 from router.broadcast import Broadcast
-from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, Shared, Store, key
+from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, LocalStore, Shared, key
 from router.chat import Ask
 from router.codec import decode, encode
 from router.config.declaration import Cache
 from router.errors import ReplicaLost, Stopping
 from router.events import Answer, Cached, Event, Events, Finish, LateResult, Start, Step, ToolCall, ToolProgress, ToolResult
 from router.shared import Away
-from router.value import replace
+from router.value import Value, replace
 
 AT_FIRST = 16
 """Number of cached events after which the step yields to the event loop once, so that the beginning is written sooner."""
 
 
-def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
+def cache(*, declared: Cache, store: LocalStore, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
     """Return the cache step of one route.
     shared: the cache that replicas share; None without Redis
     made_by: a digest of the configuration that makes the route's answers
     last_resort: targets whose answers are not cached
     """
-
-    def step(answer: Answer) -> Answer:
-        return Keeper(answer, declared, store, shared, made_by=made_by, last_resort=last_resort).answer
-
-    return step
+    return lambda answer: Keeper(answer, declared, store, shared, made_by, last_resort).answer
 
 
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
+class CachedAnswer(Value, frozen=True):
     """An answer read from the cache. `age`: seconds since it was made."""
 
     events: Sequence[Event]
@@ -60,23 +55,22 @@ class CachedAnswer:
                     yield event
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Keeper:
     """The cache of one route: reads and stores its answers, and holds the calls in flight that identical requests share."""
 
-    def __init__(
-        self, answer: Answer, declared: Cache, store: Store, shared: Shared | None, *, made_by: str, last_resort: frozenset[str]
-    ) -> None:
-        self._answer = answer
-        self._declared = declared
-        self._store = store
-        self._shared = shared
-        self._made_by = made_by
-        self._last_resort = last_resort
-        self._under_way: dict[str, Flight] = {}
+    _answer: Answer
+    _declared: Cache
+    _store: LocalStore
+    _shared: Shared | None
+    _made_by: str
+    _last_resort: frozenset[str]
+    _under_way: dict[str, Flight] = field(default_factory=dict[str, Flight])
 
     async def answer(self, ask: Ask) -> Events:
         """Yield the events of the cached answer; else of the identical question in flight; else, and for `max_age` 0, of a new call."""
-        name = key(ask, self._made_by, _shared_by(ask, self._declared))
+        scope = self._declared.scope
+        name = key(ask, self._made_by, ask.owner if scope == "user" else ask.caller if scope == "caller" else "")
         how: Cached = "bypass"
         flight: Flight | None = None
         found: Elsewhere | Lead | None = None
@@ -96,7 +90,10 @@ class Keeper:
             elif isinstance(found, Lead):
                 found.drop()
         if flight is None:
-            flight = self._begun(name, ask, found)
+            flight = Flight(Broadcast(MAX_FLIGHT_BYTES))
+            if ask.cache.store:
+                self._under_way[name] = flight
+            flight.made.start(self._make(name, replace(ask, trail=flight.trail), flight, found))
         async with aclosing(flight.follow(how, ask.trail)) as events:
             async for event in events:
                 yield event
@@ -105,19 +102,15 @@ class Keeper:
         flight = self._under_way.get(name)
         return flight if flight is not None and flight.made.open else None
 
-    def _begun(self, name: str, ask: Ask, found: Elsewhere | Lead | None) -> Flight:
-        flight = Flight(Broadcast(MAX_FLIGHT_BYTES))
-        if ask.cache.store:
-            self._under_way[name] = flight
-        flight.made.start(self._make(name, replace(ask, trail=flight.trail), flight, found))
-        return flight
-
     async def _make(self, name: str, ask: Ask, flight: Flight, found: Elsewhere | Lead | None) -> None:
         made = flight.made
         try:
             while isinstance(found, Elsewhere):
-                if await _followed(made, found):
-                    return
+                try:
+                    return await made.take(found.follow())
+                except (Away, ReplicaLost, Stopping):
+                    if made.events or not made.complete:
+                        raise
                 found = await found.over(ask.until)
             if found is not None:
                 found.offer(flight)
@@ -136,8 +129,7 @@ class Keeper:
     async def _looked(self, name: str, ask: Ask) -> tuple[CachedAnswer | None, Elsewhere | Lead | None]:
         """Look a question up: return (cached answer that is fresh enough or None, Elsewhere or Lead or None).
 
-        Elsewhere: another replica is answering the question. Lead: this replica may. None: there is no shared cache, it is away, or it has
-        an entry. The shared cache comes before the local one: another replica may have made a newer answer.
+        None in place of both: there is no shared cache, it is away, or it has an entry, which may be newer than the local one.
         A request with `store` off only reads entries: it neither follows another replica nor takes the lead.
         """
         found: bytes | Elsewhere | Lead | None = None
@@ -161,41 +153,19 @@ class Keeper:
         - No tool call that the user had approved ran.
         - No tool was called; or the route declares `tools: keep`, no tool failed, and no call is left for the client to run.
         """
-        end = events[-1] if events else None
-        if not isinstance(end, Finish) or end.reason != "stop":
+        if not events or not isinstance(end := events[-1], Finish) or end.reason != "stop":
             return False
         spoke = [attempt for attempt in attempts if attempt.first is not None]
-        if any(attempt.outcome != "ok" for attempt in spoke):
-            return False
         speakers = {event.target for event in events if isinstance(event, Start)} | {attempt.target for attempt in spoke}
-        calls = [event for event in events if isinstance(event, ToolCall)]
+        calls = sum(isinstance(event, ToolCall) for event in events)
         results = [event for event in events if isinstance(event, ToolResult)]
-        if any(isinstance(event, LateResult) for event in events):
-            return False
-        ran = not calls or (self._declared.tools == "keep" and len(results) == len(calls))
-        return ran and not any(result.is_error for result in results) and speakers.isdisjoint(self._last_resort)
-
-
-def _shared_by(ask: Ask, declared: Cache) -> str:
-    """Return the id of the end user, or of the caller, within whose questions a cached answer is shared; empty for all clients."""
-    match declared.scope:
-        case "user":
-            return ask.owner
-        case "caller":
-            return ask.caller
-        case "route":
-            return ""
-
-
-async def _followed(made: Broadcast, found: Elsewhere) -> bool:
-    """Copy the answer of another replica into `made`: return True at its end, False if nothing arrived. A later break is raised."""
-    try:
-        await made.take(found.follow())
-    except (Away, ReplicaLost, Stopping):
-        if made.events or not made.complete:
-            raise
-        return False
-    return True
+        return (
+            all(attempt.outcome == "ok" for attempt in spoke)
+            and speakers.isdisjoint(self._last_resort)
+            and not any(isinstance(event, LateResult) for event in events)
+            and (not calls or (self._declared.tools == "keep" and len(results) == calls))
+            and not any(result.is_error for result in results)
+        )
 
 
 def _written(events: Sequence[Event]) -> bytes:

@@ -1,7 +1,7 @@
 """The step of a route's `max_output`: the most output tokens of one model call.
 
 The limit is sent to the model. An answer that goes on all the same (a broken server may not stop) is cut off
-once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
+with a Finish of reason `length` once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
 """
 
 import dataclasses
@@ -18,10 +18,7 @@ SLACK = 1024
 
 
 def ceiling(*, tokens: int) -> Step:
-    """Return the step that limits each model call to `tokens` output tokens; a lower limit of the client stays.
-
-    An answer of more than tokens × `WIDEST` + `SLACK` characters is cut off, with a Finish of reason `length`.
-    """
+    """Return the step that limits each model call to `tokens` output tokens; a lower limit of the client stays."""
 
     def step(answer: Answer) -> Answer:
         async def capped(ask: Ask) -> Events:

@@ -8,16 +8,15 @@ max_chars: the length at which the text is cut off
 
 import re
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Ask
 from router.errors import Misfit
 from router.events import Answer, Events, Failure, Finish, Start, Step, Text
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
+class Strip(Value, frozen=True):
     """The patterns of one kind of `strip`.
 
     head: text removed at the beginning; its group is not empty if the beginning opened a quote or fence that the tail closes
@@ -70,8 +69,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
                 async for event in events:
                     match event:
                         case Text(text):
-                            text = trim.feed(text)
-                            if text:
+                            if text := trim.feed(text):
                                 yield Text(text)
                             continue
                         case Start() | Finish() | Failure():
@@ -88,10 +86,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """A trimmer of a text that arrives in pieces: it removes `ends` (None: nothing), and cuts the text off after `limit` characters.
-
-    Text that may belong to an end is held back; without `ends`, white space at the end of a piece.
-    """
+    """A trimmer of a text that arrives in pieces: it removes `ends` (None: nothing), and cuts the text off after `limit` characters."""
 
     def __init__(self, ends: Strip | None, limit: int | None) -> None:
         self._ends = ends
@@ -101,19 +96,18 @@ class Trim:
         self._opened = False
 
     def feed(self, text: str) -> str:
-        """Add a piece of the text, and return the text that may be sent now. Text that may be part of a removed end is held back."""
+        """Add a piece, and return the text that may be sent now: without one that may belong to a removed end, or blanks before a cut."""
         text, self._held = self._held + text, ""
         if self._ends is None:
             kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came
-            text, self._held = text[:kept], text[kept:]
-            return self._cut(text)
+            self._held = text[kept:]
+            return self._cut(text[:kept])
         if not self._begun:
             if self._ends.undecided.fullmatch(text):
                 self._held = text
                 return ""
             text = self._begin(text)
-        loose = self._ends.loose.search(text)
-        if loose:
+        if loose := self._ends.loose.search(text):
             text, self._held = text[: loose.start()], text[loose.start() :]
         return self._cut(text)
 
@@ -124,8 +118,7 @@ class Trim:
             return self._cut(text)
         if not self._begun:
             text = self._begin(text)
-        tail = self._ends.tail if self._opened else BLANKS
-        return self._cut(tail.sub("", text, count=1))
+        return self._cut((self._ends.tail if self._opened else BLANKS).sub("", text, count=1))
 
     def _begin(self, text: str) -> str:
         assert self._ends is not None

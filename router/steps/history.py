@@ -9,9 +9,9 @@ Messages are dropped several at a time. The history then begins at the same mess
 beginning from its prompt cache. With another beginning each turn, every question of a long chat would miss that cache.
 """
 
-from router.chat import Ask, Message
+from router.chat import Message
 from router.errors import Misfit
-from router.events import Answer, Events, Step
+from router.events import Step
 
 SHARE = 4
 """Divisor of `keep`: a fourth of it is dropped at a time, so that about one turn in five of a long chat misses the prompt cache."""
@@ -26,15 +26,9 @@ def history(keep: int) -> Step:
         raise Misfit("keep must be at least 1", "keep")
     at_a_time = max(1, keep // SHARE)
 
-    def step(answer: Answer) -> Answer:
-        def shorter(ask: Ask) -> Events:
-            if len(ask.messages) <= keep:
-                return answer(ask)
-            return answer(ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
-
-        return shorter
-
-    return step
+    return lambda answer: (
+        lambda ask: answer(ask if len(ask.messages) <= keep else ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
+    )
 
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
@@ -43,8 +37,6 @@ def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[M
     Messages are dropped in multiples of `cut`, and then up to the next user message. If no user message follows, the latest one and
     everything after it are kept, even if they are more than `keep`.
     """
-    if len(messages) <= keep:
-        return messages
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages

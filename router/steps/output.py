@@ -13,7 +13,7 @@ from router.chat import Json, JsonObject, OutputFormat
 from router.config.meant import did_you_mean
 from router.config.values import Reference
 from router.errors import Misfit, Place
-from router.events import Answer, Step
+from router.events import Step
 from router.output import compiled
 from router.value import replace
 
@@ -25,10 +25,7 @@ def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
     """
     form = OutputFormat(_read(schema, templates))
 
-    def step(answer: Answer) -> Answer:
-        return lambda ask: answer(replace(ask, output=form))
-
-    return step
+    return lambda answer: lambda ask: answer(replace(ask, output=form))
 
 
 def _read(name: str, files: Mapping[str, str]) -> JsonObject:

@@ -3,7 +3,7 @@
 - params: {temperature: 0, max_tokens: 40}
 """
 
-from router.events import Answer, Step
+from router.events import Step
 from router.params import Params
 from router.value import replace
 
@@ -13,8 +13,4 @@ def params(values: Params, /) -> Step:
 
     values: the parameters to set, by name
     """
-
-    def step(answer: Answer) -> Answer:
-        return lambda ask: answer(replace(ask, params=values.over(ask.params)))
-
-    return step
+    return lambda answer: lambda ask: answer(replace(ask, params=values.over(ask.params)))

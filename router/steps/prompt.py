@@ -21,7 +21,7 @@ from router.chat import Ask, Message
 from router.config.meant import did_you_mean
 from router.config.values import Reference
 from router.errors import BadAsk, Misfit, Place, TooLarge
-from router.events import Answer, Step
+from router.events import Step
 
 VISIBLE = ("messages", "params", "ask")
 MAX_COMPILED = 64
@@ -36,22 +36,13 @@ class Missing(jinja2.StrictUndefined):
     The error names the field to the client if the name is a word of at most 64 characters; the log never does.
     """
 
-    def __init__(
-        self,
-        hint: str | None = None,
-        obj: object = missing,
-        name: str | None = None,
-        exc: object = None,  # noqa: ARG002 - Jinja gives it by name
-    ) -> None:
-        known = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)
-        sentence = f"This model needs a field that the request lacks: {name}" if known else None
+    def __init__(self, hint: str | None = None, obj: object = missing, name: str | None = None, **_: object) -> None:
+        known = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)  # a template may take it from the request
+        lacks = "This model needs a field that the request lacks"
 
         def refusal(_: str) -> BadAsk:
-            return BadAsk(
-                sentence, logged="This model needs a field that the request lacks."
-            )  # a template may take its name from the request
+            return BadAsk(f"{lacks}: {name}" if known else None, logged=f"{lacks}.")
 
-        # Every use of it except a test for its presence raises this error.
         super().__init__(hint, obj, name, refusal)  # pyright: ignore[reportArgumentType]
 
 
@@ -62,10 +53,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
     """
     compiled = compile_template(template, templates)
 
-    def step(answer: Answer) -> Answer:
-        return lambda ask: answer(ask.with_messages(Message("system", (render(compiled, ask),)), *ask.messages))
-
-    return step
+    return lambda answer: lambda ask: answer(ask.with_messages(Message("system", (render(compiled, ask),)), *ask.messages))
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
@@ -77,14 +65,9 @@ def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template
 
 @lru_cache(maxsize=MAX_COMPILED)
 def _compiled(name: str, texts: tuple[tuple[str, str], ...]) -> jinja2.Template:
-    """Return the compiled template from the cache, or compile it with these texts, which takes milliseconds."""
     templates = dict(texts)
     environment = ImmutableSandboxedEnvironment(
-        loader=jinja2.DictLoader(templates),
-        undefined=Missing,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
+        loader=jinja2.DictLoader(templates), undefined=Missing, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     del environment.globals["lipsum"]
     _check(name, templates, environment, set())
@@ -107,12 +90,9 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
         raise Misfit(f"this template does not compile: {error.message}", place=Place(f"pipelines/{name}", error.lineno, 1)) from None
     except (SyntaxError, RecursionError, MemoryError):  # raised by the Python code that Jinja generates
         raise Misfit("this template does not compile: it is nested too deeply", place=Place(f"pipelines/{name}", 1, 1)) from None
-    known = {*VISIBLE, *environment.globals}
-    for word in sorted(meta.find_undeclared_variables(tree) - known):
+    for word in sorted(meta.find_undeclared_variables(tree) - {*VISIBLE, *environment.globals}):
         raise Misfit(f"a template knows no `{word}`{did_you_mean(word, VISIBLE)}", place=_find(word, name, text))
-    for other in meta.find_referenced_templates(tree):
-        if other is None:
-            continue  # a computed name: looked up when it is rendered, in the same dict
+    for other in filter(None, meta.find_referenced_templates(tree)):  # a computed name, None, is looked up when it is rendered
         if other not in templates:
             raise Misfit(f"there is no pipelines/{other}{did_you_mean(other, templates)}", place=_find(other, name, text))
         if other not in seen:
@@ -152,9 +132,8 @@ def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]
         with suppress(jinja2.TemplateSyntaxError, RecursionError):  # `check` complains of that
             for node in environment.parse(templates[one]).find_all((nodes.Filter, nodes.Getattr, nodes.Getitem)):
                 if (varying := _varying(node)) is not None:
-                    word, what = varying
-                    column = lines[node.lineno - 1].find(word) + 1 if node.lineno <= len(lines) else 1
-                    found.append((Place(f"pipelines/{one}", node.lineno, max(1, column)), what))
+                    column = lines[node.lineno - 1].find(varying[0]) + 1 if node.lineno <= len(lines) else 1
+                    found.append((Place(f"pipelines/{one}", node.lineno, max(1, column)), varying[1]))
     return found
 
 
@@ -163,9 +142,10 @@ def _varying(node: nodes.Node) -> tuple[str, str] | None:
     match node:
         case nodes.Filter(name="random"):
             return "random", "a random choice (`random`)"
-        case nodes.Getattr(node=nodes.Name(name="ask" | "params" as of), attr=str(field)) if _is_timely(field):
-            return field, f"a time or a mark of the request (`{of}.{field}`)"
-        case nodes.Getitem(node=nodes.Name(name="ask" | "params" as of), arg=nodes.Const(value=str(field))) if _is_timely(field):
+        case (
+            nodes.Getattr(node=nodes.Name(name="ask" | "params" as of), attr=str(field))
+            | nodes.Getitem(node=nodes.Name(name="ask" | "params" as of), arg=nodes.Const(value=str(field)))
+        ) if TIMELY.search(HUMP.sub("_", field)):
             return field, f"a time or a mark of the request (`{of}.{field}`)"
         case nodes.Getitem(node=nodes.Name(name="messages"), arg=nodes.Neg()) | nodes.Filter(node=nodes.Name(name="messages"), name="last"):
             return "messages", "the newest message"
@@ -173,15 +153,10 @@ def _varying(node: nodes.Node) -> tuple[str, str] | None:
             return None
 
 
-def _is_timely(field: str) -> bool:
-    return TIMELY.search(HUMP.sub("_", field)) is not None
-
-
 def _find(word: str, name: str, text: str) -> Place:
     """Return the place of a word in a template's code (line 1, column 1 if not found): Jinja itself gives only the line."""
     for tag in re.finditer(r"\{[{%].*?[%}]\}", text, re.DOTALL):
-        hit = re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", tag[0])
-        if hit:
+        if hit := re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", tag[0]):
             before = text[: tag.start() + hit.start()]
             return Place(f"pipelines/{name}", before.count("\n") + 1, len(before) - before.rfind("\n"))
     return Place(f"pipelines/{name}", 1, 1)

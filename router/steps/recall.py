@@ -13,12 +13,11 @@ and without calls passes it unchanged.
 
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.cache import ConversationHash, Memory, ModelCall, Recollection, conversation_hash
 from router.chat import Ask, Call, Message, ReasoningState, Result
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
-from router.value import replace
+from router.value import Mutable, field, replace
 
 
 def recall(*, memory: Memory) -> Step:
@@ -33,8 +32,9 @@ def recall(*, memory: Memory) -> Step:
                 async for event in events:
                     rounds.see(event)
                     if isinstance(event, Finish):
+                        before = {name: held[name] for name in names.values() if name in held}
                         for kept in rounds.kept():
-                            await memory.put(ask.caller, list(kept)[-1], {**_up_to(names, held), **kept}, ask.user)
+                            await memory.put(ask.caller, list(kept)[-1], {**before, **kept}, ask.user)
                     if not isinstance(event, ReasoningState):
                         yield event
 
@@ -49,22 +49,10 @@ def recall(*, memory: Memory) -> Step:
     return step
 
 
-def _up_to(names: dict[int, str], held: Recollection) -> Recollection:
-    """Return what is stored (`held`) of the model calls in `names`, in their order. `names`: position of a message → name of its call."""
-    return {name: held[name] for name in names.values() if name in held}
-
-
 def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
-    """Return the question with stored data of its model calls put back: reasoning state, and the route's own calls with their results.
-
-    names, held: as in `_up_to`
-
-    Reasoning state that the client sent for such a call is dropped if some is stored. Without anything stored the question is unchanged.
-    """
+    """Return the question with stored reasoning state and the route's own calls and results put back. `names`: index → name of the call."""
     found = {index: held[name] for index, name in names.items() if held.get(name)}
-    if not found:
-        return ask
-    return ask.with_messages(*_messages(ask.messages, found))
+    return ask.with_messages(*_messages(ask.messages, found)) if found else ask
 
 
 def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]) -> Iterator[Message]:
@@ -82,10 +70,7 @@ def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]
 
 
 def _with(message: Message, kept: ModelCall) -> Message:
-    """Return the client's message with the stored calls, and with the stored reasoning state, if any, in place of the client's.
-
-    Calls that the client sent stay as sent.
-    """
+    """Return the client's message, its calls as sent, with the other stored calls, and with the stored reasoning state in place of its own."""
     parts = [part for part in message.parts if not (kept.states and isinstance(part, ReasoningState))]
     first = next(index for index, part in enumerate(parts) if isinstance(part, Call))
     own = {call.call_id: call for call in message.calls}
@@ -94,8 +79,7 @@ def _with(message: Message, kept: ModelCall) -> Message:
     return replace(message, parts=(*parts[:first], *kept.states, *calls, *after))
 
 
-@dataclass(slots=True)
-class Rounds:
+class Rounds(Mutable):
     """A recorder of one answer's model calls: their reasoning state, tool calls and results."""
 
     hashed: ConversationHash
@@ -139,21 +123,12 @@ class Rounds:
         every = [*self._before, self._last]
         found: list[Recollection] = []
         if self._before or run:
-            shown = self.hashed.copy()
-            stated = {_name_if_repeated(shown, one): [ModelCall(one.states)] for one in every}
             if any(one.states for one in every):
-                found.append(stated)
+                shown = self.hashed.copy()
+                repeated = [shown.follow([Message("assistant", one.calls), Message("tool", one.results)])[0] for one in every]
+                found.append({name: [ModelCall(one.states)] for name, one in zip(repeated, every, strict=True)})
             last = self._last if run else replace(self._last, calls=())
             found.append({self.hashed.copy().called(left): [*self._before, last]})
         elif self._states:
             found.append({self.hashed.copy().called(left): [ModelCall(tuple(self._states))]})
         return found
-
-
-def _name_if_repeated(hashed: ConversationHash, call: ModelCall) -> str:
-    """Add a model call and its results to the hash. Return the name under which that call is stored.
-
-    It is the name for a client that is shown the call and its results, and sends both back with the next question.
-    """
-    names = hashed.follow([Message("assistant", call.calls), Message("tool", call.results)])
-    return names[0]

@@ -10,7 +10,7 @@ import hashlib
 
 from router.cache.key import part_of
 from router.chat import Ask, Json
-from router.events import Answer, Step
+from router.events import Step
 from router.jsontext import writer
 from router.value import replace
 
@@ -19,11 +19,7 @@ _dumps = writer(dict)
 
 def session() -> Step:
     """Return the step that sets `session` of each question: a digest that all questions of one chat share."""
-
-    def step(answer: Answer) -> Answer:
-        return lambda ask: answer(replace(ask, session=session_of(ask)))
-
-    return step
+    return lambda answer: lambda ask: answer(replace(ask, session=session_of(ask)))
 
 
 def session_of(ask: Ask) -> str:

@@ -18,12 +18,11 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.cache import Approvals
-from router.chat import AUTO, Ask, Call, Json, Message, Part, ReasoningState, Result
+from router.chat import AUTO, Ask, Call, Json, Message, ReasoningState, Result
 from router.errors import InvalidOutput
 from router.events import (
     Answer,
@@ -46,7 +45,7 @@ from router.events import (
     Words,
 )
 from router.toolbox import Toolbox
-from router.value import replace
+from router.value import Mutable, field, replace
 
 
 def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
@@ -57,8 +56,7 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
             offered = await toolbox.offered()
             own = {spec.name for spec in offered}
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
-            ask = replace(ask, tools=offered + theirs)
-            ask, turn.late = await _decided(ask, toolbox, approvals)
+            ask, turn.late = await _decided(replace(ask, tools=offered + theirs), toolbox, approvals)
             turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
@@ -83,12 +81,9 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
                         yield output
-                if turn.leaves or waiting:
-                    yield replace(turn.finish(), reason="tool-calls")
-                    return
-                if count == max_steps or turn.circles():
-                    end = replace(turn.finish(), reason="tool-calls")
-                    yield end if ask.output is None else Failure(InvalidOutput.code, UNDECIDED)
+                if (left := turn.leaves or bool(waiting)) or count == max_steps or turn.circles():
+                    decided = left or ask.output is None
+                    yield replace(turn.finish(), reason="tool-calls") if decided else Failure(InvalidOutput.code, UNDECIDED)
                     return
                 ask = replace(ask.with_messages(*ask.messages, *turn.messages()), choice=AUTO)
 
@@ -109,8 +104,7 @@ CIRCLE = 3
 """Number of identical model calls in a row, with identical results, after which the loop ends."""
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Mutable):
     """The state of one answer in the tool loop: the present model call, and the usage of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
@@ -121,8 +115,8 @@ class Turn:
     over: bool = False
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
+    states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _said: list[str] = field(default_factory=list[str])
-    _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _last: Finish | None = None
     _used: Usage | None = None
     _taken: set[str] = field(default_factory=set[str])
@@ -132,7 +126,7 @@ class Turn:
     def begin(self) -> None:
         """Begin the next model call: forget the calls, results and texts of the last one. Usage and used call ids stay."""
         self._used = self._last.usage if self._last else None
-        self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
+        self.calls, self.results, self._said, self.states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
@@ -168,7 +162,7 @@ class Turn:
                 event = replace(event, call_id=self._unique(event.call_id))
                 self.calls.append(event)
             case ReasoningState():
-                self._states.append(replace(event, call_id=self._unique(event.call_id) if event.call_id else ""))
+                self.states.append(replace(event, call_id=self._unique(event.call_id) if event.call_id else ""))
                 return None
             case Finish():
                 self._last = event
@@ -190,11 +184,6 @@ class Turn:
         return self._renamed[call_id]
 
     @property
-    def states(self) -> Sequence[ReasoningState]:
-        """Return the reasoning state of this model call."""
-        return self._states
-
-    @property
     def leaves(self) -> bool:
         """Return whether this model call has a tool call that the client has to run."""
         return any(call.name in self.theirs for call in self.calls)
@@ -211,31 +200,28 @@ class Turn:
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
-        """Return the Finish of the whole answer, with the usage of all its model calls.
-
-        The reason is that of the last model call, but `stop` in place of `tool-calls`; `unknown` if it gave none.
-        """
-        last = self._last or Finish("unknown")
+        """Return the Finish of the whole answer, with the usage of all its model calls, and the last one's reason; `unknown` if it gave none."""
+        reason = self._last.reason if self._last else "unknown"
         # The calls were run, or there were none: "tool-calls" would ask the client to run them.
-        reason = "stop" if last.reason == "tool-calls" else last.reason
-        return Finish(reason, self.usage)
+        return Finish("stop" if reason == "tool-calls" else reason, self.usage)
 
     def messages(self) -> tuple[Message, Message]:
         """Return this model call as two messages for the next one: the assistant's with its calls, and the one with the tools' results."""
-        spoken: list[Part] = [text] if (text := "".join(self._said)) else []
-        spoken += self._states
-        spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
-        given = [self.results[call.call_id] for call in self.calls]
-        results = [Result(one.call_id, one.name, one.result, one.is_error) for one in given]
-        return Message("assistant", tuple(spoken)), Message("tool", tuple(results))
+        text = "".join(self._said)
+        calls = [Call(call.call_id, call.name, call.arguments) for call in self.calls]
+        results = _results(self.results[call.call_id] for call in self.calls)
+        return Message("assistant", (*([text] if text else []), *self.states, *calls)), results
+
+
+def _results(given: Iterable[ToolResult | LateResult]) -> Message:
+    return Message("tool", tuple([Result(one.call_id, one.name, one.result, one.is_error) for one in given]))
 
 
 MAX_HELD = 64 * 1024
 """Characters of waiting data parts at which a tool that yields another has to wait; one part may exceed it."""
 
 
-@dataclass(slots=True)
-class _Outputs:
+class _Outputs(Mutable):
     """A buffer of running tools' outputs: data parts in order, the newest preliminary output of each call, and results."""
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
@@ -246,10 +232,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Set the preliminary output of a call at once, in place of one that was not sent yet.
-
-        A data part is added once fewer than MAX_HELD characters of data parts wait (backpressure).
-        """
+        """Replace the preliminary output of a call at once. A data part is added once fewer than MAX_HELD characters wait (backpressure)."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()
@@ -273,11 +256,8 @@ class _Outputs:
         for result in results:
             self._progress.pop(result.call_id, None)
         found = [*self._parts, *self._progress.values(), *results]
-        self._parts.clear()
-        self._held = 0
+        self._held, self._parts, self._progress, self._ended = 0, [], {}, []
         self._room.set()
-        self._progress.clear()
-        self._ended.clear()
         return found
 
 
@@ -316,10 +296,9 @@ async def _run(
 async def _result(
     toolbox: Toolbox, ask: Ask, call: ToolCall, report: Callable[[ToolProgress], Awaitable[None]], *, refused: bool
 ) -> ToolResult:
-    if call.malformed is not None:
-        return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
-    if refused:
-        return ToolResult(call.call_id, call.name, UNASKED, is_error=True)
+    if refused or call.malformed is not None:
+        wrong = UNASKED if call.malformed is None else "Invalid arguments: they must be one JSON object."
+        return ToolResult(call.call_id, call.name, wrong, is_error=True)
 
     async def reported(output: Json, part: str) -> None:
         await report(ToolProgress(call.call_id, call.name, output, part))
@@ -339,9 +318,8 @@ async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[As
     if message.role != "assistant" or not allowed:
         return ask, []
     late = await asyncio.gather(*(_late(ask, call, toolbox, approvals) for call in allowed))
-    results = Message("tool", tuple(Result(one.call_id, one.name, one.result, one.is_error) for one in late))
     settled = replace(message, parts=tuple(replace(part, approval="") if isinstance(part, Call) else part for part in message.parts))
-    return ask.with_messages(*ask.messages[:at], settled, results, *ask.messages[at + 1 :]), list(late)
+    return ask.with_messages(*ask.messages[:at], settled, _results(late), *ask.messages[at + 1 :]), list(late)
 
 
 async def _late(ask: Ask, call: Call, toolbox: Toolbox, approvals: Approvals) -> LateResult:

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 
 from router.chat import Ask
 from router.config.conditions import When
-from router.events import Answer, Step
+from router.events import Step
 from router.value import replace
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:
-    """Return the step that sets `held` of each question: the positions of the route's entries whose condition holds for it.
-
-    conditions: one for each entry, in order; an entry without a condition (None) always holds
-    """
+    """Return the step that sets `held`: the positions of the entries whose condition holds. An entry without one (None) always holds."""
     measured = any(one is not None and one.tokens is not None for one in conditions)
 
     def held(ask: Ask) -> frozenset[int]:
@@ -26,7 +23,4 @@ def when(*, conditions: Sequence[When | None]) -> Step:
             place for place, one in enumerate(conditions) if one is None or one.holds(ask.circumstances, tokens, has_image=has_image)
         )
 
-    def step(answer: Answer) -> Answer:
-        return lambda ask: answer(replace(ask, held=held(ask)))
-
-    return step
+    return lambda answer: lambda ask: answer(replace(ask, held=held(ask)))

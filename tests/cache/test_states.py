@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from router.cache import LocalStates, Memory, ModelCall, conversation_hash
-from router.cache.states import ENTRY, LASTS, MAX_VALUE, MAX_VALUES, UnreadableState, read, written
+from router.cache.states import ENTRY, LASTS, MAX_VALUE, MAX_VALUES, read, written
 from router.chat import Call, Message, ReasoningState, Result
+from router.codec import UnreadableEvents
 
 STATE = ReasoningState("a=m", {"reasoning_content": "Hm. \ud83d"}, "c1", 3)
 KEPT = ModelCall((STATE,))
@@ -136,7 +137,7 @@ OTHERS: dict[str, bytes] = {
 @pytest.mark.parametrize("what", OTHERS)
 async def test_bytes_in_redis_that_are_no_states_are_a_miss(what: str, caplog: pytest.LogCaptureFixture) -> None:
     """Stored bytes that are malformed, too deep, too large or of another release are a miss, with a warning in the log."""
-    with pytest.raises(UnreadableState):
+    with pytest.raises(UnreadableEvents):
         read(OTHERS[what])
     shared: Any = Shared()
     await shared.put("two", OTHERS[what], LASTS)

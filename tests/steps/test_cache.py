@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from router.attempt import LET_GO, Attempt, Trail
-from router.cache import LocalStore, Store
+from router.cache import LocalStore
 from router.chat import Ask, CacheControl, Message
 from router.config.declaration import Cache
 from router.errors import RouterError, TargetDown, Unanswered
@@ -63,7 +63,7 @@ class Model:
 
 def kept(
     model: Model,
-    store: Store | None = None,
+    store: LocalStore | None = None,
     *,
     made_by: str = "m",
     last_resort: frozenset[str] = frozenset(),
@@ -351,10 +351,11 @@ async def test_cached_answer_older_than_max_age_or_an_edited_ttl_is_a_miss(monke
     assert early[0].age == 0
 
 
-class Shelf:
+class Shelf(LocalStore):
     """A store that returns one value for every key and lets other tasks run first."""
 
     def __init__(self, value: bytes | None = None) -> None:
+        super().__init__(0)
         self.value = value
 
     async def get(self, name: str) -> bytes | None:
