@@ -90,10 +90,9 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
     thinks = may_think(ask, facts, issuer)
     fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
-    system = "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text)
     made: dict[str, Json] = {"model": model, "stream": True, "max_tokens": limit}
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
-    if system:
+    if system := "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text):
         made["system"] = [marked({"type": "text", "text": system})] if keeps else system
     if ask.tools:
         tools: list[Json] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]

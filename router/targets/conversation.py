@@ -100,7 +100,7 @@ def calls_have_results(ask: Ask) -> Ask:
     if _paired(ask.messages):
         return ask
     results: list[dict[int, Result]] = [{} for _ in ask.messages]
-    """For each message, `id()` of each call that has a result → the result."""
+    """The results by message: `id()` of each call that has a result → the result."""
     waiting: dict[str, deque[tuple[int, Call]]] = {}
     """Call id → the calls without a result in the last message that bears it. A result belongs to the last call before it with its id."""
     for at, message in enumerate(ask.messages):
@@ -115,11 +115,8 @@ def calls_have_results(ask: Ask) -> Ask:
         if message.role == "tool":
             continue
         lost = {call.call_id for call in message.calls if id(call) not in found}
-        parts = [
-            part
-            for part in message.parts
-            if not (id(part) not in found if isinstance(part, Call) else isinstance(part, ReasoningState) and part.call_id in lost)
-        ]
+        parts = [part for part in message.parts if not isinstance(part, Call) or id(part) in found]
+        parts = [part for part in parts if not isinstance(part, ReasoningState) or part.call_id not in lost]
         if len(parts) == len(message.parts) or any(map(_says, parts)):
             made.append(_with_parts(message, parts))
         if found:

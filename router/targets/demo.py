@@ -129,8 +129,7 @@ def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
     """Return the place named beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
-    anywhere = re.search(PLACE, " " + question)
-    hit = spoken or (chinese[0] if chinese else None) or anywhere
+    hit = spoken or (chinese[0] if chinese else None) or re.search(PLACE, " " + question)
     return hit[hit.lastindex or 1] if hit else otherwise
 
 

@@ -119,7 +119,7 @@ class Chunk(msgspec.Struct, rename="camel"):
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: dict[str, Any] | None = None
-    """Its `blockReason`: why the question was blocked."""
+    """Google's verdict on the question, with a `blockReason` if it was blocked."""
     usage_metadata: Counted | None = None
     model_version: Any = None
     error: Any = None

@@ -57,7 +57,8 @@ class Converter:
         types, choices = [one for one in named if one != "null"], [one for one in listed if not _is_null(one)]
         nullable = schema_found.get("nullable") is True or None in _list(schema_found.get("enum")) or (types, choices) != (named, listed)
         if choices and not (types and (types[0] not in ("object", "array") or schema_found.keys() & {"properties", "items"})):
-            branches = [self.converted(_with_type(one, types), (*within, "")) for one in choices]
+            typed: dict[str, Json] = {"type": types[0]} if len(types) == 1 else {}
+            branches = [self.converted({**typed, **one} if isinstance(one, Mapping) else one, (*within, "")) for one in choices]
         else:
             branches = [self._typed(one, schema_found, (*within, "")) for one in types or ["string"]]
         return _joined(branches, schema_found, nullable=nullable)
@@ -125,11 +126,6 @@ def _merged_objects(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
         properties |= cast("JsonObject", one.get("properties") or {})
     common = [name for name in _list(branches[0].get("required")) if all(name in _list(one.get("required")) for one in branches)]
     return {"type": "object", "properties": properties, **({"required": common} if common else {})}
-
-
-def _with_type(choice: Json, types: Sequence[str]) -> Json:
-    """Return an alternative with the type of the schema around it, unless it names its own or `types` has not exactly one."""
-    return {"type": types[0], **cast("JsonObject", choice)} if len(types) == 1 and isinstance(choice, Mapping) else choice
 
 
 def _types(schema: JsonObject) -> list[str]:

@@ -149,7 +149,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                feed.open(response, reader)
+                feed.response, feed.reader, feed.wait = response, reader, response.arrival
                 while feed.more and not speech.cut:
                     if speech.finished and rest is None:
                         rest = Rest(response.read, speech, connections.linger)
@@ -186,12 +186,16 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
 class Feed:
     """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
+    response, reader, wait: the response, the reader of its format, and its `arrival`; set before the first read
     more: true if more may follow
     failure: the error that ended the body; None if there is none
     events: events that the generator has not yielded yet
     """
 
     def __init__(self, speech: Speech) -> None:
+        self.response: Connection
+        self.reader: AnswerReader
+        self.wait: Callable[[], asyncio.Future[None] | None]
         self.speech = speech
         self.more = True
         self.failure: TargetError | None = None
@@ -200,14 +204,10 @@ class Feed:
         self._steady = False
         """True while the generator would only wait for the next read."""
 
-    def open(self, response: Connection, reader: AnswerReader) -> None:
-        """Set the response and the reader of its format, without reading."""
-        self._response, self._reader, self.wait = response, reader, response.arrival
-
     def read(self, piece: bytes) -> list[Event]:
         """Read a piece of the body, an empty one as its end, and return its events. Sets `more`, and `failure` instead of raising it."""
         speech = self.speech
-        self.more, self.failure = _fed(self._reader, self._frames, piece, speech)
+        self.more, self.failure = _fed(self.reader, self._frames, piece, speech)
         self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
         return speech.take()
 
@@ -219,7 +219,7 @@ class Feed:
         """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
         If an event of another kind is among them, all of them wait in `events` for the generator.
         """
-        if not self._steady or not (piece := self._response.taken()):
+        if not self._steady or not (piece := self.response.taken()):
             return None
         try:
             events = self.read(piece)
