@@ -116,9 +116,8 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
 
 
 def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
-    """Return whether the model may think: not if it cannot, or if the question forces a tool call and the model takes that.
-    With a thinking budget, also not if its thoughts may not be sent back, those before the last tool calls are missing, or the last
-    message is the assistant's.
+    """Return whether the model may think: it can, and the question forces no tool call that it takes.
+    With a budget, thoughts must also be allowed back and be there before the last tool calls, and the last message must not be its own.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False

@@ -111,9 +111,8 @@ class Connections:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers_sent["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         headers_sent |= headers
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
-            f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
-        )
+        query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + query
         proxy = self._egress.proxy_to(host)
         if proxy is not None and not tls:
             # The request itself goes to the proxy, with the whole address: many proxies lead to port 443 alone (RFC 9112, 3.2.2).

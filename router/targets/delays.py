@@ -38,15 +38,14 @@ def limits_reset(headers: Mapping[str, str]) -> float | None:
     Limits with something remaining are ignored; a limit without a `remaining` header counts as exhausted.
     """
     known = {name.lower(): value for name, value in headers.items()}
-    waits: list[float] = []
+    longest = 0.0
     for name, stated in known.items():
-        if (limit := LIMIT.fullmatch(name)) is None:
-            continue
-        openai, what, anthropic, which = limit.groups()
-        remaining = known.get(f"{openai}-remaining-{what}" if openai else f"{anthropic}-{which}-remaining")
-        if not _number(remaining) and (wait := _duration(stated)) is not None:
-            waits.append(wait)
-    return min(max(waits, default=0), MAX_WAIT_S) or None
+        if limit := LIMIT.fullmatch(name):
+            openai, what, anthropic, which = limit.groups()
+            remaining = known.get(f"{openai}-remaining-{what}" if openai else f"{anthropic}-{which}-remaining")
+            if not _number(remaining):
+                longest = max(longest, _duration(stated) or 0)
+    return min(longest, MAX_WAIT_S) or None
 
 
 def delay_asked_for(body: str) -> float | None:

@@ -86,8 +86,7 @@ def fit(facts: Facts, params: Params) -> Fitted:
     refused = facts.refuses | facts.refuses_thinking if thinks else facts.refuses
     hints: dict[str, Json] = {}
     for name in HINTS:
-        value = getattr(params, name)
-        if value is None:
+        if (value := getattr(params, name)) is None:
             continue
         taken = name not in refused and (name not in EXTRAS or name in facts.takes)
         if name == "service_tier" and facts.tiers:

@@ -76,6 +76,12 @@ class GeminiCandidate(msgspec.Struct, rename="camel"):
     grounding_metadata: Grounding | None = None
 
 
+class Feedback(msgspec.Struct, rename="camel"):
+    """The provider's verdict on the question: why it was blocked, if it was."""
+
+    block_reason: str | None = None
+
+
 class Counted(msgspec.Struct, rename="camel"):
     """Token counts as Google reports them: the prompt with cached tokens but not those of tools, the candidates without thoughts."""
 
@@ -118,8 +124,7 @@ class Chunk(msgspec.Struct, rename="camel"):
     """A GenerateContentResponse: one event of a stream, or an answer that is not streamed."""
 
     candidates: list[GeminiCandidate] | None = None
-    prompt_feedback: dict[str, Any] | None = None
-    """Google's verdict on the question, with a `blockReason` if it was blocked."""
+    prompt_feedback: Feedback | None = None
     usage_metadata: Counted | None = None
     model_version: Any = None
     error: Any = None
@@ -193,7 +198,7 @@ class GeminiReader:
         for candidate in chunk.candidates or ():
             if not candidate.index:
                 self._candidate(candidate)
-        if chunk.prompt_feedback and (reason := chunk.prompt_feedback.get("blockReason")) and not str(reason).endswith(UNSPECIFIED):
+        if (feedback := chunk.prompt_feedback) is not None and (reason := feedback.block_reason) and not reason.endswith(UNSPECIFIED):
             speech.finish("content_filter")
 
     def _candidate(self, candidate: GeminiCandidate) -> None:
@@ -202,16 +207,14 @@ class GeminiReader:
         """
         speech = self._speech
         reason = "" if (stated := candidate.finish_reason or "").endswith(UNSPECIFIED) else stated
-        if speech.finished:
-            if not reason or self._reason != STOP or speech.cut:
-                self._ground(candidate)
-                return
+        over = speech.finished and (not reason or self._reason != STOP or speech.cut)
+        if speech.finished and not over:
             speech.resume()
-        if candidate.content is not None:
+        if candidate.content is not None and not over:
             for part in candidate.content.parts or ():
                 self._part(part)
         self._ground(candidate)
-        if reason:
+        if reason and not over:
             self._reason = reason
             self._close(complete=reason == STOP)
             speech.finish(reason)
