@@ -29,7 +29,7 @@ from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
 from router.targets.providers import rules_of_google
 from router.targets.resolved_facts import facts_of
-from router.targets.structured import FittedQuestion, structured
+from router.targets.structured import structured
 from router.targets.subset import GEMINI as GEMINI_SCHEMAS
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
@@ -86,8 +86,12 @@ def answer(
             form = structured(ask, known, GEMINI_SCHEMAS, beside_tools=known.insists)
             body = request(form.ask, fits, known, issuer, ids=not vertex)
             if form.mode or form.schema is not None:
-                config = cast("JsonObject", body.get("generationConfig", {}))
-                body["generationConfig"] = {**config, **_output(form, newer=known.thinking != "none")}
+                config: dict[str, Json] = {**cast("JsonObject", body.get("generationConfig", {})), "responseMimeType": "application/json"}
+                if form.schema is not None and known.thinking != "none":
+                    config["responseJsonSchema"] = form.schema
+                elif form.schema is not None:  # models before Gemini 2.5 take a schema only in the form of function declarations
+                    config["responseSchema"] = Converter(form.schema).converted(form.schema)
+                body["generationConfig"] = config
             omitted, bounds = (*fits.omitted, *uncarried(known, ask), *options.over(params)), fits.bounds(known)
             return Prepared(
                 endpoint, body, reader, omitted, bounds, "gemini", options, config="generationConfig", within=form.sent, output=form.way
@@ -146,16 +150,6 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
         made["maxOutputTokens"] = min(limit, facts.max_output or limit)
     if thinking:
         made["thinkingConfig"] = thinking
-    return made
-
-
-def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
-    """Return the part of `generationConfig` for JSON output. `newer`: true from Gemini 2.5 on; older models take another form of schema."""
-    made: dict[str, Json] = {"responseMimeType": "application/json"}
-    if form.schema is not None and newer:
-        made["responseJsonSchema"] = form.schema
-    elif form.schema is not None:
-        made["responseSchema"] = Converter(form.schema).converted(form.schema)
     return made
 
 
