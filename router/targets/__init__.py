@@ -30,26 +30,9 @@ from router.targets.verdict import verdict as refusal
 from router.value import replace
 
 __all__ = [
-    "NEEDS",
-    "Connections",
-    "Facts",
-    "Learned",
-    "Post",
-    "Target",
-    "batch_of",
-    "close_lanes",
-    "emulated",
-    "facts_of",
-    "fit",
-    "forget_table",
-    "lane_of",
-    "open_target",
-    "proxy_warning",
-    "refusal",
-    "split_of",
-]
-
-
+    "NEEDS", "Connections", "Facts", "Learned", "Post", "Target", "batch_of", "close_lanes", "emulated", "facts_of", "fit",
+    "forget_table", "lane_of", "open_target", "proxy_warning", "refusal", "split_of",
+]  # fmt: skip
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
 """Providers whose models are assumed to continue an assistant's last words (prefill) if the table does not know them.
 So are models of `openai/` at an `api_base` of its own."""

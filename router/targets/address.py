@@ -10,7 +10,6 @@ RESPONSES = "/responses"
 
 def endpoint_of(base: str, path: str, *, within: str = "", query: str = "") -> str:
     """Return the URL of an endpoint. Raises Misfit if `base` cannot be parsed, or has a fragment, which HTTP does not send.
-
     base: URL of the API, of the endpoint itself, or of OpenAI's Responses API; its scheme and host are not checked here
     path: path of the endpoint, added unless the base ends with it
     within: path between the base and `path`, added with it unless the base ends with it

@@ -1,6 +1,7 @@
 """The Anthropic lane: questions as requests to the Messages API, which a MessageReader answers."""
 
 import base64
+from functools import partial
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
@@ -34,8 +35,6 @@ MAX_TOKENS = 8192
 """Default limit of an answer in tokens, or the model's maximum if that is lower: Anthropic requires a limit."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 """reasoning_effort → thinking budget in tokens; `none` has no budget."""
-
-
 CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"}}
 
 
@@ -45,30 +44,21 @@ def serves(declared: TargetConfig) -> bool:
 
 
 def answer(
-    name: str,
-    declared: TargetConfig,
-    connect: float,
-    connections: Connections,
-    learned: Learned | None = None,
-    *,
-    facts: Facts | None = None,
+    name: str, declared: TargetConfig, connect: float, pool: Connections, learned: Learned | None = None, *, facts: Facts | None = None
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if it has neither a key nor an `api_base`, or an invalid address.
-
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
-    headers = {"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED}
-    if declared.api_key:
-        headers["x-api-key"] = declared.api_key.value
+    key = {"x-api-key": declared.api_key.value} if declared.api_key else {}
     options = options_of(declared, "messages")
-    headers = options.beside(headers)
-    endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
+    headers = options.beside({"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED, **key})
+    endpoint = pool.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
     facts, learned = facts or facts_of(declared), learned or Learned()
     model = str(declared.model).partition("/")[2]
-    start = Start(name, str(declared.model))
-    issuer = issued_by(name, str(declared.model))
+    start, issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
+    reader = partial(MessageReader, name)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
@@ -83,26 +73,16 @@ def answer(
                 body["output_config"] = {**config, "format": {"type": "json_schema", "schema": form.schema}}
             within = (*((CONTROL,) if known.marks_from else ()), *form.sent)
             omitted = (*omitted, *uncarried(known, ask), *options.over(params))
-            return Prepared(
-                endpoint,
-                body,
-                lambda speech: MessageReader(name, speech),
-                omitted,
-                fit(known, params).without_blank_stops().bounds(known) if params.stop else UNBOUND,
-                api="messages",
-                options=options,
-                within=within,
-                output=form.way,
-            )
+            bounds = fit(known, params).without_blank_stops().bounds(known) if params.stop else UNBOUND
+            return Prepared(endpoint, body, reader, omitted, bounds, "messages", options, within=within, output=form.way)
 
-        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
 
     return spoken
 
 
 def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = "") -> tuple[dict[str, Json], tuple[str, ...]]:
     """Return the request body for a question, and the names of the omitted parameters.
-
     params: the question's parameters, those of the target included
     model: the model's name without its provider
     issuer: the target whose reasoning states are sent back, unless the model is not to think
@@ -110,18 +90,17 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
     thinks = may_think(ask, facts, issuer)
     fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
-    system = "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text)
     made: dict[str, Json] = {"model": model, "stream": True, "max_tokens": limit}
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
-    if system:
+    if system := "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text):
         made["system"] = [marked({"type": "text", "text": system})] if keeps else system
     if ask.tools:
         tools: list[Json] = [{"name": one.name, "description": one.description, "input_schema": one.parameters} for one in ask.tools]
         made["tools"] = [*tools[:-1], marked(tools[-1])] if keeps else tools
         if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
             made["tool_choice"] = CHOICES.get(ask.choice.kind, {"type": "tool", "name": ask.choice.name})
-    if stops := fitted.without_blank_stops().stop:
-        made["stop_sequences"] = list(stops)  # it refuses those of white space only (BerriAI/litellm#3286)
+    if stops := [stop for stop in fitted.stop if stop.strip()]:
+        made["stop_sequences"] = stops  # it refuses those of white space only (BerriAI/litellm#3286)
     made |= {name: value for name, value in fitted.hints.items() if name not in NEEDS}
     if ask.tools and fitted.hints.get("parallel_tool_calls") is False and ask.choice.kind != "none":
         choice = cast("dict[str, Json]", made.get("tool_choice", {"type": "auto"}))
@@ -137,11 +116,8 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
 
 
 def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
-    """Return whether the model may think about this question.
-
-    False if it cannot think, or if the question forces a tool call and the model takes that.
-    With a thinking budget, also False if its thoughts may not be sent back, or if those before the last tool calls are missing.
-    Then it is False, too, if the last message is the assistant's.
+    """Return whether the model may think: it can, and the question forces no tool call that it takes.
+    With a budget, thoughts must also be allowed back and be there before the last tool calls, and the last message must not be its own.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
@@ -164,18 +140,15 @@ def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
 
 def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
     """Return the user and assistant messages by turns, neighbours of one role joined. Tool results are user turns.
-
     System and empty messages are left out. `issuer`: the target whose thoughts are sent back in messages with calls; None to send none.
     """
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
         side = "assistant" if message.role == "assistant" else "user"
         content = [] if message.role == "system" else _blocks(message, issuer)
-        if not content:
-            continue
-        if made and made[-1][0] == side:
+        if content and made and made[-1][0] == side:
             made[-1][1].extend(content)
-        else:
+        elif content:
             made.append((side, content))
     return [{"role": side, "content": content} for side, content in made]
 
@@ -186,23 +159,18 @@ def _blocks(message: Message, issuer: str | None) -> list[Json]:
     left = len(message.text)
     """Characters of the message's text from here on."""
     for part in message.parts:
-        match part:
-            case ReasoningState():
-                continue
-            case str():
-                while part and thoughts and not thoughts[0].call_id and left - len(part) < thoughts[0].after:
-                    before = max(0, left - thoughts[0].after)
-                    made += _text(part[:before])
-                    part, left = part[before:], left - before  # noqa: PLW2901 - what is left of it
-                    made.append(dict(thoughts.pop(0).value))
-                made += _text(part)
-                left -= len(part)
-            case Call(call_id):
-                while thoughts and thoughts[0].call_id in ("", call_id):
-                    made.append(dict(thoughts.pop(0).value))
-                made.append(_block(part))
-            case _:
-                made.append(_block(part))
+        if isinstance(part, str):
+            while part and thoughts and not thoughts[0].call_id and left - len(part) < thoughts[0].after:
+                before = max(0, left - thoughts[0].after)
+                made += _text(part[:before])
+                part, left = part[before:], left - before  # noqa: PLW2901 - what is left of it
+                made.append(dict(thoughts.pop(0).value))
+            made += _text(part)
+            left -= len(part)
+        elif not isinstance(part, ReasoningState):
+            while isinstance(part, Call) and thoughts and thoughts[0].call_id in ("", part.call_id):
+                made.append(dict(thoughts.pop(0).value))
+            made.append(_block(part))
     return made
 
 
@@ -218,9 +186,7 @@ def _block(part: File | Call | Result) -> Json:
         case Call(call_id, name, arguments):
             return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
         case Result(call_id, _, _, is_error, files):
-            content: Json = part.text
-            if files:
-                content = [*_text(part.text), *map(_block, files)]
+            content: Json = [*_text(part.text), *map(_block, files)] if files else part.text
             made: dict[str, Json] = {"type": "tool_result", "tool_use_id": call_id, "content": content}
             return {**made, "is_error": True} if is_error else made
 

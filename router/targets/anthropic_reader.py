@@ -3,7 +3,6 @@
 An answer is a list of blocks: text, thinking and tool_use. Of tools that Anthropic runs itself, only search results are read.
 """
 
-import json
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import msgspec
 
 from router.errors import TargetDown
 from router.targets import decoding, shown
-from router.targets.counts import Apart, Counts, Lasting, ServerTools
+from router.targets.counts import Apart, CompletionDetails, Counts, Lasting, ServerTools
 from router.targets.inband import ErrorData, error_in
 from router.targets.reasoning import BLOCKS, Blocks
 from router.targets.speech import Speech
@@ -48,12 +47,6 @@ class Block(msgspec.Struct):
     content: Any = None
 
 
-class Details(msgspec.Struct):
-    """Parts of the output tokens; only thinking is read."""
-
-    thinking_tokens: int | None = None
-
-
 class Counted(msgspec.Struct):
     """Token counts of a message so far, some of them perhaps missing. `input_tokens` has no tokens of the prompt cache."""
 
@@ -62,7 +55,7 @@ class Counted(msgspec.Struct):
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
     cache_creation: Lasting | None = None
-    output_tokens_details: Details | None = None
+    output_tokens_details: CompletionDetails | None = None
     server_tool_use: ServerTools | None = None
 
     def asked(self) -> int:
@@ -71,7 +64,6 @@ class Counted(msgspec.Struct):
 
     def over(self, before: "Counted") -> "Counted":
         """Return these counts, with missing ones filled in from the earlier counts `before`.
-
         Zero output tokens, or zeros for all input, count as missing: relays, vLLM and Z.ai send them.
         If the input tokens are unchanged or missing, the larger count of each cache stays. Otherwise a new cache count holds, even 0.
         """
@@ -235,6 +227,4 @@ class MessageReader(TextFrames):
             for one in shown.searched({"type": block.type, "content": block.content}):
                 speech.source(one)
         elif block.type == "tool_use":
-            given = block.input  # some gateways give a text of JSON
-            written = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False) if given else ""
-            speech.call(index, block.id, block.name, written)
+            speech.call(index, block.id, block.name, decoding.arguments_text(block.input))

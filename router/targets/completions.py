@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Container
 
-from router.chat import Ask, Choice, File, Json, Message, ToolSpec
+from router.chat import Ask, File, Json, Message, ToolSpec
 
 SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
 """Pattern of a message's `name` that OpenAI accepts."""
@@ -14,7 +14,6 @@ Amend = Callable[[Message, dict[str, Json]], None]
 
 def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ()) -> list[dict[str, Json]]:
     """Return the messages of the request; each tool result becomes a message of its own.
-
     amend: called with each assistant message and its form in the request, which it may change
     carries: names of optional fields that the provider takes, such as `messages.name`
     """
@@ -41,13 +40,9 @@ def _message(message: Message, carries: Container[str]) -> dict[str, Json]:
         made["content"] = [_part(part, carries) for part in message.parts if isinstance(part, str | File)]
     if message.calls:
         made["content"] = message.text or None
+        functions: list[Json] = [{"name": one.name, "arguments": json.dumps(one.arguments, ensure_ascii=False)} for one in message.calls]
         made["tool_calls"] = [
-            {
-                "id": call.call_id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
-            }
-            for call in message.calls
+            {"id": call.call_id, "type": "function", "function": function} for call, function in zip(message.calls, functions, strict=True)
         ]
     return made
 
@@ -69,13 +64,9 @@ def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
 
 def choice(ask: Ask) -> Json:
     """Return the request's `tool_choice`: a word such as `required`, or an object that names a tool. None for auto, which is not sent."""
-    match ask.choice:
-        case Choice("auto"):
-            return None
-        case Choice("named", name):
-            return {"type": "function", "function": {"name": name}}
-        case Choice(kind):
-            return kind
+    if ask.choice.kind == "named":
+        return {"type": "function", "function": {"name": ask.choice.name}}
+    return None if ask.choice.kind == "auto" else ask.choice.kind
 
 
 def tool(spec: ToolSpec, carries: Container[str] = ()) -> dict[str, Json]:

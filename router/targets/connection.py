@@ -42,15 +42,12 @@ class KeepsConnections(Protocol):
 
     def keep(self, connection: "Connection") -> None:
         """Keep an idle connection for the next request."""
-        ...
 
     def settle(self, connection: "Connection") -> None:
         """Register a connection whose answer is complete but whose body has not ended, so that a request may wait for it."""
-        ...
 
     def settled(self, connection: "Connection") -> None:
         """Undo `settle`: the body of the connection has ended, or will not end."""
-        ...
 
 
 class Connection(asyncio.Protocol):
@@ -103,9 +100,8 @@ class Connection(asyncio.Protocol):
         self.heard = False
         self.status = 0
         self.headers = {}
-        self._loose = 0
-        """Bytes received since the last headers or piece of the body were complete."""
-        self._head = 0
+        self._loose = self._head = 0
+        """`_loose`: bytes received since the last headers or piece of the body were complete. `_head`: bytes of the headers so far."""
         self._named.clear()
         self._over = self._again = False
         self._unpacker = None
@@ -113,7 +109,6 @@ class Connection(asyncio.Protocol):
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
         """Send a CONNECT request to a proxy, and return the transport of the tunnel. The connection is closed after an error.
-
         Raises ProxyFailed if the proxy refuses; OSError or Cut if it does not answer, or sends data after its headers.
         """
         with ExitStack() as undo:
@@ -134,7 +129,6 @@ class Connection(asyncio.Protocol):
 
     async def answered(self) -> None:
         """Wait for the status and headers of the response, without a timeout. Raises OSError or Cut if they do not come.
-
         The connection is closed after an error or a cancellation.
         """
         while not self.status:
@@ -189,25 +183,18 @@ class Connection(asyncio.Protocol):
 
     def settle(self) -> None:
         """Start to read the rest of the body in the background, after which the connection returns to the pool. Returns at once.
-
         Bytes of the rest are dropped. The connection is closed if the end does not come within SETTLE seconds and MAX_UNREAD_BYTES.
         """
-        self._pieces.clear()
-        self._waiting = 0
+        self.taken()
         if self._over or self._error is not None:
             self.release()
             return
         self.settled = self.loop.create_future()
         self._settling = self.loop.call_later(SETTLE, self._transport.abort)
         self.pool.settle(self)
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
 
     def _end_settling(self) -> None:
-        """End the background read of `settle`, if there is one: drop its bytes, and give the connection back to the pool or close it.
-        Completes `settled` in any case. Returns at once.
-        """
+        """End the background read of `settle`, if there is one: the connection goes back to the pool or closes. Completes `settled`."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -297,15 +284,12 @@ class Connection(asyncio.Protocol):
         if not self._lost.done():
             self._lost.set_result(None)
         self._end_settling()
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _fail(self, error: Exception) -> None:
         self._error = self._error or error
         self._transport.abort()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # Callbacks of the parser.
 

@@ -41,8 +41,8 @@ SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-t
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
 """The result of a DNS lookup."""
-MAX_CONTEXTS = 16
-"""Limit of cached TLS contexts: one for each CA bundle in use, and a few of earlier configurations. Each takes 10 ms and 0.5 MB."""
+trusting = lru_cache(maxsize=16)(tls_context)
+"""`tls_context`, cached for each CA bundle in use and a few of earlier configurations: each context takes 10 ms and 0.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +80,21 @@ class Connections:
     """An HTTP client for one egress (a proxy or none, and the trusted CAs). The clients of all egresses share a pool.
 
     linger: seconds to wait for token counts after the finish reason of an answer
+    behind, close: those of the pool
     """
 
     def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None, *, linger: float = LINGER_S) -> None:
         self._egress = egress
         self.linger = linger
         self._pool = pool or ConnectionPool()
+        self.behind, self.close = self._pool.behind, self._pool.close
 
     def over(self, egress: Egress) -> "Connections":
         """Return a client for another egress that shares this pool."""
         return Connections(egress, self._pool, linger=self.linger)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
-        """Return the endpoint of a URL. Raises Misfit for a URL other than http(s), or a header that cannot be sent.
-
-        connect: seconds a connection may take
-        """
+        """Return the endpoint of a URL; `connect`: seconds it may take. Raises Misfit unless it is http(s) and each header can be sent."""
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else str(parts.hostname)
@@ -112,9 +111,8 @@ class Connections:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers_sent["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         headers_sent |= headers
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
-            f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
-        )
+        query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + query
         proxy = self._egress.proxy_to(host)
         if proxy is not None and not tls:
             # The request itself goes to the proxy, with the whole address: many proxies lead to port 443 alone (RFC 9112, 3.2.2).
@@ -125,31 +123,27 @@ class Connections:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers_sent.items())
         head = f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
         context = trusting(self._egress.ca) if tls else None
-        if proxy is None:
-            return Endpoint(host, port, context, connect, head, (host, port, context, None))
         tunnel = b""
-        if tls:
+        if proxy is not None and tls:
             lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": f"{named}:{port}"} | _login(proxy)).items())
             tunnel = f"CONNECT {named}:{port} HTTP/1.1\r\n{lines}\r\n".encode()
-        proxy_tls = trusting(self._egress.ca) if proxy.tls else None
+        proxy_tls = trusting(self._egress.ca) if proxy is not None and proxy.tls else None
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request on an idle or new connection, and return that without waiting for the response. It has to be released afterwards.
-
         Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """
-        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection = self._pool.waiting(endpoint.key) or await self._pool.claimed(endpoint.key) or await self._pool.opened(endpoint)
         connection.ask(REQUEST % (endpoint.head, len(body), body))
         return connection
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
-
         The caller releases the connection. Only connecting has a timeout. If a kept connection fails before a byte of the answer came, the
         request is sent once more, on a new one: the server may have closed it.
         """
-        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection = self._pool.waiting(endpoint.key) or await self._pool.claimed(endpoint.key) or await self._pool.opened(endpoint)
         connection.ask(REQUEST % (endpoint.head, len(body), body))
         try:
             await connection.answered()
@@ -164,7 +158,6 @@ class Connections:
 
     async def fetch(self, url: str, most: int) -> bytes:
         """Return the body at a URL, by GET. Only connecting has a timeout. Raises Misfit if the URL is not an address.
-
         Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
         """
         endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
@@ -182,23 +175,9 @@ class Connections:
         finally:
             response.release()
 
-    def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
-        self._pool.behind(work, then)
-
-    async def close(self) -> None:
-        """Close the whole shared pool: its idle connections and background reads. A connection in use closes when it is released."""
-        await self._pool.close()
-
 
 def _login(proxy: Proxy) -> dict[str, str]:
     return {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
-
-
-@lru_cache(maxsize=MAX_CONTEXTS)
-def trusting(ca: str) -> ssl.SSLContext:
-    """Return the cached TLS context that trusts the system's CAs and those in `ca`, a text in PEM form. Creating one takes 10 ms."""
-    return tls_context(ca)
 
 
 class ConnectionPool:
@@ -214,10 +193,6 @@ class ConnectionPool:
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
         self._closed = False
-
-    async def another(self, endpoint: Endpoint) -> Connection:
-        """Return a connection for a request that found none idle: one whose last body is just ending, or else a new one. Raises OSError."""
-        return await self.claimed(endpoint.key) or await self.opened(endpoint)
 
     async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""
@@ -239,7 +214,9 @@ class ConnectionPool:
                     return connection
                 transport = await connection.tunnelled(endpoint.tunnel)
         except (OSError, Cut) as error:
-            failed = _blamed(error)
+            slow, tls = isinstance(error, TimeoutError), isinstance(error, ssl.SSLError)
+            outcome = "proxy_timeout" if slow else "proxy_tls" if tls else "proxy_connection"
+            failed = error if isinstance(error, ProxyFailed) else ProxyFailed(outcome)
             fields = {"proxy": proxy.label, "host": endpoint.host, "outcome": failed.outcome}
             log.warning("the proxy leads nowhere", extra={"fields": fields})
             raise failed from None
@@ -247,12 +224,8 @@ class ConnectionPool:
             return await _secured(transport, endpoint)
 
     async def claimed(self, key: Key) -> Connection | None:
-        """Wait at most CLAIM seconds for a connection whose last body is ending, then take an idle connection out of the pool.
-
-        None if no connection is idle by then; at once if no body of this key is ending.
-        """
-        settling = self._settling.get(key)
-        if not settling:
+        """Wait at most CLAIM seconds for a connection whose last body is ending, if any; then take an idle one as `waiting` does."""
+        if not (settling := self._settling.get(key)):
             return None
         await asyncio.wait([settling.pop().settled], timeout=CLAIM)
         return self.waiting(key)
@@ -266,16 +239,14 @@ class ConnectionPool:
 
     def settled(self, connection: Connection) -> None:
         """Remove a connection that `settle` registered, so that `claimed` no longer waits for it: its body has ended, or will not end."""
-        settling = self._settling.get(connection.key, [])
-        if connection in settling:
+        if connection in (settling := self._settling.get(connection.key, [])):
             settling.remove(connection)
 
     def waiting(self, key: Key) -> Connection | None:
         """Take an idle connection that is still usable out of the pool and return it, without waiting; None if there is none."""
         idle = self._idle.get(key)
         while idle:
-            connection = idle.pop()
-            if connection.usable:
+            if (connection := idle.pop()).usable:
                 return connection
         return None
 
@@ -286,17 +257,14 @@ class ConnectionPool:
         )
         with ExitStack() as undo:
             undo.callback(sock.close)
-            name = host if tls else None
-            _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=name)
+            _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
             undo.pop_all()
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
         """Return the addresses of a host, found by DNS. Concurrent calls for one host and port share a lookup; none can be cancelled."""
-        lookup = self._lookups.get((host, port))
-        if lookup is None:
-            lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
-            self._lookups[host, port] = lookup
+        if (lookup := self._lookups.get((host, port))) is None:
+            lookup = self._lookups[host, port] = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
             lookup.add_done_callback(lambda done: self._looked_up((host, port), done))
         return await asyncio.shield(lookup)
 
@@ -331,12 +299,8 @@ class ConnectionPool:
         """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
         task = asyncio.create_task(work)
         self._behind.add(task)
-
-        def done(_: object) -> None:
-            self._behind.discard(task)
-            then()
-
-        task.add_done_callback(done)
+        task.add_done_callback(self._behind.discard)
+        task.add_done_callback(lambda _: then())
 
     async def close(self) -> None:
         """Close idle connections and stop background reads; a connection in use closes when it is released."""
@@ -354,27 +318,13 @@ class ConnectionPool:
         await asyncio.gather(*(connection.gone() for connection in idle))
 
 
-def _blamed(error: OSError | Cut) -> ProxyFailed:
-    """Return the ProxyFailed that names the outcome (timeout, TLS, connection) of an error while connecting through a proxy."""
-    match error:
-        case ProxyFailed():
-            return error
-        case TimeoutError():
-            return ProxyFailed("proxy_timeout")
-        case ssl.SSLError():
-            return ProxyFailed("proxy_tls")
-        case _:
-            return ProxyFailed("proxy_connection")
-
-
 async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
     """Start TLS to the endpoint inside a tunnel, and return the connection. Closes the tunnel after an error."""
-    loop = asyncio.get_running_loop()
     with ExitStack() as undo:
         undo.callback(tunnel.abort)
         assert endpoint.tls is not None
         connection = Connection()
-        transport = await loop.start_tls(tunnel, connection, endpoint.tls, server_hostname=endpoint.host)
+        transport = await connection.loop.start_tls(tunnel, connection, endpoint.tls, server_hostname=endpoint.host)
         if transport is None:
             raise ConnectionResetError
         connection.connection_made(transport)

@@ -10,10 +10,11 @@ import logging
 import re
 import string
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from operator import is_
 
-from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
+from router.chat import Ask, Call, File, JsonObject, Message, Part, ReasoningState, Result
 from router.targets.tool_schemas import flattened
 from router.value import replace
 
@@ -40,8 +41,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     for rule in rules:
         if text_alone and rule in BEYOND_TEXT:
             continue
-        made = rule(ask)
-        if made is not ask:
+        if (made := rule(ask)) is not ask:
             changed.append(rule.__name__)
             ask = made
     if changed:
@@ -51,7 +51,6 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
     """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text.
-
     A system message may come first, unless `system_is_the_users` is a rule. False proves nothing.
     """
     if ask.tools:
@@ -72,6 +71,18 @@ def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
     return ask.with_messages(*messages)
 
 
+def _with_parts(message: Message, parts: Sequence[Part]) -> Message:
+    """Return the message with these parts; the same object if they are unchanged."""
+    same = len(parts) == len(message.parts) and all(map(is_, parts, message.parts))
+    return message if same else replace(message, parts=tuple(parts))
+
+
+def _with_schemas(ask: Ask, change: Callable[[JsonObject], JsonObject]) -> Ask:
+    """Return the question with the schema of each tool changed; the same object if none is."""
+    tools = tuple(one if (made := change(one.parameters)) is one.parameters else replace(one, parameters=made) for one in ask.tools)
+    return ask if all(map(is_, tools, ask.tools)) else replace(ask, tools=tools)
+
+
 def _says(part: Part) -> bool:
     """Return whether a part has content: anything but blank text and reasoning states."""
     return bool(part.strip()) if isinstance(part, str) else not isinstance(part, ReasoningState)
@@ -82,45 +93,35 @@ def _says(part: Part) -> bool:
 
 def calls_have_results(ask: Ask) -> Ask:
     """Put results right after the message with their calls; leave out calls without a result, and results without a call.
-
     OpenAI: `An assistant message with 'tool_calls' must be followed by tool messages`; Anthropic: `tool_use ids were found without
     tool_result blocks immediately after`; Mistral: `Not the same number of function calls and responses` (OpenHands/OpenHands#7512,
     letta-ai/letta#3308, vercel/eve#460).
     """
     if _paired(ask.messages):
         return ask
-    waiting: dict[str, deque[tuple[int, Result]]] = defaultdict(deque)
+    results: list[dict[int, Result]] = [{} for _ in ask.messages]
+    """The results by message: `id()` of each call that has a result → the result."""
+    waiting: dict[str, deque[tuple[int, Call]]] = {}
+    """Call id → the calls without a result in the last message that bears it. A result belongs to the last call before it with its id."""
     for at, message in enumerate(ask.messages):
         for result in message.results:
-            waiting[result.call_id].append((at, result))
-    # A result belongs to the last call before it that bears its id.
-    later: dict[str, list[int]] = defaultdict(list)
-    for at, message in enumerate(ask.messages):
+            if calls := waiting.get(result.call_id):
+                asked_at, call = calls.popleft()
+                results[asked_at][id(call)] = result
         for call in message.calls:
-            later[call.call_id].append(at)
+            waiting[call.call_id] = deque((at, one) for one in message.calls if one.call_id == call.call_id)
     made: list[Message] = []
-    for at, message in enumerate(ask.messages):
+    for message, found in zip(ask.messages, results, strict=True):
         if message.role == "tool":
             continue
-        found = {id(call): given for call in message.calls if (given := _given(waiting[call.call_id], at, later[call.call_id]))}
         lost = {call.call_id for call in message.calls if id(call) not in found}
-        parts = tuple(part for part in message.parts if not _lost(part, found, lost))
-        if len(parts) == len(message.parts):
-            made.append(message)
-        elif any(map(_says, parts)):
-            made.append(replace(message, parts=parts))
+        parts = [part for part in message.parts if not isinstance(part, Call) or id(part) in found]
+        parts = [part for part in parts if not isinstance(part, ReasoningState) or part.call_id not in lost]
+        if len(parts) == len(message.parts) or any(map(_says, parts)):
+            made.append(_with_parts(message, parts))
         if found:
             made.append(Message("tool", tuple(found[id(call)] for call in message.calls if id(call) in found)))
     return _with(ask, made)
-
-
-def _lost(part: Part, found: Mapping[int, Result], lost: Collection[str]) -> bool:
-    """Return whether a part is a call without a result, or belongs to such a call.
-
-    found: `id()` of each call object that has a result → the result
-    lost: call ids of the others
-    """
-    return id(part) not in found if isinstance(part, Call) else isinstance(part, ReasoningState) and part.call_id in lost
 
 
 def _paired(messages: Sequence[Message]) -> bool:
@@ -138,23 +139,8 @@ def _paired(messages: Sequence[Message]) -> bool:
     return not open_.total()
 
 
-def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) -> Result | None:
-    """Remove and return the first result for a call at index `at`; None if there is none before a later call with the same id.
-
-    waiting: the results for this call id, each with the index of its message; those before `at` are dropped
-    calls: indexes of all messages with a call of this id
-    """
-    end = next((one for one in calls if one > at), None)
-    while waiting and waiting[0][0] < at:
-        waiting.popleft()
-    if waiting and (end is None or waiting[0][0] < end):
-        return waiting.popleft()[1]
-    return None
-
-
 def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
     """Return a question whose call ids are replaced, in calls, results and reasoning states.
-
     name: returns the new id for an id and the number of its earlier uses
     """
     seen: Counter[str] = Counter()
@@ -163,16 +149,14 @@ def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
     for message in ask.messages:
         calls: dict[str, deque[str]] = defaultdict(deque)
         for call in message.calls:
-            new = name(call.call_id, seen[call.call_id])
+            calls[call.call_id].append(name(call.call_id, seen[call.call_id]))
             seen[call.call_id] += 1
-            open_[call.call_id].append(new)
-            calls[call.call_id].append(new)
         first = {old: names[0] for old, names in calls.items()}
         parts: list[Part] = []
         for part in message.parts:
             match part:
                 case Call(old):
-                    new = calls[old].popleft()
+                    open_[old].append(new := calls[old].popleft())
                 case Result(old):
                     new = open_[old].popleft() if open_[old] else name(old, 0)
                 case ReasoningState(call_id=old) if old in first:
@@ -181,8 +165,7 @@ def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
                     parts.append(part)
                     continue
             parts.append(part if new == old else replace(part, call_id=new))
-        same = all(new is old for new, old in zip(parts, message.parts, strict=True))
-        made.append(message if same else replace(message, parts=tuple(parts)))
+        made.append(_with_parts(message, parts))
     return _with(ask, made)
 
 
@@ -195,7 +178,6 @@ LONGEST = 40
 
 def plain_unique_ids(ask: Ask) -> Ask:
     """Give calls unique ids of letters, digits, _ and -: Anthropic's `tool_use ids must be unique`, and its pattern.
-
     Servers that count from `call_0` in every answer repeat ids (NVIDIA-NeMo/Switchyard#502, HKUDS/nanobot#4444).
     """
     taken = {call.call_id for message in ask.messages for call in message.calls if not UNLIKED.search(call.call_id)}
@@ -203,12 +185,8 @@ def plain_unique_ids(ask: Ask) -> Ask:
 
     def name(call_id: str, before: int) -> str:
         plain = UNLIKED.sub("_", call_id) or "call"
-        count = before + 1
-        new = plain if count == 1 else f"{plain}_{count}"
-        while new in given or (new != call_id and new in taken):
-            count += 1
-            new = f"{plain}_{count}"
-        given.add(new)
+        names = (plain if number == 1 else f"{plain}_{number}" for number in count(before + 1))
+        given.add(new := next(one for one in names if one not in given and (one == call_id or one not in taken)))
         return new
 
     return _renamed(ask, name)
@@ -216,7 +194,6 @@ def plain_unique_ids(ask: Ask) -> Ask:
 
 def short_ids(ask: Ask) -> Ask:
     """Give calls ids of 1 to 40 characters: OpenAI's `string too long. Expected a string with maximum length 40`. Equal ids stay equal.
-
     Longer ones have an id of another provider's, or its signature, in them; some servers send empty ones.
     """
 
@@ -230,7 +207,6 @@ def short_ids(ask: Ask) -> Ask:
 
 def nine_letter_ids(ask: Ask) -> Ask:
     """Give calls ids of nine letters and digits, derived from the old id; an id of that form stays. Equal ids stay equal.
-
     Mistral: `Tool call id … must be a-z, A-Z, 0-9, with a length of 9` (anomalyco/opencode#1680, langchain-ai/langchain#24668), and
     vLLM with its models.
     """
@@ -249,11 +225,10 @@ def nine_letter_ids(ask: Ask) -> Ask:
 
 def one_system_message_at_the_start(ask: Ask) -> Ask:
     """Join the system messages that begin a conversation into one.
-
     Qwen's, Gemma's and Mistral's templates take no second (vllm-project/vllm#41114, BerriAI/litellm#26879).
     """
-    count = next((at for at, message in enumerate(ask.messages) if message.role != "system"), len(ask.messages))
-    return _with(ask, [_joined(ask.messages[:count]), *ask.messages[count:]]) if count > 1 else ask
+    end = next((at for at, message in enumerate(ask.messages) if message.role != "system"), len(ask.messages))
+    return _with(ask, [_joined(ask.messages[:end]), *ask.messages[end:]]) if end > 1 else ask
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
@@ -266,26 +241,20 @@ def one_system_message_and_first(ask: Ask) -> Ask:
 
 def system_is_the_users(ask: Ask) -> Ask:
     """Join all system messages into one user message at the start: Gemma 3 at Google takes no system message.
-
     `Developer instruction is not enabled for models/gemma-3-27b-it` (lobehub/lobehub#7128, microsoft/vscode#258088).
     """
     system = [message for message in ask.messages if message.role == "system"]
-    return (
-        ask.with_messages(Message("user", _joined(system).parts), *(one for one in ask.messages if one.role != "system")) if system else ask
-    )
+    others = [message for message in ask.messages if message.role != "system"]
+    return ask.with_messages(Message("user", _joined(system).parts), *others) if system else ask
 
 
 def no_empty_assistant(ask: Ask) -> Ask:
-    """Remove assistant messages with nothing but blank text and reasoning states, which come from failed answers.
-
-    Mistral: `Assistant message must have either content or tool_calls`.
-    """
+    """Remove assistant messages of blank text or reasoning. Mistral: `Assistant message must have either content or tool_calls`."""
     return _with(ask, [one for one in ask.messages if one.role != "assistant" or any(map(_says, one.parts))])
 
 
 def roles_alternate(ask: Ask) -> Ask:
     """Join neighbouring user messages, and neighbouring assistant messages, into one.
-
     `user or tool message(s) should alternate with assistant message(s)` (perplexityai/api-discussion#265,
     danny-avila/LibreChat#3048), and the templates of Gemma, Mistral and Llama 2.
     """
@@ -310,7 +279,6 @@ def assistant_between_tool_and_user(ask: Ask) -> Ask:
 
 def user_begins(ask: Ask) -> Ask:
     """Insert a user turn `(start)` before the first message that is not the system's, unless it is a user's.
-
     Without such a message, the system messages become one user turn, or `(start)` if they are blank.
     Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601, posit-dev/py-shiny#1530); Qwen's templates: `No user
     query found in messages`.
@@ -326,7 +294,6 @@ def user_begins(ask: Ask) -> Ask:
 
 def user_ends(ask: Ask) -> Ask:
     """Add a user turn `(go on)` if the last message is the assistant's.
-
     Mistral: `Expected last role User or Tool`; Perplexity: `Last message must have role user or tool`.
     """
     return _with(ask, [*ask.messages, Message("user", (GO_ON,))]) if ask.messages and ask.messages[-1].role == "assistant" else ask
@@ -355,15 +322,14 @@ def _joined(messages: Sequence[Message]) -> Message:
 
 def no_blank_text(ask: Ask) -> Ask:
     """Remove blank texts, messages without other content, and white space at the end of a last assistant message.
-
     Anthropic: `text content blocks must contain non-whitespace text`, `final assistant content cannot end with trailing whitespace`
     (langchain-ai/langchain#35071).
     """
     made: list[Message] = []
     for message in ask.messages:
-        parts = tuple(part for part in message.parts if not isinstance(part, str) or part.strip())
+        parts = [part for part in message.parts if not isinstance(part, str) or part.strip()]
         if any(map(_says, parts)):
-            made.append(message if len(parts) == len(message.parts) else replace(message, parts=parts))
+            made.append(_with_parts(message, parts))
     if made and made[-1].role == "assistant" and isinstance(last := made[-1].parts[-1], str) and last[-1].isspace():
         made[-1] = replace(made[-1], parts=(*made[-1].parts[:-1], last.rstrip()))
     return _with(ask, made)
@@ -371,7 +337,7 @@ def no_blank_text(ask: Ask) -> Ask:
 
 def jpeg_by_its_name(ask: Ask) -> Ask:
     """Return the question with `image/jpg` renamed to `image/jpeg`: Anthropic and Google do not know the former."""
-    return _with(ask, [_map(message, _jpeg) for message in ask.messages])
+    return _with(ask, [_with_parts(message, [*map(_jpeg, message.parts)]) for message in ask.messages])
 
 
 JPG = re.compile(r"data:image/jpg(?=[;,])", re.IGNORECASE)
@@ -387,11 +353,6 @@ def _jpeg(part: Part) -> Part:
             return part
 
 
-def _map(message: Message, change: Callable[[Part], Part]) -> Message:
-    parts = tuple(map(change, message.parts))
-    return message if all(new is old for new, old in zip(parts, message.parts, strict=True)) else replace(message, parts=parts)
-
-
 def pictures_beside_results(ask: Ask) -> Ask:
     """Move files of tool results to a user's message after them: on OpenAI's wire a result is a text (BerriAI/litellm#16195, #34462)."""
     made: list[Message] = []
@@ -403,47 +364,30 @@ def pictures_beside_results(ask: Ask) -> Ask:
         for result in message.results:
             if result.files:
                 shown += [f"What the tool {result.name or result.call_id} gave:", *result.files]
-        made.append(_map(message, _without_files))
+        parts = [replace(part, files=()) if isinstance(part, Result) and part.files else part for part in message.parts]
+        made.append(_with_parts(message, parts))
     return _with(ask, [*made, Message("user", tuple(shown))] if shown else made)
-
-
-def _without_files(part: Part) -> Part:
-    return replace(part, files=()) if isinstance(part, Result) and part.files else part
 
 
 def schemas_have_properties(ask: Ask) -> Ask:
     """Add `type: object` and empty `properties` to tools' schemas that lack either, unless their type is another.
-
     OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """
-    if not ask.tools:
-        return ask
-    tools = tuple(map(_described, ask.tools))
-    return ask if all(new is old for new, old in zip(tools, ask.tools, strict=True)) else replace(ask, tools=tools)
 
+    def described(schema: JsonObject) -> JsonObject:
+        complete = schema.get("type", "object") != "object" or ("properties" in schema and "type" in schema)
+        return schema if complete else {"type": "object", "properties": {}, **schema}
 
-def _described(tool: ToolSpec) -> ToolSpec:
-    schema = tool.parameters
-    if schema.get("type", "object") != "object" or ("properties" in schema and "type" in schema):
-        return tool
-    return replace(tool, parameters={"type": "object", "properties": {}, **schema})
+    return _with_schemas(ask, described)
 
 
 def no_alternatives_at_the_top(ask: Ask) -> Ask:
     """Merge the alternatives at the top of tools' schemas (`flattened`), which OpenAI and Anthropic refuse."""
-    tools = tuple(one if (made := flattened(one.parameters)) is one.parameters else replace(one, parameters=made) for one in ask.tools)
-    return replace(ask, tools=tools) if any(new is not old for new, old in zip(tools, ask.tools, strict=True)) else ask
+    return _with_schemas(ask, flattened)
 
 
-BEYOND_TEXT: frozenset[Rule] = frozenset(
-    {
-        calls_have_results,
-        short_ids,
-        plain_unique_ids,
-        nine_letter_ids,
-        jpeg_by_its_name,
-        pictures_beside_results,
-        assistant_between_tool_and_user,
-    }
-)
+BEYOND_TEXT: frozenset[Rule] = frozenset({
+    calls_have_results, short_ids, plain_unique_ids, nine_letter_ids, jpeg_by_its_name, pictures_beside_results,
+    assistant_between_tool_and_user,
+})  # fmt: skip
 """Rules about calls, results and files, which do not change a conversation of text alone."""

@@ -49,7 +49,6 @@ class Apart:
 
     def over(self, usage: Usage) -> Usage:
         """Return the usage with these counts and tier. A count of zero, or no tier, leaves the usage's own.
-
         A tier without a price of its own becomes empty. Audio and image tokens are limited to the usage's input and output tokens.
         """
         return replace(
@@ -58,17 +57,12 @@ class Apart:
             audio_output_tokens=min(tokens(self.audio_output) or usage.audio_output_tokens, usage.output_tokens),
             image_output_tokens=min(tokens(self.image_output) or usage.image_output_tokens, usage.output_tokens),
             searches=tokens(self.searches) or usage.searches,
-            service_tier=tier_of(self.tier) if self.tier else usage.service_tier,
+            service_tier=PRICED_TIERS.get(str(self.tier).lower(), "") if self.tier else usage.service_tier,
         )
 
 
 PRICED_TIERS: Mapping[str, Tier] = {"flex": "flex", "priority": "priority"}
 """Service tiers that have a price of their own: those of OpenAI, Google, xAI, Groq, Fireworks and DeepInfra have the same names."""
-
-
-def tier_of(word: object) -> Tier:
-    """Return `flex` or `priority` if that is the provider's word, in upper or lower case; otherwise an empty text."""
-    return PRICED_TIERS.get(word.lower(), "") if isinstance(word, str) else ""
 
 
 class Counts(Value, frozen=True):
@@ -92,7 +86,6 @@ class Counts(Value, frozen=True):
 
     def over(self, before: Usage) -> Usage:
         """Return the usage after an earlier count `before`, which it replaces: some servers count as they stream.
-
         If input and cache tokens are all zero, those of `before` stay; so do output and reasoning, each by itself. Cache tokens that
         together exceed the input were counted apart from it, and are added to it.
         """
@@ -105,26 +98,14 @@ class Counts(Value, frozen=True):
         elif hit + stored > read:
             read += hit + stored
         written, thought = written or before.output_tokens, thought or before.reasoning_tokens
-        counted = Usage(
-            read,
-            written,
-            hit,
-            stored,
-            min(thought, written),
-            min(lasting, stored),
-            before.audio_input_tokens,
-            before.audio_output_tokens,
-            before.image_output_tokens,
-            before.searches,
-            before.service_tier,
-        )
+        kept = (before.audio_input_tokens, before.audio_output_tokens, before.image_output_tokens, before.searches, before.service_tier)
+        counted = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored), *kept)
         return counted if self.apart is None else self.apart.over(counted)
 
 
 class Lasting(msgspec.Struct):
-    """Tokens written to a prompt cache, by how long they are kept."""
+    """Tokens written to a prompt cache, by how long they are kept; only those of an hour are read."""
 
-    ephemeral_5m_input_tokens: Number = None
     ephemeral_1h_input_tokens: Number = None
 
 
@@ -141,9 +122,10 @@ class Read(msgspec.Struct):
 
 
 class CompletionDetails(msgspec.Struct):
-    """Parts of the output tokens, from `completion_tokens_details` or `output_tokens_details`."""
+    """Parts of the output tokens, from `completion_tokens_details` or `output_tokens_details`. `thinking_tokens`: Anthropic's reasoning."""
 
     reasoning_tokens: Number = None
+    thinking_tokens: Number = None
     audio_tokens: Number = None
     image_tokens: Number = None
 
@@ -181,13 +163,9 @@ class ChatUsage(msgspec.Struct):
 
     def _written(self) -> tuple[int, int]:
         """Return the output tokens, reasoning included, and the reasoning tokens. An invalid count is 0."""
-        details = self.completion_tokens_details
+        details = self.completion_tokens_details or COMPLETED
         asked, answered, total, detailed, beside = each(
-            self.prompt_tokens,
-            self.completion_tokens,
-            self.total_tokens,
-            details.reasoning_tokens if details else None,
-            self.reasoning_tokens,
+            self.prompt_tokens, self.completion_tokens, self.total_tokens, details.reasoning_tokens, self.reasoning_tokens
         )
         thought = detailed or beside
         return answered + (thought if total == asked + answered + thought else 0), thought
@@ -212,9 +190,7 @@ class ChatUsage(msgspec.Struct):
 
 
 class ResponseUsage(msgspec.Struct):
-    """The `usage` object of a Responses API answer, as the provider sent it; `counts` returns it in the terms of Usage.
-    The output includes the reasoning.
-    """
+    """Usage of an answer of the Responses API. The output includes the reasoning."""
 
     input_tokens: Number = None
     output_tokens: Number = None
@@ -223,13 +199,4 @@ class ResponseUsage(msgspec.Struct):
 
     def counts(self, tier: object = None) -> Counts:
         """Return these counts in the terms of Usage. `tier`: the service tier that the answer names."""
-        read, written = self.input_tokens_details or READ, self.output_tokens_details or COMPLETED
-        apart = tier or read.audio_tokens or written.audio_tokens or written.image_tokens
-        return Counts(
-            self.input_tokens,
-            self.output_tokens,
-            cached=read.cached_tokens,
-            cache_write=read.cache_write_tokens or read.cache_creation_tokens,
-            reasoning=written.reasoning_tokens,
-            apart=Apart(read.audio_tokens, written.audio_tokens, written.image_tokens, tier=tier) if apart else None,
-        )
+        return ChatUsage(self.input_tokens, self.output_tokens, None, self.input_tokens_details, self.output_tokens_details).counts(tier)

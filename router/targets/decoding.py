@@ -18,9 +18,7 @@ SMALL = 64 * 1024
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Decode the used fields of a JSON document, and skip those of a wrong type.
-    None if the document is invalid, nested too deeply or has too many values.
-    """
+    """Decode the used fields of a JSON document, except those of a wrong type. None if it is invalid, too deep or has too many values."""
     if len(data) > SMALL and separators(data) >= MAX_VALUES:
         return None
     try:
@@ -34,6 +32,11 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
         return _fitting(json.loads(_text(data), strict=False), decoder.type)
     except (ValueError, RecursionError):
         return None
+
+
+def arguments_text(arguments: object) -> str:
+    """Return the arguments of a call as a text of JSON; empty if there are none. Some gateways send that text, others an object."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False) if arguments else ""
 
 
 def _text(data: bytes) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from router.chat import Ask, Json, Message
+from router.chat import Ask, Json
 from router.config.declaration import ScriptLine
 from router.config.values import Name
 from router.targets.sample import sample
@@ -25,11 +25,7 @@ TITLE_WORDS = 7
 NAMED = 8
 """Limit of tools or models that one sentence lists by name."""
 
-TOOLS = {
-    "get_weather": "the **weather** in a city",
-    "get_time": "the **time** somewhere",
-    "calculate": "a **sum** such as 12 * 7",
-}
+TOOLS = {"get_weather": "the **weather** in a city", "get_time": "the **time** somewhere", "calculate": "a **sum** such as 12 * 7"}
 """Tool that the demo can call → the subject of questions that need it."""
 
 WORDS = {
@@ -79,35 +75,29 @@ ALONE = Post()
 
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     """Return the demo's lines for a question. The first that applies: JSON, a title, a document, tool results, tool calls, a greeting.
-
     Requested JSON is given once no tool call is left to make. `post` is the demo's place in the route, which the greeting explains.
     """
-    if ask.output is not None and not _calls(_question(ask)[:READ], _callable_tools(ask)):
+    question = _question(ask)[:READ]
+    asked_at = max((index for index, message in enumerate(ask.messages) if message.role == "user"), default=-1)
+    results = [part for message in ask.messages[asked_at + 1 :] for part in message.results]
+    calls = _calls(question, {spec.name for spec in ask.tools})
+    if ask.output is not None and (results or not calls):
         return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
         return (ScriptLine(text=_title(ask)),)
     if "artifact" in ask.model:
         return (ScriptLine(text=_artifact(ask)),)
-    question = _question(ask)[:READ]
-    goes_on = ask.messages[-1].role == "assistant"  # a rescue: the same words are sent again, and failover drops those already sent
-    results = [part for message in _since_question(ask.messages) for part in message.results]
     if results:
         listed = "\n".join(f"- {result.text}" for result in results)
         return (ScriptLine(text=f"Here is what I found:\n\n{listed}\n"),)
-    calls = _calls(question, {spec.name for spec in ask.tools})
+    goes_on = ask.messages[-1].role == "assistant"  # a rescue: the same words are sent again, and failover drops those already sent
     thought = ScriptLine(thought="The user wants to know something. " + ("A tool can tell. " if calls else "I can say that myself. "))
     said = calls or [ScriptLine(text=_hello(question, ask, post))]
     return said if goes_on else [thought, *said]
 
 
-def _callable_tools(ask: Ask) -> set[str]:
-    """Return the names of the request's tools; an empty set once tool results follow the last user message."""
-    return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
-
-
 def _json(ask: Ask) -> str:
     """Return JSON for the requested schema, with the question's words as texts; without a schema, an object with the key `demo`.
-
     A property named `code` or `csv` gets a document: so chat front ends ask for one.
     """
     schema = ask.output.schema if ask.output else None
@@ -122,11 +112,6 @@ def _json(ask: Ask) -> str:
 
 def _question(ask: Ask) -> str:
     return next((message.text for message in reversed(ask.messages) if message.role == "user"), "")
-
-
-def _since_question(messages: Sequence[Message]) -> Sequence[Message]:
-    last = max((index for index, message in enumerate(messages) if message.role == "user"), default=-1)
-    return messages[last + 1 :]
 
 
 def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
@@ -144,8 +129,7 @@ def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
     """Return the place named beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
-    anywhere = re.search(PLACE, " " + question)
-    hit = spoken or (chinese[0] if chinese else None) or anywhere
+    hit = spoken or (chinese[0] if chinese else None) or re.search(PLACE, " " + question)
     return hit[hit.lastindex or 1] if hit else otherwise
 
 
@@ -160,10 +144,9 @@ def _tools(ask: Ask) -> str:
     """Return one or two sentences about the request's tools, or the sentence that there are none.
     The demo's own tools appear as subjects to ask for (`the **weather** in a city`), others by name. At most NAMED of each sort are listed.
     """
-    granted = [spec.name for spec in ask.tools]
-    own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
-    if not granted:
+    if not (granted := [spec.name for spec in ask.tools]):
         return "This route grants no tools."
+    own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     asked = f"Ask for {_listed((TOOLS[name] for name in own), 'or')}, and a real tool runs." if own else ""
     rest = f"A model could {'also ' if own else ''}call {_listed(map(_code, others))}." if others else ""
     return " ".join(filter(None, (asked, rest)))
@@ -176,10 +159,8 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
     outcomes = {attempt.target: attempt.outcome for call in ask.trail.calls[-1:] for attempt in call}
     failed = [f"{_code(name)} {WORDS.get(outcomes[name], 'could not answer')}" for name in post.models if outcomes.get(name)]
     skipped = [_code(name) for name in post.models if name in post.skipped]
-    facts: list[str] = []
     unasked = [_code(name) for name in post.models if name not in outcomes and name not in post.skipped]
-    if failed:
-        facts.append(f"{'; '.join(failed[:NAMED])}.")
+    facts = [f"{'; '.join(failed[:NAMED])}."] if failed else []
     if unasked:
         facts.append(f"{_listed(unasked)} {'was' if len(unasked) == 1 else 'were'} not asked this time.")
     if skipped:
@@ -190,10 +171,9 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
 
 def _listed(things: Iterable[str], word: str = "and") -> str:
     """Join at most NAMED texts by commas, the last by `word`. The number of further texts comes last: `a, b and 3 more`."""
-    all_of_them = tuple(things)
-    named = all_of_them[:NAMED]
-    if more := len(all_of_them) - len(named):
-        named = (*named, f"{more} more")
+    named = [*things]
+    if more := len(named[NAMED:]):
+        named[NAMED:] = [f"{more} more"]
     return f" {word} ".join(filter(None, (", ".join(named[:-1]), named[-1])))
 
 

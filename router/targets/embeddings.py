@@ -4,15 +4,13 @@ Vectors are requested as floats, because not every server knows `encoding_format
 """
 
 import base64
-import binascii
 import hashlib
 import math
 import re
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,6 +26,7 @@ from router.targets.inband import error_in
 from router.targets.options import Options, options_of
 from router.threads import Turns
 from router.usage import Usage
+from router.value import Value, field
 
 PATH = "/embeddings"
 GEMINI = "https://generativelanguage.googleapis.com"
@@ -89,7 +88,6 @@ def batch_of(model: str, declared: int | None) -> int:
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
     """Return the function that splits an embeddings request into a target's calls. Raises Misfit if the target makes no embeddings.
-
     A call is sent when it is awaited. `connect`: seconds a connection may take.
     """
     if declared.script is not None:
@@ -111,7 +109,7 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
         )
     options = options_of(declared, "chat")
     endpoint = connections.over(declared.egress).endpoint(url, options.beside(headers), connect)
-    lane = _Lane(name, model, endpoint, connections, options, tokens=prefix in TOKENS)
+    lane = _Lane(name, model, endpoint, connections, options, prefix in TOKENS)
     most, tokens = batch_of(str(declared.model), declared.batch_size), BATCHES_TOKENS.get(prefix, BATCH_TOKENS)
     return lambda embed: [
         EmbedCall(partial(lane.ask, embed, some), partial(tokens_of, some)) for some in batches(embed.inputs, most, tokens)
@@ -119,10 +117,7 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
 
 
 def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
-    """Return the embeddings URL of Google's OpenAI-compatible API, and the header with the key. Raises Misfit without a key.
-
-    Source: ai.google.dev/gemini-api/docs/openai.
-    """
+    """Return the URL and the key's header of Google's API (ai.google.dev/gemini-api/docs/openai). Raises Misfit without a key."""
     base = str(declared.api_base or GEMINI).rstrip("/").removesuffix("/openai")
     within = "/openai" if urlsplit(base).path.endswith(("/v1beta", "/v1")) else "/v1beta/openai"
     if declared.api_key is None:
@@ -132,7 +127,6 @@ def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
 
 def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> Iterator[tuple[str | tuple[int, ...], ...]]:
     """Yield the inputs in order, in batches of at most `most` inputs and `tokens` tokens; a longer input is a batch of its own.
-
     A text counts as one token per byte of UTF-8, which no tokenizer exceeds. Each input counts TOKENS_BESIDE more.
     """
     batch: list[str | tuple[int, ...]] = []
@@ -148,63 +142,56 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
         yield tuple(batch)
 
 
-class _Lane:
-    """A client of one target's embeddings endpoint; each `ask` is one call."""
+class _Lane(Value, frozen=True):
+    """A client of one target's embeddings endpoint; each `ask` is one call. `tokens`: true if it takes lists of tokens."""
 
-    def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
-        self._name = name
-        self._model = model
-        self._endpoint = endpoint
-        self._connections = connections
-        self._options = options
-        self._tokens = tokens
-        self._turns = Turns()
+    name: str
+    model: str
+    endpoint: Endpoint
+    connections: Connections
+    options: Options
+    tokens: bool
+    turns: Turns = field(default_factory=Turns)
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
         """Return the vectors of some inputs, and the usage or None. Raises TargetError if the call fails or a vector is missing.
-
         Raises ParameterMissed if the provider takes no lists of tokens, or does not honour `dimensions`.
         """
-        if not self._tokens and not all(isinstance(one, str) for one in inputs):
-            raise ParameterMissed(self._name, "input (lists of tokens)")
-        body: dict[str, Json] = {"model": self._model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
+        if not self.tokens and not all(isinstance(one, str) for one in inputs):
+            raise ParameterMissed(self.name, "input (lists of tokens)")
+        body: dict[str, Json] = {"model": self.model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
         if embed.dimensions is not None:
             body["dimensions"] = embed.dimensions
-        sent = msgspec.json.encode(self._options.onto(body, "chat"))
+        sent = msgspec.json.encode(self.options.onto(body, "chat"))
         try:
-            data = await http.whole_answer(self._name, self._connections, self._endpoint, sent, MAX_ANSWER)
+            data = await http.whole_answer(self.name, self.connections, self.endpoint, sent, MAX_ANSWER)
         except TargetRefused as error:
-            if embed.dimensions is not None and error.outcome in ("status_400", "status_422") and _of_dimensions(error):
-                raise ParameterMissed(self._name, "dimensions") from None
+            # vLLM's text speaks of matryoshka representation.
+            text = str(error.__cause__) if isinstance(error.__cause__, http.ErrorText) else ""
+            blames = error.outcome in ("status_400", "status_422") and re.search(r"(?i)dimension|matryoshka", text)
+            if embed.dimensions is not None and blames:
+                raise ParameterMissed(self.name, "dimensions") from None
             raise
         read = partial(self._read, data, len(inputs), embed.dimensions)
-        return read() if len(data) <= ON_LOOP else await self._turns.take(read, "embeddings")
+        return read() if len(data) <= ON_LOOP else await self.turns.take(read, "embeddings")
 
     def _read(self, data: bytes, count: int, dimensions: int | None) -> tuple[Sequence[Vector], Usage | None]:
         try:
             answer = DECODE.decode(data)
             vectors = [_vector(one.embedding) for one in _in_order(answer.data, count)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
-            raise error_in(self._name, data[: http.MAX_BODY]) or TargetDown(self._name, "malformed") from None
+            raise error_in(self.name, data[: http.MAX_BODY]) or TargetDown(self.name, "malformed") from None
         lengths = {len(one) for one in vectors}
         if len(lengths) != 1 or not 0 < max(lengths) <= MAX_DIMENSIONS:
-            raise TargetDown(self._name, "malformed")
+            raise TargetDown(self.name, "malformed")
         if dimensions is not None and lengths != {dimensions}:
-            raise ParameterMissed(self._name, "dimensions")  # the provider ignored the field
+            raise ParameterMissed(self.name, "dimensions")  # the provider ignored the field
         tokens = answer.usage and (answer.usage.prompt_tokens or answer.usage.total_tokens)
         return vectors, Usage(tokens) if tokens and tokens > 0 else None
 
 
-def _of_dimensions(error: TargetRefused) -> bool:
-    """Return whether the provider's error text is about `dimensions` (vLLM's speaks of matryoshka representation)."""
-    return isinstance(error.__cause__, http.ErrorText) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
-
-
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """Return the items in the order of the inputs: by `index`, and an item without one by its position.
-
-    Raises ValueError unless there is exactly one for each input.
-    """
+    """Return the items in the order of the inputs: by `index`, or else position. Raises ValueError unless there is one for each."""
     placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
     if len(items) != count or set(placed) != set(range(count)):
         raise ValueError(count)
@@ -213,13 +200,9 @@ def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
 
 def _vector(raw: msgspec.Raw) -> Vector:
     """Decode an embedding. Raises ValueError if a number is not finite, or does not fit float32."""
-    data: Any = bytes(raw)
+    data = bytes(raw)
     if data.lstrip().startswith(b'"'):
-        made = array("f")
-        try:
-            made.frombytes(base64.b64decode(TEXT.decode(data), validate=True))
-        except binascii.Error as error:
-            raise ValueError from error
+        made = array("f", base64.b64decode(TEXT.decode(data), validate=True))
         if sys.byteorder == "big":
             made.byteswap()
         vector = array("d", made)
@@ -239,12 +222,11 @@ PLACES = 4
 async def _demo_vectors(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
     """Return the demo's vectors, which are similar for texts with common words, and the estimated usage."""
     size = embed.dimensions or DEMO_DIMENSIONS
-    made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
+
+    def made() -> Sequence[Vector]:
+        return [demo_vector(words_of(one) if isinstance(one, str) else [f"#{token}" for token in one], size) for one in embed.inputs]
+
     return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))
-
-
-def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector]:
-    return [demo_vector(words_of(one) if isinstance(one, str) else [f"#{token}" for token in one], size) for one in inputs]
 
 
 def words_of(text: str) -> Sequence[str]:

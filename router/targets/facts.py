@@ -88,26 +88,17 @@ class Facts(Value, frozen=True, kw_only=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """Return the facts as phrases for pages and the command line, such as `takes no tools`."""
-        refused = sorted(self.refuses) or ["nothing"]
-        same = {name: getattr(self, name) for name in SERVED}
-        if self == Facts(**same):
+        if self == Facts(**{name: getattr(self, name) for name in SERVED}):
             return ("not in the table, nor is its family: it is sent everything, and what it refuses is learned", self.output)
         while_thinking = sorted(self.refuses_thinking - self.refuses)
-        said = [f"refuses {', '.join(refused)}" + (f"; while it thinks also {', '.join(while_thinking)}" if while_thinking else "")]
+        refused = ", ".join(sorted(self.refuses)) or "nothing"
+        said = [f"refuses {refused}" + (f"; while it thinks also {', '.join(while_thinking)}" if while_thinking else "")]
         said += [f"takes {', '.join(sorted(self.takes))} too"] if self.takes else []
-        how = {
-            "none": "does not think",
-            "effort": "thinks by effort",
-            "budget": "thinks with a budget of tokens",
-            "adaptive": "thinks adaptively",
-        }
-        said.append(how[self.thinking] + (f": {', '.join(self.efforts)}" if self.efforts else ""))
+        how = {"none": "does not think", "effort": "thinks by effort", "budget": "thinks with a budget of tokens"}
+        said.append(how.get(self.thinking, "thinks adaptively") + (f": {', '.join(self.efforts)}" if self.efforts else ""))
         said.append(f"{'no' if self.limit == 'none' else self.limit} limits its answers")
-        wires = {
-            "always": "is asked through the Responses API",
-            "tools_while_thinking": "is asked through the Responses API if it thinks and the question has tools",
-        }
-        said += [wires[self.responses]] if self.responses in wires else []
+        sometimes = "" if self.responses == "always" else " if it thinks and the question has tools"
+        said += [f"is asked through the Responses API{sometimes}"] if self.responses != "never" else []
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
         files = (("images", self.images), ("PDF documents", self.documents), ("audio", self.audio))
         reads = [word for word, flag in files if flag]

@@ -35,8 +35,7 @@ def parsed(model: str) -> Family:
     name = model.rpartition("/")[2].lower()
     if name.startswith("ft:"):
         name = name.split(":")[1]
-    name = DATE.sub("", REVISION.sub("", HOSTED.sub("", name)))
-    name = name.replace("gpt-35", "gpt-3.5")  # Azure's spelling
+    name = DATE.sub("", REVISION.sub("", HOSTED.sub("", name))).replace("gpt-35", "gpt-3.5")  # Azure's spelling
     if name.startswith("claude"):
         name = name.removesuffix("-v1")
     words: list[str] = []

@@ -24,7 +24,6 @@ HOSTED = frozenset(urlsplit(base).hostname for base in BASES if base)
 
 def fetches(declared: Declared) -> bool:
     """Return whether a target may be sent URLs of files: `fetch_files` if declared, otherwise whether a hosted provider serves it.
-
     Hosted is every provider that is not keyless; with an `api_base`, only one whose host is in HOSTED or Azure's.
     """
     if declared.fetch_files is not None:
@@ -38,11 +37,7 @@ def fetches(declared: Declared) -> bool:
 
 def without_addresses(name: str, answer: Answer) -> Answer:
     """Return a target's answer function, wrapped: for a question with a file's URL, reading the answer raises TargetRefused."""
-
-    def spoken(ask: Ask) -> Events:
-        return _refused(name) if has_address(ask) else answer(ask)
-
-    return spoken
+    return lambda ask: _refused(name) if has_address(ask) else answer(ask)
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:

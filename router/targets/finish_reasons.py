@@ -2,35 +2,15 @@
 
 from router.events import Reason
 
-REASONS: dict[str, Reason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "eos": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-    "max_output_tokens": "length",
-    "tool_calls": "tool-calls",
-    "tool_use": "tool-calls",
-    "function_call": "tool-calls",
-    "content_filter": "content-filter",
-    "refusal": "content-filter",
-    "safety": "content-filter",
-    "sensitive": "content-filter",
-    "guardrail_intervened": "content-filter",
-    "content_filtered": "content-filter",
-    "prohibited_content": "content-filter",
-    "blocklist": "content-filter",
-    "spii": "content-filter",
-    "recitation": "content-filter",
-    "image_safety": "content-filter",
-    "image_prohibited_content": "content-filter",
-    "image_recitation": "content-filter",
-    "model_armor": "content-filter",
+WORDS: dict[Reason, str] = {
+    "stop": "stop end_turn stop_sequence eos",
+    "length": "length max_tokens model_length model_context_window_exceeded max_output_tokens",
+    "tool-calls": "tool_calls tool_use function_call",
+    "content-filter": "content_filter refusal safety sensitive guardrail_intervened content_filtered prohibited_content blocklist spii "
+    "recitation image_safety image_prohibited_content image_recitation model_armor",
     "unknown": "unknown",
 }
+REASONS: dict[str, Reason] = {word: reason for reason, words in WORDS.items() for word in words.split()}
 """Finish reason in a provider's word, in lower case → the reason of the answer. Any other word is the reason `other`."""
 BROKEN = frozenset(
     (

@@ -66,10 +66,10 @@ class Fitted(Value, frozen=True):
 
     def without_blank_stops(self) -> Self:
         """Return these parameters for Claude, which refuses `stop` texts of white space alone: at those the router ends the answer."""
-        blank = tuple(stop for stop in self.stop if not stop.strip())
-        return (
-            replace(self, stop=tuple(stop for stop in self.stop if stop.strip()), cut=(*self.cut, *filter(None, blank))) if blank else self
-        )
+        if all(map(str.strip, self.stop)):
+            return self
+        sent = tuple(filter(str.strip, self.stop))
+        return replace(self, stop=sent, cut=(*self.cut, *(stop for stop in self.stop if stop and stop not in sent)))
 
     def bounds(self, facts: Facts) -> AnswerLimits:
         """Return the limits at which the router ends the answer itself, because the model is not sent them; UNBOUND if there are none."""
@@ -78,7 +78,6 @@ class Fitted(Value, frozen=True):
 
 def fit(facts: Facts, params: Params) -> Fitted:
     """Return a question's parameters as a model takes them: refused ones are left out, and values reduced to its limits.
-
     Parameters that may not be left out (NEEDS) are checked by `check_answerable`, not here.
     """
     omitted: list[str] = []
@@ -87,8 +86,7 @@ def fit(facts: Facts, params: Params) -> Fitted:
     refused = facts.refuses | facts.refuses_thinking if thinks else facts.refuses
     hints: dict[str, Json] = {}
     for name in HINTS:
-        value = getattr(params, name)
-        if value is None:
+        if (value := getattr(params, name)) is None:
             continue
         taken = name not in refused and (name not in EXTRAS or name in facts.takes)
         if name == "service_tier" and facts.tiers:
@@ -115,7 +113,6 @@ def fit(facts: Facts, params: Params) -> Fitted:
 
 def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
     """Return the model's effort that is nearest to the wanted one; None if none is to be sent.
-
     `reasoning_effort` is added to `omitted` if the model takes no effort, or cannot turn thinking off as wanted.
     """
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
@@ -127,24 +124,21 @@ def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
         omitted.append("reasoning_effort")  # its thinking cannot be turned off: the lowest known effort is sent
         if not known:
             return None
-    if not known or wanted in known:
+    translated = wanted == "none" and not facts.always_thinks and facts.thinking in ("budget", "adaptive")  # by the lane
+    if not known or wanted in known or translated:
         return wanted
-    if wanted == "none" and not facts.always_thinks and facts.thinking in ("budget", "adaptive"):
-        return wanted  # the lane translates it
     thinking: list[Effort] = [one for one in known if one != "none"] or [*known]
     return min(thinking, key=lambda one: (abs(EFFORTS.index(one) - EFFORTS.index(wanted)), EFFORTS.index(one)))
 
 
 def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
     """Raise TargetRefused if the question has tools and the model takes none, ParameterMissed if it misses a parameter of NEEDS.
-
     A parameter at a value without effect is not missed, nor is `parallel_tool_calls` without tools.
     """
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
     for name, harmless in NEEDS.items():
-        value = getattr(params, name)
-        if value is None or value in harmless or name in facts.takes:
+        if (value := getattr(params, name)) is None or value in harmless or name in facts.takes:
             continue
         if name != "parallel_tool_calls" or ask.tools:
             raise ParameterMissed(target, name)
@@ -157,13 +151,9 @@ def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
         if message.name and ("messages.name" not in carries or not SPEAKER.fullmatch(message.name)):
             lost.append("messages.name")
             break
-    if "image_url.detail" not in carries and not ask.text_alone and _looks_closely(ask):
-        lost.append("image_url.detail")
+    if "image_url.detail" not in carries and not ask.text_alone:
+        files = (part for message in ask.messages for part in message.parts if isinstance(part, File))
+        lost += ["image_url.detail"] if any(file.detail for file in files) else []
     if ask.tools and "function.strict" not in carries and any(tool.strict for tool in ask.tools):
         lost.append("function.strict")
     return (*lost, *ask.unsent) if lost else ask.unsent
-
-
-def _looks_closely(ask: Ask) -> bool:
-    """Return whether an image of the question states a `detail`: the resolution at which it is to be read."""
-    return any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts)

@@ -7,10 +7,11 @@ Source: https://ai.google.dev/api/generate-content; https://cloud.google.com/ver
 """
 
 import re
+from functools import partial
 from typing import cast
 from urllib.parse import quote, urlsplit
 
-from router.chat import AUTO, Ask, Choice, Json, JsonObject, issued_by
+from router.chat import AUTO, Ask, Json, JsonObject, issued_by
 from router.config.declaration import TargetConfig
 from router.errors import Misfit
 from router.events import Answer, Events, Start
@@ -28,14 +29,14 @@ from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
 from router.targets.providers import rules_of_google
 from router.targets.resolved_facts import facts_of
-from router.targets.structured import FittedQuestion, structured
+from router.targets.structured import structured
 from router.targets.subset import GEMINI as GEMINI_SCHEMAS
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
 VERTEX = "https://aiplatform.googleapis.com/v1/publishers/google"
 PUBLISHER = "/publishers/google"
 METHOD = ":streamGenerateContent"
-VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?")
+VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?$")
 """Pattern of an API version at the end of a path."""
 MODEL = re.compile(rf"/models/[^/]+?(?:{METHOD})?")
 """Pattern of a model at the end of a path."""
@@ -52,23 +53,14 @@ SEEDS = 2**31
 
 def serves(declared: TargetConfig) -> bool:
     """Return whether this lane serves a target: `gemini/`, or `vertex_ai/gemini-…` with an API key, if `via` is not set."""
-    prefix, _, model = str(declared.model).partition("/")
-    if declared.via is not None:
-        return False
-    return prefix == "gemini" or (prefix == "vertex_ai" and model.startswith("gemini-") and declared.api_key is not None)
+    model, vertex = str(declared.model), declared.api_key is not None and str(declared.model).startswith("vertex_ai/gemini-")
+    return declared.via is None and (vertex or model.startswith("gemini/"))
 
 
 def answer(
-    name: str,
-    declared: TargetConfig,
-    connect: float,
-    connections: Connections,
-    learned: Learned | None = None,
-    *,
-    facts: Facts | None = None,
+    name: str, declared: TargetConfig, connect: float, pool: Connections, learned: Learned | None = None, *, facts: Facts | None = None
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if it has neither a key nor an `api_base`, or an invalid address.
-
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
@@ -78,13 +70,11 @@ def answer(
     options = options_of(declared, "gemini")
     headers = options.beside({"x-goog-api-key": declared.api_key.value} if declared.api_key else {})
     vertex = prefix == "vertex_ai"
-    endpoint = connections.endpoint(
-        _address(str(declared.api_base or (VERTEX if vertex else BASE)), model, vertex=vertex), headers, connect
-    )
+    base = str(declared.api_base or (VERTEX if vertex else BASE))
+    endpoint = pool.endpoint(_address(base, model, vertex=vertex), headers, connect)
     facts, learned = facts or facts_of(declared), learned or Learned()
-    start = Start(name, str(declared.model))
-    issuer = issued_by(name, str(declared.model))
-    rules = rules_of_google(model)
+    start, issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
+    rules, reader = rules_of_google(model), partial(GeminiReader, name)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
@@ -96,24 +86,18 @@ def answer(
             form = structured(ask, known, GEMINI_SCHEMAS, beside_tools=known.insists)
             body = request(form.ask, fits, known, issuer, ids=not vertex)
             if form.mode or form.schema is not None:
-                body["generationConfig"] = {
-                    **cast("JsonObject", body.get("generationConfig", {})),
-                    **_output(form, newer=known.thinking != "none"),
-                }
+                config: dict[str, Json] = {**cast("JsonObject", body.get("generationConfig", {})), "responseMimeType": "application/json"}
+                if form.schema is not None and known.thinking != "none":
+                    config["responseJsonSchema"] = form.schema
+                elif form.schema is not None:  # models before Gemini 2.5 take a schema only in the form of function declarations
+                    config["responseSchema"] = Converter(form.schema).converted(form.schema)
+                body["generationConfig"] = config
+            omitted, bounds = (*fits.omitted, *uncarried(known, ask), *options.over(params)), fits.bounds(known)
             return Prepared(
-                endpoint,
-                body,
-                lambda speech: GeminiReader(name, speech),
-                (*fits.omitted, *uncarried(known, ask), *options.over(params)),
-                fits.bounds(known),
-                api="gemini",
-                options=options,
-                config="generationConfig",
-                within=form.sent,
-                output=form.way,
+                endpoint, body, reader, omitted, bounds, "gemini", options, config="generationConfig", within=form.sent, output=form.way
             )
 
-        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
 
     return spoken
 
@@ -123,15 +107,13 @@ def _address(base: str, model: str, *, vertex: bool) -> str:
     path = urlsplit(base).path.rstrip("/")
     if MODEL.search(path) and path.rpartition("/")[0].endswith("/models"):
         return endpoint_of(base, METHOD, query="alt=sse")
-    version = re.search(f"{VERSION.pattern}$", path) is not None
-    home = ("" if version else "/v1") + PUBLISHER if vertex else "" if version else "/v1beta"
-    at_home = path.endswith(PUBLISHER)
-    return endpoint_of(base, f"/models/{quote(model, safe='')}{METHOD}", within="" if at_home else home, query="alt=sse")
+    version = "" if VERSION.search(path) else "/v1" if vertex else "/v1beta"
+    within = "" if path.endswith(PUBLISHER) else version + PUBLISHER if vertex else version
+    return endpoint_of(base, f"/models/{quote(model, safe='')}{METHOD}", within=within, query="alt=sse")
 
 
 def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool = True) -> dict[str, Json]:
     """Return the request body, without the form of JSON output.
-
     fits: the parameters as the model takes them
     issuer: the target whose reasoning states are sent back
     ids: true if calls and results have ids; Vertex AI takes none
@@ -143,7 +125,8 @@ def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool
         declared = [{"name": one.name, "description": one.description, **parameters(one.parameters)} for one in ask.tools]
         made["tools"] = [{"functionDeclarations": declared}]
         if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
-            made["toolConfig"] = {"functionCallingConfig": _choice(ask.choice)}
+            mode, named = "NONE" if ask.choice.kind == "none" else "ANY", ask.choice.kind == "named"
+            made["toolConfig"] = {"functionCallingConfig": {"mode": mode, **({"allowedFunctionNames": [ask.choice.name]} if named else {})}}
     if (tier := fits.hints.get("service_tier")) is not None:
         made["serviceTier"] = tier
     if config := _config(fits, facts):
@@ -151,20 +134,8 @@ def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool
     return made
 
 
-def _choice(choice: Choice) -> Json:
-    """Return the value of Google's `functionCallingConfig` for a tool choice; the default `auto` is never passed here."""
-    match choice:
-        case Choice("none"):
-            return {"mode": "NONE"}
-        case Choice("named", name):
-            return {"mode": "ANY", "allowedFunctionNames": [name]}
-        case _:
-            return {"mode": "ANY"}
-
-
 def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
     """Return the `generationConfig` of sampling, thinking and limits; empty if nothing is to be set.
-
     A thinking budget is added to the client's limit, because Google counts thoughts in it, up to the model's maximum.
     """
     made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items() if name != "service_tier"}
@@ -182,29 +153,13 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
     return made
 
 
-def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
-    """Return the part of `generationConfig` for JSON output, with its schema if there is one.
-
-    newer: true from Gemini 2.5 on; older models take a schema only in the form of function declarations
-    """
-    made: dict[str, Json] = {"responseMimeType": "application/json"}
-    if form.schema is None:
-        return made
-    said: dict[str, Json] = (
-        {"responseJsonSchema": form.schema} if newer else {"responseSchema": Converter(form.schema).converted(form.schema)}
-    )
-    return made | said
-
-
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
     """Return the `thinkingConfig`, perhaps empty: whether thoughts are sent, and the effort as a budget (before Gemini 3) or a level."""
     if facts.thinking == "none":
         return {}
     made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}
-    if fits.effort is not None:
-        made |= (
-            {"thinkingBudget": BUDGETS[fits.effort]}
-            if facts.thinking == "budget"
-            else {"thinkingLevel": LEVELS.get(fits.effort, fits.effort)}
-        )
+    if fits.effort is not None and facts.thinking == "budget":
+        made["thinkingBudget"] = BUDGETS[fits.effort]
+    elif fits.effort is not None:
+        made["thinkingLevel"] = LEVELS.get(fits.effort, fits.effort)
     return made

@@ -8,7 +8,6 @@ Source: https://ai.google.dev/gemini-api/docs/thought-signatures; https://ai.goo
 
 import mimetypes
 from collections.abc import Mapping, Sequence
-from typing import cast
 from urllib.parse import urlsplit
 
 from router.chat import Ask, Call, File, Json, JsonObject, Message, Result
@@ -22,7 +21,6 @@ UNSIGNED = "skip_thought_signature_validator"
 
 def contents(ask: Ask, issuer: str, *, signs: bool = False, ids: bool = True) -> list[Json]:
     """Return the conversation as Gemini's list of contents, without system messages. Tool results are user contents, in the order of calls.
-
     issuer: the target whose reasoning states are sent back
     signs: true if the first call of a message gets the placeholder when it has no signature
     ids: true if calls and results have ids
@@ -61,20 +59,13 @@ def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -
     for result in sorted(results, key=lambda one: order.get(one.call_id, len(order))):
         name = names.get(result.call_id) or result.name
         stated: dict[str, Json] = {"id": result.call_id} if ids else {}
-        made.append({"functionResponse": {**stated, "name": name, "response": _response(result)}})
+        given = result.value if isinstance(result.value, Mapping) else {"result": result.value}  # Google takes only objects
+        made.append({"functionResponse": {**stated, "name": name, "response": {"error": result.text} if result.is_error else given}})
     return made
-
-
-def _response(result: Result) -> Json:
-    """Return a tool's result as an object, as Google wants it: an error under `error`, a value other than an object under `result`."""
-    if result.is_error:
-        return {"error": result.text}
-    return result.value if isinstance(result.value, Mapping) else {"result": result.value}
 
 
 def _model_parts(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
     """Return the parts of an assistant message, with signatures at the places where they came if it has calls; else without signatures.
-
     issuer: the target whose reasoning states are sent back; if it issued none, those from the client are
     signs: true if the first call gets the placeholder UNSIGNED when it has no signature
     ids: true if calls have ids
@@ -85,7 +76,6 @@ def _model_parts(message: Message, issuer: str, *, signs: bool, ids: bool) -> li
     left = len(message.text)
     """Characters of text still to come."""
     made: list[Json] = []
-    first = True
     for part in message.parts:
         if isinstance(part, str):
             while part and marks and left - len(part) <= marks[0].after < left:
@@ -98,49 +88,37 @@ def _model_parts(message: Message, issuer: str, *, signs: bool, ids: bool) -> li
         elif isinstance(part, Call):
             made += [_marked(state.value, "") for state in marks]
             marks.clear()
-            signature = signatures.get(part.call_id) or (UNSIGNED if first and signs else None)
-            made.append(_call(part, signature, ids=ids))
-            first = False
+            stated: dict[str, Json] = {"id": part.call_id} if ids else {}
+            call: dict[str, Json] = {"functionCall": {**stated, "name": part.name, "args": part.arguments}}
+            signature = signatures.get(part.call_id) or (UNSIGNED if signs else None)
+            made.append({**call, SIGNATURE: signature} if signature else call)
+            signs = False  # the calls after the first need none
     return made
 
 
 def _marked(value: JsonObject, text: str) -> Json:
     """Return a part with the signature of a reasoning state: the signed thought if the state is one, otherwise the text."""
-    if value.get("thought") is True:
-        return {"text": value.get("text", ""), "thought": True, SIGNATURE: _signature(value)}
-    return {"text": text, SIGNATURE: _signature(value)}
-
-
-def _call(call: Call, signature: str | None, *, ids: bool) -> Json:
-    stated: dict[str, Json] = {"id": call.call_id} if ids else {}
-    made: dict[str, Json] = {"functionCall": {**stated, "name": call.name, "args": call.arguments}}
-    return {**made, SIGNATURE: signature} if signature else made
+    thought: dict[str, Json] = {"text": value.get("text", ""), "thought": True} if value.get("thought") is True else {"text": text}
+    return {**thought, SIGNATURE: _signature(value)}
 
 
 def _signature(value: JsonObject) -> str | None:
     """Return the signature in a reasoning state, in this API's form or in that of Google's OpenAI-compatible API; None if there is none."""
     if isinstance(signed := value.get(SIGNATURE), str):
         return signed
-    extra = value.get("extra_content")
-    google = cast("Mapping[str, Json]", extra).get("google") if isinstance(extra, Mapping) else None
-    stated = cast("Mapping[str, Json]", google).get("thought_signature") if isinstance(google, Mapping) else None
-    return stated if isinstance(stated, str) else None
+    match value.get("extra_content"):
+        case {"google": {"thought_signature": str(stated)}}:
+            return stated
+        case _:
+            return None
 
 
 def _part(part: str | File) -> Json:
     """Return a text or a file as a Gemini part: a file as its data, or as the URL that Google fetches."""
     if isinstance(part, str):
         return {"text": part}
-    if part.remote:
-        kind = _kind(part)
+    if part.remote:  # without a media type if neither the client nor the URL's path gives one
+        kind = mimetypes.guess_type(urlsplit(part.url).path)[0] if part.kind.endswith("/*") else part.kind
         return {"fileData": {**({"mimeType": kind} if kind else {}), "fileUri": part.url}}
-    return {
-        "inlineData": {"mimeType": AUDIO.get(part.audio_format, part.kind) if part.sort == "audio" else part.kind, "data": part.encoded}
-    }
-
-
-def _kind(file: File) -> str | None:
-    """Return the media type of a file given by URL: the client's, or a guess from the URL's path; None if neither gives one."""
-    if not file.kind.endswith("/*"):
-        return file.kind
-    return mimetypes.guess_type(urlsplit(file.url).path)[0]
+    kind = AUDIO.get(part.audio_format, part.kind) if part.sort == "audio" else part.kind
+    return {"inlineData": {"mimeType": kind, "data": part.encoded}}

@@ -8,7 +8,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -115,8 +115,6 @@ MODALITIES = msgspec.json.Decoder(list[Modality])
 
 def _modality(details: bytes, kind: str) -> float:
     """Return the tokens of one kind in the details of a count; 0 if it is absent or the details are unreadable."""
-    if kind.encode() not in details:
-        return 0
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         return sum(tokens(one.token_count) for one in MODALITIES.decode(details) if one.modality == kind)
     return 0
@@ -179,10 +177,7 @@ class GeminiReader:
             self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """Decode a document and read it, unless it repeats the last one of a finished answer; return whether it could be decoded.
-
-        Raises TargetError for an error.
-        """
+        """Read a document unless it repeats the last of a finished answer; return whether it is readable. Raises TargetError for an error."""
         chunk = decoding.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
@@ -200,14 +195,9 @@ class GeminiReader:
         if (counted := chunk.usage_metadata) is not None and counted != self._counted:
             self._counted = counted
             thought = tokens(counted.thoughts_token_count)
-            counts = Counts(
-                tokens(counted.prompt_token_count) + tokens(counted.tool_use_prompt_token_count),
-                tokens(counted.candidates_token_count) + thought,
-                cached=counted.cached_content_token_count,
-                reasoning=thought,
-                apart=counted.apart,
-            )
-            speech.usage(counts)
+            read = tokens(counted.prompt_token_count) + tokens(counted.tool_use_prompt_token_count)
+            written = tokens(counted.candidates_token_count) + thought
+            speech.usage(Counts(read, written, cached=counted.cached_content_token_count, reasoning=thought, apart=counted.apart))
         for candidate in chunk.candidates or ():
             if not candidate.index:
                 self._candidate(candidate)
@@ -216,23 +206,18 @@ class GeminiReader:
 
     def _candidate(self, candidate: GeminiCandidate) -> None:
         """Read the candidate of one response: its parts, sources and finish reason.
-
         After a finish reason, further parts are read only if that was STOP and this response has a reason too; otherwise only sources.
         """
         speech = self._speech
-        reason = candidate.finish_reason or ""
-        if reason.endswith(UNSPECIFIED):
-            reason = ""
-        if speech.finished:
-            if not reason or self._reason != STOP or speech.cut:
-                self._ground(candidate)
-                return
+        reason = "" if (stated := candidate.finish_reason or "").endswith(UNSPECIFIED) else stated
+        over = speech.finished and (not reason or self._reason != STOP or speech.cut)
+        if speech.finished and not over:
             speech.resume()
-        if candidate.content is not None:
+        if candidate.content is not None and not over:
             for part in candidate.content.parts or ():
                 self._part(part)
         self._ground(candidate)
-        if reason:
+        if reason and not over:
             self._reason = reason
             self._close(complete=reason == STOP)
             speech.finish(reason)
@@ -270,36 +255,24 @@ class GeminiReader:
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
         """Read a complete call, the start of one, or further arguments of the open one (without a name). Skips a repeated signed call."""
-        if not call.name:
-            if self._open is not None:
-                self._open.add(self._name, call.partial_args or ())
-                if not call.will_continue:
-                    self._close(complete=True)
-            return
-        self._close(complete=True)
-        args = call.args
-        written = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False) if args else ""
-        if signature:
-            known = (call.name, written, signature)
-            if known in self._signed:
+        if call.name:
+            self._close(complete=True)
+            written = decoding.arguments_text(call.args)
+            if signature and (call.name, written, signature) in self._signed:
                 return
-            self._signed.add(known)
-        self._calls += 1
-        begun = bool(call.will_continue or call.partial_args)
-        self._speech.call(self._calls, call.id or "", call.name, "" if begun else written)
-        if signature:
-            self._speech.state({SIGNATURE: signature}, self._calls)
-        if begun:
-            self._open = Partial(args)
+            self._calls += 1
+            self._open = Partial(call.args) if call.will_continue or call.partial_args else None
+            self._speech.call(self._calls, call.id or "", call.name, "" if self._open else written)
+            if signature:
+                self._signed.add((call.name, written, signature))
+                self._speech.state({SIGNATURE: signature}, self._calls)
+        if self._open is not None:
             self._open.add(self._name, call.partial_args or ())
             if not call.will_continue:
                 self._close(complete=True)
 
     def _close(self, *, complete: bool) -> None:
-        """End the open call if there is one, and pass its arguments to the Speech.
-
-        complete: true if all of its arguments came; otherwise they are written as unfinished JSON, so that the call counts as malformed
-        """
+        """End the open call, if any. Unless `complete`, its arguments are written as unfinished JSON, so that it counts as malformed."""
         if self._open is not None:
             written = json.dumps(self._open.arguments(), ensure_ascii=False)
             self._speech.call(self._calls, "", "", written if complete else written[:-1])
@@ -319,15 +292,12 @@ class Partial:
         self._pieces: dict[str, list[Json]] = {}
         self._size = 0
 
-    def add(self, target: str, pieces: "list[Any] | tuple[Any, ...]") -> None:
+    def add(self, target: str, pieces: Sequence[Any]) -> None:
         """Add pieces; skip unreadable ones. Raises TargetDown for `target` if all together exceed MAX_ARGUMENTS characters."""
-        for piece in pieces:
-            if not isinstance(piece, dict):
-                continue
-            stated = cast("dict[str, Any]", piece)
-            path, name = stated.get("jsonPath"), next((one for one in VALUES if one in stated), None)
+        for piece in (cast("dict[str, Any]", one) for one in pieces if isinstance(one, dict)):
+            path, name = piece.get("jsonPath"), next((one for one in VALUES if one in piece), None)
             if isinstance(path, str) and name is not None:
-                value = None if name == "nullValue" else stated[name]
+                value = None if name == "nullValue" else piece[name]
                 self._size += len(path) + (len(value) if isinstance(value, str) else 8)
                 self._pieces.setdefault(path, []).append(value)
         if self._size > MAX_ARGUMENTS:
@@ -337,21 +307,14 @@ class Partial:
         """Return the arguments as assembled so far."""
         for path, values in self._pieces.items():
             texts = [one for one in values if isinstance(one, str)]
-            _put(self._args, list(_steps(path)), "".join(texts) if texts else values[-1])
+            found = STEP.findall(path.removeprefix("$"))
+            steps = [int(place) if place else name or single or double for name, place, single, double in found]
+            _put(self._args, steps, "".join(texts) if texts else values[-1])
         return self._args
 
 
-def _steps(path: str) -> Iterator[str | int]:
-    """Yield the names and indexes of a JSONPath."""
-    for name, place, single, double in STEP.findall(path.removeprefix("$")):
-        yield int(place) if place else (name or single or double)
-
-
 def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
-    """Put a value at its path in `root`; ignore a path that does not fit the values so far.
-
-    Of a path with more than MAX_DEPTH steps only that many are made, as containers; the value is dropped.
-    """
+    """Put a value at its path in `root` if that fits the values so far. Beyond MAX_DEPTH steps, only the containers are made."""
     at: Any = root
     for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
         new: Any = value if after is None else [] if isinstance(after, int) else {}

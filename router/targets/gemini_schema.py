@@ -7,7 +7,7 @@ Other keywords are dropped: a model may then write arguments that the tool's own
 Source: https://ai.google.dev/api/caching#Schema; google-gemini/gemini-cli#13326, anomalyco/opencode#12911, NousResearch/hermes-agent#89673.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from router.chat import Json, JsonObject
@@ -23,7 +23,7 @@ KEPT = frozenset(
 FORMATS = {"string": frozenset({"date-time"}), "number": frozenset({"float", "double"}), "integer": frozenset({"int32", "int64"})}
 """Type → the formats that it may have: `only 'enum' and 'date-time' are supported for STRING type`."""
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
-ANYTHING: Json = {"type": "object"}
+ANYTHING: JsonObject = {"type": "object"}
 """Placeholder for a schema that is cut off or cannot be resolved."""
 MAX_DEPTH = 24
 """Limit of levels in a converted schema."""
@@ -47,33 +47,24 @@ class Converter:
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """Return a schema in Google's form; the placeholder ANYTHING if it cannot be resolved, or lies beyond a limit.
-
-        within: the references and levels from the root to this schema
-        """
+        """Return a schema in Google's form; ANYTHING if it is unresolvable or beyond a limit. `within`: references and levels above it."""
         self._nodes += 1
         found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
         if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
-            return dict(cast("JsonObject", ANYTHING))
+            return dict(ANYTHING)
         schema_found, within = found
-        types, choices = _types(schema_found), _choices(schema_found)
-        nullable = (
-            schema_found.get("nullable") is True
-            or "null" in types
-            or None in _list(schema_found.get("enum"))
-            or any(map(_is_null, choices))
-        )
-        types = [one for one in types if one != "null"]
-        choices = [one for one in choices if not _is_null(one)]
+        named, listed = _types(schema_found), [one for name in ("anyOf", "oneOf") for one in _list(schema_found.get(name))]
+        types, choices = [one for one in named if one != "null"], [one for one in listed if not _is_null(one)]
+        nullable = schema_found.get("nullable") is True or None in _list(schema_found.get("enum")) or (types, choices) != (named, listed)
         if choices and not (types and (types[0] not in ("object", "array") or schema_found.keys() & {"properties", "items"})):
-            branches = [self.converted(_with_type(one, types), (*within, "")) for one in choices]
+            typed: dict[str, Json] = {"type": types[0]} if len(types) == 1 else {}
+            branches = [self.converted({**typed, **one} if isinstance(one, Mapping) else one, (*within, "")) for one in choices]
         else:
             branches = [self._typed(one, schema_found, (*within, "")) for one in types or ["string"]]
         return _joined(branches, schema_found, nullable=nullable)
 
     def _resolved(self, schema: dict[str, Json], within: tuple[str, ...]) -> tuple[dict[str, Json], tuple[str, ...]] | None:
         """Return a schema with its `$ref` and `allOf` replaced by their content, and `within` extended by the references.
-
         None if its reference is recursive or unknown; such a part of `allOf` is left out.
         """
         while isinstance(reference := schema.pop("$ref", None), str):
@@ -102,14 +93,10 @@ class Converter:
         made: dict[str, Json] = {"type": kind, **{name: value for name, value in schema.items() if name in KEPT}}
         if (form := schema.get("format")) in FORMATS.get(kind, ()):
             made["format"] = form
-        match kind:
-            case "object":
-                made |= self._object(schema, within)
-            case "array":
-                made["items"] = self.converted(schema.get("items", next(iter(_list(schema.get("prefixItems"))), None)), within)
-            case _:
-                made |= _values(kind, schema) | _bounds(kind, schema)
-        return made
+        if kind == "array":
+            made["items"] = self.converted(schema.get("items", next(iter(_list(schema.get("prefixItems"))), None)), within)
+            return made
+        return made | (self._object(schema, within) if kind == "object" else _values(kind, schema) | _bounds(kind, schema))
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
         """Return `properties`, converted, and those names of `required` that are properties; empty if the schema has no properties."""
@@ -141,30 +128,16 @@ def _merged_objects(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
     return {"type": "object", "properties": properties, **({"required": common} if common else {})}
 
 
-def _choices(schema: JsonObject) -> list[Json]:
-    return [one for name in ("anyOf", "oneOf") for one in _list(schema.get(name))]
-
-
-def _with_type(choice: Json, types: Sequence[str]) -> Json:
-    """Return an alternative with the type of the schema around it, unless it names its own or `types` has not exactly one."""
-    return {"type": types[0], **cast("JsonObject", choice)} if len(types) == 1 and isinstance(choice, Mapping) else choice
-
-
 def _types(schema: JsonObject) -> list[str]:
     """Return the types that a schema names, or that its other keywords imply, `null` included; empty if there are none."""
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
-    return list(dict.fromkeys(known or _implied_types(schema)))
-
-
-def _implied_types(schema: JsonObject) -> Iterator[str]:
-    if "properties" in schema:
-        yield "object"
-    elif "items" in schema or "prefixItems" in schema:
-        yield "array"
-    else:
-        yield from map(_type_of, _allowed(schema))
+    if not known and "properties" in schema:
+        return ["object"]
+    if not known and ("items" in schema or "prefixItems" in schema):
+        return ["array"]
+    return list(dict.fromkeys(known or map(_type_of, _allowed(schema))))
 
 
 def _type_of(value: Json) -> str:
@@ -179,25 +152,19 @@ def _allowed(schema: JsonObject) -> list[Json]:
 
 def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
     """Return the values of `const` or `enum` as the keyword for one type; empty if none has that type.
-
     Texts become an `enum`. Values of other types are listed in the `description`, because Google takes no `enum` of them.
     """
     values = [one for one in _allowed(schema) if _type_of(one) == kind or (kind == "number" and _type_of(one) == "integer")]
-    if kind == "string":
+    if kind == "string" or not values:
         texts = [one for one in values if one]
         return {"enum": texts} if texts else {}
-    if not values:
-        return {}
     words = "One of: " + ", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in values) + "."
     said = schema.get("description")
     return {"description": f"{said} {words}" if isinstance(said, str) and said else words}
 
 
 def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """Return exclusive bounds as inclusive ones: for integers the next number, for other numbers the bound itself.
-
-    Empty for other types, and for a bound that the schema also states as inclusive.
-    """
+    """Return exclusive bounds of numbers, unless also stated as inclusive, as inclusive ones: the next integer, or the bound itself."""
     made: dict[str, Json] = {}
     for name, exclusive, step in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
         bound = schema.get(exclusive)
@@ -218,10 +185,7 @@ def _merged(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
 
 
 def _is_null(schema: Json) -> bool:
-    if not isinstance(schema, Mapping):
-        return False
-    known = cast("JsonObject", schema)
-    return known.get("type") in ("null", ["null"]) or ("const" in known and known["const"] is None)
+    return isinstance(schema, Mapping) and (schema.get("type") in ("null", ["null"]) or schema.get("const", ...) is None)
 
 
 def _list(value: Json) -> list[Json]:

@@ -3,8 +3,8 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 from math import inf
 from typing import Protocol, cast
@@ -63,7 +63,6 @@ class AnswerReader(Protocol):
 
     def complete(self, body: bytes) -> None:
         """Read the body of a response with status 200 that is not a stream. Raises TargetError if it is an error, or cannot be read."""
-        ...
 
 
 class Prepared(Value, frozen=True):
@@ -98,24 +97,22 @@ class Prepared(Value, frozen=True):
         return msgspec.json.encode(self.options.onto(self.body, self.api) if self.options.body else self.body)
 
     @property
-    def fields(self) -> Collection[str]:
-        """Return the names by which a refusal may name the request's fields: top-level ones and those in `config`, without `options`."""
+    def fields(self) -> tuple[str, ...]:
+        """Return the names by which a refusal may name the request's fields: top-level ones, in `config` and `within`; no `options`."""
         config = self.body.get(self.config)
-        return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
+        return (*self.body, *(cast("Mapping[str, Json]", config) if isinstance(config, Mapping) else ()), *self.within)
 
 
 def answered(start: Start, issuer: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
     """Stream the events of an answer. Raises TargetError if the provider refuses, the connection fails or the answer is malformed.
-
     start: the first event, to which the omitted parameters are added
     issuer: the target and its model, for reasoning states
     pupil: learns from refusals
     prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
     sent before the first event.
     """
-    asking = Asking(start, issuer, connections, pupil, prepare)
     feed = Feed(Speech(start.target, issuer))
-    return EventStream(_answered(asking, feed), feed.fast)
+    return EventStream(_answered(Asking(start, issuer, connections, pupil, prepare), feed), feed.fast)
 
 
 class Asking(Mutable):
@@ -128,13 +125,11 @@ class Asking(Mutable):
     prepare: Callable[[Facts], Prepared]
 
     def taught_by(self, error: Exception, speech: Speech) -> bool:
-        """Learn from an error within an answer, as gateways send a refusal, too. Return True if the question is to be asked again.
-        False once anything of the answer has come.
-        """
+        """Learn from an error within an answer, as gateways send refusals too. Return whether to ask again: not once an answer began."""
         if not isinstance(error, TargetError) or error.stated is None or speech.begun:
             return False
         prepared = self.prepare(self.pupil.facts)  # once more as it was sent
-        return self.pupil.refused(*error.stated, (*prepared.fields, *prepared.within), prepared.options.names)
+        return self.pupil.refused(*error.stated, prepared.fields, prepared.options.names)
 
 
 async def _answered(asking: Asking, feed: "Feed") -> Events:
@@ -158,8 +153,8 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                feed.open(response, reader)
-                while feed.more:
+                feed.response, feed.reader, feed.wait = response, reader, response.arrival
+                while feed.more and not speech.cut:
                     if speech.finished and rest is None:
                         rest = Rest(response.read, speech, connections.linger)
                     feed.events += feed.read(piece or await (rest.read() if rest and speech.finished else response.read()))
@@ -169,8 +164,6 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                         yield feed.events.popleft()
                     if feed.failure is not None:
                         raise feed.failure
-                    if speech.cut:
-                        break
                 if owed := rest is not None and rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
                     connections.behind(read_late(response.read, reader, speech), partial(_let_go, response, speech))
@@ -184,7 +177,9 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                 (response.settle if complete else response.release)()
     except (OSError, Cut, RecursionError, TargetError) as error:
         if not asking.taught_by(error, speech):
-            raise _with_usage(translated(name, error), speech) from None
+            failure = translated(name, error)
+            failure.used = speech.used
+            raise failure from None
     else:
         return
     async with aclosing(_answered(asking, Feed(Speech(name, asking.issuer)))) as events:
@@ -195,12 +190,16 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
 class Feed:
     """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
+    response, reader, wait: the response, the reader of its format, and its `arrival`; set before the first read
     more: true if more may follow
     failure: the error that ended the body; None if there is none
     events: events that the generator has not yielded yet
     """
 
     def __init__(self, speech: Speech) -> None:
+        self.response: Connection
+        self.reader: AnswerReader
+        self.wait: Callable[[], asyncio.Future[None] | None]
         self.speech = speech
         self.more = True
         self.failure: TargetError | None = None
@@ -209,14 +208,10 @@ class Feed:
         self._steady = False
         """True while the generator would only wait for the next read."""
 
-    def open(self, response: Connection, reader: AnswerReader) -> None:
-        """Set the response and the reader of its format, without reading."""
-        self._response, self._reader, self.wait = response, reader, response.arrival
-
     def read(self, piece: bytes) -> list[Event]:
         """Read a piece of the body, an empty one as its end, and return its events. Sets `more`, and `failure` instead of raising it."""
         speech = self.speech
-        self.more, self.failure = _fed(self._reader, self._frames, piece, speech)
+        self.more, self.failure = _fed(self.reader, self._frames, piece, speech)
         self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
         return speech.take()
 
@@ -228,7 +223,7 @@ class Feed:
         """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
         If an event of another kind is among them, all of them wait in `events` for the generator.
         """
-        if not self._steady or not (piece := self._response.taken()):
+        if not self._steady or not (piece := self.response.taken()):
             return None
         speech, reader = self.speech, self._reader
         try:
@@ -254,12 +249,10 @@ class Feed:
 
 
 def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
-    """Let the pupil add its lasting lessons to the target's, since the target has accepted a question that it refused before.
-    Return the names of all parameters that were not sent as asked: those omitted from the start, then those learned.
-    """
-    learned = pupil.learned
+    """Add the question's lessons to the target's: it has accepted what it refused before. Return all parameters not sent as asked."""
+    learned = tuple(one for one in pupil.learned if one not in prepared.omitted)
     pupil.answered()
-    return (*prepared.omitted, *(one for one in learned if one not in prepared.omitted))
+    return prepared.omitted + learned
 
 
 async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pupil) -> None:
@@ -267,13 +260,10 @@ async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pup
     Raises TargetError if it teaches nothing, ProxyFailed if a proxy itself refused the request.
     """
     try:
-        passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
-        if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
-            raise failed
-        explanation = await _explained(response)
+        explanation = await _explained(response, prepared.endpoint)
     finally:
         response.release()
-    if not pupil.refused(response.status, explanation, (*prepared.fields, *prepared.within), prepared.options.names):
+    if not pupil.refused(response.status, explanation, prepared.fields, prepared.options.names):
         raise _refused(name, response, explanation)
 
 
@@ -282,19 +272,15 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
     Raises TargetError if it is longer, the status is another, or the connection fails. A provider's refusal has an ErrorText as its cause.
     """
     try:
-        response = await connections.answered(endpoint, body)
-        with ExitStack() as undo:
-            undo.callback(response.release)
+        response, complete = await connections.answered(endpoint, body), None
+        try:
             if response.status in ANSWERED:
                 complete = await _complete_body(name, response, b"", most)
-                undo.pop_all()
-                response.settle()
                 return complete
-            passed_on = endpoint.proxy is not None and not endpoint.tunnel
-            if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
-                raise failed
-            explanation = await _explained(response)
+            explanation = await _explained(response, endpoint)
             raise _refused(name, response, explanation) from ErrorText(explanation)
+        finally:
+            (response.release if complete is None else response.settle)()
     except (OSError, Cut) as error:
         raise translated(name, error) from None
 
@@ -320,22 +306,11 @@ async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, 
 def _let_go(response: Connection, speech: Speech) -> None:
     """Close an answer's meter after the late read. Settle its connection if the counts came, otherwise release it."""
     speech.meter.close()
-    if speech.counted:
-        response.settle()
-    else:
-        response.release()
-
-
-def _with_usage(error: TargetError, speech: Speech) -> TargetError:
-    """Set the answer's usage so far on the error, and return the error."""
-    error.used = speech.used
-    return error
+    (response.settle if speech.counted else response.release)()
 
 
 def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece of the body, an empty one as its end; return whether more may follow, and the error that ended the body, or None.
-    An error after the complete answer is ignored.
-    """
+    """Read a piece of the body, empty at its end; return whether more may follow, and the error that ended an incomplete answer."""
     try:
         return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
     except (sse.Oversize, TargetError) as error:
@@ -349,8 +324,13 @@ def _failure(error: sse.Oversize | TargetError, speech: Speech) -> TargetError |
     return error if isinstance(error, TargetError) else TargetDown(speech.target, "malformed")
 
 
-async def _explained(response: Connection) -> str:
-    """Return an error's body as text, as far as it comes within EXPLAIN seconds and about MAX_BODY bytes; empty for a status below 400."""
+async def _explained(response: Connection, endpoint: Endpoint) -> str:
+    """Return an error's body as text, as far as it comes within EXPLAIN seconds and about MAX_BODY bytes; empty for a status below 400.
+    Raises ProxyFailed if a proxy itself refused the request.
+    """
+    passed_on = endpoint.proxy is not None and not endpoint.tunnel
+    if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
+        raise failed
     explanation = b""
     if response.status >= 400:
         with suppress(OSError, Cut):
@@ -362,9 +342,8 @@ async def _explained(response: Connection) -> str:
 
 def _refused(name: str, response: Connection, explanation: str) -> TargetError:
     """Return the TargetError for a status other than 200. Redirects are not followed: the outcome is `redirect`."""
-    if 300 <= response.status < 400:
-        return TargetRefused(name, "redirect")
-    return verdict(name, response.status, explanation, response.headers)
+    redirects = 300 <= response.status < 400
+    return TargetRefused(name, "redirect") if redirects else verdict(name, response.status, explanation, response.headers)
 
 
 class Rest:
@@ -373,9 +352,7 @@ class Rest:
     """
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float = LINGER_S) -> None:
-        self._read = read
-        self._speech = speech
-        self._linger = linger
+        self._read, self._speech, self._linger = read, speech, linger
         self._until = inf
         self.late = False
         """True if the time ended before the body did."""
@@ -390,10 +367,8 @@ class Rest:
         try:
             async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):
                 return await self._read()
-        except TimeoutError:
-            self.late = True
-            return b""
-        except (OSError, Cut):
+        except (OSError, Cut) as error:
+            self.late = isinstance(error, TimeoutError)
             return b""
 
 
@@ -406,14 +381,12 @@ async def _begun(response: Connection) -> bytes:
 
 
 async def _complete_body(name: str, response: Connection, begun: bytes, most: int = MAX_WHOLE) -> bytes:
-    pieces = [begun]
-    size = len(begun)
+    body = bytearray(begun)
     while piece := await response.read():
-        size += len(piece)
-        if size > most:
+        body += piece
+        if len(body) > most:
             raise TargetDown(name, "malformed")
-        pieces.append(piece)
-    return b"".join(pieces)
+    return bytes(body)
 
 
 def translated(name: str, error: OSError | Cut | RecursionError | TargetError) -> TargetError:

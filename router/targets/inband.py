@@ -62,7 +62,6 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 
 def fault(data: bytes) -> object:
     """Return the error in a frame that is not a chunk: the object in `error`, else the object around it, else the text; None without one.
-
     A text is an error if it has a word such as `failed` or `unavailable`, or is ErrorData.
     """
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)
@@ -83,10 +82,7 @@ def _found(data: bytes) -> object:
 
 
 def _error_object(held: Mapping[str, object], levels: int = NESTED) -> object:
-    """Return the object with an error in `held`, or else `held` itself if it has the form of an error; None if it has not.
-
-    levels: the levels of objects that are examined
-    """
+    """Return the object with an error in `held`, or `held` if it has the form of an error; else None. `levels`: how deep to search."""
     named = {name.replace("_", "").lower(): value for name, value in held.items()}
     chunk = not CONTENT.isdisjoint(named)
     for name in ERRORS:
@@ -107,10 +103,9 @@ def _is_error(named: Mapping[str, object]) -> bool:
     kind = named.get("type")
     if named.get("object") == "error" or (isinstance(kind, str) and kind.lower().endswith(FAILED)):
         return True
-    if named.get("detail") or named.get("success") is False or named.get("ok") is False:
-        return True
     stated = [str(value).lower() for name in NUMBERED if isinstance(value := named.get(name), str | int)]
-    if any(one in ILL or ERROR_STATUS.fullmatch(one) for one in stated):
+    unsuccessful = named.get("detail") or named.get("success") is False or named.get("ok") is False
+    if unsuccessful or any(one in ILL or ERROR_STATUS.fullmatch(one) for one in stated):
         return True
     if not any(isinstance(named.get(name), str) for name in WORDED) or (stated and WELL.issuperset(stated)):
         return False
