@@ -1,6 +1,5 @@
 """Look-up of recorded answers, in this process and at other replicas that share its Redis."""
 
-import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 
@@ -14,8 +13,6 @@ from router.shared import Away
 
 LAST_WORDS = 5.0
 """Seconds that a shutdown, or a request to cancel a response, waits at most for the answer's end."""
-
-
 UNFINISHED = "previous_response_id: this response is still being made. Wait for its end."
 
 
@@ -24,13 +21,7 @@ def _missing(recording: Recording) -> RouterError:
 
     ReplicaLost if its replica was lost, Unfindable if there is no code, UnknownResponse for any other code.
     """
-    match recording.refused:
-        case "":
-            return Unfindable()
-        case ReplicaLost.code:
-            return ReplicaLost()
-        case _:
-            return UnknownResponse()
+    return {"": Unfindable, ReplicaLost.code: ReplicaLost}.get(recording.refused, UnknownResponse)()
 
 
 class KeptAnswers:
@@ -76,8 +67,7 @@ class KeptAnswers:
         try:
             recording = await self._found(key, generation)
         except Away:
-            recording = self.recordings.find(key)
-            if recording is None:
+            if (recording := self.recordings.find(key)) is None:
                 raise Unfindable from None
         if recording is None:
             raise UnknownResponse
@@ -102,9 +92,7 @@ class KeptAnswers:
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:
-            with suppress(TimeoutError):  # its client has the end of it: the log follows
-                async with asyncio.timeout(LOG_DELAY_S):
-                    await recording.ended()
+            await recording.ended(LOG_DELAY_S)  # its client has the end of it: the log follows
         events = recording.since(0)[1]
         if not recording.finished:
             raise _missing(recording) if recording.over else BadAsk(UNFINISHED)
@@ -138,9 +126,7 @@ class KeptAnswers:
     async def cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
         """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most; it may still be running then."""
         await self.stop(key, generation)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
-                await recording.ended()
+        await recording.ended(LAST_WORDS)
 
     async def delete(self, key: Key, generation: Generation) -> None:
         """Delete the recording of this key, here and at other replicas, and stop it if it is running.
@@ -153,18 +139,3 @@ class KeptAnswers:
                 await replica.delete(key, generation.server.resume.keep + LAST_WORDS)
             except Away:
                 raise Undeleted from None
-
-    async def fail(self) -> None:
-        """End every running answer of this process with an error, and wait for their ends: the server is shutting down."""
-        await self.recordings.close()
-
-    async def end(self) -> None:
-        """End the local copies of other replicas' answers with an error for their readers: the server is shutting down.
-
-        The answers themselves go on at their replicas.
-        """
-        await self.replicas.end()
-
-    async def close(self) -> None:
-        """Write the rest of this process's recordings to Redis."""
-        await self.replicas.close()

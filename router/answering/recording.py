@@ -1,14 +1,13 @@
 """Recordings of answers that can be resumed: each is recorded as it comes, and read by any number of clients at their own pace.
 
-An answer that belongs to a chat runs in a task of its own and is recorded as events; the client that asked is its first reader.
-A page that is opened again gets it from its beginning and live, in any wire. It is kept for a while after its end.
-Recordings are keyed by the caller with its end user, and by the chat: another caller does not find them.
+An answer that belongs to a chat runs in a task of its own; the client that asked is its first reader. A page that is opened again gets it
+from its beginning and live, in any wire. Its key has the caller with its end user: another caller does not find it.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from router import relay
 from router.answering.reply import Sink, conclude
@@ -22,8 +21,6 @@ from router.wire import Heading, Wire
 
 POSTING_S = 2.0
 """Seconds that the first reader of a response waits at most until other replicas can find it. The model usually takes longer."""
-
-
 TOO_LONG = "The answer is longer than answers are kept here (server.resume.size)."
 
 
@@ -80,8 +77,8 @@ class Recording(Broadcast):
 
         self.task.add_done_callback(done)
 
-    def holds(self, leave: Callable[[], None]) -> None:
-        """Have `leave` (which releases the generation) called at the end of the answer, which may outlive its request; return at once."""
+    def holds(self, leave: Callable[[], object]) -> None:
+        """Have `leave` called at the end of the answer, which may outlive its request; return at once."""
         assert self.task is not None
         self.task.add_done_callback(lambda _: leave())
 
@@ -105,8 +102,6 @@ class Recording(Broadcast):
             self.over = True
             self._wake()
             ended(self)
-
-    # What it is delivered to.
 
     @property
     def findable(self) -> bool:
@@ -149,8 +144,6 @@ class Recording(Broadcast):
     def hush(self) -> None:
         """Do nothing: a recording sends no keep-alives; its readers' replies do."""
 
-    # What its viewers do.
-
     async def write_to(self, sink: Sink) -> None:
         """Write the answer to one reader, from its beginning to its end, and close the sink.
 
@@ -183,7 +176,12 @@ class Recording(Broadcast):
                     self._waiting.append(more)
                     await more
             if not self.begun and self.task is not None:
-                await self._outcome(self.task)
+                try:
+                    await self.task
+                except asyncio.CancelledError:
+                    if self.task.cancelled():
+                        raise (Stopping if isinstance(self._last, Failure) else Stopped) from None
+                    raise
             if not self.finished:  # to close it properly would have it pass for a whole answer
                 conclude(sink, Failure(RouterError.code, RouterError.sentence))
         finally:
@@ -209,18 +207,10 @@ class Recording(Broadcast):
                 while self._first + len(self._events) < self.shared and not self.over:
                     await self._more()
 
-    async def _outcome(self, task: asyncio.Task[None]) -> None:
-        try:
-            await task
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise (Stopping if isinstance(self._last, Failure) else Stopped) from None
-            raise
-
-    async def ended(self) -> None:
-        """Wait until the answer has ended, in whatever way; its error is not raised."""
+    async def ended(self, within: float | None = None) -> None:
+        """Wait until the answer has ended, in whatever way, for `within` seconds at most; its error is not raised."""
         if self.task is not None:
-            await asyncio.wait([self.task])
+            await asyncio.wait([self.task], timeout=within)
 
     def stop(self) -> None:
         """Have the answer ended with Finish("other"), since its client stopped it; return at once. No effect on an ended answer.
@@ -274,26 +264,15 @@ Key = tuple[str, str]
 """Key of a recording: owner (`Caller.owner`) and the id of the chat or response."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingBounds:
-    """Bounds beyond which the oldest ended recordings are dropped; running ones never are.
-
-    number: how many recordings can be found, running ones included
-    size: approximate bytes of those that have ended
-    """
-
-    number: int = 1000
-    size: int = 64 * 1024 * 1024
-
-
 class Recordings:
     """The recordings of this process that can be found by their key. Beyond the bounds the oldest ended ones are dropped first.
 
-    Running ones are never dropped, so they alone may exceed the bounds.
+    number: how many recordings can be found, running ones included; those are never dropped, so they alone may exceed it
+    size: approximate bytes of those that have ended
     """
 
-    def __init__(self, bounds: RecordingBounds = RecordingBounds()) -> None:
-        self.bounds = bounds
+    def __init__(self, number: int = 1000, size: int = 64 * 1024 * 1024) -> None:
+        self.number, self.size = number, size
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
         self._bytes = 0
@@ -314,22 +293,14 @@ class Recordings:
             if self._kept.get(key) is not recording:
                 return
             self._bytes += recording.held
-            self._bound()
-            loop = asyncio.get_running_loop()
-            recording.expiry = loop.call_later(keep if recording.complete else 0, self._forget, key, recording)
+            recording.expiry = asyncio.get_running_loop().call_later(keep if recording.complete else 0, self._drop, key)
+            while len(self._kept) > self.number or self._bytes > self.size:
+                oldest = next((key for key, one in self._kept.items() if one.over), None)
+                if oldest is None:
+                    return
+                self._drop(oldest)
 
         recording.run(delivery, ended)
-
-    def _bound(self) -> None:
-        while len(self._kept) > self.bounds.number or self._bytes > self.bounds.size:
-            oldest = next((key for key, one in self._kept.items() if one.over), None)
-            if oldest is None:
-                return
-            self._drop(oldest)
-
-    def _forget(self, key: Key, recording: Recording) -> None:
-        if self._kept.get(key) is recording:
-            self._drop(key)
 
     def _drop(self, key: Key) -> None:
         gone = self._kept.pop(key, None)
@@ -340,8 +311,7 @@ class Recordings:
 
     def find(self, key: Key) -> Recording | None:
         """Return the recording of this key, if it can be read from its first event; else None."""
-        found = self._kept.get(key)
-        return found if found is not None and found.findable else None
+        return found if (found := self._kept.get(key)) is not None and found.findable else None
 
     def stop(self, key: Key) -> None:
         """Have the answer of this key stopped, if there is one and it is running; do not wait for its end."""
@@ -361,7 +331,6 @@ class Recordings:
 
     async def close(self) -> None:
         """End every running answer with an error, and wait for their ends: the server is shutting down."""
-        running = list(self._running)
-        for recording in running:
+        for recording in (running := list(self._running)):
             recording.fail()
         await asyncio.gather(*(recording.ended() for recording in running))

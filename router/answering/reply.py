@@ -27,10 +27,7 @@ from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
 
-PRIVATE: Headers = [
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-content-type-options", b"nosniff"),
-]
+PRIVATE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 COMMON: Headers = [
     *PRIVATE,
     (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
