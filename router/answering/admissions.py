@@ -90,23 +90,46 @@ class Admissions:
                 await self._count(quota)
         if self._request.model is None:
             await self.of_route(ask.model)
-        if not prompts or not self._held:
-            return self._headers() if self._held else []
         try:
-            for admission in self._held:
+            for admission in self._held if prompts else ():
                 await admission.more(len(prompts) - 1)
         except TooMany:
             self._withdraw()
             raise
-        return self._headers()
+        return self._headers() if self._held else []
 
     async def _count(self, quota: Quota) -> None:
         """Count the request for one limit; postpone an end user's limit until the body has named the user."""
         if quota.declared.per == "user" and not self._user_known:
             self._later.append(quota)
             return
-        for held, subject in _subjects(quota, self._request, self.caller, self._generation):
-            await self._take(held, subject)
+        if not self._held:  # the first one, which most requests have not
+            self._entry.observers = (self._charge, *self._entry.observers)
+            self._holdings.add(self._leave)
+        for counting, subject in self._subjects(quota):
+            try:
+                admission = await counting.admit(subject)
+            except TooMany:
+                self._withdraw()
+                raise
+            self._held.append(admission)
+
+    def _subjects(self, quota: Quota) -> list[tuple[Quota, str]]:
+        """Return each limit and subject (address, key, user) that count this request.
+
+        An IPv6 address gives two networks, the wider one with a higher limit. A request without an end user counts for its caller.
+        """
+        caller = self.caller
+        match quota.declared.per:
+            case "ip":
+                address = self._request.address(self._generation.server.proxies)
+                return [(quota.times(times), network) for network, times in counted(address)]
+            case "key":
+                return [(quota, caller.id)]
+            case "user":
+                return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
+            case "route":
+                return [(quota, "")]
 
     @property
     def circumstances(self) -> Circumstances:
@@ -119,17 +142,6 @@ class Admissions:
         headers = self._request.values(self.route.headers) if self.route.headers else {}
         return Circumstances(self.caller.name, self.caller.claims, headers, used)
 
-    async def _take(self, quota: Quota, subject: str) -> None:
-        try:
-            admission = await quota.admit(subject)
-        except TooMany:
-            self._withdraw()
-            raise
-        if self._charge not in self._entry.observers:  # the first one, which most requests have not
-            self._entry.observers = (self._charge, *self._entry.observers)
-            self._holdings.add(self._leave)
-        self._held.append(admission)
-
     def _withdraw(self) -> None:
         for admission in self._held:
             admission.withdraw()
@@ -137,19 +149,3 @@ class Admissions:
 
     def _headers(self) -> Headers:
         return min(self._held, key=lambda one: one.left).headers
-
-
-def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
-    """Return each limit and subject (address, key, user) that count this request.
-
-    An IPv6 address gives two networks, the wider one with a higher limit. A request without an end user counts for its caller.
-    """
-    match quota.declared.per:
-        case "ip":
-            return [(quota.times(times), network) for network, times in counted(request.address(generation.server.proxies))]
-        case "key":
-            return [(quota, caller.id)]
-        case "user":
-            return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
-        case "route":
-            return [(quota, "")]

@@ -20,7 +20,7 @@ from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Presence, Reply, Streamed, deliver
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject
+from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject, owner
 from router.config.server import Resume
 from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
 from router.generation import Compiled, Generation
@@ -183,7 +183,7 @@ class Chat:
         entry.caller = caller.name
         if caller.users is not None:
             caller = from_headers(caller, scope["headers"])
-        entry.user, entry.owner = caller.user, caller.owner
+        entry.user, entry.owner = caller.user, owner(caller.id, caller.user)
         return caller
 
     async def _admissions(self, exchange: Exchange, kind: str = "chat") -> Admissions:
@@ -315,8 +315,8 @@ class Chat:
             request.speaks(generation.server.protocol)
             if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                 raise Crowded
-            owner = (await self._known(exchange)).owner
-            if (recording := await self._kept.found((owner, wanted), generation)) is not None:
+            caller = await self._known(exchange)
+            if (recording := await self._kept.found((caller.owner, wanted), generation)) is not None:
                 reply.wire = request.wire = WIRES[request.named] if request.named else recording.wire
                 reply.resumed, reply.entry.outcome = recording.heading.request_id, "resumed"
                 reply.entry.route, reply.entry.stream = recording.entry.route, True

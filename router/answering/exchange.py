@@ -49,13 +49,15 @@ class Exchange(Mutable):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         try:
-            return await self._handled(error)
+            return error is not None and await self._handled(error)
         finally:
-            with self.held:
-                self._tasks.difference_update((self._task,))
+            self._tasks.difference_update((self._task,))
+            try:
                 self._ends(self)
+            finally:
+                self.held.close()
 
-    async def _handled(self, error: BaseException | None) -> bool:
+    async def _handled(self, error: BaseException) -> bool:
         """Return whether the error is suppressed: it was sent to the client, or is the client's disconnect or a shutdown."""
         match error:
             case ClientLeft():

@@ -103,11 +103,10 @@ class KeptAnswers:
 
     async def items(self, key: Key, recording: Recording, generation: Generation) -> bytes:
         """Return the input items of a response, as JSON. UnknownResponse if they are not stored, Unfindable if Redis is away."""
-        if recording.asked is not None:
-            return recording.asked
+        asked = recording.asked
         try:
-            replica = self._replica(generation)
-            asked = None if replica is None else await replica.asked(key, recording)
+            if asked is None and (replica := self._replica(generation)):
+                asked = await replica.asked(key, recording)
         except Away:
             raise Unfindable from None
         if asked is None:

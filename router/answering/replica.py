@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
 from router import relay
 from router.answering.recording import Key, Recording
@@ -24,8 +24,8 @@ from router.wire import WIRES, Heading
 VERSION = 1
 LOG_DELAY_S = 10.0
 """Seconds to wait at most for events that another replica has but has not yet written to Redis."""
-SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
-"""Fields of a heading that are shared with other replicas."""
+SHARED = {"request_id": str, "message_id": str, "model": str, "created": int, "wants_usage": bool, "min_client": str, "asked": dict}
+"""Fields of a heading that are shared with other replicas, and their types. Earlier releases share no `asked`."""
 
 
 class Replica:
@@ -61,16 +61,13 @@ class Replica:
             return None
         if found is None or (own is not None and own.log == found.id):
             return own
-        if (echo := self._echoes.get(found.id)) is not None and echo.complete:
-            echo.shared = found.count
-            return echo
-        try:
-            echo = _recorded(found, resume)
-        except UnreadableEvents:
-            return own
-        self._echoes[found.id] = echo
+        if (echo := self._echoes.get(found.id)) is None or not echo.complete:
+            try:
+                self._echoes[found.id] = echo = _recorded(found, resume)
+            except UnreadableEvents:
+                return own
+            echo.run(self._echo(found, echo), self._ended)
         echo.shared = found.count
-        echo.run(self._echo(found, echo), self._ended)
         return echo
 
     def _ended(self, echo: Recording) -> None:
@@ -130,8 +127,7 @@ class Replica:
 
     async def end(self) -> None:
         """End the local copies of other replicas' answers with an error for their readers, and wait for it: the server shuts down."""
-        echoes = list(self._echoes.values())
-        for echo in echoes:
+        for echo in (echoes := list(self._echoes.values())):
             echo.fail()
         for echo in echoes:
             await echo.ended()
@@ -159,9 +155,7 @@ def _head(recording: Recording) -> bytes:
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """Return an empty recording for another replica's answer, described by the head of its log.
-
-    This copy ends when its last reader leaves.
+    """Return an empty recording for another replica's answer, by the head of its log. This copy ends when its last reader leaves.
 
     UnreadableEvents if the head cannot be read, since another release wrote it.
     """
@@ -170,33 +164,14 @@ def _recorded(found: Found, resume: Resume) -> Recording:
     except (ValueError, RecursionError) as error:
         raise UnreadableEvents from error
     match shared_fields:
-        case [
-            int(version),
-            str(wire),
-            str(route),
-            str(generation),
-            {
-                "request_id": str(request_id),
-                "message_id": str(message_id),
-                "model": str(model),
-                "created": int(created),
-                "wants_usage": bool(wants_usage),
-                "min_client": str(min_client),
-                **more,
-            },
-        ] if version == VERSION and wire in WIRES:
-            heading = Heading(
-                request_id=request_id,
-                message_id=message_id,
-                model=model,
-                created=created,
-                wants_usage=wants_usage,
-                min_client=min_client,
-                asked=cast("JsonObject", asked) if isinstance(asked := cast("object", more.get("asked")), dict) else {},
-            )
+        case [int(version), str(wire), str(route), str(generation), {**given}] if version == VERSION and wire in WIRES:
+            made: dict[str, Any] = {name: given.get(name, {} if name == "asked" else None) for name in SHARED}
         case _:
             raise UnreadableEvents
-    echo = Recording(Entry(request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
+    if not all(isinstance(made[name], kind) for name, kind in SHARED.items()):
+        raise UnreadableEvents
+    heading = Heading(**made)
+    echo = Recording(Entry(heading.request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
     echo.log = found.id
     return echo
 

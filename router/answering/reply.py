@@ -51,8 +51,6 @@ STATUS = {
     "stopping": 503,
 }
 """Code of a Failure event → HTTP status, if nothing of the answer was sent yet; 500 for all others."""
-
-
 NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})
 """Codes of errors that get `X-Should-Retry: false`: retries and fallbacks are used up, or the client stopped the answer.
 An error with Retry-After is excluded: the SDK may wait that long and try again.
@@ -181,19 +179,15 @@ class Sink(Protocol):
 
     def put(self, event: Event) -> None:
         """Take an event. Nothing is passed on until the next `flush` or `close`."""
-        ...
 
     async def flush(self) -> None:
         """Pass on the events taken so far, and wait for that. It is called before a wait for the next event, and if `full`."""
-        ...
 
     async def close(self) -> None:
         """Pass on the rest and end: no event follows. An answer that has failed may end without a proper end."""
-        ...
 
     def hush(self) -> None:
         """Stop keep-alives: only the end is written from now on."""
-        ...
 
 
 def conclude(sink: Sink, end: Finish | Failure) -> bool:
@@ -331,13 +325,6 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     An error before the first event is raised; a later one becomes a Failure in the sink.
     """
 
-    def raises() -> bool:
-        return not sink.begun and not background
-
-    def fail(failure: Failure) -> None:
-        if conclude(sink, failure):
-            entry.see(failure)
-
     async def flush() -> None:
         await sink.flush()
         entry.waits()
@@ -358,19 +345,21 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
                         await _pass_on(path, entry, sink)
             finally:
                 await events.aclose()
-    except TimeoutError:
-        if raises():
-            raise TimedOut from None
-        fail(Failure(TimedOut.code, TimedOut.sentence))
-    except RouterError as error:
-        if raises():
+    except Exception as error:
+        if not sink.begun and not background:
+            if isinstance(error, TimeoutError):
+                raise TimedOut from None
             raise
-        fail(Failure(error.code, error.public))
-    except Exception:
-        if raises():
-            raise
-        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
-        fail(Failure(RouterError.code, RouterError.sentence))
+        match error:
+            case TimeoutError():
+                failure = Failure(TimedOut.code, TimedOut.sentence)
+            case RouterError():
+                failure = Failure(error.code, error.public)
+            case _:
+                problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
+                failure = Failure(RouterError.code, RouterError.sentence)
+        if conclude(sink, failure):
+            entry.see(failure)
     finally:
         sink.hush()
     await sink.close()
