@@ -9,12 +9,12 @@ programs of this machine: not to forwarded requests (behind a proxy all come fro
 import hmac
 import logging
 from collections.abc import Callable
+from typing import NoReturn
 
 from starlette.types import Scope
 
 from router.access import local
 from router.access.address import client_address, counted
-from router.access.sites import from_another_site
 from router.access.slowdown import Slowdown
 from router.callers import Caller, Callers, from_headers
 from router.config.server import LEAST_ADMIN_KEY
@@ -47,6 +47,10 @@ FAULT_KEY = b"x-router-admin-key"
 """The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
+OWN_SITE = (b"none", b"same-origin")
+"""Values of `Sec-Fetch-Site` (Fetch Metadata): the user's own navigation, or a page of this server. `same-site` is not: it is another port of
+this machine, or another host of the operator's domain, and neither is this server.
+"""
 log = logging.getLogger("router.server")
 
 
@@ -56,11 +60,10 @@ def borne(scope: Scope) -> list[bytes]:
     Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`. Such a key is returned
     as `Bearer …`, and the same key in both headers once.
     """
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
     given: list[bytes] = []
     keys: list[bytes] = []
     of_anthropic = False
-    for name, value in headers:
+    for name, value in scope["headers"]:
         if name == b"authorization":
             given.append(value)
         elif name == b"x-api-key":
@@ -109,12 +112,9 @@ class Gate:
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """Admit a caller's request, and store the caller with the end user that the headers name. BadAsk if a required user is missing.
-
-        Raises the errors of `caller`, too.
-        """
-        caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
-        scope.setdefault("state", {})["caller"] = caller
+        """Admit a caller's request as `enter_caller`, and store its end user, too, if headers name one. BadAsk if a required one is missing."""
+        await self.enter_caller(scope)
+        scope["state"]["caller"] = from_headers(scope["state"]["caller"], scope["headers"])
 
     async def enter_reader(self, scope: Scope) -> None:
         """Admit a request for the web page at `/`, which holds no secret.
@@ -135,8 +135,7 @@ class Gate:
         generation = self._live.generation
         reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
         if reason:
-            await self._note_refused(scope, generation, reason)
-            raise NotAllowed(REFUSALS[reason][1])
+            await self._refuse(scope, generation, reason)
 
     async def enter_operator(self, scope: Scope) -> None:
         """Admit an operator's request, and store its network and kind of key in its state, for the log.
@@ -144,20 +143,19 @@ class Gate:
         Any other is Unauthorized or NotAllowed, logged, counted, and refused after a delay.
         """
         generation = self._live.generation
-        if not (reason := self._why_not(scope, generation)):
-            key = "declared" if generation.server.admin.key is not None else "of this run"
-            scope.setdefault("state", {})["operator"] = {"peer": self._peer(scope, generation), "key": key}
-            return
-        await self._note_refused(scope, generation, reason)
-        kind, sentence = REFUSALS[reason]
-        raise kind(sentence)
+        if reason := self._why_not(scope, generation):
+            await self._refuse(scope, generation, reason)
+        key = "declared" if generation.server.admin.key is not None else "of this run"
+        scope.setdefault("state", {})["operator"] = {"peer": self._peer(scope, generation), "key": key}
 
-    async def _note_refused(self, scope: Scope, generation: Generation, reason: str) -> None:
-        """Log and count a refused operator request, then wait as long as its refusal is to be delayed. The caller raises the error."""
+    async def _refuse(self, scope: Scope, generation: Generation, reason: str, sentence: str = "") -> NoReturn:
+        """Log and count a refused operator request, wait as long as its refusal is to be delayed, and raise its error."""
         peer = self._peer(scope, generation)
         log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
         self._count(reason)
         await self._slowdown.refused(peer)
+        kind, usual = REFUSALS[reason]
+        raise kind(sentence or usual)
 
     async def enter_fault(self, scope: Scope) -> None:
         """Admit a request that injects a fault: its admin key stands in `X-Router-Admin-Key`, beside the caller's own key.
@@ -169,15 +167,11 @@ class Gate:
         given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
         key = generation.server.admin.key or self._run_key
         if from_another_site(scope):
-            reason, error = "another_site", NotAllowed(REFUSALS["another_site"][1])
-        elif _bears(given, key):
-            return
-        elif not given:
+            await self._refuse(scope, generation, "another_site")
+        if not given:
             raise NotAllowed(FAULT)  # no attempt at a key
-        else:
-            reason, error = "wrong_key", Unauthorized(FAULT)
-        await self._note_refused(scope, generation, reason)
-        raise error
+        if not _bears(given, key):
+            await self._refuse(scope, generation, "wrong_key", FAULT)
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
         """Return the reason (a key of REFUSALS) why the client is not admitted as an operator; "" if it is admitted."""
@@ -208,6 +202,11 @@ class Gate:
         """Return the client's network as rate limits count it, the narrowest: an IPv4 address or an IPv6 /64."""
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return counted(client_address((scope.get("client") or ("", 0))[0], forwarded, generation.server.proxies))[-1][0]
+
+
+def from_another_site(scope: Scope) -> bool:
+    """Return whether a page of another origin sent this request. False without `Sec-Fetch-Site`, which only browsers send."""
+    return any(value not in OWN_SITE for name, value in scope["headers"] if name == b"sec-fetch-site")
 
 
 def _bears(given: list[bytes], key: Secret | None) -> bool:

@@ -34,7 +34,12 @@ class Slowdown:
 
     async def refused(self, peer: str) -> None:
         """Record a refusal of this peer, and wait for its delay: doubled with each, up to LONGEST_S. No wait if MAX_WAITING others do."""
-        times = self._noted(peer)
+        now = self._clock()
+        times, last = self._refused.pop(peer, (0, now))
+        times = 1 if now - last >= FORGOTTEN_S else times + 1
+        self._refused[peer] = (times, now)
+        if len(self._refused) > MAX_PEERS:
+            self._refused.popitem(last=False)
         if self._waiting >= MAX_WAITING:
             return
         self._waiting += 1
@@ -42,12 +47,3 @@ class Slowdown:
             await self._sleep(min(LONGEST_S, FIRST_S * 2 ** min(times - 1, 16)))
         finally:
             self._waiting -= 1
-
-    def _noted(self, peer: str) -> int:
-        now = self._clock()
-        times, last = self._refused.pop(peer, (0, now))
-        times = 1 if now - last >= FORGOTTEN_S else times + 1
-        self._refused[peer] = (times, now)
-        if len(self._refused) > MAX_PEERS:
-            self._refused.popitem(last=False)
-        return times

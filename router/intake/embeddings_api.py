@@ -6,9 +6,9 @@ from typing import Literal, cast
 
 from router.chat import Json, repaired
 from router.embed import MAX_DIMENSIONS, Embed
-from router.errors import BadAsk, TooLarge
+from router.errors import BadAsk
 from router.intake import gateway_api
-from router.intake.fields import listing
+from router.intake.fields import filled, listing
 
 MAX_INPUTS = 2048
 """The most inputs of one request, as at OpenAI."""
@@ -62,13 +62,9 @@ def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
         yield _input(given, path)
-        return
-    if not listed:
-        raise BadAsk(f"{path}: a text, or a list of texts, is needed.")
-    if len(listed) > MAX_INPUTS:
-        raise TooLarge(f"{path}: {MAX_INPUTS} at most.")
-    for index, one in enumerate(listed):
-        yield _input(one, f"{path}[{index}]")
+    else:
+        for index, one in enumerate(filled(given, path, MAX_INPUTS, "a text, or a list of texts,")):
+            yield _input(one, f"{path}[{index}]")
 
 
 def _input(value: Json, path: str) -> str | tuple[int, ...]:
