@@ -65,8 +65,13 @@ def forwarding(name: bytes) -> bool:
 
 def bad_host(scope: Scope) -> bool:
     """Return whether the Host header is missing, repeated or malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    return len(hosts) > 1 or (WELL_FORMED.fullmatch(hosts[0]) is None if hosts else scope.get("http_version") not in OLD)
+    host: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if host is not None:
+                return True
+            host = value
+    return scope.get("http_version") not in OLD if host is None else WELL_FORMED.fullmatch(host) is None
 
 
 def _from_elsewhere(scope: Scope) -> str:

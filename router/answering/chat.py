@@ -232,9 +232,17 @@ class Chat:
             if (fault := request.fault if request.steers else None) is not None:
                 await self._enter_fault(fault, request, route, entry)
             entry.stream, entry.requested = wanted.stream, wanted.ask.model
-            heading = _heading(wanted, entry.request_id, (request.min_client if request.steers else None) or server.ui.min_client)
+            heading = Heading(
+                request_id=entry.request_id,
+                message_id=wanted.continues or _new_uuid(),
+                model=wanted.ask.model,
+                created=int(time.time()),
+                wants_usage=wanted.wants_usage,
+                min_client=(request.min_client if request.steers else None) or server.ui.min_client,
+                asked=wanted.repeated,
+            )
             total = route.declared.timeout.total
-            ask = _ask_of(wanted, route, admissions, heading, entry, fault=fault)
+            ask = _ask_of(wanted, admissions, heading, entry, fault)
             sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
             kept_as = response_id(heading) if wanted.conversation is not None else wanted.chat_id if wanted.stream else None
             async with Presence(request.receive) as presence:
@@ -341,9 +349,9 @@ class Chat:
             await exchange.reply.empty(204)
 
 
-def _ask_of(wanted: Asked, route: Compiled, admissions: Admissions, heading: Heading, entry: Entry, *, fault: InducedFault | None) -> Ask:
+def _ask_of(wanted: Asked, admissions: Admissions, heading: Heading, entry: Entry, fault: InducedFault | None) -> Ask:
     """Return the question as the route's steps get it. BadAsk where the route refuses a part of it."""
-    caller = admissions.caller
+    caller, route = admissions.caller, admissions.route
     return replace(
         permitted(wanted.ask, route.declared.refuse) if route.declared.refuse else wanted.ask,
         model=route.name,
@@ -362,18 +370,6 @@ def _new_uuid() -> str:
     """Return a random UUID (RFC 9562, version 4): 122 random bits, and six that say so. `uuid.uuid4` takes three calls for it."""
     made = os.urandom(16).hex()
     return f"{made[:8]}-{made[8:12]}-4{made[13:16]}-{'89ab'[int(made[16], 16) % 4]}{made[17:20]}-{made[20:]}"
-
-
-def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
-    return Heading(
-        request_id=request_id,
-        message_id=wanted.continues or _new_uuid(),
-        model=wanted.ask.model,
-        created=int(time.time()),
-        wants_usage=wanted.wants_usage,
-        min_client=min_client,
-        asked=wanted.repeated,
-    )
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
