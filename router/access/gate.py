@@ -117,10 +117,9 @@ class Gate:
         scope["state"]["caller"] = from_headers(scope["state"]["caller"], scope["headers"])
 
     async def enter_reader(self, scope: Scope) -> None:
-        """Admit a request for the web page at `/`, which holds no secret.
+        """Admit a request for the web page at `/`, which holds no secret; with `page: off` as a caller's, as for an unknown address.
 
-        NotAllowed for other machines while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an
-        unknown address.
+        NotAllowed for other machines while `server.auth` is not declared.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)
@@ -160,8 +159,7 @@ class Gate:
     async def enter_fault(self, scope: Scope) -> None:
         """Admit a request that injects a fault: its admin key stands in `X-Router-Admin-Key`, beside the caller's own key.
 
-        Unauthorized with a wrong key; NotAllowed without a key, or from another site. A wrong key and another site are logged, counted and
-        delayed.
+        NotAllowed without a key. A wrong key (Unauthorized) and another site (NotAllowed) are logged, counted and delayed.
         """
         generation = self._live.generation
         given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
@@ -191,10 +189,7 @@ class Gate:
         return "" if local.direct(scope) else "not_this_machine"
 
     def _stranger(self, scope: Scope, generation: Generation) -> str:
-        """Return what shows that a request comes from another machine; empty if nothing does.
-
-        Empty for every request, too, if `server.auth` is declared or the gate was made with `only`: keys decide then.
-        """
+        """Return what shows that a request comes from another machine; empty if nothing does, or keys decide (`server.auth`, `only`)."""
         server = generation.server
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 
@@ -210,11 +205,7 @@ def from_another_site(scope: Scope) -> bool:
 
 
 def _bears(given: list[bytes], key: Secret | None) -> bool:
-    """Return whether the request has exactly one credential, and it is `Bearer` with this key. False if `key` is None.
-
-    given: the request's credentials, each with its scheme: `Bearer …`
-    A key that is too short is never accepted, also if a program passed it to the application.
-    """
+    """Return whether the only credential is `Bearer` with this key. False for None and for a key that is too short, whoever passed it."""
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
         return False
     scheme, _, credential = given[0].partition(b" ")

@@ -16,10 +16,7 @@ MAX_WAITING = 256
 
 
 class Slowdown:
-    """The delays of refused admin requests: they double with each refusal of the same peer.
-
-    `clock`: seconds, as time.monotonic; `sleep`: waits for so many seconds.
-    """
+    """The delays of refused admin requests. `clock`: seconds, as time.monotonic; `sleep`: waits for so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._clock = clock

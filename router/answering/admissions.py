@@ -50,10 +50,7 @@ class Admissions:
             admission.leave()
 
     async def of_caller(self) -> Headers:
-        """Count the request for its caller's own limit, and return what is left as RateLimit headers: none if the caller has no limit.
-
-        TooMany if the limit is used up. A limit `per: user` whose user stands in the body is counted later, by `of_body`.
-        """
+        """Count the request for its caller's limit, if there is one, and return what is left as RateLimit headers. TooMany at the limit."""
         caller = self.caller
         if caller.limit is not None:
             await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
@@ -77,11 +74,9 @@ class Admissions:
         return self._headers() if self._held else []
 
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
-        """Count the request for the limits that need its body: of the end user and of the route named there.
+        """Count the request for the limits that need its body: of the end user and of the route named there, for each of several `prompts`.
 
-        prompts: several prompts of the request; a limit on requests counts each of them
-
-        Return headers as `of_route` does. BadAsk if the body must name a user and does not; otherwise the errors of `of_route`.
+        BadAsk if the body must name a user and does not; otherwise returns and raises as `of_route`.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
@@ -115,10 +110,7 @@ class Admissions:
             self._held.append(admission)
 
     def _subjects(self, quota: Quota) -> list[tuple[Quota, str]]:
-        """Return each limit and subject (address, key, user) that count this request.
-
-        An IPv6 address gives two networks, the wider one with a higher limit. A request without an end user counts for its caller.
-        """
+        """Return each limit and subject that count this request: for IPv6 two networks, the wider first; without an end user its caller."""
         caller = self.caller
         match quota.declared.per:
             case "ip":

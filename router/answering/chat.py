@@ -78,10 +78,7 @@ class Chat:
         await self._kept.replicas.close()
 
     async def drain(self) -> None:
-        """Refuse new questions, and wait until running answers have finished, for `server.drain` seconds at most.
-
-        Answers that still run after that go on until `end` ends them.
-        """
+        """Refuse new questions, and wait until running answers have finished, `server.drain` seconds at most; `end` ends the others."""
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
@@ -108,12 +105,10 @@ class Chat:
 
         tasks: where its task stands meanwhile; None for a request that a shutdown need not wait for
         outcome: whether a disconnect is its outcome
-
-        A peer that sent X-Forwarded-For and is not in `server.proxies` is logged, only once, whether or not a limit is declared: if it is a
-        proxy, limits `per: ip` count its own address in place of its clients'.
         """
         generation = self._live.enter()
         if request.forwarded and not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
+            # If it is a proxy, limits `per: ip` count its own address in place of its clients'.
             self._warned_of_proxy = True
             log.warning(
                 "undeclared_proxy", extra={"fields": {"peer": peer, "advice": "if it is a proxy of yours, add it to server.proxies"}}
@@ -124,10 +119,7 @@ class Chat:
         return Exchange(request, Reply(send, entry, wire), generation, held, set() if tasks is None else tasks, self._ends, outcome)
 
     def _ends(self, exchange: Exchange) -> None:
-        """Close the request's entry, or start a task that does so when its answer, whose client has left, has ended; return at once.
-
-        That task keeps what the request holds (its concurrency slots) until then.
-        """
+        """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for the answer's end."""
         recording = exchange.recording
         if recording is None or recording.over:
             self._close(exchange.reply.entry)
@@ -168,12 +160,7 @@ class Chat:
             await asyncio.wait(self._counting)
 
     async def _known(self, exchange: Exchange) -> Caller:
-        """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it.
-
-        - Unauthorized if the caller is unknown.
-        - NotAllowed for a request from another machine while `server.auth` is not declared.
-        - BadAsk if the header with the user is required and missing, repeated or malformed.
-        """
+        """Return the caller, with the end user that headers name, without reading the body. Raises as `Gate.caller` and `from_headers`."""
         scope, entry = exchange.request.scope, exchange.reply.entry
         try:
             caller = await self._gate.caller(scope, exchange.generation)
@@ -197,11 +184,9 @@ class Chat:
         return admissions
 
     def _welcome(self, most: int | None) -> None:
-        """Check whether one more request may run: raise Stopping during a shutdown, or Crowded if more than `most` run, this one included.
+        """Raise Stopping during a shutdown, or Crowded if more than `most` (`server.max_streams`) run, this request included.
 
         Answers that go on without their client count; requests that resume an answer do not. No request is queued.
-
-        most: `server.max_streams`; None for no bound
         """
         if self.stopping:
             raise Stopping
@@ -209,10 +194,7 @@ class Chat:
             raise Crowded
 
     async def ask(self, request: Request, send: Send) -> None:
-        """Answer one chat request, as a stream or as one body. Errors are sent to the client, and not raised.
-
-        An unexpected error after the response has begun is the exception: it is raised, so that the connection is reset.
-        """
+        """Answer one chat request, as a stream or as one body. Errors are sent to the client (see Exchange)."""
         async with self._exchange(request, send, request.wire, self._asking) as exchange:
             generation, reply, held = exchange.generation, exchange.reply, exchange.held
             entry, server = reply.entry, generation.server
@@ -269,20 +251,13 @@ class Chat:
                 await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
 
     async def _enter_fault(self, fault: InducedFault, request: Request, route: Compiled, entry: Entry) -> None:
-        """Note the induced fault in the log entry. On a route with a real provider, first raise unless the request has the admin key.
-
-        Unauthorized or NotAllowed without that key. A route whose targets are all scripts needs no key.
-        """
+        """Note the induced fault in the log entry. Unauthorized or NotAllowed without the admin key, unless all targets are scripts."""
         if not route.scripted:
             await self._gate.enter_fault(request.scope)
         entry.fault = fault
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
-        """Return the stored response that a question continues; it belongs to the same caller and user. Raises as `KeptAnswers.earlier`.
-
-        fields: the question's body, which may name the user
-        name: the id of the response
-        """
+        """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""
         key = (from_body(caller, fields).owner, name)
         return await self._kept.earlier(key, generation, asked=name == fields.get("previous_response_id"))
 
@@ -297,10 +272,7 @@ class Chat:
             await response.answer(part, request, exchange.reply, key, kept=self._kept, generation=generation, intake=self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
-        """Send an estimate of a question's input tokens, without calling a provider and without what the route adds to the question.
-
-        The request counts for the limits of its caller and its route.
-        """
+        """Send an estimate of a question's input tokens, without what its route adds. The request counts for the limits of caller and route."""
         async with self._exchange(request, send, request.speaks_as_addressed()) as exchange:
             generation, reply = exchange.generation, exchange.reply
             admissions = await self._admissions(exchange)
@@ -373,20 +345,14 @@ def _new_uuid() -> str:
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
-    """Return a new recording of an answer. A background one goes on without a client for the route's total timeout at least.
-
-    total: that timeout in seconds; a longer `resume.grace` takes precedence over it
-    """
+    """Return a new recording. A background one goes on without a client for `total`, its route's timeout, or a longer `resume.grace`."""
     if wanted.background:
         resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
 
 
 async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: Streamed | Collected) -> None:
-    """Write an answer to the client that asked for it, until its end.
-
-    A background response without streaming gets only its object with the status `queued`, once other replicas can find it.
-    """
+    """Write an answer to its client. A background response without streaming gets only its object, once other replicas can find it."""
     if wanted.background and not wanted.stream:
         await recording.found_elsewhere()
         await reply.complete(200, responses.standing(recording.heading, ()))

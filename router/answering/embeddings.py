@@ -43,9 +43,7 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
 
 
 def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
-    """Return the answer as JSON, in the form of the gateway if `encoding` is `gateway`, else in OpenAI's with floats or base64.
-
-    model: the model name that the client sees; for a script, the script's own
+    """Return the answer as JSON in this encoding. `model`: the name that the client sees; for a script, the script's own.
 
     It is written vector by vector: one pass over all of them would hold the interpreter's lock for seconds.
     """

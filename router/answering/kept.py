@@ -17,10 +17,7 @@ UNFINISHED = "previous_response_id: this response is still being made. Wait for 
 
 
 def _missing(recording: Recording) -> RouterError:
-    """Return the error for another replica's answer whose events are missing here, by the code with which its copy ended.
-
-    ReplicaLost if its replica was lost, Unfindable if there is no code, UnknownResponse for any other code.
-    """
+    """Return the error for a recording whose events are missing here, by the code with which the copy of another replica's answer ended."""
     return {"": Unfindable, ReplicaLost.code: ReplicaLost}.get(recording.refused, UnknownResponse)()
 
 
@@ -48,10 +45,7 @@ class KeptAnswers:
             replica.publish(key, recording, total, keep)
 
     async def found(self, key: Key, generation: Generation) -> Recording | None:
-        """Return the recording of this key, if it can be read from its first event, else None.
-
-        While Redis is away, only this process is asked.
-        """
+        """Return the recording of this key if it can be read from its first event, else None. Without Redis, only this process is asked."""
         with suppress(Away):
             return await self._found(key, generation)
         return self.recordings.find(key)
@@ -85,10 +79,7 @@ class KeptAnswers:
     async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
         """Return a finished response that a question continues. `asked`: whether its input items are wanted, too (else an empty list).
 
-        - UnknownResponse if it or its input items are not stored.
-        - Unfindable if Redis is away.
-        - BadAsk while it is running.
-        - ReplicaLost if the replica that made it ended before all of it was shared.
+        Raises as `response` and `items`; BadAsk while it is running, ReplicaLost if its replica ended before all of it was shared.
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:
@@ -114,10 +105,7 @@ class KeptAnswers:
         return asked
 
     async def stop(self, key: Key, generation: Generation) -> None:
-        """Have the running answer of this key stopped, here or at another replica, if there is one; do not wait for its end.
-
-        While Redis is away, only an answer of this process is stopped.
-        """
+        """Have the running answer of this key stopped, and do not wait for its end: at any replica; while Redis is away, only here."""
         replica = self._replica(generation)
         if replica is None or not await replica.stop(key, self.recordings.find(key)):
             self.recordings.stop(key)

@@ -115,17 +115,11 @@ class Recording(Broadcast):
 
     @property
     def ending(self) -> str:
-        """Return the code of an ended answer without a Finish or Failure event: that of its error, or `stopped`. Empty with such an event.
-
-        It has a meaning only once the answer is over: a running one has `stopped`, too.
-        """
+        """Return the code of an answer that is over without a Finish or Failure: that of its error, or `stopped`. Empty with one of them."""
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from number `start` on, packed for its log, from which other replicas read.
-
-        If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
-        """
+        """Return the events from number `start` on, packed for its log. Once the answer is over, the last batch has the note of its end."""
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 
@@ -198,10 +192,7 @@ class Recording(Broadcast):
                     await self.posted.wait()
 
     async def caught_up(self, seconds: float) -> None:
-        """Wait until this copy of another replica's answer has the number of events in `shared`, or has ended; `seconds` at most.
-
-        Returns without an error also when the time is over.
-        """
+        """Wait, `seconds` at most, until this copy of another replica's answer has the number of events in `shared`, or has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._first + len(self._events) < self.shared and not self.over:
@@ -222,10 +213,7 @@ class Recording(Broadcast):
         self._end(Finish("other"))
 
     def fail(self) -> None:
-        """Have the answer ended with a Failure, since the server is shutting down; return at once. No effect on an ended answer.
-
-        Before its first event there is no Failure: its readers get Stopping. A background response has its Failure in any case.
-        """
+        """End the answer as `stop` does, but with a Failure (Stopping before the first event), since the server is shutting down."""
         self._end(Failure(Stopping.code, Stopping.sentence))
 
     def _end(self, last: Finish | Failure) -> None:
@@ -247,10 +235,7 @@ class Recording(Broadcast):
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """Cancel an answer without a reader once its grace is over; before that, check again at the end of the grace.
-
-        Unless it is finished, a cancelled answer counts as incomplete at once: new readers do not find it.
-        """
+        """Cancel an answer without a reader once its grace is over. Unless it is finished, new readers do not find it from then on."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)

@@ -51,8 +51,6 @@ class Replica:
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
         """Return the latest recording of this key at any replica: `own`, or a local copy of another replica's, which is started if needed.
 
-        own: this process's recording of the key, if any
-
         `own` also if Redis has none, or only one that another release wrote. None if it was deleted. Away if Redis is away.
         """
         try:
@@ -75,17 +73,11 @@ class Replica:
             del self._echoes[echo.log]
 
     async def asked(self, key: Key, echo: Recording) -> bytes | None:
-        """Return the input items (as JSON) of another replica's answer; None if they are not stored. Away if Redis is away.
-
-        echo: the local copy of that answer
-        """
+        """Return the input items (JSON) of another replica's answer, copied in `echo`; None if they are not stored. Away without Redis."""
         return await self.logs.attachment(Found(_name(key), echo.log, ""))
 
     async def stop(self, key: Key, own: Recording | None) -> bool:
-        """Ask the replica that makes the answer of this key to stop it. Return True if it was asked.
-
-        False if the answer is this process's own, if none is found or it was deleted, or if Redis is away.
-        """
+        """Ask the replica that makes the answer of this key to stop it. False if it is this process's own, not found, or Redis is away."""
         try:
             found = await self.logs.find(_name(key))
             if found is None or (own is not None and own.log == found.id):
@@ -96,10 +88,7 @@ class Replica:
         return True
 
     async def delete(self, key: Key, keep: float) -> None:
-        """Delete the recording of this key for all replicas, and have it stopped. Away if that is not certain.
-
-        keep: seconds for which Redis remembers that it was deleted
-        """
+        """Delete the recording of this key for all replicas, and stop it. Redis remembers it for `keep` seconds. Away if it is not certain."""
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -109,10 +98,7 @@ class Replica:
         await self.logs.delete(_name(key), found, keep)
 
     async def _echo(self, found: Found, echo: Recording) -> None:
-        """Copy another replica's events from its log into the echo, until the log ends.
-
-        An error before the first event is raised; a later one becomes a Failure in the echo.
-        """
+        """Copy another replica's events from its log into the echo until the log ends. An error before the first event is raised."""
         try:
             async with aclosing(_noted(self.logs.read(found), echo.heading)) as log, aclosing(relay.events_of(log)) as batches:
                 async for events in batches:
@@ -155,10 +141,7 @@ def _head(recording: Recording) -> bytes:
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """Return an empty recording for another replica's answer, by the head of its log. This copy ends when its last reader leaves.
-
-    UnreadableEvents if the head cannot be read, since another release wrote it.
-    """
+    """Return an empty copy of another replica's answer, which ends with its last reader. UnreadableEvents if another release wrote it."""
     try:
         shared_fields = json.loads(found.head)
     except (ValueError, RecursionError) as error:

@@ -36,19 +36,11 @@ MAX_COLLECTED = 64 * 1024
 """Collected bytes beyond which a stream is flushed even if the next event is available."""
 
 STATUS = {
-    "context_too_long": 400,
-    "content_filter": 400,
-    "file_address": 400,
-    "unsupported_parameter": 400,
-    "unread_file": 400,
-    "no_target": 400,
-    "invalid_output": 502,
-    "output_cut_off": 400,
+    **dict.fromkeys(("context_too_long", "content_filter", "file_address", "unsupported_parameter"), 400),
+    **dict.fromkeys(("unread_file", "no_target", "output_cut_off"), 400),
+    **dict.fromkeys(("invalid_output", "no_answer", "replica_lost"), 502),
+    **dict.fromkeys(("overloaded", "stopping"), 503),
     "timeout": 504,
-    "no_answer": 502,
-    "overloaded": 503,
-    "replica_lost": 502,
-    "stopping": 503,
 }
 """Code of a Failure event → HTTP status, if nothing of the answer was sent yet; 500 for all others."""
 NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})

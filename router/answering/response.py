@@ -23,10 +23,7 @@ COMPACTION = (
 
 
 def check_address(part: Part, method: str, name: str) -> None:
-    """Raise UnknownAddress if this part of a response is not served with this method. `name`: the id in the path.
-
-    `compact` as the id gets an error that explains why compaction is not served.
-    """
+    """Raise UnknownAddress if this part of a response is not served with this method. The id `compact` gets an explanation."""
     if method not in METHODS[part]:
         raise UnknownAddress(sentence=COMPACTION if (part, name) == ("response", "compact") else "")
 

@@ -39,12 +39,7 @@ def run(fields: Fields) -> JsonObject:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the messages of the conversation, after a system message with the context if there is one.
-
-    most: how many messages are allowed, without the context; TooLarge beyond it
-
-    BadAsk names the message and part that cannot be read; also for an empty list.
-    """
+    """Return the conversation, after a system message with the context. BadAsk names what cannot be read; TooLarge for more than `most`."""
     listed = filled(fields.get("messages"), "messages", most)
     made = list(_context(fields.get("context")))
     conversation = _Conversation()
@@ -74,10 +69,7 @@ class _Conversation:
         self._thoughts: list[Part] = []
 
     def take(self, fields: Fields, path: str) -> Iterator[Message]:
-        """Read one message and yield it with its speaker's name. Yield nothing for reasoning, activity and empty assistant messages.
-
-        Reasoning is held for the assistant message that follows.
-        """
+        """Read one message and yield it with its speaker's name. Yield nothing for reasoning, held for the answer after it, and activity."""
         if (made := self._read(fields, path)) is not None:
             name = fields.get("name")
             yield replace(made, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made

@@ -32,10 +32,7 @@ FILE_TOKENS = 1_600
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read.
-
-    most: how many messages are allowed, without the system prompt; TooLarge beyond it
-    """
+    """Return the conversation, the system prompt first. BadAsk names what cannot be read; TooLarge for more than `most` messages."""
     listed = filled(fields.get("messages"), "messages", most)
     prompt = _joined_text(fields.get("system"), "system")
     made = [Message("system", (prompt,))] if prompt else []
@@ -70,10 +67,7 @@ def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Messa
 
 
 def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the blocks of a content: (block, its type, its path). A plain text is one block.
-
-    kinds: the accepted types; BadAsk for any other
-    """
+    """Yield the blocks of a content: (block, its type, its path). A plain text is one block. BadAsk for a type that is not in `kinds`."""
     if isinstance(value, str):
         yield {"type": "text", "text": value}, "text", path
     else:
@@ -81,12 +75,7 @@ def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fiel
 
 
 def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
-    """Yield the user's message; tool results in it become a message of their own before it.
-
-    names: id of a call in earlier messages → its tool
-
-    A message of results alone gives only the message of the results.
-    """
+    """Yield the user's message, after a message of the tool results in it, if there are any. `names`: id of a call → its tool."""
     said: list[Part] = []
     results: list[Part] = []
     for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
@@ -108,10 +97,7 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """Return the parts of an assistant's message: text, calls and signed thinking. Thinking is dropped from a message without a call.
-
-    Empty text and thinking without a signature are left out.
-    """
+    """Return the parts of an assistant's message, without empty text and unsigned thinking; without a call, also without thinking."""
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
@@ -132,10 +118,7 @@ def _answered(value: Json, path: str) -> list[Part]:
 
 
 def _file(block: Fields, path: str) -> Part:
-    """Return an image or a document as a part. Data or a URL gives what `file` returns; a source of text or blocks gives text.
-
-    BadAsk for any other source.
-    """
+    """Return an image or a document as a part: what `file` returns, or the text of a source of text or blocks. BadAsk for other sources."""
     source = mapping(block.get("source")) or {}
     name, place = block.get("title"), f"{path}.source"
     match source.get("type"):
@@ -202,10 +185,7 @@ def _effort(fields: Fields) -> Effort | None:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """Return the requested output format; None without one. BadAsk if it is not a JSON schema.
-
-    It stands in `output_config.format`, or in `output_format` as in the beta.
-    """
+    """Return the format in `output_config.format`, or `output_format` (beta); None without one. BadAsk if it is not a JSON schema."""
     name, value = "output_config.format", (mapping(fields.get("output_config")) or {}).get("format")
     if value is None:
         name, value = "output_format", fields.get("output_format")

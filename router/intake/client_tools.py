@@ -33,10 +33,7 @@ def refuse_unserved(fields: Fields, unserved: Harmless) -> None:
 
 
 def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec, ...]:
-    """Return the tools in a list; none for an empty or missing one. BadAsk if it is no list, for too many tools, or for equal names.
-
-    read: returns one tool, given its value and its path
-    """
+    """Return the tools in a list, as `read` makes each of its value and path. BadAsk for another value, too many tools, or equal names."""
     if not value:
         return ()
     listed = listing(value)
@@ -49,10 +46,7 @@ def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec,
 
 
 def named(value: Json) -> tuple[ToolSpec, ...]:
-    """Return the tools in an object: name → {description, parameters}, as assistant-ui sends them, or `inputSchema` as in the AI SDK.
-
-    An empty tuple if the value is not an object. BadAsk for too many tools or an invalid one.
-    """
+    """Return the tools in an object: name → {description, parameters} (assistant-ui) or `inputSchema` (AI SDK). BadAsk if invalid."""
     fields = mapping(value) or {}
     if len(fields) > MAX_TOOLS:
         raise BadAsk(f"tools: at most {MAX_TOOLS} tools are taken.")
@@ -79,10 +73,7 @@ def tool_name(value: Json, path: str) -> str:
 
 
 def function(fields: Fields, path: str) -> ToolSpec:
-    """Return a tool in the form of OpenAI's APIs: {name, description, parameters, strict}. BadAsk if it is invalid.
-
-    Without parameters it gets an empty schema; without `strict`, false.
-    """
+    """Return a tool of OpenAI's APIs: {name, description, parameters, strict}, of which only the name is required. BadAsk if invalid."""
     name = tool_name(fields.get("name"), f"{path}.name")
     schema = needed(fields.get("parameters") or EMPTY, f"{path}.parameters", SCHEMA)
     strict = flag(fields.get("strict"), f"{path}.strict")

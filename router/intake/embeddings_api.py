@@ -36,10 +36,7 @@ def of_gateway(fields: Mapping[str, Json]) -> Wanted:
 
 
 def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
-    """Return the question in a body's fields. BadAsk names an invalid field, TooLarge for more than MAX_INPUTS inputs.
-
-    inputs: the name of the field with the inputs
-    """
+    """Return the question in a body's fields. `inputs`: the field of the inputs. BadAsk names an invalid one; TooLarge beyond MAX_INPUTS."""
     model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
     if not isinstance(model, str) or not model:
         raise BadAsk("model: the id of a model that makes embeddings is needed.")
@@ -55,10 +52,7 @@ def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
 
 
 def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
-    """Yield the inputs: one for a text or a list of tokens, several for a list of those.
-
-    BadAsk for an empty or other value, TooLarge for more than MAX_INPUTS. `path`: the field's name, for the error.
-    """
+    """Yield the inputs in the field `path`: of a text or a list of tokens one, of a list those. BadAsk, or TooLarge beyond MAX_INPUTS."""
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
         yield _input(given, path)

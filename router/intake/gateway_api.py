@@ -62,10 +62,7 @@ def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
 
 
 def flat(fields: Fields) -> Fields:
-    """Return the fields merged with those of `providerOptions.router`; the protocol's own fields override those.
-
-    BadAsk for an unsupported version of the protocol.
-    """
+    """Return the fields, merged over those of `providerOptions.router`. BadAsk for an unsupported version of the protocol."""
     if (version := fields.get("specificationVersion")) not in VERSIONS:
         given = f", not {version}" if isinstance(version, str) and version.isdigit() and len(version) < 3 else ""
         raise BadAsk(
@@ -82,10 +79,7 @@ def unsent(fields: Fields) -> tuple[str, ...]:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation. BadAsk names the message and part that cannot be read.
-
-    most: how many messages `prompt` may have; TooLarge beyond it
-    """
+    """Return the conversation. BadAsk names the message and part that cannot be read; TooLarge for more than `most` messages."""
     listed = filled(fields.get("prompt"), "prompt", most, of=" messages")
     return tuple(message for index, one in enumerate(listed) for message in _message(mapping(one) or {}, f"prompt[{index}]"))
 
@@ -163,10 +157,7 @@ def _result(part: Fields, path: str) -> Result:
 
 
 def _file(part: Fields, path: str) -> Part:
-    """Return the part of a message that a file becomes: for base64 or a URL what `file` returns, for a text its name and the text.
-
-    BadAsk for any other type of data, such as a file that is kept by a provider.
-    """
+    """Return the part that a file becomes: what `file` returns, or the name and text of a text. BadAsk for files kept by a provider."""
     data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")
     if isinstance(data, str):  # before version 4: an address, or base64
@@ -196,10 +187,7 @@ ADDRESS = re.compile(r"(data|https?):", re.IGNORECASE)
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """Return the sampling parameters that are given, by the names of chat completions.
-
-    The reasoning effort `provider-default` and an empty list of stop sequences are left out.
-    """
+    """Return the given sampling parameters by the names of chat completions, without `provider-default` and an empty `stop`."""
     given = {ours: fields[name] for name, ours in SAMPLED.items() if fields.get(name) is not None}
     if given.get("reasoning_effort") == "provider-default":
         del given["reasoning_effort"]

@@ -42,10 +42,7 @@ DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
-    """Return a body's messages, not checked: `messages`, or the single `message` of a chatbot whose server keeps the history, as a list.
-
-    None if the body has neither.
-    """
+    """Return a body's messages, unchecked: `messages`, else a list of the `message` of a chatbot that keeps the history, else None."""
     alone = fields.get("message")
     return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
 
@@ -80,10 +77,7 @@ def _plain(value: Json) -> Message | None:
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:
-    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call.
-
-    The name stays empty if the call is not in the conversation.
-    """
+    """Yield the messages with the tool's name in each result, if its call is there: OpenAI's results have only the id of the call."""
     names = {call.call_id: call.name for message in found for call in message.calls}
     for message in found:
         if any(not result.name for result in message.results):
@@ -135,10 +129,7 @@ def result(call_id: str, name: str, parts: Iterable[Part], *, is_error: bool = F
 
 
 def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the parts of a message: (part, its type, its path). A plain text is one part of type `text`.
-
-    An assistant's or tool's message without content, and one with an empty `parts` and no content, has none.
-    """
+    """Yield the parts of a message: (part, its type, its path). A plain text is one part; an answer or a result may have none."""
     name = "parts" if fields.get("parts") else "content"
     held = fields.get(name)
     if isinstance(held, str):
@@ -148,12 +139,9 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
 
 
 def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the objects of a list of parts: (part, its type, its path).
+    """Yield the objects of a list of parts: (part, its type, its path). `noun`: the word for parts in the sentences of errors.
 
-    kinds: the accepted types; None for any
-    noun: the word for the parts in an error's sentence
-
-    BadAsk if it is not a list of objects of these types, TooLarge if it has more than MAX_PARTS.
+    BadAsk if it is not a list of objects whose type is one of `kinds` (None for any), TooLarge if it has more than MAX_PARTS.
     """
     listed = listing(value)
     if listed is None:
@@ -170,10 +158,7 @@ def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: st
 
 
 def contents(value: Json, path: str, readers: Mapping[str, Callable[[Fields, str], Part]]) -> Iterator[Part]:
-    """Yield the parts of a content, without empty ones. A plain text is one part. BadAsk for a part without a reader.
-
-    readers: type of a part → its reader
-    """
+    """Yield the parts of a content, without empty ones, as `readers` read each type. A plain text is one part. BadAsk for other types."""
     if isinstance(value, str):
         if value:
             yield repaired(value)
@@ -328,10 +313,7 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
-    """Add a tool invocation of AI SDK 4 to its block, as a call and its result; add nothing if it has no result.
-
-    `isError` in it is this router's own key.
-    """
+    """Add a call of AI SDK 4 with its result to its block; nothing without a result. `isError` in it is this router's own key."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
@@ -358,10 +340,7 @@ def call(fields: Fields, path: str) -> Call:
 
 
 def called(written: str) -> Fields:
-    """Return the arguments of a tool call, given as a JSON text; an empty text counts as `{}`.
-
-    A text that is not a JSON object within MAX_VALUES and MAX_DEPTH becomes `{"raw": text}`.
-    """
+    """Return the arguments in a JSON text; `{}` if it is empty, `{"raw": text}` if it is no object within MAX_VALUES and MAX_DEPTH."""
     try:
         crowd = crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES)
         given: object = None if crowd else json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)

@@ -47,10 +47,7 @@ def text_format(value: Json, path: str) -> OutputFormat | None:
 
 
 def _described(fields: Fields, path: str) -> OutputFormat:
-    """Return the output format of a JSON schema with its name and description. BadAsk if one of them is invalid.
-
-    Without a schema any JSON object is valid, as the AI SDK requests it.
-    """
+    """Return the output format of a schema with its name and description; without a schema, of any JSON object. BadAsk if invalid."""
     name, described, schema = fields.get("name"), fields.get("description"), fields.get("schema")
     if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
         raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")

@@ -87,10 +87,7 @@ def below_gateway(path: str) -> bool:
 
 
 def guessed(beginning: bytes) -> Wire:
-    """Return the wire for the refusal of a body that is not read to its end, or is not JSON, guessed from its beginning.
-
-    `ui-message-stream` if a key of the AI SDK stands in it, else UNDECIDED.
-    """
+    """Return the wire for the refusal of a body that is not read: `ui-message-stream` if it has a key of the AI SDK, else UNDECIDED."""
     return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
 
 

@@ -138,9 +138,7 @@ _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, 
 def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
     """Return ((tools, tool choice) of the client, conversation, sampling parameters, output format) of a body.
 
-    most: how many messages a conversation may have
-
-    The tools are read first: an unserved field is refused by its name.
+    The tools are read first: an unserved field is refused by its name. `most`: how many messages a conversation may have.
     """
     match surface:
         case "messages" | "count_tokens":
@@ -172,10 +170,7 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
-    """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text.
-
-    usual: the route for a request that names none; None if it must name one: BadAsk
-    """
+    """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text, or missing and `usual` is None."""
     named = model
     for key in ("model", "selectedChatModel"):
         named = fields.get(key) if named is None else named

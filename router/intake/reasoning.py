@@ -47,10 +47,7 @@ def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
 
 
 def of_part(part: Fields) -> Iterator[ReasoningState]:
-    """Yield the reasoning state in a `reasoning` part of the AI SDKs: its text, and what Anthropic signed or redacted.
-
-    What is malformed in it is skipped.
-    """
+    """Yield the state in a `reasoning` part of the AI SDKs: its text, and what Anthropic signed or redacted. Malformed state is skipped."""
     held = part.get("text") if part.get("text") is not None else part.get("reasoning")
     thought = repaired(held) if isinstance(held, str) else ""
     if thought:

@@ -74,10 +74,7 @@ class Request:
         return "" if declared or not self.forwarded else str(peer or "unknown")
 
     def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return name → values of these headers, in the order sent; a header that the request lacks is left out.
-
-        names: in lower case
-        """
+        """Return name → values, in the order sent, of those of these headers (named in lower case) that the request has."""
         found: dict[str, tuple[str, ...]] = {}
         for name, value in self.scope["headers"] if names else ():
             if (known := name.decode("latin-1").lower()) in names:
@@ -107,10 +104,7 @@ class Request:
         return given or None
 
     def speaks(self, declared: str) -> None:
-        """Set the wire that the request names, and that in which errors are sent before the body is read. BadAsk for an unknown wire.
-
-        declared: `server.protocol`
-        """
+        """Set the named wire, and the wire of errors before the body is read. `declared`: `server.protocol`. BadAsk for an unknown wire."""
         header = self._headers.get(b"x-stream-protocol", b"")
         self.named = protocol.requested(self.query, header) if self.query or header else None
         self.wire = protocol.chosen(self.named, self.path, declared)

@@ -75,10 +75,7 @@ def in_background(fields: Fields) -> bool:
 
 
 def referred(fields: Fields) -> frozenset[str]:
-    """Return the ids of the stored responses that a question continues or takes items from.
-
-    UnknownResponse for a reference to an item whose id this router did not make.
-    """
+    """Return the ids of stored responses that a question continues or takes items from. UnknownResponse for an item of another origin."""
     found = set[str]()
     if (before := fields.get("previous_response_id")) is not None:
         found.add(text(before, "previous_response_id"))
@@ -92,9 +89,7 @@ def referred(fields: Fields) -> frozenset[str]:
 
 
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
-    """Return the fields with the complete conversation in `input`; unchanged if no stored response is needed.
-
-    kept: id of a stored response → the response, for all that `referred` returns
+    """Return the fields with the complete conversation in `input`. `kept`: id → stored response, for all that `referred` returns.
 
     The previous response's input and output come first. An item replaces the first reference to it; further references, and references to
     items of the previous response, are dropped. UnknownResponse if there is no such item.
@@ -130,10 +125,7 @@ def conversation(fields: Fields) -> bytes:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the instructions first. BadAsk names the item and part that cannot be read.
-
-    most: how many items `input` may have; TooLarge beyond it
-    """
+    """Return the conversation, the instructions first. BadAsk names what cannot be read; TooLarge for more than `most` items."""
     prompt, given = text(fields.get("instructions") or "", "instructions"), fields.get("input")
     made = [Message("system", (prompt,))] if prompt else []
     if isinstance(given, str):
@@ -229,10 +221,7 @@ def _placed(spoken: list[Part]) -> Iterator[Part]:
 
 
 def _reasoned(item: Fields) -> Iterator[ReasoningState]:
-    """Yield the reasoning state of a reasoning item: the item itself if it has encrypted content, else the text of its summary.
-
-    Nothing if it has neither.
-    """
+    """Yield the state in a reasoning item: the item if it has encrypted content, else the text of its summary, if it has one."""
     held = item.get("encrypted_content")
     summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
     said = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
