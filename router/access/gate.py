@@ -48,8 +48,8 @@ FAULT_KEY = b"x-router-admin-key"
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
 OWN_SITE = (b"none", b"same-origin")
-"""Values of `Sec-Fetch-Site` (Fetch Metadata): the user's own navigation, or a page of this server. `same-site` is not: it is another port of
-this machine, or another host of the operator's domain, and neither is this server.
+"""Values of `Sec-Fetch-Site` (Fetch Metadata): the user's own navigation, or a page of this server.
+`same-site` is not: it is another port of this machine, or another host of the operator's domain, and neither is this server.
 """
 log = logging.getLogger("router.server")
 
@@ -112,7 +112,7 @@ class Gate:
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """Admit a caller's request as `enter_caller`, and store its end user, too, if headers name one. BadAsk if a required one is missing."""
+        """Admit a caller's request, and store the caller with the end user that headers name. BadAsk if a required one is missing."""
         await self.enter_caller(scope)
         scope["state"]["caller"] = from_headers(scope["state"]["caller"], scope["headers"])
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from router.access.address import counted
+from router.answering.exchange import Exchange
 from router.answering.reply import Headers
 from router.callers import Caller, from_body
 from router.chat import Ask, Circumstances, Message
 from router.embed import Embed
 from router.errors import BadAsk, TooMany
-from router.generation import OTHER_KIND, Compiled, Generation
-from router.intake import Request
+from router.generation import OTHER_KIND, Compiled
 from router.journal.entry import Entry
-from router.lifecycle import Holdings
 from router.quotas import Admission, Quota
 
 
@@ -23,19 +22,15 @@ class Admissions:
     If one limit is used up, the requests already counted for the others are given back.
     """
 
-    def __init__(
-        self, request: Request, generation: Generation, caller: Caller, entry: Entry, *, held: Holdings, kind: str = "chat"
-    ) -> None:
-        self._request = request
+    def __init__(self, exchange: Exchange, caller: Caller, kind: str = "chat") -> None:
+        self._request, self._generation, self._entry = exchange.request, exchange.generation, exchange.reply.entry
+        self._holdings = exchange.held
         self._kind = kind
         """The kind of route that the request needs: `chat` or `embeddings`."""
-        self._generation = generation
         self.caller = caller
         """The caller, with its end user once that is known."""
-        self._entry = entry
         self.route: Compiled
         """The route that the request takes, once `of_route` or `of_body` has returned."""
-        self._holdings = held
         self._held: list[Admission] = []
         self._user_known = caller.users is None or caller.users.field is None
         self._later: list[Quota] = []

@@ -119,7 +119,7 @@ class Chat:
         return Exchange(request, Reply(send, entry, wire), generation, held, set() if tasks is None else tasks, self._ends, outcome)
 
     def _ends(self, exchange: Exchange) -> None:
-        """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for the answer's end."""
+        """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for its end."""
         recording = exchange.recording
         if recording is None or recording.over:
             self._close(exchange.reply.entry)
@@ -178,7 +178,7 @@ class Chat:
         caller = await self._known(exchange)
         if exchange.request.method != "POST":
             raise WrongMethod
-        admissions = Admissions(exchange.request, exchange.generation, caller, exchange.reply.entry, held=exchange.held, kind=kind)
+        admissions = Admissions(exchange, caller, kind)
         if caller.limit is not None:
             exchange.reply.limits = await admissions.of_caller()
         return admissions
@@ -264,15 +264,14 @@ class Chat:
     async def response(self, request: Request, send: Send, name: str, part: response.Part = "response") -> None:
         """Retrieve, stream, cancel or delete a stored response, or list its input items."""
         async with self._exchange(request, send, request.speaks_as_addressed(), self._viewing, outcome=False) as exchange:
-            generation = exchange.generation
             response.check_address(part, request.method, name)
-            if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
+            if (most := exchange.generation.server.max_streams) is not None and len(self._viewing) > most:
                 raise Crowded
             key: Key = ((await self._known(exchange)).owner, name)
-            await response.answer(part, request, exchange.reply, key, kept=self._kept, generation=generation, intake=self.intake)
+            await response.answer(part, exchange, key, self._kept, self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
-        """Send an estimate of a question's input tokens, without what its route adds. The request counts for the limits of caller and route."""
+        """Send an estimate of a question's input tokens, without what its route adds. It counts for the limits of caller and route."""
         async with self._exchange(request, send, request.speaks_as_addressed()) as exchange:
             generation, reply = exchange.generation, exchange.reply
             admissions = await self._admissions(exchange)

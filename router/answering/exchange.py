@@ -20,7 +20,7 @@ CLIENT_LEFT = 499
 
 
 class Exchange(Mutable):
-    """One request. Sends an error raised in the `async with` block to the client, in the wire known so far, and suppresses it.
+    """The context of one request: an error raised in its `async with` block is sent to the client, in the wire known so far.
 
     A cancellation counts as a shutdown. An unexpected error after the response has begun is raised.
     A class: a generator of contextlib takes three times as many calls.
@@ -36,7 +36,7 @@ class Exchange(Mutable):
     _ends: Callable[["Exchange"], None]
     """Called at the end of the block, before anything is released."""
     _outcome: bool = True
-    """Whether to log a disconnect as `client_left`; its status is 499 in either case, unless one was sent."""
+    """True if a disconnect is logged as `client_left`; its status is 499 in either case, unless one was sent."""
     recording: Recording | None = None
     """The recording of the answer; None where it is not recorded."""
     _task: asyncio.Task[object] | None = None

@@ -44,7 +44,7 @@ class Recording(Broadcast):
         self.refused = ""
         """Code of the error before the first event; empty without one."""
         self.asked = asked
-        """The input items of its request as JSON, for a later request that continues it; None if not stored, or of another replica's answer."""
+        """The input items of its request as JSON, for a request that continues it; None if not stored, and for another replica's answer."""
         self.log = ""
         """Id of its log in Redis; empty without a Redis."""
         self.posted: asyncio.Event | None = None
@@ -115,7 +115,7 @@ class Recording(Broadcast):
 
     @property
     def ending(self) -> str:
-        """Return the code of an answer that is over without a Finish or Failure: that of its error, or `stopped`. Empty with one of them."""
+        """Return the code of an answer that ended without a Finish or Failure: that of its error, or `stopped`. Empty with one of them."""
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:

@@ -88,7 +88,7 @@ class Replica:
         return True
 
     async def delete(self, key: Key, keep: float) -> None:
-        """Delete the recording of this key for all replicas, and stop it. Redis remembers it for `keep` seconds. Away if it is not certain."""
+        """Delete the recording of this key for all replicas, and stop it; Redis notes that for `keep` seconds. Away if it is not certain."""
         try:
             found = await self.logs.find(_name(key))
         except Deleted:

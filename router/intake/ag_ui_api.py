@@ -69,7 +69,7 @@ class _Conversation:
         self._thoughts: list[Part] = []
 
     def take(self, fields: Fields, path: str) -> Iterator[Message]:
-        """Read one message and yield it with its speaker's name. Yield nothing for reasoning, held for the answer after it, and activity."""
+        """Read one message and yield it with its speaker's name. Reasoning is held for the answer after it; activity yields nothing."""
         if (made := self._read(fields, path)) is not None:
             name = fields.get("name")
             yield replace(made, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made
@@ -152,4 +152,4 @@ def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if one is invalid or `resume` is not empty."""
     refuse_unserved(fields, INTERRUPTS)
     own = client_tools.tools(fields.get("tools"), lambda one, path: client_tools.function(mapping(one) or {}, path))
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=True)

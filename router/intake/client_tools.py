@@ -88,18 +88,17 @@ def served_function(value: Json, path: str) -> ToolSpec:
     return function(fields, path)
 
 
-def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
+def choice(value: Json, own: Sequence[ToolSpec], *, nested: bool) -> Choice:
     """Return the Choice that a `tool_choice` in OpenAI's form stands for; AUTO if it is None. BadAsk if invalid or of no tool in `own`.
 
-    own: the tools that the client brings
-    named: returns, of a choice of one function, the object with its name
+    nested: whether the name of a function stands in an object `function`, as in chat completions
     """
     if value is None:
         return AUTO
     if value in ("auto", "none", "required"):
         return Choice(value)
     fields = mapping(value) or {}
-    name = named(fields).get("name")
+    name = (mapping(fields.get("function")) or {} if nested else fields).get("name")
     if fields.get("type") != "function" or not isinstance(name, str) or name not in {tool.name for tool in own}:
         raise BadAsk("tool_choice: auto, none, required, or a function among the tools is needed.")
     return Choice("named", name)

@@ -36,7 +36,7 @@ def of_gateway(fields: Mapping[str, Json]) -> Wanted:
 
 
 def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
-    """Return the question in a body's fields. `inputs`: the field of the inputs. BadAsk names an invalid one; TooLarge beyond MAX_INPUTS."""
+    """Return the question in a body's fields. `inputs`: the field with them. BadAsk names an invalid one; TooLarge beyond MAX_INPUTS."""
     model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
     if not isinstance(model, str) or not model:
         raise BadAsk("model: the id of a model that makes embeddings is needed.")

@@ -86,12 +86,12 @@ def asked(
     usual: the route that answers if none is named; only APIs in STREAMING may leave it out
     cache: returns the wishes to caches, given the fields that are not read here
     """
-    version: JsonObject = {}
+    repeated: JsonObject = {}
     if surface == "ag_ui":
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
         # The form of the answer depends on the version of the protocol.
-        version, fields = {"specification": fields.get("specificationVersion")}, gateway_api.flat(fields)
+        repeated, fields = {"specification": fields.get("specificationVersion")}, gateway_api.flat(fields)
     stream = fields.get("stream")
     if stream is None:
         stream = surface in STREAMING
@@ -103,8 +103,9 @@ def asked(
     (tools, choice), said, params, output = _read(fields, surface, bounds.messages)
     own = READ.get(surface, OWN)
     wants_usage = "stream_options" in fields and (mapping(fields["stream_options"]) or {}).get("include_usage") is True
-    run: JsonObject = ag_ui_api.run(fields) if surface == "ag_ui" else {}
-    chat_id = _id(run["threadId"]) if run else _id(fields.get("id")) if surface == "chat" else None
+    if surface == "ag_ui":
+        repeated, wants_usage = ag_ui_api.run(fields), False
+    chat_id = _id(repeated["threadId"]) if surface == "ag_ui" else _id(fields.get("id")) if surface == "chat" else None
     ask = Ask(
         model=_model(fields, model, usual if surface in STREAMING else None),
         messages=said,
@@ -122,14 +123,11 @@ def asked(
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
         return Asked(ask, stream, wire, wishes, repeated=repeated, conversation=kept, background=background)
-    if surface == "ag_ui":
-        return Asked(ask, stream, wire, wishes, chat_id, repeated=run)
     if surface == "text_completion":
         repeated, prompts = completions_api.repeated(fields), completions_api.prompts(fields)
         return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=repeated, prompts=prompts)
-    if surface != "chat":
-        return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=version)
-    return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), wants_usage)
+    continues = _continued(conversation(fields)) if surface == "chat" else None
+    return Asked(ask, stream, wire, wishes, chat_id, continues, wants_usage, repeated)
 
 
 _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, OutputFormat | None]
@@ -142,22 +140,19 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
     """
     match surface:
         case "messages" | "count_tokens":
-            tools = anthropic_api.brought(fields)
-            said, params = anthropic_api.messages(fields, most), parameters(anthropic_api.sampling(fields))
-            return tools, said, params, anthropic_api.output(fields)
+            api = anthropic_api
+            return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
         case "responses":
-            tools = responses_api.brought(fields)
-            said, params = responses_api.messages(fields, most), parameters(responses_api.sampling(fields))
-            return tools, said, params, text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
+            api, form = responses_api, (mapping(fields.get("text")) or {}).get("format")
+            return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), text_format(form, "text.format")
         case "text_completion":
             return ((), AUTO), completions_api.messages(fields), sampling(fields), response_format(fields.get("response_format"))
         case "ag_ui":
             tools = ag_ui_api.brought(fields)
             return tools, ag_ui_api.messages(fields, most), sampling(fields), response_format(fields.get("response_format"))
         case "gateway":
-            tools = gateway_api.brought(fields)
-            said, params = gateway_api.messages(fields, most), parameters(gateway_api.sampling(fields))
-            return tools, said, params, gateway_api.output(fields)
+            api = gateway_api
+            return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
         case "completions":
             tools, said = brought(fields), messages(conversation(fields), most)
             return tools, said, sampling(fields), response_format(fields["response_format"]) if "response_format" in fields else None
@@ -272,7 +267,7 @@ def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     if "tools" not in fields and "tool_choice" not in fields:
         return (), AUTO
     own = client_tools.tools(fields.get("tools"), _tool)
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=True)
 
 
 def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
@@ -291,8 +286,8 @@ def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
         chosen = mapping(wanted) or {}
         if chosen.get("type") == "tool":  # as the AI SDK names one
             wanted = {"type": "function", "name": chosen.get("toolName")}
-        return own, client_tools.choice(wanted, own, lambda named: named)
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda named: mapping(named.get("function")) or {})
+        return own, client_tools.choice(wanted, own, nested=False)
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=True)
 
 
 def permitted(ask: Ask, refused: Collection[str]) -> Ask:

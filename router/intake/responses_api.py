@@ -286,7 +286,7 @@ def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
         raise BadAsk("include: message.output_text.logprobs is not served here.")
     own = client_tools.tools(fields.get("tools"), client_tools.served_function)
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: given)
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=False)
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
