@@ -41,18 +41,13 @@ class RefusedOrigins:
         now = self._clock()
         while self._logged and now - next(iter(self._logged.values())) >= REMINDED:
             self._logged.popitem(last=False)
-        shown = _shown(origin)
+        try:
+            shown = well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
+        except ValueError:  # `null` is an origin
+            shown = "null" if origin == "null" else "malformed"
         if shown not in self._logged and len(self._logged) < MAX_REMINDED:
             self._logged[shown] = now
             log.warning("origin refused", extra={"fields": {"origin": shown, "remedy": "server.cors.origins"}})
-
-
-def _shown(origin: str) -> str:
-    """Return the origin for the log; `malformed` for a text that is not one, or is too long. `null` is an origin."""
-    try:
-        return well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
-    except ValueError:
-        return "null" if origin == "null" else "malformed"
 
 
 class DeclaredOrigins(CORSMiddleware):

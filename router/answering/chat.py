@@ -23,7 +23,7 @@ from router.callers import Caller, from_body, from_headers
 from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject, owner
 from router.config.server import Resume
 from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
-from router.generation import Compiled, Generation
+from router.generation import Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObservers, Observer
 from router.lifecycle import Holdings
@@ -212,7 +212,9 @@ class Chat:
             route = admissions.route
             answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
             if (fault := request.fault if request.steers else None) is not None:
-                await self._enter_fault(fault, request, route, entry)
+                if not route.scripted:  # a provider is broken with the admin key alone
+                    await self._gate.enter_fault(request.scope)
+                entry.fault = fault
             entry.stream, entry.requested = wanted.stream, wanted.ask.model
             heading = Heading(
                 request_id=entry.request_id,
@@ -249,12 +251,6 @@ class Chat:
             reply.entry.stream, reply.entry.requested = False, wanted.embed.model
             async with Presence(request.receive):
                 await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
-
-    async def _enter_fault(self, fault: InducedFault, request: Request, route: Compiled, entry: Entry) -> None:
-        """Note the induced fault in the log entry. Unauthorized or NotAllowed without the admin key, unless all targets are scripts."""
-        if not route.scripted:
-            await self._gate.enter_fault(request.scope)
-        entry.fault = fault
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
         """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""

@@ -42,7 +42,8 @@ class Replica:
         lasts: seconds that the answer runs at most
         keep: seconds after its end until which it can be found
         """
-        recording.head = _head(recording)
+        shared_fields: JsonObject = {name: getattr(recording.heading, name) for name in SHARED}
+        recording.head = packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, shared_fields])
         written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep, attachment=recording.asked or b"")
         recording.log, recording.news = written.id, written.news
         if recording.asked is not None:
@@ -132,12 +133,6 @@ def _name(key: Key) -> str:
     """Return the name of a chat or response in Redis: a hash, from which neither owner nor id can be read. No owner contains a NUL."""
     owner, chat = key
     return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
-
-
-def _head(recording: Recording) -> bytes:
-    heading = recording.heading
-    shared_fields: JsonObject = {name: getattr(heading, name) for name in SHARED}
-    return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, shared_fields])
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:

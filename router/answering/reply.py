@@ -7,6 +7,7 @@ in a wire without a form for a failure, the connection is closed early.
 import asyncio
 import math
 from collections.abc import Coroutine, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -196,7 +197,8 @@ class Streamed:
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
         self._encode = reply.wire.encoder(heading)
-        self._pulse = Pulse(self._beat, keep_alive) if reply.wire.keep_alive else None
+        beat = partial(reply.write, reply.wire.keep_alive, more=True)
+        self._pulse = Pulse(beat, keep_alive) if reply.wire.keep_alive else None
         self._collected: list[bytes] = []
         self._size = 0
         self._last: Event | None = None
@@ -265,9 +267,6 @@ class Streamed:
     async def _begin(self) -> None:
         if not self._reply.begun:
             await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
-
-    async def _beat(self) -> None:
-        await self._reply.write(self._reply.wire.keep_alive, more=True)
 
 
 class Collected:

@@ -9,13 +9,13 @@ only. An unsupported field is refused, naming it. Source: the schema of AG-UI 1.
 
 from collections.abc import Callable, Iterator
 
-from router.chat import Choice, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, repaired
+from router.chat import Choice, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec
 from router.errors import BadAsk
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import Harmless, refuse_unserved
 from router.intake.fields import Fields, filled, listing, mapping, text, text_of
 from router.intake.files import file, held
-from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, contents, result
+from router.intake.messages import MAX_CALLS, MAX_PARTS, call, contents, of_speaker, result
 from router.value import replace
 
 OF_RUN = ("threadId", "runId", "parentRunId")
@@ -71,8 +71,7 @@ class _Conversation:
     def take(self, fields: Fields, path: str) -> Iterator[Message]:
         """Read one message and yield it with its speaker's name. Reasoning is held for the answer after it; activity yields nothing."""
         if (made := self._read(fields, path)) is not None:
-            name = fields.get("name")
-            yield replace(made, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made
+            yield of_speaker(fields.get("name"), made)
 
     def _read(self, fields: Fields, path: str) -> Message | None:
         match fields.get("role"):

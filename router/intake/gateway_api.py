@@ -9,14 +9,13 @@ it. Source: LanguageModelV2CallOptions to LanguageModelV4CallOptions of @ai-sdk/
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
 
 from router.chat import Call, Choice, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
 from router.errors import BadAsk
 from router.intake import client_tools, reasoning
 from router.intake.fields import Fields, filled, mapping, needed, text, text_of
 from router.intake.files import file, held
-from router.intake.messages import DENIED, AssistantBlock, listed_parts, result
+from router.intake.messages import DENIED, RAW, AssistantBlock, listed_parts, result
 from router.intake.output import text_format
 
 VERSION = "4"
@@ -117,9 +116,10 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
             case "reasoning":
                 block.spoken += reasoning.of_part({**part, "providerMetadata": options})
             case "tool-call":
-                call_id = text(part.get("toolCallId"), f"{place}.toolCallId")
+                call_id, name = text(part.get("toolCallId"), f"{place}.toolCallId"), text(part.get("toolName"), f"{place}.toolName")
+                given = mended(part.get("input"))
                 block.spoken += reasoning.of_tool({"callProviderMetadata": options}, call_id)
-                block.spoken.append(_call(part, call_id, place))
+                block.spoken.append(Call(call_id, name, given if isinstance(given, Mapping) else {RAW: given}))
             case "tool-result":
                 block.results.append(_result(part, place))
             case "file" | "reasoning-file" | "custom":
@@ -127,13 +127,6 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
             case _:
                 raise BadAsk(f"{place}.type: this kind of part is not known here.")
     yield from block.messages()
-
-
-def _call(part: Fields, call_id: str, path: str) -> Call:
-    """Return a tool call. An input that is not an object becomes `{"raw": input}`."""
-    given = part.get("input")
-    name = text(part.get("toolName"), f"{path}.toolName")
-    return Call(call_id, name, cast("JsonObject", mended(given)) if isinstance(given, Mapping) else {"raw": mended(given)})
 
 
 def _result(part: Fields, path: str) -> Result:

@@ -60,7 +60,8 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
             made.append(plain)
         else:
             alike = False
-            made += _called_so(one, f"messages[{index}]")
+            name = (mapping(one) or {}).get("name")
+            made += [of_speaker(name, said) for said in _message(one, f"messages[{index}]")]
     if not made:
         raise BadAsk("messages: there is nothing in them that can be said to a model.")
     return tuple(made if alike else _with_names(made))
@@ -87,12 +88,9 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
             yield message
 
 
-def _called_so(value: Json, path: str) -> Iterator[Message]:
-    """Yield the messages that one message of a body becomes, with the name of the speaker if it has one."""
-    name = (mapping(value) or {}).get("name")
-    called = repaired(name)[:MAX_NAME] if isinstance(name, str) else ""
-    for made in _message(value, path):
-        yield replace(made, name=called) if called and made.role != "tool" else made
+def of_speaker(name: Json, message: Message) -> Message:
+    """Return the message with the name of its speaker, if that is a text; a tool's message unchanged."""
+    return replace(message, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and name and message.role != "tool" else message
 
 
 def _message(value: Json, path: str) -> Iterator[Message]:
