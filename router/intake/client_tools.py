@@ -46,7 +46,7 @@ def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec,
 
 
 def named(value: Json) -> tuple[ToolSpec, ...]:
-    """Return the tools in an object: name → {description, parameters} (assistant-ui) or `inputSchema` (AI SDK). BadAsk if invalid."""
+    """Return the tools in an object (none otherwise): name → {description, parameters}, in the AI SDK `inputSchema`. BadAsk if invalid."""
     fields = mapping(value) or {}
     if len(fields) > MAX_TOOLS:
         raise BadAsk(f"tools: at most {MAX_TOOLS} tools are taken.")
@@ -117,7 +117,6 @@ def typed_choice(value: Json, own: Sequence[ToolSpec], path: str, required: str,
         return Choice("none" if kind == "none" else "required")
     name = fields.get(key)
     if kind != "tool" or not isinstance(name, str) or name not in {tool.name for tool in own}:
-        raise BadAsk(
-            f"{path}.type: {', '.join(('auto', *sorted((required, 'none'))))}, or tool with the name of one of the tools is needed."
-        )
+        first, second = sorted((required, "none"))
+        raise BadAsk(f"{path}.type: auto, {first}, {second}, or tool with the name of one of the tools is needed.")
     return Choice("named", name)

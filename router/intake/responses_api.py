@@ -39,13 +39,7 @@ READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", 
 """Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
 REPEATED = (
-    "instructions",
-    "previous_response_id",
-    "max_output_tokens",
-    "metadata",
-    "safety_identifier",
-    "prompt_cache_key",
-    "tool_choice",
+    *("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", "tool_choice"),
     *SAMPLED,
 )
 """Fields that the response repeats unchanged."""
