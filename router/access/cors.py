@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -15,19 +15,8 @@ from router.config.server import Cors
 
 EXPOSED = (
     "x-request-id",
-    "x-router-generation",
-    "x-router-target",
-    "x-router-model",
-    "x-router-attempts",
-    "x-router-cache",
-    "x-router-cost",
-    "x-router-fault",
-    "x-router-resumed",
-    "age",
-    "ratelimit",
-    "ratelimit-policy",
-    "retry-after",
-    "x-should-retry",
+    *(f"x-router-{name}" for name in ("generation", "target", "model", "attempts", "cache", "cost", "fault", "resumed")),
+    *("age", "ratelimit", "ratelimit-policy", "retry-after", "x-should-retry"),
 )
 """Response headers that a web page may read, beside those that CORS always allows."""
 REMINDED = 60.0
@@ -52,19 +41,13 @@ class RefusedOrigins:
         now = self._clock()
         while self._logged and now - next(iter(self._logged.values())) >= REMINDED:
             self._logged.popitem(last=False)
-        shown = _shown(origin)
-        if shown in self._logged or len(self._logged) >= MAX_REMINDED:
-            return
-        self._logged[shown] = now
-        log.warning("origin refused", extra={"fields": {"origin": shown, "remedy": "server.cors.origins"}})
-
-
-def _shown(origin: str) -> str:
-    """Return the origin for the log; `malformed` for a text that is not one, or is too long. `null` is an origin."""
-    try:
-        return well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
-    except ValueError:
-        return "null" if origin == "null" else "malformed"
+        try:
+            shown = well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
+        except ValueError:  # `null` is an origin
+            shown = "null" if origin == "null" else "malformed"
+        if shown not in self._logged and len(self._logged) < MAX_REMINDED:
+            self._logged[shown] = now
+            log.warning("origin refused", extra={"fields": {"origin": shown, "remedy": "server.cors.origins"}})
 
 
 class DeclaredOrigins(CORSMiddleware):
@@ -88,8 +71,12 @@ class DeclaredOrigins(CORSMiddleware):
     def serving(self, scope: Scope) -> ASGIApp:
         """Return the application that serves a request, behind the middleware if any origin is declared. A refused origin is logged."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if b"origin" in headers and (given := _foreign(scope, headers)) is not None and not self.is_allowed_origin(given):
-            self._refused.note(given)
+        if b"origin" in headers:
+            given: str = next(value for name, value in scope["headers"] if name == b"origin").decode("latin-1")
+            # This server's own pages need no permission.
+            own = headers.get(b"sec-fetch-site") == b"same-origin" or given.partition("://")[2].encode() == headers.get(b"host", b"")
+            if not own and not self.is_allowed_origin(given):
+                self._refused.note(given)
         return self if self.allow_origins else self.app
 
     def preflight_response(self, request_headers: Headers) -> Response:
@@ -98,12 +85,3 @@ class DeclaredOrigins(CORSMiddleware):
         if not self.is_allowed_origin(request_headers["origin"]):
             del response.headers["access-control-allow-private-network"]
         return response
-
-
-def _foreign(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the `Origin` of a request, which must have one, if a page of another origin sent it; None for this server's own pages."""
-    given = next(value for name, value in scope["headers"] if name == b"origin")
-    text = given.decode("latin-1")
-    if headers.get(b"sec-fetch-site") == b"same-origin" or text.partition("://")[2].encode() == headers.get(b"host", b""):
-        return None
-    return text

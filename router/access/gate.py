@@ -9,12 +9,12 @@ programs of this machine: not to forwarded requests (behind a proxy all come fro
 import hmac
 import logging
 from collections.abc import Callable
+from typing import NoReturn
 
 from starlette.types import Scope
 
 from router.access import local
 from router.access.address import client_address, counted
-from router.access.sites import from_another_site
 from router.access.slowdown import Slowdown
 from router.callers import Caller, Callers, from_headers
 from router.config.server import LEAST_ADMIN_KEY
@@ -47,6 +47,10 @@ FAULT_KEY = b"x-router-admin-key"
 """The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
+OWN_SITE = (b"none", b"same-origin")
+"""Values of `Sec-Fetch-Site` (Fetch Metadata): the user's own navigation, or a page of this server.
+`same-site` is not: it is another port of this machine, or another host of the operator's domain, and neither is this server.
+"""
 log = logging.getLogger("router.server")
 
 
@@ -56,11 +60,10 @@ def borne(scope: Scope) -> list[bytes]:
     Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`. Such a key is returned
     as `Bearer …`, and the same key in both headers once.
     """
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
     given: list[bytes] = []
     keys: list[bytes] = []
     of_anthropic = False
-    for name, value in headers:
+    for name, value in scope["headers"]:
         if name == b"authorization":
             given.append(value)
         elif name == b"x-api-key":
@@ -109,18 +112,14 @@ class Gate:
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """Admit a caller's request, and store the caller with the end user that the headers name. BadAsk if a required user is missing.
-
-        Raises the errors of `caller`, too.
-        """
-        caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
-        scope.setdefault("state", {})["caller"] = caller
+        """Admit a caller's request, and store the caller with the end user that headers name. BadAsk if a required one is missing."""
+        await self.enter_caller(scope)
+        scope["state"]["caller"] = from_headers(scope["state"]["caller"], scope["headers"])
 
     async def enter_reader(self, scope: Scope) -> None:
-        """Admit a request for the web page at `/`, which holds no secret.
+        """Admit a request for the web page at `/`, which holds no secret; with `page: off` as a caller's, as for an unknown address.
 
-        NotAllowed for other machines while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an
-        unknown address.
+        NotAllowed for other machines while `server.auth` is not declared.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)
@@ -135,8 +134,7 @@ class Gate:
         generation = self._live.generation
         reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
         if reason:
-            await self._note_refused(scope, generation, reason)
-            raise NotAllowed(REFUSALS[reason][1])
+            await self._refuse(scope, generation, reason)
 
     async def enter_operator(self, scope: Scope) -> None:
         """Admit an operator's request, and store its network and kind of key in its state, for the log.
@@ -144,40 +142,34 @@ class Gate:
         Any other is Unauthorized or NotAllowed, logged, counted, and refused after a delay.
         """
         generation = self._live.generation
-        if not (reason := self._why_not(scope, generation)):
-            key = "declared" if generation.server.admin.key is not None else "of this run"
-            scope.setdefault("state", {})["operator"] = {"peer": self._peer(scope, generation), "key": key}
-            return
-        await self._note_refused(scope, generation, reason)
-        kind, sentence = REFUSALS[reason]
-        raise kind(sentence)
+        if reason := self._why_not(scope, generation):
+            await self._refuse(scope, generation, reason)
+        key = "declared" if generation.server.admin.key is not None else "of this run"
+        scope.setdefault("state", {})["operator"] = {"peer": self._peer(scope, generation), "key": key}
 
-    async def _note_refused(self, scope: Scope, generation: Generation, reason: str) -> None:
-        """Log and count a refused operator request, then wait as long as its refusal is to be delayed. The caller raises the error."""
+    async def _refuse(self, scope: Scope, generation: Generation, reason: str, sentence: str = "") -> NoReturn:
+        """Log and count a refused operator request, wait as long as its refusal is to be delayed, and raise its error."""
         peer = self._peer(scope, generation)
         log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
         self._count(reason)
         await self._slowdown.refused(peer)
+        kind, usual = REFUSALS[reason]
+        raise kind(sentence or usual)
 
     async def enter_fault(self, scope: Scope) -> None:
         """Admit a request that injects a fault: its admin key stands in `X-Router-Admin-Key`, beside the caller's own key.
 
-        Unauthorized with a wrong key; NotAllowed without a key, or from another site. A wrong key and another site are logged, counted and
-        delayed.
+        NotAllowed without a key. A wrong key (Unauthorized) and another site (NotAllowed) are logged, counted and delayed.
         """
         generation = self._live.generation
         given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
         key = generation.server.admin.key or self._run_key
         if from_another_site(scope):
-            reason, error = "another_site", NotAllowed(REFUSALS["another_site"][1])
-        elif _bears(given, key):
-            return
-        elif not given:
+            await self._refuse(scope, generation, "another_site")
+        if not given:
             raise NotAllowed(FAULT)  # no attempt at a key
-        else:
-            reason, error = "wrong_key", Unauthorized(FAULT)
-        await self._note_refused(scope, generation, reason)
-        raise error
+        if not _bears(given, key):
+            await self._refuse(scope, generation, "wrong_key", FAULT)
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
         """Return the reason (a key of REFUSALS) why the client is not admitted as an operator; "" if it is admitted."""
@@ -197,10 +189,7 @@ class Gate:
         return "" if local.direct(scope) else "not_this_machine"
 
     def _stranger(self, scope: Scope, generation: Generation) -> str:
-        """Return what shows that a request comes from another machine; empty if nothing does.
-
-        Empty for every request, too, if `server.auth` is declared or the gate was made with `only`: keys decide then.
-        """
+        """Return what shows that a request comes from another machine; empty if nothing does, or keys decide (`server.auth`, `only`)."""
         server = generation.server
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 
@@ -210,12 +199,13 @@ class Gate:
         return counted(client_address((scope.get("client") or ("", 0))[0], forwarded, generation.server.proxies))[-1][0]
 
 
-def _bears(given: list[bytes], key: Secret | None) -> bool:
-    """Return whether the request has exactly one credential, and it is `Bearer` with this key. False if `key` is None.
+def from_another_site(scope: Scope) -> bool:
+    """Return whether a page of another origin sent this request. False without `Sec-Fetch-Site`, which only browsers send."""
+    return any(value not in OWN_SITE for name, value in scope["headers"] if name == b"sec-fetch-site")
 
-    given: the request's credentials, each with its scheme: `Bearer …`
-    A key that is too short is never accepted, also if a program passed it to the application.
-    """
+
+def _bears(given: list[bytes], key: Secret | None) -> bool:
+    """Return whether the only credential is `Bearer` with this key. False for None and for a key that is too short, whoever passed it."""
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
         return False
     scheme, _, credential = given[0].partition(b" ")

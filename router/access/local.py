@@ -22,28 +22,10 @@ OLD = ("0.9", "1.0")
 """Versions of HTTP that some proxies use by default, and clients do not any more."""
 HEADERS = frozenset(
     {
-        b"cf-connecting-ip",
-        b"cf-connecting-ipv6",
-        b"cf-pseudo-ipv4",
-        b"client-ip",
-        b"do-connecting-ip",
-        b"fastly-client-ip",
-        b"fly-client-ip",
-        b"forwarded",
-        b"true-client-ip",
-        b"via",
-        b"x-appengine-user-ip",
-        b"x-azure-clientip",
-        b"x-azure-socketip",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"x-envoy-external-address",
-        b"x-host",
-        b"x-original-forwarded-for",
-        b"x-original-host",
-        b"x-real-ip",
-        b"x-remote-addr",
-        b"x-remote-ip",
+        *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4", b"client-ip", b"do-connecting-ip", b"fastly-client-ip"),
+        *(b"fly-client-ip", b"forwarded", b"true-client-ip", b"via", b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip"),
+        *(b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-host", b"x-original-forwarded-for", b"x-original-host"),
+        *(b"x-real-ip", b"x-remote-addr", b"x-remote-ip"),
     }
 )
 """Headers by which proxies name the client, the host that it asked for, or themselves; beside all that begin with FAMILY."""
@@ -89,9 +71,7 @@ def bad_host(scope: Scope) -> bool:
             if host is not None:
                 return True
             host = value
-    if host is None:
-        return scope.get("http_version") not in OLD
-    return WELL_FORMED.fullmatch(host) is None
+    return scope.get("http_version") not in OLD if host is None else WELL_FORMED.fullmatch(host) is None
 
 
 def _from_elsewhere(scope: Scope) -> str:
@@ -105,13 +85,8 @@ def _from_elsewhere(scope: Scope) -> str:
     server = scope.get("server")
     if server and not _is_here(str(server[0])):
         return "server"
-    known = False
-    for name, value in scope["headers"]:
-        if name == b"host":
-            if known or not _names_here(value.decode("latin-1")):
-                return "host"
-            known = True
-    return "" if known else "host"
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return "" if len(hosts) == 1 and _names_here(hosts[0].decode("latin-1")) else "host"
 
 
 @lru_cache(maxsize=256)

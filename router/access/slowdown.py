@@ -16,10 +16,7 @@ MAX_WAITING = 256
 
 
 class Slowdown:
-    """The delays of refused admin requests: they double with each refusal of the same peer.
-
-    `clock`: seconds, as time.monotonic; `sleep`: waits for so many seconds.
-    """
+    """The delays of refused admin requests. `clock`: seconds, as time.monotonic; `sleep`: waits for so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._clock = clock
@@ -34,7 +31,12 @@ class Slowdown:
 
     async def refused(self, peer: str) -> None:
         """Record a refusal of this peer, and wait for its delay: doubled with each, up to LONGEST_S. No wait if MAX_WAITING others do."""
-        times = self._noted(peer)
+        now = self._clock()
+        times, last = self._refused.pop(peer, (0, now))
+        times = 1 if now - last >= FORGOTTEN_S else times + 1
+        self._refused[peer] = (times, now)
+        if len(self._refused) > MAX_PEERS:
+            self._refused.popitem(last=False)
         if self._waiting >= MAX_WAITING:
             return
         self._waiting += 1
@@ -42,12 +44,3 @@ class Slowdown:
             await self._sleep(min(LONGEST_S, FIRST_S * 2 ** min(times - 1, 16)))
         finally:
             self._waiting -= 1
-
-    def _noted(self, peer: str) -> int:
-        now = self._clock()
-        times, last = self._refused.pop(peer, (0, now))
-        times = 1 if now - last >= FORGOTTEN_S else times + 1
-        self._refused[peer] = (times, now)
-        if len(self._refused) > MAX_PEERS:
-            self._refused.popitem(last=False)
-        return times

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from router.access.address import counted
+from router.answering.exchange import Exchange
 from router.answering.reply import Headers
 from router.callers import Caller, from_body
 from router.chat import Ask, Circumstances, Message
 from router.embed import Embed
 from router.errors import BadAsk, TooMany
-from router.generation import OTHER_KIND, Compiled, Generation
-from router.intake import Request
+from router.generation import OTHER_KIND, Compiled
 from router.journal.entry import Entry
-from router.lifecycle import Holdings
 from router.quotas import Admission, Quota
 
 
@@ -23,19 +22,15 @@ class Admissions:
     If one limit is used up, the requests already counted for the others are given back.
     """
 
-    def __init__(
-        self, request: Request, generation: Generation, caller: Caller, entry: Entry, *, held: Holdings, kind: str = "chat"
-    ) -> None:
-        self._request = request
+    def __init__(self, exchange: Exchange, caller: Caller, kind: str = "chat") -> None:
+        self._request, self._generation, self._entry = exchange.request, exchange.generation, exchange.reply.entry
+        self._holdings = exchange.held
         self._kind = kind
         """The kind of route that the request needs: `chat` or `embeddings`."""
-        self._generation = generation
         self.caller = caller
         """The caller, with its end user once that is known."""
-        self._entry = entry
         self.route: Compiled
         """The route that the request takes, once `of_route` or `of_body` has returned."""
-        self._holdings = held
         self._held: list[Admission] = []
         self._user_known = caller.users is None or caller.users.field is None
         self._later: list[Quota] = []
@@ -50,10 +45,7 @@ class Admissions:
             admission.leave()
 
     async def of_caller(self) -> Headers:
-        """Count the request for its caller's own limit, and return what is left as RateLimit headers: none if the caller has no limit.
-
-        TooMany if the limit is used up. A limit `per: user` whose user stands in the body is counted later, by `of_body`.
-        """
+        """Count the request for its caller's limit, if there is one, and return what is left as RateLimit headers. TooMany at the limit."""
         caller = self.caller
         if caller.limit is not None:
             await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
@@ -77,11 +69,9 @@ class Admissions:
         return self._headers() if self._held else []
 
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
-        """Count the request for the limits that need its body: of the end user and of the route named there.
+        """Count the request for the limits that need its body: of the end user and of the route named there, for each of several `prompts`.
 
-        prompts: several prompts of the request; a limit on requests counts each of them
-
-        Return headers as `of_route` does. BadAsk if the body must name a user and does not; otherwise the errors of `of_route`.
+        BadAsk if the body must name a user and does not; otherwise returns and raises as `of_route`.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
@@ -90,23 +80,43 @@ class Admissions:
                 await self._count(quota)
         if self._request.model is None:
             await self.of_route(ask.model)
-        if not prompts or not self._held:
-            return self._headers() if self._held else []
         try:
-            for admission in self._held:
+            for admission in self._held if prompts else ():
                 await admission.more(len(prompts) - 1)
         except TooMany:
             self._withdraw()
             raise
-        return self._headers()
+        return self._headers() if self._held else []
 
     async def _count(self, quota: Quota) -> None:
         """Count the request for one limit; postpone an end user's limit until the body has named the user."""
         if quota.declared.per == "user" and not self._user_known:
             self._later.append(quota)
             return
-        for held, subject in _subjects(quota, self._request, self.caller, self._generation):
-            await self._take(held, subject)
+        if not self._held:  # the first one, which most requests have not
+            self._entry.observers = (self._charge, *self._entry.observers)
+            self._holdings.add(self._leave)
+        for counting, subject in self._subjects(quota):
+            try:
+                admission = await counting.admit(subject)
+            except TooMany:
+                self._withdraw()
+                raise
+            self._held.append(admission)
+
+    def _subjects(self, quota: Quota) -> list[tuple[Quota, str]]:
+        """Return each limit and subject that count this request: for IPv6 two networks, the wider first; without an end user its caller."""
+        caller = self.caller
+        match quota.declared.per:
+            case "ip":
+                address = self._request.address(self._generation.server.proxies)
+                return [(quota.times(times), network) for network, times in counted(address)]
+            case "key":
+                return [(quota, caller.id)]
+            case "user":
+                return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
+            case "route":
+                return [(quota, "")]
 
     @property
     def circumstances(self) -> Circumstances:
@@ -119,17 +129,6 @@ class Admissions:
         headers = self._request.values(self.route.headers) if self.route.headers else {}
         return Circumstances(self.caller.name, self.caller.claims, headers, used)
 
-    async def _take(self, quota: Quota, subject: str) -> None:
-        try:
-            admission = await quota.admit(subject)
-        except TooMany:
-            self._withdraw()
-            raise
-        if self._charge not in self._entry.observers:  # the first one, which most requests have not
-            self._entry.observers = (self._charge, *self._entry.observers)
-            self._holdings.add(self._leave)
-        self._held.append(admission)
-
     def _withdraw(self) -> None:
         for admission in self._held:
             admission.withdraw()
@@ -137,19 +136,3 @@ class Admissions:
 
     def _headers(self) -> Headers:
         return min(self._held, key=lambda one: one.left).headers
-
-
-def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
-    """Return each limit and subject (address, key, user) that count this request.
-
-    An IPv6 address gives two networks, the wider one with a higher limit. A request without an end user counts for its caller.
-    """
-    match quota.declared.per:
-        case "ip":
-            return [(quota.times(times), network) for network, times in counted(request.address(generation.server.proxies))]
-        case "key":
-            return [(quota, caller.id)]
-        case "user":
-            return [(quota, caller.owner)] if caller.user else [(quota.per_caller(), caller.id)]
-        case "route":
-            return [(quota, "")]

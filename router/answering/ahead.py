@@ -27,23 +27,18 @@ class Ahead(Mutable):
         step = self._events.__anext__().__await__()
         try:
             awaited = step.send(None)
-        except StopIteration as done:
-            return done.value
-        except StopAsyncIteration:
-            return None
-        thrown: BaseException | None = None
-        watch = CURRENT.get()
-        if watch is not None:
-            watch.pause()  # a client that reads slowly is no provider that is silent
-        try:
-            yield from self._flush().__await__()
-        except BaseException as error:  # noqa: BLE001 - handed on in the next lines
-            thrown = error
-        finally:
+            thrown: BaseException | None = None
+            watch = CURRENT.get()
             if watch is not None:
-                watch.resume()
-        while True:
+                watch.pause()  # a client that reads slowly is no provider that is silent
             try:
+                yield from self._flush().__await__()
+            except BaseException as error:  # noqa: BLE001 - handed on in the next lines
+                thrown = error
+            finally:
+                if watch is not None:
+                    watch.resume()
+            while True:
                 if thrown is not None:
                     try:
                         awaited = step.throw(thrown)
@@ -55,7 +50,7 @@ class Ahead(Mutable):
                     thrown = error
                 else:
                     awaited = step.send(sent)
-            except StopIteration as done:
-                return done.value
-            except StopAsyncIteration:
-                return None
+        except StopIteration as done:
+            return done.value
+        except StopAsyncIteration:
+            return None

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -16,7 +15,7 @@ from router.access.gate import Gate
 from router.answering import embeddings, response
 from router.answering.admissions import Admissions
 from router.answering.delivery import deliver
-from router.answering.exchange import Exchange, ServedTask
+from router.answering.exchange import Exchange
 from router.answering.kept import LAST_WORDS, KeptAnswers
 from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
@@ -24,20 +23,15 @@ from router.answering.reply import Collected, Presence, Reply, Streamed
 from router.callers import Caller, from_body, from_headers
 from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject, owner
 from router.config.server import Resume
-from router.errors import (
-    Crowded,
-    Stopping,
-    Unauthorized,
-    WrongMethod,
-)
-from router.generation import Compiled, Generation
+from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
+from router.generation import Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObservers, Observer
 from router.lifecycle import Holdings
 from router.reload import Live
 from router.shared import Away
 from router.value import replace
-from router.wire import WIRES, Heading, compact, responses
+from router.wire import WIRES, Heading, Wire, compact, responses
 from router.wire.responses import response_id
 
 UNSHARED = CacheControl(max_age=0.0, store=False)
@@ -79,17 +73,13 @@ class Chat:
         Clients that read such an answer, also one that another replica makes, get an error. At the end the recordings are written to Redis.
         Requests whose answer is not recorded are left alone: `end` cancels those.
         """
-        await self._kept.fail()
-        await self._all_alone()
+        await self._end_recorded()
         await self._all_counted()
-        await self._kept.end()
-        await self._kept.close()
+        await self._kept.replicas.end()
+        await self._kept.replicas.close()
 
     async def drain(self) -> None:
-        """Refuse new questions, and wait until running answers have finished, for `server.drain` seconds at most.
-
-        Answers that still run after that go on until `end` ends them.
-        """
+        """Refuse new questions, and wait until running answers have finished, `server.drain` seconds at most; `end` ends the others."""
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
@@ -101,49 +91,60 @@ class Chat:
 
         Recorded answers come first. Requests that are still served then are cancelled, and have LAST_WORDS seconds to write their end.
         """
-        await self._kept.fail()
-        await self._all_alone()
-        await self._kept.end()
+        await self._end_recorded()
+        await self._kept.replicas.end()
         if tasks := self._asking | self._viewing:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=LAST_WORDS)
         await self._all_counted()
 
-    def _welcome(self, most: int | None) -> None:
-        """Check whether one more request may run: raise Stopping during a shutdown, or Crowded if more than `most` run, this one included.
+    def _exchange(
+        self, request: Request, send: Send, wire: Wire, tasks: set[asyncio.Task[object]] | None = None, *, outcome: bool = True
+    ) -> Exchange:
+        """Return the context of a request, in the generation that serves now, with its entry, which has begun.
 
-        Answers that go on without their client count; requests that resume an answer do not. No request is queued.
-
-        most: `server.max_streams`; None for no bound
+        tasks: where its task stands meanwhile; None for a request that a shutdown need not wait for
+        outcome: whether a disconnect is its outcome
         """
-        if self.stopping:
-            raise Stopping
-        if most is not None and len(self._asking) + len(self._alone) > most:
-            raise Crowded
+        generation = self._live.enter()
+        if request.forwarded and not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
+            # If it is a proxy, limits `per: ip` count its own address in place of its clients'.
+            self._warned_of_proxy = True
+            log.warning(
+                "undeclared_proxy", extra={"fields": {"peer": peer, "advice": "if it is a proxy of yours, add it to server.proxies"}}
+            )
+        entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
+        self._began(entry)
+        held = Holdings((partial(self._live.leave, generation),))
+        return Exchange(
+            request,
+            Reply(send, entry, wire, client=request.client),
+            generation,
+            held,
+            set() if tasks is None else tasks,
+            self._ends,
+            outcome,
+        )
 
-    def _goes_on(self, recording: Recording, entry: Entry, held: Holdings) -> None:
-        """Start a task for an answer whose client has left, and return at once.
-
-        The task keeps what the request holds (its concurrency slots) until the answer ends, then releases it. The request is logged at that
-        time, or later if token counts of its providers are pending.
-        """
-        task = asyncio.create_task(self._ended(recording, entry, held))
+    def _ends(self, exchange: Exchange) -> None:
+        """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for its end."""
+        recording = exchange.recording
+        if recording is None or recording.over:
+            self._close(exchange.reply.entry)
+            return
+        task = asyncio.create_task(self._ended(recording, exchange.reply.entry, exchange.held.handed_over()))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
     async def _ended(self, recording: Recording, entry: Entry, held: Holdings) -> None:
-        """Wait for the end of an answer whose client has left, then release what the request held.
-
-        The request is logged at the end of the answer, or later if token counts of its providers are pending.
-        """
         with held:
             try:
                 await recording.ended()
             finally:
-                self._ends(entry)
+                self._close(entry)
 
-    def _ends(self, entry: Entry) -> None:
+    def _close(self, entry: Entry) -> None:
         """Close the request's entry at once, or, if token counts of its providers are still pending, when they have come."""
         entry.tally()
         if not entry.pending:
@@ -151,15 +152,12 @@ class Chat:
             return
         task = asyncio.create_task(entry.counted())
         self._counting.add(task)
+        task.add_done_callback(self._counting.discard)
+        task.add_done_callback(lambda _: entry.conclude())  # also where it is cancelled before it has begun
 
-        def counted(_: object) -> None:
-            self._counting.discard(task)
-            entry.conclude()
-
-        task.add_done_callback(counted)  # also where it is cancelled before it has begun
-
-    async def _all_alone(self) -> None:
-        """Wait until the answers that went on without their client have ended and are logged, for LAST_WORDS seconds at most."""
+    async def _end_recorded(self) -> None:
+        """End the recorded answers of this process with an error, and wait until they are logged: LAST_WORDS seconds at most."""
+        await self._kept.recordings.close()
         if self._alone:
             await asyncio.wait(self._alone, timeout=LAST_WORDS)
 
@@ -170,155 +168,124 @@ class Chat:
         if self._counting:
             await asyncio.wait(self._counting)
 
-    def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
-        """Log that a peer sent X-Forwarded-For and is not in `server.proxies`; only once, whether or not a limit is declared.
+    async def _known(self, exchange: Exchange) -> Caller:
+        """Return the caller, with the end user that headers name, without reading the body. Raises as `Gate.caller` and `from_headers`."""
+        scope, entry = exchange.request.scope, exchange.reply.entry
+        try:
+            caller = await self._gate.caller(scope, exchange.generation)
+        except Unauthorized as error:
+            entry.caller = error.caller
+            raise
+        entry.caller = caller.name
+        if caller.users is not None:
+            caller = from_headers(caller, scope["headers"])
+        entry.user, entry.owner = caller.user, owner(caller.id, caller.user)
+        return caller
 
-        If that peer is a proxy, limits `per: ip` count its own address in place of its clients'.
+    async def _admissions(self, exchange: Exchange, kind: str = "chat") -> Admissions:
+        """Authenticate a request with a question, and count it for its caller's limit. The errors of `_known`, WrongMethod and TooMany."""
+        caller = await self._known(exchange)
+        if exchange.request.method != "POST":
+            raise WrongMethod
+        admissions = Admissions(exchange, caller, kind)
+        if caller.limit is not None:
+            exchange.reply.limits = await admissions.of_caller()
+        return admissions
+
+    def _welcome(self, most: int | None) -> None:
+        """Raise Stopping during a shutdown, or Crowded if more than `most` (`server.max_streams`) run, this request included.
+
+        Answers that go on without their client count; requests that resume an answer do not. No request is queued.
         """
-        if peer := request.undeclared(generation.server.proxies):
-            self._warned_of_proxy = True
-            log.warning(
-                "undeclared_proxy", extra={"fields": {"peer": peer, "advice": "if it is a proxy of yours, add it to server.proxies"}}
-            )
-
-    def _entry(self, request: Request, generation: Generation) -> Entry:
-        if request.forwarded and not self._warned_of_proxy:
-            self._warn_of_proxy(request, generation)
-        entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
-        self._began(entry)
-        return entry
+        if self.stopping:
+            raise Stopping
+        if most is not None and len(self._asking) + len(self._alone) > most:
+            raise Crowded
 
     async def ask(self, request: Request, send: Send) -> None:
-        """Answer one chat request, as a stream or as one body. Errors are sent to the client, and not raised.
-
-        An unexpected error after the response has begun is the exception: it is raised, so that the connection is reset.
-        """
-        with ServedTask(self._asking) as held:
-            generation = self._live.enter()
-            held.add(leave := partial(self._live.leave, generation))
-            entry = self._entry(request, generation)
-            reply = Reply(send, entry, request.wire, client=request.client)
-            recording: Recording | None = None
-            server = generation.server
-            try:
-                async with Exchange(reply, request):
-                    request.speaks(server.protocol)
-                    self._welcome(server.max_streams)
-                    caller = await _known(request, generation, entry, self._gate)
-                    if request.method != "POST":
-                        raise WrongMethod
-                    admissions = Admissions(request, generation, caller, entry, held=held)
-                    if caller.limit is not None:
-                        reply.limits = await admissions.of_caller()
-                    if request.model is not None:  # the path names the route: its limits need no body, either
-                        reply.limits = await admissions.of_route(request.model)
-                    wanted = await self.intake.read(
-                        request, server, generation.usual, partial(self._earlier, caller, generation), held=held
-                    )
-                    reply.wire = wanted.wire
-                    if wanted.prompts:
-                        check_choices(wanted.wire)
-                    reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
-                    route = admissions.route
-                    answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
-                    if (fault := request.fault if request.steers else None) is not None:
-                        await self._enter_fault(fault, request, route, entry)
-                    entry.stream, entry.requested = wanted.stream, wanted.ask.model
-                    heading = _heading(wanted, entry.request_id, (request.min_client if request.steers else None) or server.ui.min_client)
-                    total = route.declared.timeout.total
-                    ask = _ask_of(wanted, route, admissions, heading, entry, fault=fault)
-                    sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
-                    async with Presence(request.receive, request.client) as presence:
-                        if (kept_as := _kept_as(wanted, heading)) is not None:
-                            recording = _recording(wanted, heading, reply, server.resume, total)
-                            delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
-                            self._kept.record((admissions.caller.owner, kept_as), recording, delivery, total, generation)
-                            recording.holds(leave)
-                            held.withdraw(leave)
-                            await presence.apart(_first_view(recording, wanted, reply, sink))
-                        else:
-                            await presence.apart(deliver(answer, ask, total, entry, sink))
-            finally:
-                if recording is None or recording.over:
-                    self._ends(entry)
+        """Answer one chat request, as a stream or as one body. Errors are sent to the client (see Exchange)."""
+        async with self._exchange(request, send, request.wire, self._asking) as exchange:
+            generation, reply, held = exchange.generation, exchange.reply, exchange.held
+            entry, server = reply.entry, generation.server
+            request.speaks(server.protocol)
+            self._welcome(server.max_streams)
+            admissions = await self._admissions(exchange)
+            if request.model is not None:  # the path names the route: its limits need no body, either
+                reply.limits = await admissions.of_route(request.model)
+            earlier = partial(self._earlier, admissions.caller, generation)
+            wanted = await self.intake.read(request, server, generation.usual, earlier, held=held)
+            reply.wire = wanted.wire
+            if wanted.prompts:
+                check_choices(wanted.wire)
+            reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
+            route = admissions.route
+            answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
+            if (fault := request.fault if request.steers else None) is not None:
+                if not route.scripted:  # a provider is broken with the admin key alone
+                    await self._gate.enter_fault(request.scope)
+                entry.fault = fault
+            entry.stream, entry.requested = wanted.stream, wanted.ask.model
+            heading = Heading(
+                request_id=entry.request_id,
+                message_id=wanted.continues or _new_uuid(),
+                model=wanted.ask.model,
+                created=int(time.time()),
+                wants_usage=wanted.wants_usage,
+                min_client=(request.min_client if request.steers else None) or server.ui.min_client,
+                asked=wanted.repeated,
+            )
+            total = route.declared.timeout.total
+            ask = _ask_of(wanted, admissions, heading, entry, fault)
+            sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
+            kept_as = response_id(heading) if wanted.conversation is not None else wanted.chat_id if wanted.stream else None
+            async with Presence(request.receive, request.client) as presence:
+                if kept_as is None:
+                    await presence.apart(deliver(answer, ask, total, entry, sink))
                 else:
-                    self._goes_on(recording, entry, held.handed_over())
+                    exchange.recording = recording = _recording(wanted, heading, reply, server.resume, total)
+                    delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
+                    self._kept.record((admissions.caller.owner, kept_as), recording, delivery, total, generation)
+                    recording.holds(held.pop(0))  # the generation: the answer may outlive its request
+                    await presence.apart(_first_view(recording, wanted, reply, sink))
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
-        with ServedTask(self._asking) as held:
-            generation = self._live.enter()
-            held.add(partial(self._live.leave, generation))
-            entry = self._entry(request, generation)
-            entry.operation = "embeddings"
-            reply = Reply(send, entry, request.speaks_as_addressed("openai"))
-            try:
-                async with Exchange(reply, request):
-                    self._welcome(generation.server.max_streams)
-                    caller = await _known(request, generation, entry, self._gate)
-                    if request.method != "POST":
-                        raise WrongMethod
-                    admissions = Admissions(request, generation, caller, entry, held=held, kind="embeddings")
-                    reply.limits = await admissions.of_caller()
-                    wanted = await self.intake.read_inputs(request, generation.server, held=held)
-                    reply.limits = await admissions.of_body(wanted.embed)
-                    entry.stream, entry.requested = False, wanted.embed.model
-                    async with Presence(request.receive, request.client):
-                        await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
-            finally:
-                self._ends(entry)
-
-    async def _enter_fault(self, fault: InducedFault, request: Request, route: Compiled, entry: Entry) -> None:
-        """Note the induced fault in the log entry. On a route with a real provider, first raise unless the request has the admin key.
-
-        Unauthorized or NotAllowed without that key. A route whose targets are all scripts needs no key.
-        """
-        if not route.scripted:
-            await self._gate.enter_fault(request.scope)
-        entry.fault = fault
+        async with self._exchange(request, send, request.speaks_as_addressed("openai"), self._asking) as exchange:
+            reply, server = exchange.reply, exchange.generation.server
+            reply.entry.operation = "embeddings"
+            self._welcome(server.max_streams)
+            admissions = await self._admissions(exchange, "embeddings")
+            wanted = await self.intake.read_inputs(request, server, held=exchange.held)
+            reply.limits = await admissions.of_body(wanted.embed)
+            reply.entry.stream, reply.entry.requested = False, wanted.embed.model
+            async with Presence(request.receive, request.client):
+                await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
-        """Return the stored response that a question continues; it belongs to the same caller and user. Raises as `KeptAnswers.earlier`.
-
-        fields: the question's body, which may name the user
-        name: the id of the response
-        """
+        """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""
         key = (from_body(caller, fields).owner, name)
         return await self._kept.earlier(key, generation, asked=name == fields.get("previous_response_id"))
 
     async def response(self, request: Request, send: Send, name: str, part: response.Part = "response") -> None:
         """Retrieve, stream, cancel or delete a stored response, or list its input items."""
-        with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
-            reply = Reply(send, entry, request.speaks_as_addressed())
-            async with Exchange(reply, request, outcome=False):
-                response.check_address(part, request.method, name)
-                if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
-                    raise Crowded
-                key: Key = ((await _known(request, generation, entry, self._gate)).owner, name)
-                await response.answer(part, request, reply, key, kept=self._kept, generation=generation, intake=self.intake)
+        async with self._exchange(request, send, request.speaks_as_addressed(), self._viewing, outcome=False) as exchange:
+            response.check_address(part, request.method, name)
+            if (most := exchange.generation.server.max_streams) is not None and len(self._viewing) > most:
+                raise Crowded
+            key: Key = ((await self._known(exchange)).owner, name)
+            await response.answer(part, exchange, key, self._kept, self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
-        """Send an estimate of a question's input tokens, without calling a provider and without what the route adds to the question.
-
-        The request counts for the limits of its caller and its route.
-        """
-        with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
-            reply = Reply(send, entry, request.speaks_as_addressed())
-            async with Exchange(reply, request):
-                caller = await _known(request, generation, entry, self._gate)
-                if request.method != "POST":
-                    raise WrongMethod
-                with Holdings() as held:
-                    admissions = Admissions(request, generation, caller, entry, held=held)
-                    reply.limits = await admissions.of_caller()
-                    wanted = await self.intake.read(
-                        request, generation.server, generation.usual, partial(self._earlier, caller, generation), held=held
-                    )
-                    reply.limits = await admissions.of_route(wanted.ask.model)
-                    tokens = estimate(wanted.ask.messages, wanted.ask.tools)
-                    entry.outcome = "counted"
-                    kind: JsonObject = {"object": "response.input_tokens"} if request.surface == "responses" else {}
-                    await reply.complete(200, compact({**kind, "input_tokens": tokens}).encode())
+        """Send an estimate of a question's input tokens, without what its route adds. It counts for the limits of caller and route."""
+        async with self._exchange(request, send, request.speaks_as_addressed()) as exchange:
+            generation, reply = exchange.generation, exchange.reply
+            admissions = await self._admissions(exchange)
+            earlier = partial(self._earlier, admissions.caller, generation)
+            wanted = await self.intake.read(request, generation.server, generation.usual, earlier, held=exchange.held)
+            reply.limits = await admissions.of_route(wanted.ask.model)
+            reply.entry.outcome = "counted"
+            kind: JsonObject = {"object": "response.input_tokens"} if request.surface == "responses" else {}
+            await reply.complete(200, compact({**kind, "input_tokens": estimate(wanted.ask.messages, wanted.ask.tools)}).encode())
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Send the answer of a chat from its beginning, and live while it is running.
@@ -327,21 +294,16 @@ class Chat:
         The same if Redis goes away before the first byte of another replica's answer.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
-        with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
-            reply = Reply(send, entry, request.wire)
-            async with Exchange(reply, request, outcome=False):
-                request.speaks(generation.server.protocol)
-                if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
-                    raise Crowded
-                caller = await _known(request, generation, entry, self._gate)
-                recording = await self._kept.found((caller.owner, wanted), generation)
-                if recording is None:
-                    entry.outcome = "nothing_to_resume"
-                    await reply.empty(200 if chat is None else 204)
-                    return
+        async with self._exchange(request, send, request.wire, self._viewing, outcome=False) as exchange:
+            generation, reply = exchange.generation, exchange.reply
+            request.speaks(generation.server.protocol)
+            if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
+                raise Crowded
+            caller = await self._known(exchange)
+            if (recording := await self._kept.found((caller.owner, wanted), generation)) is not None:
                 reply.wire = request.wire = WIRES[request.named] if request.named else recording.wire
-                reply.resumed = recording.heading.request_id
-                entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
+                reply.resumed, reply.entry.outcome = recording.heading.request_id, "resumed"
+                reply.entry.route, reply.entry.stream = recording.entry.route, True
                 sink = Streamed(reply, recording.heading, generation.server.keep_alive)
                 async with Presence(request.receive, request.client) as presence:
                     try:
@@ -349,24 +311,23 @@ class Chat:
                     except Away:  # Redis went between its being found and its being read
                         if reply.begun:
                             raise
-                        entry.outcome = "nothing_to_resume"
-                        await reply.empty(200 if chat is None else 204)
+                        recording = None
+            if recording is None:
+                reply.entry.outcome = "nothing_to_resume"
+                await reply.empty(200 if chat is None else 204)
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Have the running answer of a chat stopped, if there is one. Send a 204 in either case, without waiting for the answer's end."""
-        with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
-            reply = Reply(send, entry, request.wire)
-            async with Exchange(reply, request):
-                request.speaks(generation.server.protocol)
-                caller = await _known(request, generation, entry, self._gate)
-                await self._kept.stop((caller.owner, chat), generation)
-                entry.outcome = "stop_asked"
-                await reply.empty(204)
+        async with self._exchange(request, send, request.wire) as exchange:
+            request.speaks(exchange.generation.server.protocol)
+            await self._kept.stop(((await self._known(exchange)).owner, chat), exchange.generation)
+            exchange.reply.entry.outcome = "stop_asked"
+            await exchange.reply.empty(204)
 
 
-def _ask_of(wanted: Asked, route: Compiled, admissions: Admissions, heading: Heading, entry: Entry, *, fault: InducedFault | None) -> Ask:
+def _ask_of(wanted: Asked, admissions: Admissions, heading: Heading, entry: Entry, fault: InducedFault | None) -> Ask:
     """Return the question as the route's steps get it. BadAsk where the route refuses a part of it."""
-    caller = admissions.caller
+    caller, route = admissions.caller, admissions.route
     return replace(
         permitted(wanted.ask, route.declared.refuse) if route.declared.refuse else wanted.ask,
         model=route.name,
@@ -387,61 +348,17 @@ def _new_uuid() -> str:
     return f"{made[:8]}-{made[8:12]}-4{made[13:16]}-{'89ab'[int(made[16], 16) % 4]}{made[17:20]}-{made[20:]}"
 
 
-def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
-    return Heading(
-        request_id=request_id,
-        message_id=wanted.continues or _new_uuid(),
-        model=wanted.ask.model,
-        created=int(time.time()),
-        wants_usage=wanted.wants_usage,
-        min_client=min_client,
-        asked=wanted.repeated,
-    )
-
-
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
-    """Return a new recording of an answer. A background one goes on without a client for the route's total timeout at least.
-
-    total: that timeout in seconds; a longer `resume.grace` takes precedence over it
-    """
+    """Return a new recording. A background one goes on without a client for `total`, its route's timeout, or a longer `resume.grace`."""
     if wanted.background:
         resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
 
 
 async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: Streamed | Collected) -> None:
-    """Write an answer to the client that asked for it, until its end.
-
-    A background response without streaming gets only its object with the status `queued`, once other replicas can find it.
-    """
+    """Write an answer to its client. A background response without streaming gets only its object, once other replicas can find it."""
     if wanted.background and not wanted.stream:
         await recording.found_elsewhere()
         await reply.complete(200, responses.standing(recording.heading, ()))
     else:
         await recording.write_to(sink)
-
-
-def _kept_as(wanted: Asked, heading: Heading) -> str | None:
-    """Return the name under which the answer is recorded: the response's id or the chat's; None if it is not recorded."""
-    if wanted.conversation is not None:
-        return response_id(heading)
-    return wanted.chat_id if wanted.stream else None
-
-
-async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
-    """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it.
-
-    - Unauthorized if the caller is unknown.
-    - NotAllowed for a request from another machine while `server.auth` is not declared.
-    - BadAsk if the header with the user is required and missing, repeated or malformed.
-    """
-    try:
-        caller = await gate.caller(request.scope, generation)
-    except Unauthorized as error:
-        entry.caller = error.caller
-        raise
-    entry.caller = caller.name
-    if caller.users is not None:
-        caller = from_headers(caller, request.scope["headers"])
-    entry.user, entry.owner = caller.user, owner(caller.id, caller.user)
-    return caller

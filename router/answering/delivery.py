@@ -25,13 +25,6 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     An error before the first event is raised; a later one becomes a Failure in the sink.
     """
 
-    def raises() -> bool:
-        return not sink.begun and not background
-
-    def fail(failure: Failure) -> None:
-        if conclude(sink, failure):
-            entry.see(failure)
-
     async def flush() -> None:
         await sink.flush()
         entry.waits()
@@ -52,19 +45,21 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
                         await _pass_on(path, entry, sink)
             finally:
                 await events.aclose()
-    except TimeoutError:
-        if raises():
-            raise TimedOut from None
-        fail(Failure(TimedOut.code, TimedOut.sentence))
-    except RouterError as error:
-        if raises():
+    except Exception as error:
+        if not sink.begun and not background:
+            if isinstance(error, TimeoutError):
+                raise TimedOut from None
             raise
-        fail(Failure(error.code, error.public))
-    except Exception:
-        if raises():
-            raise
-        problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
-        fail(Failure(RouterError.code, RouterError.sentence))
+        match error:
+            case TimeoutError():
+                failure = Failure(TimedOut.code, TimedOut.sentence)
+            case RouterError():
+                failure = Failure(error.code, error.public)
+            case _:
+                problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
+                failure = Failure(RouterError.code, RouterError.sentence)
+        if conclude(sink, failure):
+            entry.see(failure)
     finally:
         sink.hush()
     await sink.close()

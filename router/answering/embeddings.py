@@ -7,6 +7,7 @@ import sys
 import time
 from array import array
 from dataclasses import replace
+from functools import partial
 
 from router.answering.reply import Reply, cost_header
 from router.callers import Caller
@@ -34,20 +35,15 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
     entry.opened = time.monotonic()
     entry.target, entry.steps, entry.outcome = made.target, 1, "embedded"
     entry.tally()
-    size = sum(map(len, made.vectors))
     scripted = any(target.lane == "script" for target in route.targets if target.name == made.target)
     model = route.models[made.target] if scripted else wanted.embed.model
-
-    def write() -> bytes:
-        return written(made, wanted.encoding, model)
-
-    await reply.complete(200, write() if size <= ON_LOOP else await in_thread(write, "embeddings"), cost_header(entry))
+    write = partial(written, made, wanted.encoding, model)
+    small = sum(map(len, made.vectors)) <= ON_LOOP
+    await reply.complete(200, write() if small else await in_thread(write, "embeddings"), cost_header(entry))
 
 
 def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
-    """Return the answer as JSON, in the form of the gateway if `encoding` is `gateway`, else in OpenAI's with floats or base64.
-
-    model: the model name that the client sees; for a script, the script's own
+    """Return the answer as JSON in this encoding. `model`: the name that the client sees; for a script, the script's own.
 
     It is written vector by vector: one pass over all of them would hold the interpreter's lock for seconds.
     """

@@ -1,6 +1,5 @@
 """Look-up of recorded answers, in this process and at other replicas that share its Redis."""
 
-import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 
@@ -14,23 +13,12 @@ from router.shared import Away
 
 LAST_WORDS = 5.0
 """Seconds that a shutdown, or a request to cancel a response, waits at most for the answer's end."""
-
-
 UNFINISHED = "previous_response_id: this response is still being made. Wait for its end."
 
 
 def _missing(recording: Recording) -> RouterError:
-    """Return the error for another replica's answer whose events are missing here, by the code with which its copy ended.
-
-    ReplicaLost if its replica was lost, Unfindable if there is no code, UnknownResponse for any other code.
-    """
-    match recording.refused:
-        case "":
-            return Unfindable()
-        case ReplicaLost.code:
-            return ReplicaLost()
-        case _:
-            return UnknownResponse()
+    """Return the error for a recording whose events are missing here, by the code with which the copy of another replica's answer ended."""
+    return {"": Unfindable, ReplicaLost.code: ReplicaLost}.get(recording.refused, UnknownResponse)()
 
 
 class KeptAnswers:
@@ -57,10 +45,7 @@ class KeptAnswers:
             replica.publish(key, recording, total, keep)
 
     async def found(self, key: Key, generation: Generation) -> Recording | None:
-        """Return the recording of this key, if it can be read from its first event, else None.
-
-        While Redis is away, only this process is asked.
-        """
+        """Return the recording of this key if it can be read from its first event, else None. Without Redis, only this process is asked."""
         with suppress(Away):
             return await self._found(key, generation)
         return self.recordings.find(key)
@@ -76,8 +61,7 @@ class KeptAnswers:
         try:
             recording = await self._found(key, generation)
         except Away:
-            recording = self.recordings.find(key)
-            if recording is None:
+            if (recording := self.recordings.find(key)) is None:
                 raise Unfindable from None
         if recording is None:
             raise UnknownResponse
@@ -95,16 +79,11 @@ class KeptAnswers:
     async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
         """Return a finished response that a question continues. `asked`: whether its input items are wanted, too (else an empty list).
 
-        - UnknownResponse if it or its input items are not stored.
-        - Unfindable if Redis is away.
-        - BadAsk while it is running.
-        - ReplicaLost if the replica that made it ended before all of it was shared.
+        Raises as `response` and `items`; BadAsk while it is running, ReplicaLost if its replica ended before all of it was shared.
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:
-            with suppress(TimeoutError):  # its client has the end of it: the log follows
-                async with asyncio.timeout(LOG_DELAY_S):
-                    await recording.ended()
+            await recording.ended(LOG_DELAY_S)  # its client has the end of it: the log follows
         events = recording.since(0)[1]
         if not recording.finished:
             raise _missing(recording) if recording.over else BadAsk(UNFINISHED)
@@ -115,11 +94,10 @@ class KeptAnswers:
 
     async def items(self, key: Key, recording: Recording, generation: Generation) -> bytes:
         """Return the input items of a response, as JSON. UnknownResponse if they are not stored, Unfindable if Redis is away."""
-        if recording.asked is not None:
-            return recording.asked
+        asked = recording.asked
         try:
-            replica = self._replica(generation)
-            asked = None if replica is None else await replica.asked(key, recording)
+            if asked is None and (replica := self._replica(generation)):
+                asked = await replica.asked(key, recording)
         except Away:
             raise Unfindable from None
         if asked is None:
@@ -127,10 +105,7 @@ class KeptAnswers:
         return asked
 
     async def stop(self, key: Key, generation: Generation) -> None:
-        """Have the running answer of this key stopped, here or at another replica, if there is one; do not wait for its end.
-
-        While Redis is away, only an answer of this process is stopped.
-        """
+        """Have the running answer of this key stopped, and do not wait for its end: at any replica; while Redis is away, only here."""
         replica = self._replica(generation)
         if replica is None or not await replica.stop(key, self.recordings.find(key)):
             self.recordings.stop(key)
@@ -138,9 +113,7 @@ class KeptAnswers:
     async def cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
         """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most; it may still be running then."""
         await self.stop(key, generation)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
-                await recording.ended()
+        await recording.ended(LAST_WORDS)
 
     async def delete(self, key: Key, generation: Generation) -> None:
         """Delete the recording of this key, here and at other replicas, and stop it if it is running.
@@ -153,18 +126,3 @@ class KeptAnswers:
                 await replica.delete(key, generation.server.resume.keep + LAST_WORDS)
             except Away:
                 raise Undeleted from None
-
-    async def fail(self) -> None:
-        """End every running answer of this process with an error, and wait for their ends: the server is shutting down."""
-        await self.recordings.close()
-
-    async def end(self) -> None:
-        """End the local copies of other replicas' answers with an error for their readers: the server is shutting down.
-
-        The answers themselves go on at their replicas.
-        """
-        await self.replicas.end()
-
-    async def close(self) -> None:
-        """Write the rest of this process's recordings to Redis."""
-        await self.replicas.close()

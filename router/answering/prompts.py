@@ -10,11 +10,8 @@ from router.wire import Wire, text_completion
 
 
 def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
-    """Return an Answer to all prompts: their answers in order, each with its Finish.
+    """Return an Answer to all prompts: their answers in order, each with its Finish. The first Failure or error ends the whole.
 
-    answer: the Answer to one prompt, called for each in turn
-
-    The first Failure or error ends the whole.
     A Finish is held back until the next answer's first event. So a Finish that is the latest event is the end of the whole.
     """
 

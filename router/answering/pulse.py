@@ -12,7 +12,7 @@ class Pulse:
     """Calls `beat` when nothing was written for `interval` seconds, and again after each further interval.
 
         pulse = Pulse(beat, 15)
-        pulse.rest()            # a write begins
+        pulse.resting = True    # a write begins
         pulse.wait()            # the write is done: the interval starts here
         pulse.close()           # no beat comes after this
 
@@ -25,16 +25,12 @@ class Pulse:
         self._beat = beat
         self._interval = interval
         self.resting = True
-        """True while a write is in progress or about to begin."""
+        """True while a write is in progress or about to begin: no beat comes then."""
         self.written = 0.0
         """Time of the last write, by the monotonic clock. Between writes it may be set, for one that needed no wait."""
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._closed = False
-
-    def rest(self) -> None:
-        """Suspend the beats: a write begins."""
-        self.resting = True
 
     def wait(self) -> None:
         """Start the interval anew, and return at once: a write is done, and silence begins. No effect on a closed one."""

@@ -1,14 +1,13 @@
 """Recordings of answers that can be resumed: each is recorded as it comes, and read by any number of clients at their own pace.
 
-An answer that belongs to a chat runs in a task of its own and is recorded as events; the client that asked is its first reader.
-A page that is opened again gets it from its beginning and live, in any wire. It is kept for a while after its end.
-Recordings are keyed by the caller with its end user, and by the chat: another caller does not find them.
+An answer that belongs to a chat runs in a task of its own; the client that asked is its first reader. A page that is opened again gets it
+from its beginning and live, in any wire. Its key has the caller with its end user: another caller does not find it.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from router import relay
 from router.answering.reply import Sink, conclude
@@ -22,8 +21,6 @@ from router.wire import Heading, Wire
 
 POSTING_S = 2.0
 """Seconds that the first reader of a response waits at most until other replicas can find it. The model usually takes longer."""
-
-
 TOO_LONG = "The answer is longer than answers are kept here (server.resume.size)."
 
 
@@ -47,7 +44,7 @@ class Recording(Broadcast):
         self.refused = ""
         """Code of the error before the first event; empty without one."""
         self.asked = asked
-        """The input items of its request as JSON, for a later request that continues it; None if not stored, or of another replica's answer."""
+        """The input items of its request as JSON, for a request that continues it; None if not stored, and for another replica's answer."""
         self.log = ""
         """Id of its log in Redis; empty without a Redis."""
         self.posted: asyncio.Event | None = None
@@ -80,8 +77,8 @@ class Recording(Broadcast):
 
         self.task.add_done_callback(done)
 
-    def holds(self, leave: Callable[[], None]) -> None:
-        """Have `leave` (which releases the generation) called at the end of the answer, which may outlive its request; return at once."""
+    def holds(self, leave: Callable[[], object]) -> None:
+        """Have `leave` called at the end of the answer, which may outlive its request; return at once."""
         assert self.task is not None
         self.task.add_done_callback(lambda _: leave())
 
@@ -106,8 +103,6 @@ class Recording(Broadcast):
             self._wake()
             ended(self)
 
-    # What it is delivered to.
-
     @property
     def findable(self) -> bool:
         """Return whether all events from the first are there and the answer did not fail before its first one."""
@@ -120,17 +115,11 @@ class Recording(Broadcast):
 
     @property
     def ending(self) -> str:
-        """Return the code of an ended answer without a Finish or Failure event: that of its error, or `stopped`. Empty with such an event.
-
-        It has a meaning only once the answer is over: a running one has `stopped`, too.
-        """
+        """Return the code of an answer that ended without a Finish or Failure: that of its error, or `stopped`. Empty with one of them."""
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from number `start` on, packed for its log, from which other replicas read.
-
-        If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
-        """
+        """Return the events from number `start` on, packed for its log. Once the answer is over, the last batch has the note of its end."""
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 
@@ -148,8 +137,6 @@ class Recording(Broadcast):
 
     def hush(self) -> None:
         """Do nothing: a recording sends no keep-alives; its readers' replies do."""
-
-    # What its viewers do.
 
     async def write_to(self, sink: Sink) -> None:
         """Write the answer to one reader, from its beginning to its end, and close the sink.
@@ -183,7 +170,12 @@ class Recording(Broadcast):
                     self._waiting.append(more)
                     await more
             if not self.begun and self.task is not None:
-                await self._outcome(self.task)
+                try:
+                    await self.task
+                except asyncio.CancelledError:
+                    if self.task.cancelled():
+                        raise (Stopping if isinstance(self._last, Failure) else Stopped) from None
+                    raise
             if not self.finished:  # to close it properly would have it pass for a whole answer
                 conclude(sink, Failure(RouterError.code, RouterError.sentence))
         finally:
@@ -200,27 +192,16 @@ class Recording(Broadcast):
                     await self.posted.wait()
 
     async def caught_up(self, seconds: float) -> None:
-        """Wait until this copy of another replica's answer has the number of events in `shared`, or has ended; `seconds` at most.
-
-        Returns without an error also when the time is over.
-        """
+        """Wait, `seconds` at most, until this copy of another replica's answer has the number of events in `shared`, or has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._first + len(self._events) < self.shared and not self.over:
                     await self._more()
 
-    async def _outcome(self, task: asyncio.Task[None]) -> None:
-        try:
-            await task
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise (Stopping if isinstance(self._last, Failure) else Stopped) from None
-            raise
-
-    async def ended(self) -> None:
-        """Wait until the answer has ended, in whatever way; its error is not raised."""
+    async def ended(self, within: float | None = None) -> None:
+        """Wait until the answer has ended, in whatever way, for `within` seconds at most; its error is not raised."""
         if self.task is not None:
-            await asyncio.wait([self.task])
+            await asyncio.wait([self.task], timeout=within)
 
     def stop(self) -> None:
         """Have the answer ended with Finish("other"), since its client stopped it; return at once. No effect on an ended answer.
@@ -232,10 +213,7 @@ class Recording(Broadcast):
         self._end(Finish("other"))
 
     def fail(self) -> None:
-        """Have the answer ended with a Failure, since the server is shutting down; return at once. No effect on an ended answer.
-
-        Before its first event there is no Failure: its readers get Stopping. A background response has its Failure in any case.
-        """
+        """End the answer as `stop` does, but with a Failure (Stopping before the first event), since the server is shutting down."""
         self._end(Failure(Stopping.code, Stopping.sentence))
 
     def _end(self, last: Finish | Failure) -> None:
@@ -257,10 +235,7 @@ class Recording(Broadcast):
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """Cancel an answer without a reader once its grace is over; before that, check again at the end of the grace.
-
-        Unless it is finished, a cancelled answer counts as incomplete at once: new readers do not find it.
-        """
+        """Cancel an answer without a reader once its grace is over. Unless it is finished, new readers do not find it from then on."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)
@@ -274,26 +249,15 @@ Key = tuple[str, str]
 """Key of a recording: owner (`Caller.owner`) and the id of the chat or response."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingBounds:
-    """Bounds beyond which the oldest ended recordings are dropped; running ones never are.
-
-    number: how many recordings can be found, running ones included
-    size: approximate bytes of those that have ended
-    """
-
-    number: int = 1000
-    size: int = 64 * 1024 * 1024
-
-
 class Recordings:
     """The recordings of this process that can be found by their key. Beyond the bounds the oldest ended ones are dropped first.
 
-    Running ones are never dropped, so they alone may exceed the bounds.
+    number: how many recordings can be found, running ones included; those are never dropped, so they alone may exceed it
+    size: approximate bytes of those that have ended
     """
 
-    def __init__(self, bounds: RecordingBounds = RecordingBounds()) -> None:
-        self.bounds = bounds
+    def __init__(self, number: int = 1000, size: int = 64 * 1024 * 1024) -> None:
+        self.number, self.size = number, size
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
         self._bytes = 0
@@ -314,22 +278,14 @@ class Recordings:
             if self._kept.get(key) is not recording:
                 return
             self._bytes += recording.held
-            self._bound()
-            loop = asyncio.get_running_loop()
-            recording.expiry = loop.call_later(keep if recording.complete else 0, self._forget, key, recording)
+            recording.expiry = asyncio.get_running_loop().call_later(keep if recording.complete else 0, self._drop, key)
+            while len(self._kept) > self.number or self._bytes > self.size:
+                oldest = next((key for key, one in self._kept.items() if one.over), None)
+                if oldest is None:
+                    return
+                self._drop(oldest)
 
         recording.run(delivery, ended)
-
-    def _bound(self) -> None:
-        while len(self._kept) > self.bounds.number or self._bytes > self.bounds.size:
-            oldest = next((key for key, one in self._kept.items() if one.over), None)
-            if oldest is None:
-                return
-            self._drop(oldest)
-
-    def _forget(self, key: Key, recording: Recording) -> None:
-        if self._kept.get(key) is recording:
-            self._drop(key)
 
     def _drop(self, key: Key) -> None:
         gone = self._kept.pop(key, None)
@@ -340,8 +296,7 @@ class Recordings:
 
     def find(self, key: Key) -> Recording | None:
         """Return the recording of this key, if it can be read from its first event; else None."""
-        found = self._kept.get(key)
-        return found if found is not None and found.findable else None
+        return found if (found := self._kept.get(key)) is not None and found.findable else None
 
     def stop(self, key: Key) -> None:
         """Have the answer of this key stopped, if there is one and it is running; do not wait for its end."""
@@ -361,7 +316,6 @@ class Recordings:
 
     async def close(self) -> None:
         """End every running answer with an error, and wait for their ends: the server is shutting down."""
-        running = list(self._running)
-        for recording in running:
+        for recording in (running := list(self._running)):
             recording.fail()
         await asyncio.gather(*(recording.ended() for recording in running))

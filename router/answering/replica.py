@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
 from router import relay
 from router.answering.recording import Key, Recording
@@ -24,8 +24,8 @@ from router.wire import WIRES, Heading
 VERSION = 1
 LOG_DELAY_S = 10.0
 """Seconds to wait at most for events that another replica has but has not yet written to Redis."""
-SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
-"""Fields of a heading that are shared with other replicas."""
+SHARED = {"request_id": str, "message_id": str, "model": str, "created": int, "wants_usage": bool, "min_client": str, "asked": dict}
+"""Fields of a heading that are shared with other replicas, and their types. Earlier releases share no `asked`."""
 
 
 class Replica:
@@ -42,7 +42,8 @@ class Replica:
         lasts: seconds that the answer runs at most
         keep: seconds after its end until which it can be found
         """
-        recording.head = _head(recording)
+        shared_fields: JsonObject = {name: getattr(recording.heading, name) for name in SHARED}
+        recording.head = packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, shared_fields])
         written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep, attachment=recording.asked or b"")
         recording.log, recording.news = written.id, written.news
         if recording.asked is not None:
@@ -50,8 +51,6 @@ class Replica:
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
         """Return the latest recording of this key at any replica: `own`, or a local copy of another replica's, which is started if needed.
-
-        own: this process's recording of the key, if any
 
         `own` also if Redis has none, or only one that another release wrote. None if it was deleted. Away if Redis is away.
         """
@@ -61,16 +60,13 @@ class Replica:
             return None
         if found is None or (own is not None and own.log == found.id):
             return own
-        if (echo := self._echoes.get(found.id)) is not None and echo.complete:
-            echo.shared = found.count
-            return echo
-        try:
-            echo = _recorded(found, resume)
-        except UnreadableEvents:
-            return own
-        self._echoes[found.id] = echo
+        if (echo := self._echoes.get(found.id)) is None or not echo.complete:
+            try:
+                self._echoes[found.id] = echo = _recorded(found, resume)
+            except UnreadableEvents:
+                return own
+            echo.run(self._echo(found, echo), self._ended)
         echo.shared = found.count
-        echo.run(self._echo(found, echo), self._ended)
         return echo
 
     def _ended(self, echo: Recording) -> None:
@@ -78,17 +74,11 @@ class Replica:
             del self._echoes[echo.log]
 
     async def asked(self, key: Key, echo: Recording) -> bytes | None:
-        """Return the input items (as JSON) of another replica's answer; None if they are not stored. Away if Redis is away.
-
-        echo: the local copy of that answer
-        """
+        """Return the input items (JSON) of another replica's answer, copied in `echo`; None if they are not stored. Away without Redis."""
         return await self.logs.attachment(Found(_name(key), echo.log, ""))
 
     async def stop(self, key: Key, own: Recording | None) -> bool:
-        """Ask the replica that makes the answer of this key to stop it. Return True if it was asked.
-
-        False if the answer is this process's own, if none is found or it was deleted, or if Redis is away.
-        """
+        """Ask the replica that makes the answer of this key to stop it. False if it is this process's own, not found, or Redis is away."""
         try:
             found = await self.logs.find(_name(key))
             if found is None or (own is not None and own.log == found.id):
@@ -99,10 +89,7 @@ class Replica:
         return True
 
     async def delete(self, key: Key, keep: float) -> None:
-        """Delete the recording of this key for all replicas, and have it stopped. Away if that is not certain.
-
-        keep: seconds for which Redis remembers that it was deleted
-        """
+        """Delete the recording of this key for all replicas, and stop it; Redis notes that for `keep` seconds. Away if it is not certain."""
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -112,10 +99,7 @@ class Replica:
         await self.logs.delete(_name(key), found, keep)
 
     async def _echo(self, found: Found, echo: Recording) -> None:
-        """Copy another replica's events from its log into the echo, until the log ends.
-
-        An error before the first event is raised; a later one becomes a Failure in the echo.
-        """
+        """Copy another replica's events from its log into the echo until the log ends. An error before the first event is raised."""
         try:
             async with aclosing(_noted(self.logs.read(found), echo.heading)) as log, aclosing(relay.events_of(log)) as batches:
                 async for events in batches:
@@ -130,8 +114,7 @@ class Replica:
 
     async def end(self) -> None:
         """End the local copies of other replicas' answers with an error for their readers, and wait for it: the server shuts down."""
-        echoes = list(self._echoes.values())
-        for echo in echoes:
+        for echo in (echoes := list(self._echoes.values())):
             echo.fail()
         for echo in echoes:
             await echo.ended()
@@ -152,51 +135,21 @@ def _name(key: Key) -> str:
     return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
 
 
-def _head(recording: Recording) -> bytes:
-    heading = recording.heading
-    shared_fields: JsonObject = {name: getattr(heading, name) for name in SHARED}
-    return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, shared_fields])
-
-
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """Return an empty recording for another replica's answer, described by the head of its log.
-
-    This copy ends when its last reader leaves.
-
-    UnreadableEvents if the head cannot be read, since another release wrote it.
-    """
+    """Return an empty copy of another replica's answer, which ends with its last reader. UnreadableEvents if another release wrote it."""
     try:
         shared_fields = json.loads(found.head)
     except (ValueError, RecursionError) as error:
         raise UnreadableEvents from error
     match shared_fields:
-        case [
-            int(version),
-            str(wire),
-            str(route),
-            str(generation),
-            {
-                "request_id": str(request_id),
-                "message_id": str(message_id),
-                "model": str(model),
-                "created": int(created),
-                "wants_usage": bool(wants_usage),
-                "min_client": str(min_client),
-                **more,
-            },
-        ] if version == VERSION and wire in WIRES:
-            heading = Heading(
-                request_id=request_id,
-                message_id=message_id,
-                model=model,
-                created=created,
-                wants_usage=wants_usage,
-                min_client=min_client,
-                asked=cast("JsonObject", asked) if isinstance(asked := cast("object", more.get("asked")), dict) else {},
-            )
+        case [int(version), str(wire), str(route), str(generation), {**given}] if version == VERSION and wire in WIRES:
+            made: dict[str, Any] = {name: given.get(name, {} if name == "asked" else None) for name in SHARED}
         case _:
             raise UnreadableEvents
-    echo = Recording(Entry(request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
+    if not all(isinstance(made[name], kind) for name, kind in SHARED.items()):
+        raise UnreadableEvents
+    heading = Heading(**made)
+    echo = Recording(Entry(heading.request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
     echo.log = found.id
     return echo
 

@@ -8,6 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -24,10 +25,7 @@ from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
 
-PRIVATE: Headers = [
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-content-type-options", b"nosniff"),
-]
+PRIVATE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 COMMON: Headers = [
     *PRIVATE,
     (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
@@ -36,23 +34,13 @@ MAX_COLLECTED = 64 * 1024
 """Collected bytes beyond which a stream is flushed even if the next event is available."""
 
 STATUS = {
-    "context_too_long": 400,
-    "content_filter": 400,
-    "file_address": 400,
-    "unsupported_parameter": 400,
-    "unread_file": 400,
-    "no_target": 400,
-    "invalid_output": 502,
-    "output_cut_off": 400,
+    **dict.fromkeys(("context_too_long", "content_filter", "file_address", "unsupported_parameter"), 400),
+    **dict.fromkeys(("unread_file", "no_target", "output_cut_off"), 400),
+    **dict.fromkeys(("invalid_output", "no_answer", "replica_lost"), 502),
+    **dict.fromkeys(("overloaded", "stopping"), 503),
     "timeout": 504,
-    "no_answer": 502,
-    "overloaded": 503,
-    "replica_lost": 502,
-    "stopping": 503,
 }
 """Code of a Failure event → HTTP status, if nothing of the answer was sent yet; 500 for all others."""
-
-
 NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})
 """Codes of errors that get `X-Should-Retry: false`: retries and fallbacks are used up, or the client stopped the answer.
 An error with Retry-After is excluded: the SDK may wait that long and try again.
@@ -196,11 +184,9 @@ class Sink(Protocol):
 
     def put(self, event: Event) -> None:
         """Take an event. Nothing is passed on until the next `flush` or `close`."""
-        ...
 
     async def flush(self) -> None:
         """Pass on the events taken so far, and wait for that. It is called before a wait for the next event, and if `full`."""
-        ...
 
     def pass_on(self, words: Sequence[Words]) -> bool:
         """Take words and pass them on, if that needs no wait. Otherwise return False: they were taken, and a `flush` has to follow."""
@@ -208,11 +194,9 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Pass on the rest and end: no event follows. An answer that has failed may end without a proper end."""
-        ...
 
     def hush(self) -> None:
         """Stop keep-alives: only the end is written from now on."""
-        ...
 
 
 def conclude(sink: Sink, end: Finish | Failure) -> bool:
@@ -229,7 +213,8 @@ class Streamed:
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
         self._encode = reply.wire.encoder(heading)
-        self._pulse = Pulse(self._beat, keep_alive) if reply.wire.keep_alive else None
+        beat = partial(reply.write, reply.wire.keep_alive, more=True)
+        self._pulse = Pulse(beat, keep_alive) if reply.wire.keep_alive else None
         self._collected: list[bytes] = []
         self._size = 0
         self._last: Event | None = None
@@ -316,9 +301,6 @@ class Streamed:
     async def _begin(self) -> None:
         if not self._reply.begun:
             await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
-
-    async def _beat(self) -> None:
-        await self._reply.write(self._reply.wire.keep_alive, more=True)
 
 
 class Collected:

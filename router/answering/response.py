@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import parse_qs
 
+from router.answering.exchange import Exchange
 from router.answering.kept import KeptAnswers
 from router.answering.recording import Key
-from router.answering.reply import Presence, Reply, Streamed
+from router.answering.reply import Presence, Streamed
 from router.errors import BadAsk, UnknownAddress
-from router.generation import Generation
 from router.intake import Intake, Request
 from router.value import replace
 from router.wire import compact, responses
@@ -23,21 +23,17 @@ COMPACTION = (
 
 
 def check_address(part: Part, method: str, name: str) -> None:
-    """Raise UnknownAddress if this part of a response is not served with this method. `name`: the id in the path.
-
-    `compact` as the id gets an error that explains why compaction is not served.
-    """
+    """Raise UnknownAddress if this part of a response is not served with this method. The id `compact` gets an explanation."""
     if method not in METHODS[part]:
         raise UnknownAddress(sentence=COMPACTION if (part, name) == ("response", "compact") else "")
 
 
-async def answer(
-    part: Part, request: Request, reply: Reply, key: Key, *, kept: KeptAnswers, generation: Generation, intake: Intake
-) -> None:
+async def answer(part: Part, exchange: Exchange, key: Key, kept: KeptAnswers, intake: Intake) -> None:
     """Retrieve, stream, cancel or delete a stored response of this caller, or list its input items, as `part` and the method say.
 
     The errors of `KeptAnswers.response`; BadAsk for an invalid query; Undeleted if Redis is away at a deletion.
     """
+    request, reply, generation = exchange.request, exchange.reply, exchange.generation
     entry, name = reply.entry, key[1]
     recording = await kept.response(key, generation)
     entry.route = recording.entry.route

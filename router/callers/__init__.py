@@ -1,7 +1,7 @@
 """Authentication: the caller of a request, from its `Authorization` header, before its body is read."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 from router.callers.caller import Caller, digest
@@ -40,20 +40,16 @@ NAMELESS = Caller("anonymous", "", f"anonymous:{digest()}")
 ANYBODY = Anybody()
 
 
-class TokenCallers(Protocol):
-    """The interface of router/callers/tokens.py, which is imported only where tokens are declared: the import is slow."""
-
-    async def caller(self, token: str) -> Caller:
-        """Return the caller that the token names. Unauthorized if it is not valid, Unverifiable if that cannot be checked."""
-        ...
+ByToken = Callable[[str], Awaitable[Caller]]
+"""Returns the caller that a token names. Unauthorized if it is not valid, Unverifiable if that cannot be checked."""
 
 
 class Known:
     """Authentication by an API key of this server or a token of an issuer; the prefix of a key tells the two apart."""
 
-    def __init__(self, keys: Keys | None, tokens: TokenCallers | None) -> None:
+    def __init__(self, keys: Keys | None, by_token: ByToken | None) -> None:
         self._keys = keys
-        self._tokens = tokens
+        self._by_token = by_token
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
         """Return the caller of the key or token in the one `Authorization` header. Unverifiable if a token cannot be checked now.
@@ -65,11 +61,11 @@ class Known:
         if borne is None:
             raise Unauthorized("Say who asks in one header: Authorization: Bearer …")
         credential = borne[1].decode()
-        if self._keys is not None and (credential.startswith(KEY) or self._tokens is None):
+        if self._keys is not None and (credential.startswith(KEY) or self._by_token is None):
             return self._keys.caller(credential)
-        if self._tokens is None or credential.startswith(KEY):
+        if self._by_token is None or credential.startswith(KEY):
             raise Unauthorized("This is no key and no token of this server.")
-        return await self._tokens.caller(credential)
+        return await self._by_token(credential)
 
 
 Sources = dict[tuple[str, Egress], Jwks]
@@ -88,21 +84,19 @@ def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], F
     return Known(keys, None if declared.jwt is None else _tokens(declared.jwt, fetch, before, kept))
 
 
-def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> TokenCallers:
-    from router.callers import tokens  # noqa: PLC0415 - see TokenCallers
+def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> ByToken:
+    from router.callers import tokens  # noqa: PLC0415 - a slow import, for those who declare tokens
 
     source = declared.jwks
     if source is None:
-        return tokens.Tokens(declared, None)
-    if source.url:
-        key = (source.url, declared.egress)
-        kept[key] = before.get(key) or _jwks(source.url, fetch(declared.egress), before)
-        return tokens.Tokens(declared, kept[key])
-    tokens.check(source.keys)
-    return tokens.Tokens(declared, Fixed(source.keys))
-
-
-def _jwks(url: str, fetch: Fetch, before: Sources) -> Jwks:
-    """Return the key set at an address. Keys known from another proxy or CA are taken over: such an edit must not lock callers out."""
-    known = next((one for one in before.values() if one.url == url), None)
-    return Jwks(url, fetch) if known is None else known.over(fetch)
+        return tokens.Tokens(declared, None).caller
+    if not source.url:
+        tokens.check(source.keys)
+        return tokens.Tokens(declared, Fixed(source.keys)).caller
+    key = (source.url, declared.egress)
+    if (known := before.get(key)) is None:
+        # Keys known from another proxy or CA are taken over: such an edit must not lock callers out.
+        other = next((one for one in before.values() if one.url == source.url), None)
+        known = other.over(fetch(declared.egress)) if other else Jwks(source.url, fetch(declared.egress))
+    kept[key] = known
+    return tokens.Tokens(declared, known).caller

@@ -38,7 +38,8 @@ class Jwks:
         self._within = within
         self.url = url
         self._fetch = fetch
-        self._clock = clock
+        self.now = clock
+        """Returns the time in seconds, for `came` of `newer`."""
         self._one = asyncio.Lock()
         self._listed: Listed = ()
         self._got: float | None = None
@@ -46,7 +47,7 @@ class Jwks:
 
     def over(self, fetch: Fetch) -> "Jwks":
         """Return a copy with the keys known so far, which fetches them by another function."""
-        made = Jwks(self.url, fetch, self._clock, self._within)
+        made = Jwks(self.url, fetch, self.now, self._within)
         made._listed, made._got = self._listed, self._got
         return made
 
@@ -57,11 +58,7 @@ class Jwks:
         return self._listed if self._younger(STALE) else ()
 
     def _younger(self, age: float) -> bool:
-        return self._got is not None and self._clock() - self._got <= age
-
-    def now(self) -> float:
-        """Return the time of this object's clock in seconds, for `came` of `newer`."""
-        return self._clock()
+        return self._got is not None and self.now() - self._got <= age
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
         """Fetch the keys again for a token whose key id is unknown, if that is allowed. Return (keys, seconds until the next fetch).
@@ -79,21 +76,21 @@ class Jwks:
     def _pause(self) -> float:
         """Return the seconds until the keys may be fetched again; 0 or less if they may be now."""
         pause = AGAIN if self._younger(STALE) else SOON
-        return 0.0 if self._tried is None else self._tried + pause - self._clock()
+        return 0.0 if self._tried is None else self._tried + pause - self.now()
 
     async def _refresh(self) -> None:
         before = self._tried
         async with self._one:
             if self._tried != before or self._pause() > 0:
                 return  # another request has just done it, or it is too soon
-            self._tried = self._clock()
+            self._tried = self.now()
             try:
                 async with asyncio.timeout(self._within):
                     found = key_set(await self._fetch(self.url, MAX_KEY_SET_BYTES))
             except (OSError, Misfit) as error:
                 log.warning("keys not fetched", extra={"fields": {"why": type(error).__name__}})
                 return
-            self._listed, self._got = found, self._clock()
+            self._listed, self._got = found, self.now()
 
 
 class Fixed:

@@ -81,7 +81,13 @@ class Tokens:
         """Return the caller that the token names. Unauthorized if the token is not valid, Unverifiable if that cannot be checked now."""
         if len(token) > MAX_TOKEN_CHARACTERS or token.count(".") != 2:
             raise Unauthorized("This is no key and no token of this server.")
-        return self._named(await self._claimed(token))
+        claims = await self._claimed(token)
+        name: str = claims["sub"]
+        if len(name) > MAX_NAME_CHARACTERS:
+            raise Unauthorized("This token is not good here.")
+        routes = None if self._declared.routes_claim is None else _routes(claims.get(self._declared.routes_claim))
+        user = "" if self._declared.user_claim is None else _user(claims.get(self._declared.user_claim))
+        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes, user=user, claims=claims)
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
         """Return the claims of a token with valid signature, issuer, audience, time. Raises Unauthorized; Unverifiable without keys."""
@@ -98,14 +104,6 @@ class Tokens:
         except (JoseError, ValueError, RecursionError):
             raise Unauthorized("This token is not good here.") from None
         return claims
-
-    def _named(self, claims: Mapping[str, Any]) -> Caller:
-        name: str = claims["sub"]
-        if len(name) > MAX_NAME_CHARACTERS:
-            raise Unauthorized("This token is not good here.")
-        routes = None if self._declared.routes_claim is None else _routes(claims.get(self._declared.routes_claim))
-        user = "" if self._declared.user_claim is None else _user(claims.get(self._declared.user_claim))
-        return Caller("jwt", name, f"jwt:{digest(self._declared.issuer, name)}", routes, user=user, claims=claims)
 
     async def _key(self) -> KeySet | OctKey:
         if self._secret is not None:

@@ -41,10 +41,7 @@ def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Call
 
 
 def from_body(caller: Caller, fields: Mapping[str, Json]) -> Caller:
-    """Return the caller with the end user in the body field that its key declares; unchanged if none is declared.
-
-    A missing field: unchanged if it is optional, else BadAsk. A malformed one: BadAsk.
-    """
+    """Return the caller as `from_headers` does, with the end user in the body field that its key declares."""
     source = caller.users
     if source is None or source.field is None:
         return caller

@@ -7,15 +7,15 @@ so are values for the route's template. `context` becomes a system message befor
 only. An unsupported field is refused, naming it. Source: the schema of AG-UI 1.0, and @ag-ui/client for what older clients send.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
-from router.chat import Choice, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, repaired
-from router.errors import BadAsk, TooLarge
+from router.chat import Choice, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec
+from router.errors import BadAsk
 from router.intake import client_tools, reasoning
-from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, text, text_of
-from router.intake.files import file
-from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, contents
+from router.intake.client_tools import Harmless, refuse_unserved
+from router.intake.fields import Fields, filled, listing, mapping, text, text_of
+from router.intake.files import file, held
+from router.intake.messages import MAX_CALLS, MAX_PARTS, call, contents, of_speaker, result
 from router.value import replace
 
 OF_RUN = ("threadId", "runId", "parentRunId")
@@ -23,7 +23,7 @@ OF_RUN = ("threadId", "runId", "parentRunId")
 READ = frozenset({*OF_RUN, "tools", "tool_choice", "context", "protocolVersion", "resume"})
 """Fields that are read here and therefore not kept in `ask.fields`."""
 ROLES = "developer, system, user, assistant, tool, reasoning, activity"
-INTERRUPTS: dict[str, tuple[Json, ...]] = {"resume": ([],)}
+INTERRUPTS: Harmless = {"resume": ([],)}
 """Answers to interrupts of an earlier run, which are not served → the harmless values."""
 
 
@@ -39,17 +39,8 @@ def run(fields: Fields) -> JsonObject:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the messages of the conversation, after a system message with the context if there is one.
-
-    most: how many messages are allowed, without the context; TooLarge beyond it
-
-    BadAsk names the message and part that cannot be read; also for an empty list.
-    """
-    listed = listing(fields.get("messages"))
-    if not listed:
-        raise BadAsk("messages: a list with at least one message is needed.")
-    if len(listed) > most:
-        raise TooLarge(f"messages: {most} at most.")
+    """Return the conversation, after a system message with the context. BadAsk names what cannot be read; TooLarge for more than `most`."""
+    listed = filled(fields.get("messages"), "messages", most)
     made = list(_context(fields.get("context")))
     conversation = _Conversation()
     for index, one in enumerate(listed):
@@ -62,13 +53,12 @@ def _context(value: Json) -> Iterator[Message]:
     listed = listing(value or [])
     if listed is None or len(listed) > MAX_PARTS:
         raise BadAsk(f"context: a list of at most {MAX_PARTS} entries is needed.")
-    joined = [_entry(mapping(one) or {}, f"context[{index}]") for index, one in enumerate(listed)]
+    joined: list[str] = []
+    for index, one in enumerate(listed):
+        entry, path = mapping(one) or {}, f"context[{index}]"
+        joined.append(f"{text(entry.get('description'), f'{path}.description')}:\n{text(entry.get('value'), f'{path}.value')}")
     if joined:
         yield Message("system", ("\n\n".join(joined),))
-
-
-def _entry(entry: Fields, path: str) -> str:
-    return f"{text(entry.get('description'), f'{path}.description')}:\n{text(entry.get('value'), f'{path}.value')}"
 
 
 class _Conversation:
@@ -79,14 +69,9 @@ class _Conversation:
         self._thoughts: list[Part] = []
 
     def take(self, fields: Fields, path: str) -> Iterator[Message]:
-        """Read one message and yield it with its speaker's name. Yield nothing for reasoning, activity and empty assistant messages.
-
-        Reasoning is held for the assistant message that follows.
-        """
-        made = self._read(fields, path)
-        if made is not None:
-            name = fields.get("name")
-            yield replace(made, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made
+        """Read one message and yield it with its speaker's name. Reasoning is held for the answer after it; activity yields nothing."""
+        if (made := self._read(fields, path)) is not None:
+            yield of_speaker(fields.get("name"), made)
 
     def _read(self, fields: Fields, path: str) -> Message | None:
         match fields.get("role"):
@@ -125,12 +110,10 @@ class _Conversation:
     def _result(self, fields: Fields, path: str) -> Result:
         """Return a tool's result. It is an error if it has a text in `error`, or `isError` in its metadata, where this router puts it."""
         call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
-        parts = list(contents(fields.get("content"), f"{path}.content", SAID))
+        made = result(call_id, self._names.get(call_id, ""), contents(fields.get("content"), f"{path}.content", SAID))
         error = text(fields.get("error") or "", f"{path}.error")
-        joined = "".join(part for part in parts if isinstance(part, str)) or error
         failed = bool(error) or (mapping(fields.get("metadata")) or {}).get("isError") is True
-        files = tuple(part for part in parts if isinstance(part, File))
-        return Result(call_id, self._names.get(call_id, ""), joined, is_error=failed, files=files)
+        return replace(made, value=made.value or error, is_error=failed)
 
 
 def _media(part: Fields, path: str) -> Part:
@@ -140,7 +123,7 @@ def _media(part: Fields, path: str) -> Part:
     value = text(source.get("value"), f"{place}.value")
     match source.get("type"):
         case "data":
-            return _held(text(source.get("mimeType"), f"{place}.mimeType"), value, name, place)
+            return held(text(source.get("mimeType"), f"{place}.mimeType"), value, name, place)
         case "url":
             usual = {"document": "application/pdf", "audio": "audio/*"}.get(str(part.get("type")))
             return file(value, source.get("mimeType") or usual, name, place)
@@ -152,19 +135,13 @@ def _binary(part: Fields, path: str) -> Part:
     """Return a file of the type `binary`, which clients before AG-UI 1.0 send."""
     kind, name = text(part.get("mimeType"), f"{path}.mimeType"), part.get("filename")
     if part.get("data") is not None:
-        return _held(kind, text(part.get("data"), f"{path}.data"), name, path)
+        return held(kind, text(part.get("data"), f"{path}.data"), name, path)
     return file(part.get("url"), kind, name, f"{path}.url")
 
 
-def _held(kind: str, data: str, name: Json, path: str) -> Part:
-    return file(f"data:{kind};base64,{data}", kind, name, path)
-
-
-SAID: Mapping[str, Callable[[Fields, str], Part]] = {
+SAID: dict[str, Callable[[Fields, str], Part]] = {
     "text": text_of,
-    "image": _media,
-    "document": _media,
-    "audio": _media,
+    **dict.fromkeys(("image", "document", "audio"), _media),
     "binary": _binary,
 }
 """Type of a part in a user's or tool's message → its reader. Video is not supported."""
@@ -174,4 +151,4 @@ def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if one is invalid or `resume` is not empty."""
     refuse_unserved(fields, INTERRUPTS)
     own = client_tools.tools(fields.get("tools"), lambda one, path: client_tools.function(mapping(one) or {}, path))
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=True)

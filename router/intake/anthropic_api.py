@@ -10,30 +10,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast, get_args
 
-from router.chat import (
-    AUTO,
-    Call,
-    Choice,
-    File,
-    Json,
-    JsonObject,
-    Message,
-    OutputFormat,
-    Part,
-    ReasoningState,
-    Result,
-    ToolSpec,
-    mended,
-    repaired,
-)
-from router.errors import BadAsk, TooLarge
-from router.intake.client_tools import refuse_unserved, tool_name, tools
-from router.intake.fields import Fields, listing, mapping, text, text_of
-from router.intake.files import file
-from router.intake.messages import listed_parts
+from router.chat import Call, Choice, File, Json, Message, OutputFormat, Part, ReasoningState, Result, ToolSpec, mended, repaired
+from router.errors import BadAsk
+from router.intake import reasoning
+from router.intake.client_tools import SCHEMA, Harmless, refuse_unserved, tool_name, tools, typed_choice
+from router.intake.fields import Fields, filled, listing, mapping, needed, text, text_of
+from router.intake.files import file, held
+from router.intake.messages import listed_parts, result
 from router.intake.output import text_format
 from router.params import Effort
 
+SAMPLED = ("temperature", "top_p", "top_k", "max_tokens")
+"""Sampling parameters that chat completions have by the same name."""
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
 """(largest thinking budget in tokens, the effort that a budget up to it is converted to), in rising order."""
@@ -44,18 +32,10 @@ FILE_TOKENS = 1_600
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read.
-
-    most: how many messages are allowed, without the system prompt; TooLarge beyond it
-    """
-    listed = listing(fields.get("messages"))
-    if not listed:
-        raise BadAsk("messages: a list with at least one message is needed.")
-    if len(listed) > most:
-        raise TooLarge(f"messages: {most} at most.")
-    made: list[Message] = []
-    if (prompt := _joined_text(fields.get("system"), "system")) != "":
-        made.append(Message("system", (prompt,)))
+    """Return the conversation, the system prompt first. BadAsk names what cannot be read; TooLarge for more than `most` messages."""
+    listed = filled(fields.get("messages"), "messages", most)
+    prompt = _joined_text(fields.get("system"), "system")
+    made = [Message("system", (prompt,))] if prompt else []
     names: dict[str, str] = {}
     for index, one in enumerate(listed):
         for message in _message(one, f"messages[{index}]", names):
@@ -73,36 +53,29 @@ def _joined_text(value: Json, path: str) -> str:
 
 def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
     fields = mapping(value) or {}
+    content, place = fields.get("content"), f"{path}.content"
     match fields.get("role"):
         case "user":
-            yield from _asked(fields.get("content"), f"{path}.content", names)
+            yield from _asked(content, place, names)
         case "assistant":
-            if parts := _answered(fields.get("content"), f"{path}.content"):
+            if parts := _answered(content, place):
                 yield Message("assistant", tuple(parts))
         case "system":
-            yield Message("system", (_joined_text(fields.get("content"), f"{path}.content"),))
+            yield Message("system", (_joined_text(content, place),))
         case _:
             raise BadAsk(f"{path}.role: one of user, assistant, system is needed.")
 
 
 def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the blocks of a content: (block, its type, its path). A plain text is one block.
-
-    kinds: the accepted types; BadAsk for any other
-    """
+    """Yield the blocks of a content: (block, its type, its path). A plain text is one block. BadAsk for a type that is not in `kinds`."""
     if isinstance(value, str):
         yield {"type": "text", "text": value}, "text", path
-        return
-    yield from listed_parts(value, path, kinds, "blocks")
+    else:
+        yield from listed_parts(value, path, kinds, "blocks")
 
 
 def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
-    """Yield the user's message; tool results in it become a message of their own before it.
-
-    names: id of a call in earlier messages → its tool
-
-    A message of results alone gives only the message of the results.
-    """
+    """Yield the user's message, after a message of the tool results in it, if there are any. `names`: id of a call → its tool."""
     said: list[Part] = []
     results: list[Part] = []
     for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
@@ -117,20 +90,14 @@ def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message
 
 
 def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
-    call_id = text(block.get("tool_use_id"), f"{path}.tool_use_id")
-    content = block.get("content")
+    call_id, content = text(block.get("tool_use_id"), f"{path}.tool_use_id"), block.get("content")
     given = _blocks([] if content is None else content, f"{path}.content", tuple(SAID))
-    parts = [part for inner, kind, place in given if (part := SAID[kind](inner, place))]
-    joined = "".join(part for part in parts if isinstance(part, str))
-    files = tuple(part for part in parts if isinstance(part, File))
-    return Result(call_id, names.get(call_id, ""), joined, is_error=block.get("is_error") is True, files=files)
+    parts = (SAID[kind](inner, place) for inner, kind, place in given)
+    return result(call_id, names.get(call_id, ""), parts, is_error=block.get("is_error") is True)
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """Return the parts of an assistant's message: text, calls and signed thinking. Thinking is dropped from a message without a call.
-
-    Empty text and thinking without a signature are left out.
-    """
+    """Return the parts of an assistant's message, without empty text and unsigned thinking; without a call, also without thinking."""
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
@@ -139,38 +106,25 @@ def _answered(value: Json, path: str) -> list[Part]:
                     parts.append(said)
             case "tool_use":
                 name, call_id = text(block.get("name"), f"{place}.name"), text(block.get("id"), f"{place}.id")
-                if (given := mapping(block.get("input"))) is None:
-                    raise BadAsk(f"{place}.input: an object is needed.")
-                parts.append(Call(call_id, name, cast("JsonObject", mended(given))))
+                given = mended(needed(block.get("input"), f"{place}.input"))
+                parts.append(Call(call_id, name, cast("Fields", given)))
+            case "thinking":  # without a signature it is the router's own
+                parts += reasoning.signed(block.get("thinking"), block.get("signature"))
             case _:
-                parts += _thought(block, kind)
+                parts += reasoning.redacted(block.get("data"))
     if not any(isinstance(part, Call) for part in parts):
         return [part for part in parts if not isinstance(part, ReasoningState)]
     return parts
 
 
-def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
-    """Yield a thinking block as reasoning state; nothing without its signature, or data if redacted. The router's own blocks have none."""
-    match kind, block.get("thinking"), block.get("signature"), block.get("data"):
-        case "thinking", str(thought), str(signature), _ if signature:
-            yield ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})
-        case "redacted_thinking", _, _, str(data) if data:
-            yield ReasoningState("", {"type": "redacted_thinking", "data": repaired(data)})
-        case _:
-            pass
-
-
 def _file(block: Fields, path: str) -> Part:
-    """Return an image or a document as a part. Data or a URL gives what `file` returns; a source of text or blocks gives text.
-
-    BadAsk for any other source.
-    """
+    """Return an image or a document as a part: what `file` returns, or the text of a source of text or blocks. BadAsk for other sources."""
     source = mapping(block.get("source")) or {}
     name, place = block.get("title"), f"{path}.source"
     match source.get("type"):
         case "base64":
             kind, data = text(source.get("media_type"), f"{place}.media_type"), text(source.get("data"), f"{place}.data")
-            return file(f"data:{kind};base64,{data}", kind, name, place)
+            return held(kind, data, name, place)
         case "url":
             return file(source.get("url"), "application/pdf" if block.get("type") == "document" else None, name, place)
         case "text":
@@ -193,9 +147,7 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "image": _fil
 
 def sampling(fields: Fields) -> dict[str, Json]:
     """Return the sampling parameters that are given, by OpenAI's names. BadAsk for invalid stop sequences, effort or thinking."""
-    given: dict[str, Json] = {
-        name: fields[name] for name in ("temperature", "top_p", "top_k", "max_tokens") if fields.get(name) is not None
-    }
+    given: dict[str, Json] = {name: fields[name] for name in SAMPLED if fields.get(name) is not None}
     if (stop := fields.get("stop_sequences")) is not None:
         listed = listing(stop)
         if listed is None or not all(isinstance(one, str) for one in listed):
@@ -233,19 +185,16 @@ def _effort(fields: Fields) -> Effort | None:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """Return the requested output format; None without one. BadAsk if it is not a JSON schema.
-
-    It stands in `output_config.format`, or in `output_format` as in the beta.
-    """
-    config = mapping(fields.get("output_config")) or {}
-    name = "output_config.format" if config.get("format") is not None else "output_format"
-    value = config.get("format") if config.get("format") is not None else fields.get("output_format")
+    """Return the format in `output_config.format`, or `output_format` (beta); None without one. BadAsk if it is not a JSON schema."""
+    name, value = "output_config.format", (mapping(fields.get("output_config")) or {}).get("format")
+    if value is None:
+        name, value = "output_format", fields.get("output_format")
     if value is not None and (mapping(value) or {}).get("type") != "json_schema":
         raise BadAsk(f"{name}.type: json_schema is needed.")
     return text_format(value, name)
 
 
-MEANT: dict[str, tuple[Json, ...]] = {
+MEANT: Harmless = {
     "container": (),
     "mcp_servers": ([],),
     "context_management": ({}, {"edits": []}, {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}),
@@ -255,9 +204,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "billing_policy": ({"type": "billing_policy", "bill_to": "self"},),
 }
 """Fields that change the answer and are not served → their harmless values. Claude Code sends the last one of `context_management`."""
-
-
-UNSENT: dict[str, tuple[Json, ...]] = {
+UNSENT: Harmless = {
     "metadata": ({},),
     "speed": ("standard",),
     **dict.fromkeys(("cache_control", "diagnostics", "fallbacks", "fallback_credit_token"), ()),
@@ -265,16 +212,11 @@ UNSENT: dict[str, tuple[Json, ...]] = {
 """Fields about the operator's account at the provider, or hints to it: not sent, and listed as omitted → their harmless values."""
 
 
-def unsent(fields: Fields) -> tuple[str, ...]:
-    """Return the names of the fields in UNSENT that the request sets. They are not sent to any target; a harmless value does not count."""
-    return tuple(name for name, harmless in UNSENT.items() if (value := fields.get(name)) is not None and value not in harmless)
-
-
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if invalid, or for an unserved field."""
     refuse_unserved(fields, MEANT)
     own = tools(fields.get("tools"), _tool)
-    return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
+    return own, typed_choice(fields.get("tool_choice"), own, "tool_choice", "any", "name")
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
@@ -282,24 +224,8 @@ def _tool(value: Json, path: str) -> ToolSpec:
     if fields.get("type") not in (None, "custom"):
         raise BadAsk(f"{path}.type: tools that a provider runs are not served here; custom ones are.")
     name = tool_name(fields.get("name"), f"{path}.name")
-    if (schema := mapping(fields.get("input_schema"))) is None:
-        raise BadAsk(f"{path}.input_schema: a JSON schema is needed.")
+    schema = needed(fields.get("input_schema"), f"{path}.input_schema", SCHEMA)
     return ToolSpec(name, text(fields.get("description") or "", f"{path}.description"), schema)
-
-
-def _choice(value: Json, names: set[str]) -> Choice:
-    fields = mapping(value)
-    match fields:
-        case None | {"type": "auto"}:
-            return AUTO
-        case {"type": "none"}:
-            return Choice("none")
-        case {"type": "any"}:
-            return Choice("required")
-        case {"type": "tool", "name": str(name)} if name in names:
-            return Choice("named", name)
-        case _:
-            raise BadAsk("tool_choice.type: auto, any, none, or tool with the name of one of the tools is needed.")
 
 
 def estimate(conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> int:

@@ -111,10 +111,7 @@ class Incoming(Mutable):
 
 
 class Bodies:
-    """A counter of the bytes of all request bodies in memory. `most`: their bound, unless a single body may be larger.
-
-    A body counts until its request ends, since its answer holds the question.
-    """
+    """A counter of the bytes of all request bodies until their requests end. `most`: the bound, unless a single body may be larger."""
 
     def __init__(self, most: int = MAX_HELD_BYTES) -> None:
         self._most = most
@@ -138,10 +135,7 @@ class Reading:
         self._turns = Turns()
 
     async def of(self, body: bytes, work: Callable[[], T]) -> T:
-        """Return the result of `work`, which reads `body`: called at once for a small body, else in a thread when it is its turn.
-
-        Small is up to ON_LOOP_BYTES bytes and ON_LOOP_VALUES values.
-        """
+        """Return the result of `work`, which reads `body`: at once up to ON_LOOP_BYTES and ON_LOOP_VALUES, else in a thread in its turn."""
         if len(body) <= ON_LOOP_VALUES or (len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES):
             return work()
         return await self._turns.take(work, "body")

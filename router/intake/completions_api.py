@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from router.chat import Json, JsonObject, Message
 from router.errors import BadAsk
-from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, text
+from router.intake.client_tools import Harmless, refuse_unserved
+from router.intake.fields import Fields, flag, listing, text
 
 MAX_PROMPTS = 20
 """The most prompts of one request: LangChain splits its batches so."""
-MEANT: dict[str, tuple[Json, ...]] = {
+MEANT: Harmless = {
     "suffix": ("",),
     "best_of": (1,),
     "logprobs": (),
@@ -45,10 +45,8 @@ def prompts(fields: Fields) -> tuple[Message, ...]:
 
 def repeated(fields: Mapping[str, Json]) -> JsonObject:
     """Return what the answer's writer needs: `prompts`, their number, and `echo`, their texts if the client wants an echo, else empty."""
-    wanted, given = fields.get("echo"), _prompts(fields)
-    if not isinstance(wanted, bool | None):
-        raise BadAsk("echo: true or false is needed.")
-    return {"prompts": len(given), "echo": [*given] if wanted else []}
+    given = _prompts(fields)
+    return {"prompts": len(given), "echo": [*given] if flag(fields.get("echo"), "echo") else []}
 
 
 def _prompts(fields: Fields) -> list[str]:

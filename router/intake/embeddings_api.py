@@ -6,9 +6,9 @@ from typing import Literal, cast
 
 from router.chat import Json, repaired
 from router.embed import MAX_DIMENSIONS, Embed
-from router.errors import BadAsk, TooLarge
+from router.errors import BadAsk
 from router.intake import gateway_api
-from router.intake.fields import listing
+from router.intake.fields import filled, listing
 
 MAX_INPUTS = 2048
 """The most inputs of one request, as at OpenAI."""
@@ -36,10 +36,7 @@ def of_gateway(fields: Mapping[str, Json]) -> Wanted:
 
 
 def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
-    """Return the question in a body's fields. BadAsk names an invalid field, TooLarge for more than MAX_INPUTS inputs.
-
-    inputs: the name of the field with the inputs
-    """
+    """Return the question in a body's fields. `inputs`: the field with them. BadAsk names an invalid one; TooLarge beyond MAX_INPUTS."""
     model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
     if not isinstance(model, str) or not model:
         raise BadAsk("model: the id of a model that makes embeddings is needed.")
@@ -55,20 +52,13 @@ def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
 
 
 def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
-    """Yield the inputs: one for a text or a list of tokens, several for a list of those.
-
-    BadAsk for an empty or other value, TooLarge for more than MAX_INPUTS. `path`: the field's name, for the error.
-    """
+    """Yield the inputs in the field `path`: of a text or a list of tokens one, of a list those. BadAsk, or TooLarge beyond MAX_INPUTS."""
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
         yield _input(given, path)
-        return
-    if not listed:
-        raise BadAsk(f"{path}: a text, or a list of texts, is needed.")
-    if len(listed) > MAX_INPUTS:
-        raise TooLarge(f"{path}: {MAX_INPUTS} at most.")
-    for index, one in enumerate(listed):
-        yield _input(one, f"{path}[{index}]")
+    else:
+        for index, one in enumerate(filled(given, path, MAX_INPUTS, "a text, or a list of texts,")):
+            yield _input(one, f"{path}[{index}]")
 
 
 def _input(value: Json, path: str) -> str | tuple[int, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from router.chat import Json, repaired
-from router.errors import BadAsk
+from router.errors import BadAsk, TooLarge
 
 Fields = Mapping[str, Json]
 
@@ -17,6 +17,29 @@ def mapping(value: Json) -> Fields | None:
 def listing(value: Json) -> Sequence[Json] | None:
     """Return the value if it is a list, else None."""
     return value if isinstance(value, list) else None
+
+
+def needed(value: Json, path: str, what: str = "an object") -> Fields:
+    """Return an object. BadAsk with the path, and with what is needed, if the value is not one."""
+    if (found := mapping(value)) is None:
+        raise BadAsk(f"{path}: {what} is needed.")
+    return found
+
+
+def filled(value: Json, path: str, most: int, what: str = "a list with at least one message", of: str = "") -> Sequence[Json]:
+    """Return a list. BadAsk with the path, and with what is needed, if it is empty or no list; TooLarge for more than `most` values."""
+    if not isinstance(value, list) or not value:
+        raise BadAsk(f"{path}: {what} is needed.")
+    if len(value) > most:
+        raise TooLarge(f"{path}: {most}{of} at most.")
+    return value
+
+
+def flag(value: Json, path: str, *, usual: bool = False) -> bool:
+    """Return true or false; `usual` for null. BadAsk with the path for any other value."""
+    if not isinstance(value, bool | None):
+        raise BadAsk(f"{path}: true or false is needed.")
+    return usual if value is None else value
 
 
 def text(value: Json, path: str) -> str:

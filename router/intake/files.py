@@ -20,14 +20,16 @@ def image(part: Fields, path: str) -> Part:
 
     The URL is in an object with an optional `detail`, or (from older clients) the value itself.
     """
-    image = part.get("image_url")
-    inner = mapping(image)
-    if inner is None:
-        return file(image, None, None, f"{path}.image_url")
-    detail = inner.get("detail")
+    address = part.get("image_url")
+    inner = mapping(address) or {"url": address}
+    return detailed(inner.get("url"), inner.get("detail"), f"{path}.image_url", f"{path}.image_url")
+
+
+def detailed(url: Json, detail: Json, path: str, outer: str) -> Part:
+    """Return what `file` makes of an image's URL, with its `detail`. BadAsk if one is invalid. outer: path of the object with `detail`."""
     if detail not in (None, "auto", *DETAILS):
-        raise BadAsk(f"{path}.image_url.detail: one of auto, {', '.join(DETAILS)} is needed.")
-    made = file(inner.get("url"), None, None, f"{path}.image_url")
+        raise BadAsk(f"{outer}.detail: one of auto, {', '.join(DETAILS)} is needed.")
+    made = file(url, None, None, path)
     return replace(made, detail=detail) if isinstance(made, File) and detail in DETAILS else made
 
 
@@ -50,12 +52,19 @@ def document(part: Fields, path: str) -> Part:
         return file(inner.get("file_data"), None, inner.get("filename"), f"{path}.file")
     if "data" in part and "url" not in part:
         kind, data = text(part.get("mimeType"), f"{path}.mimeType"), text(part.get("data"), f"{path}.data")
-        return file(f"data:{kind};base64,{data}", kind, part.get("filename"), path)
+        return held(kind, data, part.get("filename"), path)
     return file(part.get("url"), part.get("mediaType"), part.get("filename") or part.get("name"), path)
+
+
+def held(kind: str, data: str, name: Json, path: str) -> Part:
+    """Return what `file` makes of base64 data of this media type."""
+    return file(f"data:{kind};base64,{data}", kind, name, path)
 
 
 def file(url: Json, kind: Json, name: Json, path: str) -> Part:
     """Return a file as a part: an image, a PDF or audio as a File, a text file in a data: URL as its text. BadAsk for any other.
+
+    The text stands after the file's name, if it has one. BadAsk also if it is not UTF-8 or not valid base64.
 
     url: a data:, http: or https: URL; http(s) addresses are not fetched here
     kind: the stated media type; that of a data: URL takes precedence, and without either it counts as an image
@@ -63,9 +72,9 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
     """
     if not isinstance(url, str) or not url.lower().startswith(("data:", "http://", "https://")):
         raise BadAsk(f"{path}: a data: or http(s): URL is needed.")
-    held = url[:5].lower() == "data:"
-    head, comma, body = url[5:].partition(",") if held else ("", "", "")
-    if held:
+    here = url[:5].lower() == "data:"
+    head, comma, body = url[5:].partition(",") if here else ("", "", "")
+    if here:
         kind = head.partition(";")[0] or kind
         if not comma:
             raise BadAsk(f"{path}: this data: URL holds no data.")
@@ -73,22 +82,14 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
     if kind not in ("image/*", "audio/*") and not MEDIA_TYPE.fullmatch(kind):
         raise BadAsk(f"{path}: this is no media type.")
     called = repaired(name)[:255] if isinstance(name, str) else ""
-    if kind.startswith("text/") and held:
-        return _words(head, body, called, path)
+    if kind.startswith("text/") and here:
+        try:
+            data = base64.b64decode(body, validate=True) if head.lower().endswith(";base64") else unquote_to_bytes(body)
+            words = data.decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise BadAsk(f"{path}: this text file is not UTF-8.") from None
+        return f"{called}:\n{words}\n" if called else words
     if not kind.startswith(("image/", "audio/")) and kind != "application/pdf":
         read = f"{path}: images, PDF documents, audio and text files are read here"
         raise BadAsk(f"{read}, not {kind}.", logged=f"{read}.")
     return File(kind, url, called)
-
-
-def _words(head: str, body: str, name: str, path: str) -> str:
-    """Return the text of a text file, after its name if it has one. BadAsk if it is not UTF-8 or not valid base64.
-
-    head, body: what stands before and after the comma of its data: URL
-    """
-    try:
-        data = base64.b64decode(body, validate=True) if head.lower().endswith(";base64") else unquote_to_bytes(body)
-        words = data.decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        raise BadAsk(f"{path}: this text file is not UTF-8.") from None
-    return f"{name}:\n{words}\n" if name else words

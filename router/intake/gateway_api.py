@@ -9,14 +9,13 @@ it. Source: LanguageModelV2CallOptions to LanguageModelV4CallOptions of @ai-sdk/
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
 
-from router.chat import AUTO, Call, Choice, File, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
-from router.errors import BadAsk, TooLarge
+from router.chat import Call, Choice, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
+from router.errors import BadAsk
 from router.intake import client_tools, reasoning
-from router.intake.fields import Fields, listing, mapping, text, text_of
-from router.intake.files import file
-from router.intake.messages import DENIED, AssistantBlock, listed_parts
+from router.intake.fields import Fields, filled, mapping, needed, text, text_of
+from router.intake.files import file, held
+from router.intake.messages import DENIED, RAW, AssistantBlock, listed_parts, result
 from router.intake.output import text_format
 
 VERSION = "4"
@@ -29,13 +28,6 @@ MODELS = {"ai-language-model-id": "ai-language-model-specification-version", "ai
 HEADERS = frozenset({STREAMED, *MODELS, *MODELS.values()})
 OPTIONS = "router"
 """Key in `providerOptions` of the options for this router."""
-READ = frozenset(
-    {
-        *("prompt", "tools", "toolChoice", "responseFormat", "reasoning", "providerOptions", "headers", "includeRawChunks"),
-        *("maxOutputTokens", "topP", "topK", "presencePenalty", "frequencyPenalty", "stopSequences"),
-    }
-)
-"""Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = {
     "maxOutputTokens": "max_tokens",
     "temperature": "temperature",
@@ -48,6 +40,8 @@ SAMPLED = {
     "reasoning": "reasoning_effort",
 }
 """Sampling parameter of the protocol → its name in chat completions."""
+READ = frozenset({"prompt", "tools", "toolChoice", "responseFormat", "providerOptions", "headers", "includeRawChunks", *SAMPLED})
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 
 
 def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
@@ -67,10 +61,7 @@ def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
 
 
 def flat(fields: Fields) -> Fields:
-    """Return the fields merged with those of `providerOptions.router`; the protocol's own fields override those.
-
-    BadAsk for an unsupported version of the protocol.
-    """
+    """Return the fields, merged over those of `providerOptions.router`. BadAsk for an unsupported version of the protocol."""
     if (version := fields.get("specificationVersion")) not in VERSIONS:
         given = f", not {version}" if isinstance(version, str) and version.isdigit() and len(version) < 3 else ""
         raise BadAsk(
@@ -80,11 +71,6 @@ def flat(fields: Fields) -> Fields:
     return {**(mapping((mapping(fields.get("providerOptions")) or {}).get(OPTIONS)) or {}), **own}
 
 
-def repeated(fields: Fields) -> JsonObject:
-    """Return the version of the protocol as `specification`: the form of the answer depends on it."""
-    return {"specification": fields.get("specificationVersion")}
-
-
 def unsent(fields: Fields) -> tuple[str, ...]:
     """Return ("providerOptions",) if it has options of other providers, which are not sent to any target; else an empty tuple."""
     given = mapping(fields.get("providerOptions")) or {}
@@ -92,15 +78,8 @@ def unsent(fields: Fields) -> tuple[str, ...]:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation. BadAsk names the message and part that cannot be read.
-
-    most: how many messages `prompt` may have; TooLarge beyond it
-    """
-    listed = listing(fields.get("prompt"))
-    if not listed:
-        raise BadAsk("prompt: a list with at least one message is needed.")
-    if len(listed) > most:
-        raise TooLarge(f"prompt: {most} messages at most.")
+    """Return the conversation. BadAsk names the message and part that cannot be read; TooLarge for more than `most` messages."""
+    listed = filled(fields.get("prompt"), "prompt", most, of=" messages")
     return tuple(message for index, one in enumerate(listed) for message in _message(mapping(one) or {}, f"prompt[{index}]"))
 
 
@@ -137,9 +116,10 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
             case "reasoning":
                 block.spoken += reasoning.of_part({**part, "providerMetadata": options})
             case "tool-call":
-                call_id = text(part.get("toolCallId"), f"{place}.toolCallId")
+                call_id, name = text(part.get("toolCallId"), f"{place}.toolCallId"), text(part.get("toolName"), f"{place}.toolName")
+                given = mended(part.get("input"))
                 block.spoken += reasoning.of_tool({"callProviderMetadata": options}, call_id)
-                block.spoken.append(_call(part, call_id, place))
+                block.spoken.append(Call(call_id, name, given if isinstance(given, Mapping) else {RAW: given}))
             case "tool-result":
                 block.results.append(_result(part, place))
             case "file" | "reasoning-file" | "custom":
@@ -149,43 +129,28 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
     yield from block.messages()
 
 
-def _call(part: Fields, call_id: str, path: str) -> Call:
-    """Return a tool call. An input that is not an object becomes `{"raw": input}`."""
-    given = part.get("input")
-    name = text(part.get("toolName"), f"{path}.toolName")
-    return Call(call_id, name, cast("JsonObject", mended(given)) if isinstance(given, Mapping) else {"raw": mended(given)})
-
-
 def _result(part: Fields, path: str) -> Result:
     call_id, name = text(part.get("toolCallId"), f"{path}.toolCallId"), text(part.get("toolName"), f"{path}.toolName")
     output, place = mapping(part.get("output")) or {}, f"{path}.output"
     value = output.get("value")
     match output.get("type"):
-        case "text":
-            return Result(call_id, name, text(value, f"{place}.value"))
-        case "json":
-            return Result(call_id, name, mended(value))
-        case "error-text":
-            return Result(call_id, name, text(value, f"{place}.value"), is_error=True)
-        case "error-json":
-            return Result(call_id, name, mended(value), is_error=True)
+        case "text" | "error-text" as kind:
+            return Result(call_id, name, text(value, f"{place}.value"), is_error=kind == "error-text")
+        case "json" | "error-json" as kind:
+            return Result(call_id, name, mended(value), is_error=kind == "error-json")
         case "execution-denied":
             reason = output.get("reason")
             return Result(call_id, name, f"{DENIED} {text(reason, f'{place}.reason')}" if reason else DENIED, is_error=True)
         case "content":
-            parts = [SHOWN[kind](one, at) for one, kind, at in listed_parts(value, f"{place}.value", tuple(SHOWN), "parts")]
-            joined = "".join(one for one in parts if isinstance(one, str))
-            return Result(call_id, name, joined, files=tuple(one for one in parts if isinstance(one, File)))
+            parts = (SHOWN[kind](one, at) for one, kind, at in listed_parts(value, f"{place}.value", tuple(SHOWN), "parts"))
+            return result(call_id, name, parts)
         case _:
             kinds = "text, json, error-text, error-json, execution-denied, content"
             raise BadAsk(f"{place}.type: one of {kinds} is needed.")
 
 
 def _file(part: Fields, path: str) -> Part:
-    """Return the part of a message that a file becomes: for base64 or a URL what `file` returns, for a text its name and the text.
-
-    BadAsk for any other type of data, such as a file that is kept by a provider.
-    """
+    """Return the part that a file becomes: what `file` returns, or the name and text of a text. BadAsk for files kept by a provider."""
     data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")
     if isinstance(data, str):  # before version 4: an address, or base64
@@ -193,7 +158,7 @@ def _file(part: Fields, path: str) -> Part:
     data = mapping(data) or {}
     match data.get("type"):
         case "data":
-            return file(f"data:{kind};base64,{text(data.get('data'), f'{place}.data')}", kind, name, place)
+            return held(kind, text(data.get("data"), f"{place}.data"), name, place)
         case "url":
             return file(data.get("url"), kind, name, f"{place}.url")
         case "text":
@@ -215,10 +180,7 @@ ADDRESS = re.compile(r"(data|https?):", re.IGNORECASE)
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """Return the sampling parameters that are given, by the names of chat completions.
-
-    The reasoning effort `provider-default` and an empty list of stop sequences are left out.
-    """
+    """Return the given sampling parameters by the names of chat completions, without `provider-default` and an empty `stop`."""
     given = {ours: fields[name] for name, ours in SAMPLED.items() if fields.get(name) is not None}
     if given.get("reasoning_effort") == "provider-default":
         del given["reasoning_effort"]
@@ -239,27 +201,11 @@ def output(fields: Fields) -> OutputFormat | None:
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if one is invalid."""
     own = client_tools.tools(fields.get("tools"), _tool)
-    return own, _choice(fields.get("toolChoice"), {tool.name for tool in own})
+    return own, client_tools.typed_choice(fields.get("toolChoice"), own, "toolChoice", "required", "toolName")
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
     fields = mapping(value) or {}
-    if fields.get("type") != "function":
-        raise BadAsk(f"{path}.type: tools that a provider runs are not served here; functions are.")
-    if mapping(fields.get("inputSchema")) is None:
-        raise BadAsk(f"{path}.inputSchema: a JSON schema is needed.")
-    return client_tools.function({**fields, "parameters": fields.get("inputSchema")}, path)
-
-
-def _choice(value: Json, names: set[str]) -> Choice:
-    match mapping(value):
-        case None | {"type": "auto"}:
-            return AUTO
-        case {"type": "none"}:
-            return Choice("none")
-        case {"type": "required"}:
-            return Choice("required")
-        case {"type": "tool", "toolName": str(name)} if name in names:
-            return Choice("named", name)
-        case _:
-            raise BadAsk("toolChoice.type: auto, none, required, or tool with the name of one of the tools is needed.")
+    if fields.get("type") == "function":
+        fields = {**fields, "parameters": needed(fields.get("inputSchema"), f"{path}.inputSchema", client_tools.SCHEMA)}
+    return client_tools.served_function(fields, path)

@@ -22,10 +22,8 @@ PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fc
 
 
 def page(asked: bytes, response: str, query: bytes) -> bytes:
-    """Return the page of a response's input items that a query selects, as JSON: by default the last USUAL_LIMIT, the newest first.
+    """Return the page of a response's input items (JSON) that a query selects: by default the last USUAL_LIMIT, the newest first.
 
-    asked: the items, as JSON
-    response: the response's id
     query: limit, order and after; BadAsk names an invalid or unknown parameter
     """
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True)

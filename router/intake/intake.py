@@ -70,12 +70,7 @@ class Intake:
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
     async def input_items(self, asked: bytes, response: str, query: bytes) -> bytes:
-        """Return a page of a response's input items, as JSON. BadAsk names an invalid parameter.
-
-        asked: all input items, as JSON
-        response: the response's id
-        query: the query of the request
-        """
+        """Return what `input_items.page` does: a page of a response's input items, as JSON. BadAsk names an invalid parameter."""
         return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
     async def _read(self, request: Request, bounds: RequestBounds, held: Holdings, work: Callable[[bytes], T]) -> T:

@@ -11,30 +11,14 @@ unknown part is refused, naming its path.
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import (
-    ESCAPED,
-    Call,
-    File,
-    Json,
-    JsonObject,
-    Message,
-    Part,
-    Result,
-    Role,
-    crowded,
-    deeper,
-    finite,
-    mended,
-    no_constant,
-    repaired,
-)
+from router.chat import ESCAPED, Call, File, Json, Message, Part, Result, Role, crowded, deeper, finite, mended, no_constant, repaired
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
-from router.intake.fields import Fields, listing, mapping, refusal_of, text, text_of
+from router.intake.fields import Fields, filled, listing, mapping, needed, refusal_of, text, text_of
 from router.intake.files import audio, document, file, image
 from router.value import replace
 
@@ -58,10 +42,7 @@ DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
-    """Return a body's messages, not checked: `messages`, or the single `message` of a chatbot whose server keeps the history, as a list.
-
-    None if the body has neither.
-    """
+    """Return a body's messages, unchecked: `messages`, else a list of the `message` of a chatbot that keeps the history, else None."""
     alone = fields.get("message")
     return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
 
@@ -70,22 +51,17 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
     """Return the conversation in a list of messages, which may be in OpenAI's form or in that of any AI SDK from 4 on.
 
     BadAsk names the message and part that cannot be read. An empty list is a BadAsk, too, and one that leaves nothing for a model to read.
-
-    value: the list of messages
-    most: how many it may have; TooLarge beyond it
+    TooLarge for more than `most` messages.
     """
-    if not isinstance(value, list) or not value:
-        raise BadAsk("messages: a list with at least one message is needed.")
-    if len(value) > most:
-        raise TooLarge(f"messages: {most} at most.")
     made: list[Message] = []
     alike = True
-    for index, one in enumerate(value):
+    for index, one in enumerate(filled(value, "messages", most)):
         if (plain := _plain(one)) is not None:
             made.append(plain)
         else:
             alike = False
-            made += _called_so(one, f"messages[{index}]")
+            name = (mapping(one) or {}).get("name")
+            made += [of_speaker(name, said) for said in _message(one, f"messages[{index}]")]
     if not made:
         raise BadAsk("messages: there is nothing in them that can be said to a model.")
     return tuple(made if alike else _with_names(made))
@@ -102,10 +78,7 @@ def _plain(value: Json) -> Message | None:
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:
-    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call.
-
-    The name stays empty if the call is not in the conversation.
-    """
+    """Yield the messages with the tool's name in each result, if its call is there: OpenAI's results have only the id of the call."""
     names = {call.call_id: call.name for message in found for call in message.calls}
     for message in found:
         if any(not result.name for result in message.results):
@@ -115,61 +88,58 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
             yield message
 
 
-def _called_so(value: Json, path: str) -> Iterator[Message]:
-    """Yield the messages that one message of a body becomes, with the name of the speaker if it has one."""
-    name = (mapping(value) or {}).get("name")
-    called = repaired(name)[:MAX_NAME] if isinstance(name, str) else ""
-    for made in _message(value, path):
-        yield replace(made, name=called) if called and made.role != "tool" else made
+def of_speaker(name: Json, message: Message) -> Message:
+    """Return the message with the name of its speaker, if that is a text; a tool's message unchanged."""
+    return replace(message, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and name and message.role != "tool" else message
 
 
 def _message(value: Json, path: str) -> Iterator[Message]:
-    fields = mapping(value)
-    if fields is None:
-        raise BadAsk(f"{path}: an object is needed.")
+    fields = needed(value, path)
     match fields.get("role"):
         case "system" | "developer":
-            parts = list(_read(fields, path, SAID))
-            if not all(isinstance(part, str) for part in parts):
-                raise BadAsk(f"{path}: a system message is text; files stand in messages of the user and of tools.")
-            joined = "".join(part for part in parts if isinstance(part, str))
+            joined = "".join(texts(_read(fields, path), path))
             yield Message("system", (joined,) if joined else ())
         case "user":
             attached = _attachments(fields.get("experimental_attachments"), f"{path}.experimental_attachments")
-            yield Message("user", (*_read(fields, path, SAID), *attached))
+            yield Message("user", (*_read(fields, path), *attached))
         case "assistant":
             yield from _answer(fields, path)
         case "tool":
-            parts = list(_read(fields, path, SAID))
-            joined = "".join(part for part in parts if isinstance(part, str))
-            files = tuple(part for part in parts if isinstance(part, File))
-            yield Message("tool", (Result(text(fields.get("tool_call_id"), f"{path}.tool_call_id"), "", joined, files=files),))
+            parts = list(_read(fields, path))
+            yield Message("tool", (result(text(fields.get("tool_call_id"), f"{path}.tool_call_id"), "", parts),))
         case _:
             raise BadAsk(f"{path}.role: one of system, developer, user, assistant, tool is needed.")
 
 
-def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the parts of a message: (part, its type, its path). A plain text is one part of type `text`.
+def texts(parts: Iterable[Part], path: str) -> Iterator[str]:
+    """Yield the parts of a system message, which are texts. BadAsk for a file."""
+    for part in parts:
+        if not isinstance(part, str):
+            raise BadAsk(f"{path}: a system message is text; files stand in messages of the user and of tools.")
+        yield part
 
-    An assistant's or tool's message without content, and one with an empty `parts` and no content, has none.
-    """
+
+def result(call_id: str, name: str, parts: Iterable[Part], *, is_error: bool = False) -> Result:
+    """Return a tool's result of these parts: their texts, joined, and their files."""
+    given = list(parts)
+    joined = "".join(part for part in given if isinstance(part, str))
+    return Result(call_id, name, joined, is_error=is_error, files=tuple(part for part in given if isinstance(part, File)))
+
+
+def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
+    """Yield the parts of a message: (part, its type, its path). A plain text is one part; an answer or a result may have none."""
     name = "parts" if fields.get("parts") else "content"
     held = fields.get(name)
     if isinstance(held, str):
         yield {"text": held}, "text", f"{path}.{name}"
-        return
-    if held is None and (fields.get("role") in ("assistant", "tool") or fields.get("parts") == []):
-        return  # an assistant that only called, or said nothing; a tool that gave nothing
-    yield from listed_parts(held, f"{path}.{name}", None, "parts")
+    elif held is not None or (fields.get("role") not in ("assistant", "tool") and fields.get("parts") != []):
+        yield from listed_parts(held, f"{path}.{name}", None, "parts")
 
 
 def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the objects of a list of parts: (part, its type, its path).
+    """Yield the objects of a list of parts: (part, its type, its path). `noun`: the word for parts in the sentences of errors.
 
-    kinds: the accepted types; None for any
-    noun: the word for the parts in an error's sentence
-
-    BadAsk if it is not a list of objects of these types, TooLarge if it has more than MAX_PARTS.
+    BadAsk if it is not a list of objects whose type is one of `kinds` (None for any), TooLarge if it has more than MAX_PARTS.
     """
     listed = listing(value)
     if listed is None:
@@ -186,10 +156,7 @@ def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: st
 
 
 def contents(value: Json, path: str, readers: Mapping[str, Callable[[Fields, str], Part]]) -> Iterator[Part]:
-    """Yield the parts of a content, without empty ones. A plain text is one part. BadAsk for a part without a reader.
-
-    readers: type of a part → its reader
-    """
+    """Yield the parts of a content, without empty ones, as `readers` read each type. A plain text is one part. BadAsk for other types."""
     if isinstance(value, str):
         if value:
             yield repaired(value)
@@ -199,50 +166,37 @@ def contents(value: Json, path: str, readers: Mapping[str, Callable[[Fields, str
             yield said
 
 
-Reader = Callable[[Fields, str], Part | None]
-"""Reader of a part: (part, its path) → the content for the model, or None."""
-
-
-def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[Part]:
-    """Yield the contents of a message's parts, without empty ones. Parts of a type `data-…` are skipped.
-
-    readers: type of a part → its reader; BadAsk for any other type
-    """
+def _read(fields: Fields, path: str) -> Iterator[Part]:
+    """Yield the contents of a message's parts, without empty ones and those of a type `data-…`. BadAsk for a type that is not in SAID."""
     for part, kind, place in _parts(fields, path):
-        reader = readers.get(kind) or (_unsaid if kind.startswith("data-") else None)
-        if reader is None:
-            raise BadAsk(f"{place}.type: one of {', '.join(readers)} is needed.")
-        if read := reader(part, place):
-            yield read
-
-
-def _unsaid(_: Fields, __: str) -> None:
-    """Return None: this part is for the front end, not for a model."""
+        if kind in SAID:
+            if read := SAID[kind](part, place):
+                yield read
+        elif not kind.startswith("data-"):
+            raise BadAsk(f"{place}.type: one of {', '.join(SAID)} is needed.")
 
 
 def _attachments(value: Json, path: str) -> list[Part]:
     """Return the attachments of a user's message of AI SDK 4 as parts; an empty list if there are none. BadAsk for an invalid one."""
-    if value is None:
-        return []
     found = [mapping(one) or {} for one in _bounded(value, MAX_PARTS, f"{path}: a list of attachments")]
     return [file(one.get("url"), one.get("contentType"), one.get("name"), f"{path}[{index}]") for index, one in enumerate(found)]
 
 
 def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
-    """Return the value if it is a list of at most `most` values; else raise BadAsk. `what`: the beginning of its sentence."""
-    listed = listing(value)
+    """Return the value if it is a list of at most `most` values, an empty list for null; else raise BadAsk. `what`: it, in a sentence."""
+    listed = listing([] if value is None else value)
     if listed is None or len(listed) > most:
         raise BadAsk(f"{what} is needed, {most} at most.")
     return listed
 
 
-SAID: dict[str, Reader] = {
+SAID: dict[str, Callable[[Fields, str], Part]] = {
     "text": text_of,
     "image_url": image,
     "file": document,
     "input_audio": audio,
     "refusal": refusal_of,
-    "step-start": _unsaid,
+    "step-start": lambda _, __: "",  # for the front end, not for a model
 }
 """Type of a part in a user, system or tool message → its reader."""
 
@@ -271,13 +225,11 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
     if not fields.get("parts"):
         yield from _invocations(fields.get("toolInvocations"), f"{path}.toolInvocations")
     for part, kind, place in _parts(fields, path):
-        if kind == "step-start" or (kind in ("text", "reasoning") and block.results):
+        if kind in ("step-start", "steering-message") or (kind in ("text", "reasoning") and block.results):
             # What follows a result was said by the next model call, whether its beginning was kept or not.
             yield from block.messages()
             block = AssistantBlock()
         if kind == "steering-message":
-            yield from block.messages()
-            block = AssistantBlock()
             yield from _message({"role": "user", "parts": part.get("parts")}, place)
         elif kind == "reasoning":
             block.spoken += reasoning.of_part(part)
@@ -299,17 +251,14 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
     yield from block.messages()
 
 
+APPROVALS = ("approval-requested", "approval-responded", "output-denied")
+"""States of a tool part of a UI message since AI SDK 6."""
 UNSAID = frozenset(
     {"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "input_audio", "custom"}
 )
 """Types of parts in an assistant's message that are not sent to a model again."""
-
-
-STATES = (
-    *("input-streaming", "input-available", "output-available", "output-error"),
-    *("approval-requested", "approval-responded", "output-denied"),
-)
-"""States of a tool part of a UI message; the last three exist since AI SDK 6."""
+STATES = ("input-streaming", "input-available", "output-available", "output-error", *APPROVALS)
+"""States of a tool part of a UI message."""
 
 
 def _tool(part: Fields, name: str, block: AssistantBlock, path: str) -> None:
@@ -353,8 +302,6 @@ def _denied(call_id: str, name: str, approval: Fields) -> Result:
 
 def _invocations(value: Json, path: str) -> Iterator[Message]:
     """Yield the messages of AI SDK 4's tool invocations beside a message without parts: a block for each step."""
-    if value is None:
-        return
     blocks: dict[int, AssistantBlock] = {}
     for index, one in enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of invocations")):
         step = (mapping(one) or {}).get("step")
@@ -364,10 +311,7 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
-    """Add a tool invocation of AI SDK 4 to its block, as a call and its result; add nothing if it has no result.
-
-    `isError` in it is this router's own key.
-    """
+    """Add a call of AI SDK 4 with its result to its block; nothing without a result. `isError` in it is this router's own key."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
@@ -378,33 +322,23 @@ def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
 
 def _calls(value: Json, path: str) -> list[Part]:
     """Return OpenAI's tool calls of a message, each after its reasoning state if it has any; an empty list if there are none."""
-    if value is None:
-        return []
-    listed = enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of calls"))
-    return [part for index, one in listed for part in _call(one, f"{path}[{index}]")]
-
-
-def _call(value: Json, path: str) -> Iterator[Part]:
-    fields = mapping(value) or {}
-    made = call(fields, path)
-    yield from reasoning.of_call(fields, path, made)
-    yield made
+    parts: list[Part] = []
+    for index, one in enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of calls")):
+        fields, place = mapping(one) or {}, f"{path}[{index}]"
+        made = call(fields, place)
+        parts += (*reasoning.of_call(fields, place, made), made)
+    return parts
 
 
 def call(fields: Fields, path: str) -> Call:
     """Return a tool call of OpenAI's chat completions or of AG-UI: {id, function: {name, arguments}}. BadAsk if a field is missing."""
-    function = mapping(fields.get("function"))
-    if function is None:
-        raise BadAsk(f"{path}.function: an object is needed.")
+    function = needed(fields.get("function"), f"{path}.function")
     given = called(text(function.get("arguments"), f"{path}.function.arguments"))
     return Call(text(fields.get("id"), f"{path}.id"), text(function.get("name"), f"{path}.function.name"), given)
 
 
-def called(written: str) -> JsonObject:
-    """Return the arguments of a tool call, given as a JSON text; an empty text counts as `{}`.
-
-    A text that is not a JSON object within MAX_VALUES and MAX_DEPTH becomes `{"raw": text}`.
-    """
+def called(written: str) -> Fields:
+    """Return the arguments in a JSON text; `{}` if it is empty, `{"raw": text}` if it is no object within MAX_VALUES and MAX_DEPTH."""
     try:
         crowd = crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES)
         given: object = None if crowd else json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)
@@ -416,4 +350,4 @@ def called(written: str) -> JsonObject:
         given = {RAW: written}
     if ESCAPED.search(written):
         given = mended(cast("Json", given))
-    return cast("JsonObject", given)
+    return cast("Fields", given)

@@ -11,7 +11,7 @@ import re
 
 from router.chat import Json, OutputFormat
 from router.errors import BadAsk, Misfit
-from router.intake.fields import Fields, mapping, text
+from router.intake.fields import Fields, flag, mapping, needed, text
 from router.output import admitted
 
 UNNAMED = OutputFormat().name
@@ -20,15 +20,11 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def response_format(value: Json, path: str = "response_format") -> OutputFormat | None:
     """Return the `response_format` of OpenAI's chat completions; None for any text. BadAsk if it is invalid."""
-    if value is None:
-        return None
     fields = mapping(value) or {}
     if fields.get("type") != "json_schema":
         return text_format(value, path)
-    inner = mapping(fields.get("json_schema"))
-    if inner is None:
-        raise BadAsk(f"{path}.json_schema: an object with a schema is needed.")
-    return _described(inner, f"{path}.json_schema")
+    place = f"{path}.json_schema"
+    return _described(needed(fields.get("json_schema"), place, "an object with a schema"), place)
 
 
 def text_format(value: Json, path: str) -> OutputFormat | None:
@@ -51,17 +47,13 @@ def text_format(value: Json, path: str) -> OutputFormat | None:
 
 
 def _described(fields: Fields, path: str) -> OutputFormat:
-    """Return the output format of a JSON schema with its name and description. BadAsk if one of them is invalid.
-
-    Without a schema any JSON object is valid, as the AI SDK requests it.
-    """
+    """Return the output format of a schema with its name and description; without a schema, of any JSON object. BadAsk if invalid."""
     name, described, schema = fields.get("name"), fields.get("description"), fields.get("schema")
     if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
         raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")
     if schema is not None and mapping(schema) is None:
         raise BadAsk(f"{path}.schema: a JSON schema is needed, an object.")
-    if not isinstance(fields.get("strict"), bool | None):
-        raise BadAsk(f"{path}.strict: true or false is needed.")
+    flag(fields.get("strict"), f"{path}.strict")
     called = "" if described is None else text(described, f"{path}.description")
     return OutputFormat(mapping(schema), name or UNNAMED, called)
 
@@ -72,6 +64,5 @@ async def admit(output: OutputFormat) -> None:
         try:
             await admitted(output.schema)
         except Misfit as misfit:
-            raise BadAsk(
-                f"The JSON schema of the answer: {misfit.message}.", logged="The JSON schema of the answer cannot be used."
-            ) from None
+            what = "The JSON schema of the answer"
+            raise BadAsk(f"{what}: {misfit.message}.", logged=f"{what} cannot be used.") from None

@@ -24,6 +24,8 @@ AG_UI = "/api/agui"
 """Path of AG-UI; a route's id may follow it."""
 GATEWAY = "/v4/ai"
 """Base path of the AI SDK's gateway protocol."""
+ADDRESSED = {MESSAGES: "anthropic", RESPONSES: "responses", AG_UI: "ag-ui", GATEWAY: "ai-gateway", OPENAI.rstrip("/"): "openai"}
+"""Base path → the wire of it and of all paths below it; the first that fits counts."""
 OF_AI_SDK_4 = frozenset({"parts", "toolInvocations", "experimental_attachments"})
 OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
 """A key of the AI SDK's bodies, in unparsed JSON. Within a text, its quotation mark would follow a backslash."""
@@ -31,8 +33,8 @@ OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_a
 
 def _refusal(why: Refusal) -> bytes:
     """Return the body of an error in the form of the wire `line`, with its sentence also as `message`, where AI SDK clients look."""
-    own: dict[str, Json] = {"type": "error", "error": why.sentence, "message": why.sentence, "code": why.code}
-    return compact({**own, "requestId": why.request_id}).encode()
+    sentence, code, request_id = why.sentence, why.code, why.request_id
+    return compact({"type": "error", "error": sentence, "message": sentence, "code": code, "requestId": request_id}).encode()
 
 
 UNDECIDED = replace(WIRES["line"], refusal=_refusal)
@@ -40,9 +42,7 @@ UNDECIDED = replace(WIRES["line"], refusal=_refusal)
 
 
 def requested(query: bytes, header: bytes) -> str | None:
-    """Return the name of the wire in `?protocol=`, or else in X-Stream-Protocol; None if neither names one.
-
-    header: the value of X-Stream-Protocol; empty without one
+    """Return the name of the wire in `?protocol=`, or else in the header X-Stream-Protocol; None if neither names one.
 
     BadAsk if there is no such wire. The error does not repeat the name.
     """
@@ -71,17 +71,9 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
 @lru_cache(maxsize=64)
 def _addressed(path: str) -> Wire | None:
     """Return the wire that a path determines; None if the path leaves it open."""
-    if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
-        return WIRES["anthropic"]
-    if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
-        return WIRES["responses"]
     if path == COMPLETIONS:
         return WIRES["text-completion"]
-    if path == AG_UI or path.startswith(f"{AG_UI}/"):
-        return WIRES["ag-ui"]
-    if below_gateway(path):
-        return WIRES["ai-gateway"]
-    return WIRES["openai"] if below_openai(path) else None
+    return next((WIRES[name] for base, name in ADDRESSED.items() if f"{path}/".startswith(f"{base}/")), None)
 
 
 def below_openai(path: str) -> bool:
@@ -95,10 +87,7 @@ def below_gateway(path: str) -> bool:
 
 
 def guessed(beginning: bytes) -> Wire:
-    """Return the wire for the refusal of a body that is not read to its end, or is not JSON, guessed from its beginning.
-
-    `ui-message-stream` if a key of the AI SDK stands in it, else UNDECIDED.
-    """
+    """Return the wire for the refusal of a body that is not read: `ui-message-stream` if it has a key of the AI SDK, else UNDECIDED."""
     return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
 
 
@@ -113,9 +102,7 @@ def spoken(fields: Mapping[str, Json]) -> str:
         return "ui-message-stream"
     of_ai_sdk_4 = False
     for message in listing(conversation(fields)) or ():
-        one = mapping(message)
-        if one is None:
-            continue
+        one = mapping(message) or {}
         if one.get("content") is None:
             if "parts" in one:
                 return "ui-message-stream"

@@ -13,8 +13,8 @@ from router.config.server import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
 from router.intake.cache_control import cache_control
-from router.intake.client_tools import refuse_unserved
-from router.intake.fields import listing, mapping, text
+from router.intake.client_tools import Harmless, meant, refuse_unserved
+from router.intake.fields import listing, mapping, needed, text
 from router.intake.messages import conversation, messages
 from router.intake.output import response_format, text_format
 from router.params import NO_PARAMS, Params
@@ -86,26 +86,26 @@ def asked(
     usual: the route that answers if none is named; only APIs in STREAMING may leave it out
     cache: returns the wishes to caches, given the fields that are not read here
     """
-    version: JsonObject = {}
+    repeated: JsonObject = {}
     if surface == "ag_ui":
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
-        version, fields = gateway_api.repeated(fields), gateway_api.flat(fields)
+        # The form of the answer depends on the version of the protocol.
+        repeated, fields = {"specification": fields.get("specificationVersion")}, gateway_api.flat(fields)
     stream = fields.get("stream")
     if stream is None:
         stream = surface in STREAMING
     elif not isinstance(stream, bool):
         raise BadAsk("stream: true or false is needed.")
-    extra: JsonObject | None = mapping(fields["params"]) if "params" in fields else {}
-    if extra is None:
-        raise BadAsk("params: an object is needed.")
+    extra: JsonObject = needed(fields["params"], "params") if "params" in fields else {}
     if surface == "messages" and fields.get("max_tokens") is None:
         raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
     (tools, choice), said, params, output = _read(fields, surface, bounds.messages)
     own = READ.get(surface, OWN)
-    wants_usage = "stream_options" in fields and _wants_usage(fields)
-    run: JsonObject = ag_ui_api.run(fields) if surface == "ag_ui" else {}
-    chat_id = _id(run["threadId"]) if run else _id(fields.get("id")) if surface == "chat" else None
+    wants_usage = "stream_options" in fields and (mapping(fields["stream_options"]) or {}).get("include_usage") is True
+    if surface == "ag_ui":
+        repeated, wants_usage = ag_ui_api.run(fields), False
+    chat_id = _id(repeated["threadId"]) if surface == "ag_ui" else _id(fields.get("id")) if surface == "chat" else None
     ask = Ask(
         model=_model(fields, model, usual if surface in STREAMING else None),
         messages=said,
@@ -115,7 +115,7 @@ def asked(
         tools=tools,
         choice=choice,
         output=output,
-        unsent=_unsent(fields, surface),
+        unsent=gateway_api.unsent(fields) if surface == "gateway" else meant(fields, UNSENT[surface]) if surface in UNSENT else (),
         chat=chat_id or "",
     )
     wishes = cache(ask.fields)
@@ -123,30 +123,11 @@ def asked(
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
         return Asked(ask, stream, wire, wishes, repeated=repeated, conversation=kept, background=background)
-    if surface == "ag_ui":
-        return Asked(ask, stream, wire, wishes, chat_id, repeated=run)
     if surface == "text_completion":
         repeated, prompts = completions_api.repeated(fields), completions_api.prompts(fields)
         return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=repeated, prompts=prompts)
-    if surface != "chat":
-        return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=version)
-    return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), wants_usage)
-
-
-def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
-    """Return the names of fields in the request that are not sent to a target, since only the operator may set them.
-
-    A field with a harmless value is not listed. Always empty below /api/chat, for AG-UI and for `count_tokens`.
-    """
-    if surface == "responses":
-        return responses_api.unsent(fields)
-    if surface == "gateway":
-        return gateway_api.unsent(fields)
-    if surface == "messages":
-        return anthropic_api.unsent(fields)
-    if surface not in ("completions", "text_completion") or ACCOUNT.keys().isdisjoint(fields):
-        return ()
-    return tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
+    continues = _continued(conversation(fields)) if surface == "chat" else None
+    return Asked(ask, stream, wire, wishes, chat_id, continues, wants_usage, repeated)
 
 
 _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, OutputFormat | None]
@@ -155,50 +136,36 @@ _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, 
 def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
     """Return ((tools, tool choice) of the client, conversation, sampling parameters, output format) of a body.
 
-    most: how many messages a conversation may have
-
-    The tools are read first: an unserved field is refused by its name.
+    The tools are read first: an unserved field is refused by its name. `most`: how many messages a conversation may have.
     """
     match surface:
         case "messages" | "count_tokens":
-            tools = anthropic_api.brought(fields)
-            said, params = anthropic_api.messages(fields, most), parameters(anthropic_api.sampling(fields))
-            return tools, said, params, anthropic_api.output(fields)
+            api = anthropic_api
+            return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
         case "responses":
-            tools = responses_api.brought(fields)
-            said, params = responses_api.messages(fields, most), parameters(responses_api.sampling(fields))
-            return tools, said, params, text_format((mapping(fields.get("text")) or {}).get("format"), "text.format")
+            api, form = responses_api, (mapping(fields.get("text")) or {}).get("format")
+            return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), text_format(form, "text.format")
         case "text_completion":
             return ((), AUTO), completions_api.messages(fields), sampling(fields), response_format(fields.get("response_format"))
         case "ag_ui":
             tools = ag_ui_api.brought(fields)
             return tools, ag_ui_api.messages(fields, most), sampling(fields), response_format(fields.get("response_format"))
         case "gateway":
-            tools = gateway_api.brought(fields)
-            said, params = gateway_api.messages(fields, most), parameters(gateway_api.sampling(fields))
-            return tools, said, params, gateway_api.output(fields)
-        case "chat" | "completions":
-            tools = brought(fields) if surface == "completions" else of_page(fields)
-            said = messages(conversation(fields), most)
-            said = (*instruction(fields), *said) if surface == "chat" else said
-            params = sampling(fields)
-            return tools, said, params, response_format(_form(fields, surface)) if "response_format" in fields else None
-
-
-def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
-    """Return the `response_format` of a chat request as it was sent, unchecked; None if it has none.
-
-    Below /api/chat one that is not an object is a field for the template, and gives None, too.
-    """
-    given = fields.get("response_format")
-    return given if surface == "completions" or isinstance(given, Mapping) else None
+            api = gateway_api
+            return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
+        case "completions":
+            tools, said = brought(fields), messages(conversation(fields), most)
+            return tools, said, sampling(fields), response_format(fields["response_format"]) if "response_format" in fields else None
+        case "chat":
+            tools, said, form = of_page(fields), messages(conversation(fields), most), fields.get("response_format")
+            if (system := fields.get("system")) is not None and (words := text(system, "system")):
+                said = (Message("system", (words,)), *said)
+            # A format that is no object is a field for the template.
+            return tools, said, sampling(fields), response_format(form) if isinstance(form, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
-    """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text.
-
-    usual: the route for a request that names none; None if it must name one: BadAsk
-    """
+    """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text, or missing and `usual` is None."""
     named = model
     for key in ("model", "selectedChatModel"):
         named = fields.get(key) if named is None else named
@@ -218,10 +185,6 @@ def _continued(listed: Json) -> str | None:
     """Return the id of the last message if it is the assistant's; else None. The client expects the answer to continue that message."""
     last = mapping((listing(listed) or [None])[-1]) or {}
     return _id(last.get("id")) if last.get("role") == "assistant" else None
-
-
-def _wants_usage(fields: Mapping[str, Json]) -> bool:
-    return (mapping(fields.get("stream_options")) or {}).get("include_usage") is True
 
 
 def sampling(fields: Mapping[str, Json]) -> Params:
@@ -266,7 +229,7 @@ def _predicted(value: object) -> str:
     return "".join(text((mapping(one) or {}).get("text"), "prediction.content") for one in content)
 
 
-MEANT: dict[str, tuple[Json, ...]] = {
+MEANT: Harmless = {
     "n": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -279,7 +242,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ()),
 }
 """Fields of OpenAI's API and of compatible servers that change the answer and are not served → their harmless values."""
-ACCOUNT: dict[str, tuple[Json, ...]] = {
+ACCOUNT: Harmless = {
     "metadata": ({},),
     "store": (False,),
     **dict.fromkeys(("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"), ()),
@@ -289,6 +252,12 @@ ACCOUNT: dict[str, tuple[Json, ...]] = {
 """Fields of OpenAI's API and of compatible servers that only the operator may set, in a target's `body`: they concern the account at the
 provider or a single provider. They are not sent, and listed as omitted → their harmless values.
 """
+UNSENT: dict[str, Harmless] = {
+    **dict.fromkeys(("completions", "text_completion"), ACCOUNT),
+    "responses": responses_api.UNSENT,
+    "messages": anthropic_api.UNSENT,
+}
+"""API → its fields that are not sent to a target, as in ACCOUNT."""
 
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
@@ -298,7 +267,7 @@ def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     if "tools" not in fields and "tool_choice" not in fields:
         return (), AUTO
     own = client_tools.tools(fields.get("tools"), _tool)
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=True)
 
 
 def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
@@ -313,19 +282,12 @@ def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
         own = client_tools.tools(given, _tool)
     else:
         return (), AUTO
-    chosen = mapping(fields.get("toolChoice"))
-    if chosen is not None and chosen.get("type") == "tool":  # as the AI SDK names one
-        return own, client_tools.choice({"type": "function", "name": chosen.get("toolName")}, own, lambda named: named)
     if (wanted := fields.get("toolChoice")) is not None:
-        return own, client_tools.choice(wanted, own, lambda named: named)
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda named: mapping(named.get("function")) or {})
-
-
-def instruction(fields: Mapping[str, Json]) -> tuple[Message, ...]:
-    """Return the `system` text of a request to /api/chat as a tuple of one system message; empty without one. BadAsk for other values."""
-    given = fields.get("system")
-    words = "" if given is None else text(given, "system")
-    return (Message("system", (words,)),) if words else ()
+        chosen = mapping(wanted) or {}
+        if chosen.get("type") == "tool":  # as the AI SDK names one
+            wanted = {"type": "function", "name": chosen.get("toolName")}
+        return own, client_tools.choice(wanted, own, nested=False)
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=True)
 
 
 def permitted(ask: Ask, refused: Collection[str]) -> Ask:

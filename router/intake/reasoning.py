@@ -11,7 +11,7 @@ The client may have changed it: its issuer is empty, and it is sent only to targ
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from router.chat import Call, Part, ReasoningState, deeper, mended, repaired
+from router.chat import Call, Json, Part, ReasoningState, deeper, mended, repaired
 from router.errors import BadAsk
 from router.intake.fields import Fields, listing, mapping
 
@@ -28,48 +28,39 @@ def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
         raise BadAsk(f"{path}.reasoning_content: a text is needed.")
     if stated := content or (thought if isinstance(thought, str) else ""):  # what else is called so says how it thought, not what
         yield ReasoningState("", {"reasoning_content": repaired(stated)})
-    details = fields.get("reasoning_details")
-    if details is None:
+    if (details := fields.get("reasoning_details")) is None:
         return
     listed = listing(details)
     if listed is None or len(listed) > MAX_DETAILS or any(mapping(one) is None for one in listed) or deeper(details, MAX_DEPTH):
-        raise BadAsk(
-            f"{path}.reasoning_details: a list of at most {MAX_DETAILS} objects is needed, nested no deeper than {MAX_DEPTH} levels."
-        )
+        bounds = f"a list of at most {MAX_DETAILS} objects is needed, nested no deeper than {MAX_DEPTH} levels."
+        raise BadAsk(f"{path}.reasoning_details: {bounds}")
     if listed:
         yield ReasoningState("", {"reasoning_details": mended(listed)})
 
 
 def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
     """Yield the reasoning state in a tool call of an OpenAI message, if it has any. BadAsk if it is malformed."""
-    extra = fields.get("extra_content")
-    if extra is None:
-        return
-    if mapping(extra) is None or deeper(extra, MAX_DEPTH):
-        raise BadAsk(f"{path}.extra_content: an object is needed, nested no deeper than {MAX_DEPTH} levels.")
-    yield ReasoningState("", {"extra_content": mended(extra)}, call.call_id)
+    if (extra := fields.get("extra_content")) is not None:
+        if mapping(extra) is None or deeper(extra, MAX_DEPTH):
+            raise BadAsk(f"{path}.extra_content: an object is needed, nested no deeper than {MAX_DEPTH} levels.")
+        yield ReasoningState("", {"extra_content": mended(extra)}, call.call_id)
 
 
 def of_part(part: Fields) -> Iterator[ReasoningState]:
-    """Yield the reasoning state in a `reasoning` part of the AI SDKs: its text, and what Anthropic signed or redacted.
-
-    What is malformed in it is skipped.
-    """
+    """Yield the state in a `reasoning` part of the AI SDKs: its text, and what Anthropic signed or redacted. Malformed state is skipped."""
     held = part.get("text") if part.get("text") is not None else part.get("reasoning")
     thought = repaired(held) if isinstance(held, str) else ""
     if thought:
         yield ReasoningState("", {"reasoning_content": thought})
     stated = mapping((mapping(part.get("providerMetadata")) or {}).get("anthropic")) or {}
-    if isinstance(signature := stated.get("signature"), str) and signature:
-        yield _signed(thought, signature)
-    if isinstance(data := stated.get("redactedData"), str) and data:
-        yield _redacted(data)
+    yield from signed(thought, stated.get("signature"))
+    yield from redacted(stated.get("redactedData"))
     for one in (listing(part.get("details")) or ())[:MAX_DETAILS]:
         match one:
-            case {"type": "text", "text": str(text), "signature": str(signature)} if signature:
-                yield _signed(text, signature)
-            case {"type": "redacted", "data": str(data)} if data:
-                yield _redacted(data)
+            case {"type": "text", "text": text, "signature": signature}:
+                yield from signed(text, signature)
+            case {"type": "redacted", "data": data}:
+                yield from redacted(data)
             case _:
                 pass
 
@@ -81,12 +72,16 @@ def of_tool(part: Fields, call_id: str) -> Iterator[ReasoningState]:
         yield ReasoningState("", {"extra_content": {"google": {"thought_signature": repaired(signature)}}}, call_id)
 
 
-def _signed(thought: str, signature: str) -> ReasoningState:
-    return ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})
+def signed(thought: Json, signature: Json) -> Iterator[ReasoningState]:
+    """Yield Anthropic's thinking with its signature; nothing if one of them is no text, or there is no signature."""
+    if isinstance(thought, str) and isinstance(signature, str) and signature:
+        yield ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})
 
 
-def _redacted(data: str) -> ReasoningState:
-    return ReasoningState("", {"type": "redacted_thinking", "data": repaired(data)})
+def redacted(data: Json) -> Iterator[ReasoningState]:
+    """Yield Anthropic's redacted thinking; nothing if its data are empty or no text."""
+    if isinstance(data, str) and data:
+        yield ReasoningState("", {"type": "redacted_thinking", "data": repaired(data)})
 
 
 def settled(spoken: Sequence[Part]) -> Sequence[Part]:

@@ -17,8 +17,6 @@ from router.intake.question import Surface
 from router.intake.scope import Receive, Scope, path_below
 from router.wire import WIRES, Wire
 
-FAULTS: tuple[str, ...] = get_args(InducedFault)
-MIN_CLIENTS: tuple[str, ...] = get_args(MinClient)
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 STEERING = frozenset({b"x-router-fault", b"x-router-min-client"})
@@ -68,26 +66,17 @@ class Request:
         return [value for name, value in self.scope["headers"] if name == wanted]
 
     def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-        """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none.
-
-        proxies: networks of the declared proxies (`server.proxies`)
-        """
+        """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none."""
         return client_address(self._peer, self.forwarded, proxies)
 
     def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
         """Return the peer's address if it sent X-Forwarded-For and is not in `proxies` ("unknown" without an address); else empty."""
-        if not self.forwarded:
-            return ""
         peer = client_address(self._peer, (), proxies)
-        if peer is not None and any(peer in network for network in proxies):
-            return ""
-        return str(peer or "unknown")
+        declared = peer is not None and any(peer in network for network in proxies)
+        return "" if declared or not self.forwarded else str(peer or "unknown")
 
     def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return name → values of these headers, in the order sent; a header that the request lacks is left out.
-
-        names: in lower case
-        """
+        """Return name → values, in the order sent, of those of these headers (named in lower case) that the request has."""
         found: dict[str, tuple[str, ...]] = {}
         for name, value in self.scope["headers"] if names else ():
             if (known := name.decode("latin-1").lower()) in names:
@@ -103,30 +92,24 @@ class Request:
     @property
     def fault(self) -> InducedFault | None:
         """Return the fault that the request induces at its provider; None without one. BadAsk if there is no such fault."""
-        given = self._headers.get(b"x-router-fault", b"").decode("latin-1").strip()
-        if given and given not in FAULTS:
-            raise BadAsk(f"X-Router-Fault: one of {', '.join(FAULTS)} is needed.")
-        return cast("InducedFault", given) if given else None
+        return cast("InducedFault | None", self._steered("X-Router-Fault", get_args(InducedFault)))
 
     @property
     def min_client(self) -> MinClient | None:
         """The AI SDK release in `X-Router-Min-Client`; None without one. BadAsk for an unknown release."""
-        given = self._headers.get(b"x-router-min-client", b"").decode("latin-1").strip()
-        if given and given not in MIN_CLIENTS:
-            raise BadAsk(f"X-Router-Min-Client: one of {', '.join(MIN_CLIENTS)} is needed.")
-        return cast("MinClient", given) if given else None
+        return cast("MinClient | None", self._steered("X-Router-Min-Client", get_args(MinClient)))
 
-    def speaks(self, declared: str) -> Wire:
-        """Set and return the wire in which errors are sent before the body is read, and set the wire that the request names.
+    def _steered(self, header: str, known: Collection[str]) -> str | None:
+        given = self._headers.get(header.lower().encode(), b"").decode("latin-1").strip()
+        if given and given not in known:
+            raise BadAsk(f"{header}: one of {', '.join(known)} is needed.")
+        return given or None
 
-        declared: `server.protocol`
-
-        BadAsk if the request names an unknown wire.
-        """
+    def speaks(self, declared: str) -> None:
+        """Set the named wire, and the wire of errors before the body is read. `declared`: `server.protocol`. BadAsk for an unknown wire."""
         header = self._headers.get(b"x-stream-protocol", b"")
         self.named = protocol.requested(self.query, header) if self.query or header else None
         self.wire = protocol.chosen(self.named, self.path, declared)
-        return self.wire
 
     def speaks_as_addressed(self, declared: str = "line") -> Wire:
         """Set and return the wire of the request's path, without regard to `?protocol=`. `declared`: the wire for a path without one."""

@@ -10,21 +10,20 @@ Responses API.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast, get_args
 
-from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, repaired
-from router.errors import BadAsk, TooLarge, UnknownResponse
+from router.chat import Call, Choice, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, repaired
+from router.errors import BadAsk, UnknownResponse
 from router.events import Event
 from router.intake import client_tools, reasoning
-from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, refusal_of, text, text_of
-from router.intake.files import audio, file
-from router.intake.messages import MAX_PARTS, called, contents
+from router.intake.client_tools import Harmless, refuse_unserved
+from router.intake.fields import Fields, filled, flag, listing, mapping, needed, refusal_of, text, text_of
+from router.intake.files import audio, detailed, file
+from router.intake.messages import MAX_PARTS, called, contents, result, texts
 from router.value import replace
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 
-MEANT: dict[str, tuple[Json, ...]] = {
+MEANT: Harmless = {
     "conversation": (),
     "prompt": (),
     "max_tool_calls": (),
@@ -34,15 +33,17 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "moderation": (),
 }
 """Fields that change the answer and are not served → their harmless values."""
-UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+UNSENT: Harmless = dict.fromkeys(("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"), ())
 """Fields about the operator's account at the provider: not sent, and listed as omitted."""
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
 """Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
-REPEATED = ("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
+REPEATED = (
+    *("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", "tool_choice"),
+    *SAMPLED,
+)
 """Fields that the response repeats unchanged."""
 SUMMARIES = (None, "auto", "concise", "detailed")
-DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,48 +57,33 @@ class KeptResponse:
 
 def stored(fields: Fields) -> bool:
     """Return whether the response is to be stored (`store`, true by default). BadAsk if `store` is neither true nor false."""
-    store = fields.get("store")
-    if not isinstance(store, bool | None):
-        raise BadAsk("store: true or false is needed.")
-    return store is not False
+    return flag(fields.get("store"), "store", usual=True)
 
 
 def in_background(fields: Fields) -> bool:
     """Return whether the response is a background one, false by default. BadAsk for a background response that is not stored."""
-    background = fields.get("background")
-    if not isinstance(background, bool | None):
-        raise BadAsk("background: true or false is needed.")
+    background = flag(fields.get("background"), "background")
     if background and not stored(fields):
         raise BadAsk("background: this needs store: true, which is the default: nobody could fetch the response.")
-    return background is True
+    return background
 
 
 def referred(fields: Fields) -> frozenset[str]:
-    """Return the ids of the stored responses that a question continues or takes items from.
-
-    UnknownResponse for a reference to an item whose id this router did not make.
-    """
+    """Return the ids of stored responses that a question continues or takes items from. UnknownResponse for an item of another origin."""
     found = set[str]()
     if (before := fields.get("previous_response_id")) is not None:
         found.add(text(before, "previous_response_id"))
-    for item in _references(fields):
-        if (named := response_of(item)) is None:
-            raise UnknownResponse
-        found.add(named)
-    return frozenset(found)
-
-
-def _references(fields: Fields) -> Iterator[str]:
     for index, one in enumerate(listing(fields.get("input")) or ()):
         item = mapping(one) or {}
         if item.get("type") == "item_reference":
-            yield text(item.get("id"), f"input[{index}].id")
+            if (named := response_of(text(item.get("id"), f"input[{index}].id"))) is None:
+                raise UnknownResponse
+            found.add(named)
+    return frozenset(found)
 
 
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
-    """Return the fields with the complete conversation in `input`; unchanged if no stored response is needed.
-
-    kept: id of a stored response → the response, for all that `referred` returns
+    """Return the fields with the complete conversation in `input`. `kept`: id → stored response, for all that `referred` returns.
 
     The previous response's input and output come first. An item replaces the first reference to it; further references, and references to
     items of the previous response, are dropped. UnknownResponse if there is no such item.
@@ -133,23 +119,13 @@ def conversation(fields: Fields) -> bytes:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the instructions first. BadAsk names the item and part that cannot be read.
-
-    most: how many items `input` may have; TooLarge beyond it
-    """
-    made: list[Message] = []
-    if prompt := text(fields.get("instructions") or "", "instructions"):
-        made.append(Message("system", (prompt,)))
-    given = fields.get("input")
+    """Return the conversation, the instructions first. BadAsk names what cannot be read; TooLarge for more than `most` items."""
+    prompt, given = text(fields.get("instructions") or "", "instructions"), fields.get("input")
+    made = [Message("system", (prompt,))] if prompt else []
     if isinstance(given, str):
         return (*made, Message("user", (repaired(given),)))
-    listed = listing(given)
-    if not listed:
-        raise BadAsk("input: a text or a list with at least one item is needed.")
-    if len(listed) > most:
-        raise TooLarge(f"input: {most} items at most.")
     turn = _Turn()
-    for index, one in enumerate(listed):
+    for index, one in enumerate(filled(given, "input", most, "a text or a list with at least one item", " items")):
         made += turn.take(mapping(one) or {}, f"input[{index}]")
     return (*made, *turn.over())
 
@@ -176,7 +152,7 @@ class _Turn:
                 self._call(item, "call_id", path)
             case "function_call_output":
                 call_id = text(item.get("call_id"), f"{path}.call_id")
-                self._results.append(self._result(call_id, item.get("output"), f"{path}.output"))
+                self._results.append(result(call_id, self._names.get(call_id, ""), contents(item.get("output"), f"{path}.output", SAID)))
             case "mcp_call":
                 yield from self._before_call()
                 call_id = self._call(item, "id", path)
@@ -217,9 +193,7 @@ class _Turn:
                 yield Message("user", tuple(parts))
             case "system" | "developer":
                 yield from self.over()
-                if not all(isinstance(part, str) for part in parts):
-                    raise BadAsk(f"{path}: a system message is text; files stand in messages of the user and of tools.")
-                yield Message("system", tuple(parts))
+                yield Message("system", tuple(texts(parts, path)))
             case _:
                 raise BadAsk(f"{path}.role: one of system, developer, user, assistant is needed.")
 
@@ -228,11 +202,6 @@ class _Turn:
         self._spoken.append(Call(call_id, name, called(text(item.get("arguments"), f"{path}.arguments"))))
         self._names[call_id] = name
         return call_id
-
-    def _result(self, call_id: str, output: Json, path: str) -> Result:
-        parts = list(contents(output, path, SAID))
-        stated = "".join(part for part in parts if isinstance(part, str))
-        return Result(call_id, self._names.get(call_id, ""), stated, files=tuple(part for part in parts if isinstance(part, File)))
 
 
 def _placed(spoken: list[Part]) -> Iterator[Part]:
@@ -246,28 +215,21 @@ def _placed(spoken: list[Part]) -> Iterator[Part]:
 
 
 def _reasoned(item: Fields) -> Iterator[ReasoningState]:
-    """Yield the reasoning state of a reasoning item: the item itself if it has encrypted content, else the text of its summary.
-
-    Nothing if it has neither.
-    """
+    """Yield the state in a reasoning item: the item if it has encrypted content, else the text of its summary, if it has one."""
     held = item.get("encrypted_content")
     summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
-    texts = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
+    said = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
     if isinstance(held, str) and held:
-        listed: list[Json] = [{"type": "summary_text", "text": one} for one in texts]
+        listed: list[Json] = [{"type": "summary_text", "text": one} for one in said]
         called: dict[str, Json] = {"id": repaired(named)} if isinstance(named := item.get("id"), str) else {}
         yield ReasoningState("", {"type": "reasoning", **called, "summary": listed, "encrypted_content": repaired(held)})
-    elif stated := "\n\n".join(texts):
+    elif stated := "\n\n".join(said):
         yield ReasoningState("", {"reasoning_content": stated})
 
 
 def _image(part: Fields, path: str) -> Part:
     _here(part, "image_url", path)
-    detail = part.get("detail")
-    if detail not in (None, "auto", *DETAILS):
-        raise BadAsk(f"{path}.detail: one of auto, {', '.join(DETAILS)} is needed.")
-    made = file(part.get("image_url"), None, None, f"{path}.image_url")
-    return replace(made, detail=detail) if isinstance(made, File) and detail in DETAILS else made
+    return detailed(part.get("image_url"), part.get("detail"), f"{path}.image_url", path)
 
 
 def _file(part: Fields, path: str) -> Part:
@@ -309,12 +271,7 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def _options(fields: Fields, name: str) -> Fields:
-    value = fields.get(name)
-    if value is None:
-        return {}
-    if (found := mapping(value)) is None:
-        raise BadAsk(f"{name}: an object is needed.")
-    return found
+    return {} if fields.get(name) is None else needed(fields[name], name)
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
@@ -322,15 +279,8 @@ def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
     refuse_unserved(fields, MEANT)
     if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
         raise BadAsk("include: message.output_text.logprobs is not served here.")
-    own = client_tools.tools(fields.get("tools"), _tool)
-    return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: given)
-
-
-def _tool(value: Json, path: str) -> ToolSpec:
-    fields = mapping(value) or {}
-    if fields.get("type") != "function":
-        raise BadAsk(f"{path}.type: tools that a provider runs are not served here; functions are.")
-    return client_tools.function(fields, path)
+    own = client_tools.tools(fields.get("tools"), client_tools.served_function)
+    return own, client_tools.choice(fields.get("tool_choice"), own, nested=False)
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
@@ -338,28 +288,19 @@ def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
 
     `store`, `background`, `tools`, `reasoning` and `text` are always there, with defaults if not given. The wire fills in the others.
     """
-    made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
-    if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
-        raise BadAsk("metadata: an object is needed.")
-    made["store"] = stored(fields)
-    made["background"] = in_background(fields)
-    made["tools"] = [_shown(tool) for tool in tools]
-    if (choice := fields.get("tool_choice")) is not None:
-        made["tool_choice"] = choice
+    made = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
+    _options(fields, "metadata")
     thinking, stated = _options(fields, "reasoning"), _options(fields, "text")
-    made["reasoning"] = {"effort": thinking.get("effort"), "summary": thinking.get("summary")}
-    made["text"] = {
-        "format": stated.get("format") or {"type": "text"},
-        **({"verbosity": stated["verbosity"]} if stated.get("verbosity") else {}),
+    shown: list[Json] = [
+        {"type": "function", "name": one.name, "description": one.description or None, "parameters": one.parameters, "strict": one.strict}
+        for one in tools
+    ]
+    verbosity: JsonObject = {"verbosity": stated["verbosity"]} if stated.get("verbosity") else {}
+    return {
+        **made,
+        "store": stored(fields),
+        "background": in_background(fields),
+        "tools": shown,
+        "reasoning": {"effort": thinking.get("effort"), "summary": thinking.get("summary")},
+        "text": {"format": stated.get("format") or {"type": "text"}, **verbosity},
     }
-    return made
-
-
-def _shown(tool: ToolSpec) -> Json:
-    described = {"description": tool.description or None, "parameters": tool.parameters, "strict": tool.strict}
-    return cast("Json", {"type": "function", "name": tool.name, **described})
-
-
-def unsent(fields: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return the names of the account fields in the request, which are not sent to any target."""
-    return tuple(name for name in UNSENT if fields.get(name) is not None)

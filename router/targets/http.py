@@ -13,7 +13,7 @@ import msgspec
 
 from router.chat import Json
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
+from router.events import Event, Events, EventStream, Onward, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
 from router.targets.connection import Connection, Cut, Garbled
 from router.targets.connections import LINGER_S, Connections, Endpoint
@@ -153,7 +153,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                feed.response, feed.reader, feed.wait = response, reader, response.arrival
+                feed.response, feed.reader = response, reader
                 while feed.more and not speech.cut:
                     if speech.finished and rest is None:
                         rest = Rest(response.read, speech, connections.linger)
@@ -190,7 +190,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
 class Feed:
     """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
-    response, reader, wait: the response, the reader of its format, and its `arrival`; set before the first read
+    response, reader: the response and the reader of its format; set before the first read
     more: true if more may follow
     failure: the error that ended the body; None if there is none
     events: events that the generator has not yielded yet
@@ -199,7 +199,6 @@ class Feed:
     def __init__(self, speech: Speech) -> None:
         self.response: Connection
         self.reader: AnswerReader
-        self.wait: Callable[[], asyncio.Future[None] | None]
         self.speech = speech
         self.more = True
         self.failure: TargetError | None = None
@@ -210,14 +209,17 @@ class Feed:
 
     def read(self, piece: bytes) -> list[Event]:
         """Read a piece of the body, an empty one as its end, and return its events. Sets `more`, and `failure` instead of raising it."""
-        speech = self.speech
-        self.more, self.failure = _fed(self.reader, self._frames, piece, speech)
-        self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
-        return speech.take()
+        self.more, self.failure = _fed(self.reader, self._frames, piece, self.speech)
+        self._judge()
+        return self.speech.take()
 
     def fast(self) -> "Feed | None":
         """Return this feed if the generator only waits for the next read; otherwise None."""
         return self if self._steady and not self.events else None
+
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
+        """Return the future of the response's next read (see `Connection.arrival`)."""
+        return self.response.arrival(onward)
 
     def take(self) -> Sequence[Words] | None:
         """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
@@ -225,7 +227,7 @@ class Feed:
         """
         if not self._steady or not (piece := self.response.taken()):
             return None
-        speech, reader = self.speech, self._reader
+        speech, reader = self.speech, self.reader
         try:
             found = self._frames.feed(piece)
             if (text := reader.text_alone(found)) is not None and (words := speech.straight(text)) is not None:
@@ -236,16 +238,16 @@ class Feed:
             return None
         except (sse.Oversize, TargetError) as error:
             self.more, self.failure = False, _failure(error, speech)
-        return self._words(speech.take())
-
-    def _words(self, events: list[Event]) -> Sequence[Words] | None:
-        """Return the events of a read if the generator would only wait after them and all are words; None otherwise, with them in `events`."""
-        speech = self.speech
-        self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
+        self._judge()
+        events = speech.take()
         if self._steady and all(event.__class__ is Text or event.__class__ is Thought for event in events):
             return events  # pyright: ignore[reportReturnType] - all of them are
         self.events += events
         return None
+
+    def _judge(self) -> None:
+        """Set whether the generator would only wait for the next read."""
+        self._steady = self.more and self.failure is None and not self.speech.finished and not self.speech.cut
 
 
 def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:

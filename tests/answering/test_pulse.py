@@ -56,7 +56,7 @@ async def test_keep_alive_is_postponed_by_a_write(heart: Heart) -> None:
     pulse = Pulse(heart.beat, 60)
     pulse.wait()
     first = pulse._timer
-    pulse.rest()
+    pulse.resting = True
     pulse._look()
     assert pulse._timer is None
     pulse.wait()
@@ -74,7 +74,7 @@ async def test_keep_alive_uses_one_timer_for_many_writes(heart: Heart) -> None:
     pulse.wait()
     timer = pulse._timer
     for _ in range(1000):
-        pulse.rest()
+        pulse.resting = True
         pulse.wait()
     assert pulse._timer is timer
     pulse.close()
@@ -88,7 +88,7 @@ async def test_keep_alive_that_cannot_be_written_starts_no_second_one(heart: Hea
     await heart.until(began=1)
     beating = pulse._beating
     assert beating is not None
-    pulse.rest()
+    pulse.resting = True
     pulse.wait()
     assert pulse._timer is None
     pulse.close()

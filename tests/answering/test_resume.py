@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.answering.recording import Recording, RecordingBounds, Recordings
+from router.answering.recording import Recording, Recordings
 from router.config.server import Resume
 from router.events import Event, Failure, Finish, Start, Text, Words
 from router.journal.entry import Entry
@@ -518,7 +518,7 @@ async def test_invalid_chat_id_is_ignored(workspace: Workspace) -> None:
 
 async def test_recordings_evict_the_oldest_finished_answers_beyond_their_bounds() -> None:
     """Recordings beyond the bound of number or bytes drop the oldest finished answer first and keep a running one."""
-    kept, goes_on = Recordings(RecordingBounds(number=3)), asyncio.Event()
+    kept, goes_on = Recordings(number=3), asyncio.Event()
 
     async def said(recording: Recording, until: asyncio.Event | None = None) -> None:
         recording.put(Start("a", "m"))
@@ -537,7 +537,7 @@ async def test_recordings_evict_the_oldest_finished_answers_beyond_their_bounds(
     assert all(one.over for one in over)
     assert [kept.find(("", str(number))) is not None for number in range(4)] == [False, False, True, True]
     assert kept.find(("", "running")) is running
-    kept.bounds = RecordingBounds(number=3, size=over[0].size)
+    kept.size = over[0].size
     await record("last")
     assert [kept.find(("", chat)) is not None for chat in ("2", "3", "last")] == [False, False, True]
     goes_on.set()
