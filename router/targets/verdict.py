@@ -125,9 +125,7 @@ PHRASES: dict[Why, dict[str, str]] = {
         ),
         r"(not|n't) (support|have) (vision|image_url|multimodal)|only supports? text inputs?": "gateways, in general words",
     },
-    "no_documents": {
-        rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821",
-    },
+    "no_documents": {rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821"},
     "no_audio": {
         r"content blocks are expected to be either text or image_url": "OpenAI; openai/openai-python#2454",
         r"audio input is not supported": "llama.cpp, with a 500; ServiceStack/llms#2, mozilla-ai/llamafile#960",
