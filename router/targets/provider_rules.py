@@ -28,8 +28,7 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
     """Return the facts of a model whose provider has no rules: a known model does not think unless the table states reasoning."""
-    known = made.source != "unknown"
-    return replace(made, thinking="none") if known and entry.supports_reasoning is not True else made
+    return replace(made, thinking="none") if made.source != "unknown" and entry.supports_reasoning is not True else made
 
 
 def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -40,36 +39,29 @@ def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
     Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
     """
-    azure = provider_of(declared) == "azure"
-    own = declared.api_base is not None and not azure
+    own = declared.api_base is not None and provider_of(declared) != "azure"
     made = replace(made, limit="max_tokens" if own else "max_completion_tokens")
     words, version = family.words, family.version
-    theirs = words[:1] in (("o",), ("gpt",)) and "oss" not in words and made.source != "unknown"
-    thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
-    if not theirs:
+    if words[:1] not in (("o",), ("gpt",)) or "oss" in words or made.source == "unknown":
         return _open(made, family, entry, declared)
     made = replace(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED, json_mode=True)
-    if not thinks:
+    if "chat" in words or (words[0] != "o" and version[:1] < (5,)):
         predicts = version >= (4, 1) or words[:2] == ("gpt", "o") or "4o" in str(declared.model)
         return replace(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
     endpoints = entry.supported_endpoints
     only_responses = entry.mode == "responses" or (isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints)
     efforts = made.efforts or _levels(entry, "low", "medium", "high")
-    refused = {"stop", *PENALTIES}
-    sampling_while_idle = "none" in efforts
+    always = "none" not in efforts
     return replace(
         made,
         limit="max_completion_tokens",
         efforts=efforts,
-        always_thinks="none" not in efforts,
-        refuses=made.refuses | refused | (frozenset[str]() if sampling_while_idle else SAMPLING),
+        always_thinks=always,
+        refuses=made.refuses | PENALTIES | {"stop"} | (SAMPLING if always else frozenset[str]()),
         refuses_thinking=SAMPLING,
         takes=frozenset({"verbosity", "service_tier", "parallel_tool_calls"} if words[0] == "gpt" else {"service_tier"}),
         responses="always" if only_responses else "tools_while_thinking" if words[0] == "gpt" and version >= (5, 4) else "never",
     )
-
-
-CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 
 def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
@@ -89,7 +81,7 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
         made,
         refuses=made.refuses | PENALTIES | {"seed"},
         refuses_thinking=SAMPLING | {"top_k"},
-        takes=CLAUDE_TAKES - ({"top_k"} if made.refuses >= SAMPLING else frozenset[str]()),
+        takes=frozenset({"service_tier", "parallel_tool_calls"} | (set() if made.refuses >= SAMPLING else {"top_k"})),
         tiers=frozenset({"auto", "standard_only"}),
         carries=frozenset(),
         schemas=known_flag(entry.supports_native_structured_output) if family.version >= (4, 1) else False,
@@ -123,13 +115,12 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
     """
     if entry.mode == "responses":
         made = replace(made, responses="always")
-    thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
-    if not thinks:
-        # Source of the penalties: lobehub/lobehub#13332.
-        return replace(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
-    refused = PENALTIES | {"stop"}
+    if entry.supports_reasoning is not True or "non-reasoning" in str(declared.model):
+        refused = PENALTIES if family.version >= (4,) else frozenset[str]()  # source: lobehub/lobehub#13332
+        return replace(made, thinking="none", refuses=made.refuses | refused)
     willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
-    return replace(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
+    refused = PENALTIES | ({"stop", "reasoning_effort"} if willful else {"stop"})
+    return replace(made, refuses=made.refuses | refused, always_thinks=True)
 
 
 def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
@@ -140,8 +131,7 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
     Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
     """
-    kimi = family.words[:1] == ("kimi",)
-    fixed = kimi and (family.version >= (2, 5) or "thinking" in family.words)
+    fixed = family.words[:1] == ("kimi",) and (family.version >= (2, 5) or "thinking" in family.words)
     refused = (SAMPLING | PENALTIES if fixed else frozenset[str]()) | (frozenset[str]() if made.efforts else {"reasoning_effort"})
     return replace(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
 
@@ -171,8 +161,9 @@ def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
 
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
     """
-    knows = bool(made.efforts) or made.source == "unknown"
-    return made if knows else replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
+    if made.efforts or made.source == "unknown":
+        return made
+    return replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
 
 
 def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -185,25 +176,22 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
     """
-    made = replace(unruled(made, family, entry, declared), carries=frozenset())
-    made = replace(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
+    takes = frozenset({"top_k"} if provider_of(declared) != "openai" else ())
+    made = replace(unruled(made, family, entry, declared), carries=frozenset(), takes=takes)
     if provider_of(declared) == "gemini":  # at Vertex AI the tier is a header, which a target declares in `headers`
         made = replace(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
         made = replace(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
         return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
     made = replace(made, refuses=made.refuses | PENALTIES, json_mode=True)
-    newest = not family.version  # gemini-flash-latest
-    if newest or family.version >= (3,):
+    if not family.version or family.version >= (3,):  # gemini-flash-latest has no version
         thinks = entry.supports_reasoning is True or made.source == "unknown"
-        return replace(
-            made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks, efforts=_gemini_levels(family, entry)
-        )
+        made = replace(made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks)
+        return replace(made, efforts=_gemini_levels(family, entry))
     if made.thinking == "none" or family.version < (2, 5):
         return replace(made, thinking="none")
-    efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high")
-    idle = "lite" in family.words
-    return replace(made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else "")
+    made = replace(made, thinking="budget", efforts=("minimal", "low", "medium", "high"), always_thinks="pro" in family.words)
+    return replace(made, default_effort="none" if "lite" in family.words else "")
 
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
@@ -248,8 +236,6 @@ MAKERS = ("openai/deepseek-", "openai/kimi-")
 """Beginnings of models whose makers' own servers refuse tool calls sent back without their reasoning."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 """Words in the names of open models that continue from their own reasoning, at any provider."""
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("openai", "azure"), _openai),
     "anthropic": _anthropic,

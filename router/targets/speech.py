@@ -6,7 +6,8 @@ Neighbouring pieces of one kind become one event per read, because a fast answer
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,12 +26,8 @@ from router.value import replace
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
 """Limit of one call's arguments in characters; more raises TargetDown `malformed`."""
-
-
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 """Pattern of a model name that a provider may report."""
-
-
 BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
 """Limit of reasoning states per model call. One more, and all of them are dropped."""
@@ -113,8 +110,7 @@ class Speech:
     def take(self) -> list[Event]:
         """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
-            # The usual case: one text without limits.
-            if not (piece := "".join(self._run)):
+            if not (piece := "".join(self._run)):  # the usual case: one text without limits
                 return []
             del self._run[:]
             self._written += len(piece)
@@ -268,13 +264,12 @@ class Speech:
             return
         if pending.twin is not None and pending.repeats:
             pending.unsaid += part
-            return
-        if len(pending.parts) == 1 and part.strip() in EMPTY:
+        elif len(pending.parts) == 1 and part.strip() in EMPTY:
             pending.unsaid = part
-            return
-        self._close_run()
-        self._events.append(ToolInput(pending.call_id, pending.name, repaired(pending.unsaid + part)))
-        pending.unsaid = ""
+        else:
+            self._close_run()
+            self._events.append(ToolInput(pending.call_id, pending.name, repaired(pending.unsaid + part)))
+            pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
         """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
@@ -283,8 +278,7 @@ class Speech:
         """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
-            # The complete call once more, at another index.
-            alike = (one for one in self._calls if one.theirs == call_id and one.name == name)
+            alike = (one for one in self._calls if one.theirs == call_id and one.name == name)  # at another index
             known = next((one for one in alike if follows(one, call_id, name, part) == "repeated"), None)
         if known is None and call_id and (latest := self._latest.get(index)) is not None and goes_on(latest, name, part):
             latest.theirs = latest.theirs or call_id
@@ -311,26 +305,17 @@ class Speech:
         call: index of the call that it belongs to; without it, state between two calls belongs to the second
         Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
         """
-        size = _size(value)
-        self._states_size += MAX_STATE + 1 if size is None or len(self._states) >= MAX_STATES else size
+        size = MAX_STATE + 1
+        if len(self._states) < MAX_STATES and not deeper(value, MAX_DEPTH):
+            with suppress(OverflowError, TypeError, ValueError):
+                size = len(msgspec.json.encode(value := cast("JsonObject", mended(value))))
+        self._states_size += size
         if self._states_size > MAX_STATE:
             self._states.clear()
             return
         self._close_run()
         beside = None if call is None else self._latest.get(call)
-        self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
-
-    def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the reasoning states of this model call and of `states_at_end`, each with its call id and the count of characters after it.
-
-        calls: the calls of the answer that have a name
-        """
-        for value in self.states_at_end() if self.states_at_end is not None else ():
-            self.state(value)
-        for one in self._states:
-            beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
-            beside = beside and (beside.twin or beside)
-            yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
+        self._states.append(Marked(value, self._written, beside, len(self._calls)))
 
     @property
     def used(self) -> Usage | None:
@@ -386,11 +371,10 @@ class Speech:
         if self._thought.half:
             self._extend_run(Thought, self._thought.end())
         if self._text.half:
-            rest = self._text.end()
             if self._opening is not None:
-                self._opened(self._opening, rest)
+                self._opened(self._opening, self._text.end())
             else:
-                self._extend_run(Text, rest)
+                self._extend_run(Text, self._text.end())
         if self._opening is not None:
             self._end_opening(self._opening)
         self._close_run()
@@ -404,7 +388,12 @@ class Speech:
         calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name] if self._calls else []
         calls = [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
         if calls:
-            yield from self._stated(calls)
+            for value in self.states_at_end() if self.states_at_end is not None else ():
+                self.state(value)
+            for one in self._states:
+                beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
+                beside = beside and (beside.twin or beside)
+                yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
@@ -418,13 +407,3 @@ class Speech:
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self.meter.usage, model=self.model or "")
-
-
-def _size(value: JsonObject) -> int | None:
-    """Return the bytes of a reasoning state as JSON; None if it is nested more than MAX_DEPTH levels, or cannot be written as JSON."""
-    if deeper(value, MAX_DEPTH):
-        return None
-    try:
-        return len(msgspec.json.encode(mended(value)))
-    except (OverflowError, TypeError, ValueError):
-        return None
