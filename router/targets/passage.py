@@ -18,6 +18,8 @@ from router.targets.proxy import ProxyFailed, answered_itself, refused
 
 MAX_CLIENTS = 16
 """Limit of cached transports for LiteLLM's few synchronous requests: one per proxy and TLS context."""
+TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+"""Pattern of the status in the error of Python's `http.client`, which urllib3 uses, for a refused tunnel."""
 
 
 @dataclass(slots=True)
@@ -35,11 +37,9 @@ class Passage:
 
 
 SIGN_IN = {
-    "azure": "Microsoft's library for Entra ID",
-    "azure_ai": "Microsoft's library for Entra ID",
+    **dict.fromkeys(("azure", "azure_ai"), "Microsoft's library for Entra ID"),
     "databricks": "Databricks' library",
-    "vertex_ai": "Google's library",
-    "vertex_ai_beta": "Google's library",
+    **dict.fromkeys(("vertex_ai", "vertex_ai_beta"), "Google's library"),
 }
 """LiteLLM's providers for which another library signs in if the target has no key → that library, which has its own HTTP client."""
 
@@ -52,10 +52,8 @@ def sign_in_warning(declared: TargetConfig) -> str:
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
         return ""
-    return (
-        f"{library} signs in for this target, and takes neither `proxy` nor `ca` from this file: write an `api_key`, "
-        "or let it reach the provider's token endpoint directly"
-    )
+    advice = "write an `api_key`, or let it reach the provider's token endpoint directly"
+    return f"{library} signs in for this target, and takes neither `proxy` nor `ca` from this file: {advice}"
 
 
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
@@ -105,9 +103,7 @@ def record_failure(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> 
 
 def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
     """Return the failure if the proxy itself answered a request for an http:// URL; None otherwise, or without a proxy."""
-    if proxy is None or request.url.scheme != "http":
-        return None
-    return answered_itself(response.status_code, response.headers)
+    return answered_itself(response.status_code, response.headers) if proxy is not None and request.url.scheme == "http" else None
 
 
 def synchronous(httpx: Any) -> Any:
@@ -118,13 +114,12 @@ def synchronous(httpx: Any) -> Any:
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
-        key = (proxy, tls)
-        if key not in made:
+        if (proxy, tls) not in made:
             if len(made) >= MAX_CLIENTS:
                 made.pop(next(iter(made))).close()
             way = httpx.Proxy(proxy.url, ssl_context=tls if proxy.tls else None) if proxy is not None else None
-            made[key] = httpx.HTTPTransport(verify=True if tls is None else tls, proxy=way, trust_env=False)
-        return made[key]
+            made[proxy, tls] = httpx.HTTPTransport(verify=True if tls is None else tls, proxy=way, trust_env=False)
+        return made[proxy, tls]
 
     class Through(httpx.BaseTransport):
         """A transport that picks the current passage's proxy and TLS context for each request, and records the proxy's failures."""
@@ -165,9 +160,8 @@ def patch_environment_proxies(module: Any) -> None:
 
 
 def patch_aws_session(module: Any) -> None:
-    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's failures in the current passage.
+    """Patch the HTTP session of AWS's library (`module`) to trust the declared CA, and to record the proxy's failures in the passage.
 
-    module: `botocore.httpsession`
     For these requests no environment variable (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
     Outside of a passage, the library keeps its own settings.
     """
@@ -195,7 +189,9 @@ def patch_aws_session(module: Any) -> None:
             response = own_send(self, request)
         except module.ProxyConnectionError as error:
             if passage is not None:
-                passage.failed = _refused_tunnel(error)
+                statuses = (TUNNEL.search(str(one)) for one in _chain(error))
+                status = next((int(hit[1]) for hit in statuses if hit), None)
+                passage.failed = ProxyFailed("proxy_connection") if status is None else refused(status)
             raise
         if passage is not None:
             passage.failed = None  # a sign-in may succeed although its first request failed
@@ -205,17 +201,6 @@ def patch_aws_session(module: Any) -> None:
     session._setup_proxy_ssl_context = proxy_context  # noqa: SLF001
     session._setup_ssl_cert = certificates  # noqa: SLF001
     session.send = send
-
-
-TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
-"""Pattern of the status in the error of Python's `http.client`, which urllib3 uses, for a refused tunnel."""
-
-
-def _refused_tunnel(error: BaseException) -> ProxyFailed:
-    """Return the proxy's failure behind an error of AWS's library: by the status in its text, else `proxy_connection`."""
-    statuses = (TUNNEL.search(str(one)) for one in _chain(error))
-    status = next((int(hit[1]) for hit in statuses if hit), None)
-    return ProxyFailed("proxy_connection") if status is None else refused(status)
 
 
 def _is_link_local(host: str) -> bool:

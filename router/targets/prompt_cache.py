@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import cast
 
 from router.chat import Ask, Call, File, Json, ReasoningState, Result
@@ -31,10 +32,9 @@ FILE_BYTES = 3000
 
 
 def session_key(session: str, secret: str) -> str:
-    """Return an opaque key for a chat at one provider account: 32 hexadecimal digits, equal on all replicas.
+    """Return an opaque key for a chat at one provider account: KEY_CHARS hexadecimal digits, equal on all replicas.
 
-    session: the digest of the caller's chat (`Ask.session`)
-    secret: the target's `api_key`; another one gives another key
+    `session`: the digest of the caller's chat (`Ask.session`). `secret`: the target's `api_key`; another one gives another key.
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
     return hmac.digest(key, session.encode(), "sha256").hex()[:KEY_CHARS]
@@ -42,12 +42,7 @@ def session_key(session: str, secret: str) -> str:
 
 def is_long(ask: Ask, tokens: int) -> bool:
     """Return whether tools, system prompt and conversation have about `tokens` tokens or more, estimated at three bytes a token."""
-    left = tokens * BYTES_OF_A_TOKEN
-    for size in _sizes(ask):
-        left -= size
-        if left <= 0:
-            return True
-    return False
+    return any(size >= tokens * BYTES_OF_A_TOKEN for size in accumulate(_sizes(ask)))
 
 
 def _sizes(ask: Ask) -> Iterator[int]:
@@ -107,15 +102,11 @@ def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
     roles = [str(message["role"]) for message in made]
     system = [at for at, role in enumerate(roles) if role == "system"][-1:]
     for at in (*system, *moving(roles)):
-        made[at] = _marked_message(made[at])
+        content = made[at]["content"]
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}] if content.strip() else []
+        if roles[at] == "tool":
+            made[at] = {**made[at], CONTROL: MARK}
+        elif parts := cast("list[Json]", content):
+            made[at] = {**made[at], "content": [*parts[:-1], marked(parts[-1])]}
     return made
-
-
-def _marked_message(message: dict[str, Json]) -> dict[str, Json]:
-    content = message["content"]
-    if message["role"] == "tool":
-        return {**message, CONTROL: MARK}
-    if isinstance(content, str):
-        return {**message, "content": [marked({"type": "text", "text": content})]} if content.strip() else message
-    parts = cast("list[Json]", content)
-    return {**message, "content": [*parts[:-1], marked(parts[-1])]} if parts else message

@@ -53,19 +53,14 @@ GUIDED = Subset()
 CLAUDE = Subset(recursive=False, listed=False, formats=FORMATS)
 GEMINI = Subset(ITEMS | {"minimum", "maximum"}, recursive=False, listed=False)
 
-BINDS = frozenset(
-    (
-        *("allOf", "not", "if", "then", "else", "dependentSchemas", "dependentRequired", "dependencies", "$dynamicRef", "$recursiveRef"),
-        *("properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"),
-        *("unevaluatedProperties", "unevaluatedItems", "items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains"),
-        *("minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", *NUMBERS, "oneOf", "anyOf", "enum", "const", "type"),
-    )
-)
+BINDS = frozenset((
+    "allOf", "not", "if", "then", "else", "dependentSchemas", "dependentRequired", "dependencies", "$dynamicRef", "$recursiveRef",
+    "properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties",
+    "unevaluatedProperties", "unevaluatedItems", "items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains",
+    "minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", *NUMBERS, "oneOf", "anyOf", "enum", "const", "type",
+))  # fmt: skip
 """Constraint keywords; all others are annotations."""
-OF_TYPE: dict[str, frozenset[str]] = {
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items"}),
-}
+OF_TYPE = {"object": frozenset({"properties", "required", "additionalProperties"}), "array": frozenset({"items"})}
 BOUND: dict[str, frozenset[str]] = {"array": ITEMS, "string": frozenset({"pattern"}), "number": NUMBERS, "integer": NUMBERS}
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
@@ -135,8 +130,7 @@ class _Narrowing:
         """
         if reference == "#" and self._subset.recursive:
             return "#"
-        name = reference.rpartition("/")[2]
-        found = referred(reference, self._root)
+        name, found = reference.rpartition("/")[2], referred(reference, self._root)
         if reference not in (f"#/$defs/{name}", f"#/definitions/{name}") or not isinstance(found, Mapping):
             raise Unenforceable
         if reference in self._open and not self._subset.recursive:
@@ -167,15 +161,12 @@ class _Narrowing:
         made: dict[str, Json] = {"type": kind, **{name: schema[name] for name in sorted(binds)}}
         if "(?" in str(made.get("pattern", "")):
             raise Unenforceable  # lookaround, which no grammar can express
-        match kind:
-            case "object":
-                made |= self._object(schema, level)
-            case "array":
-                made["items"] = self._one(schema.get("items"), level + 1)
-            case _ if kind not in SCALARS:
-                raise Unenforceable
-            case _:
-                pass
+        if kind == "object":
+            made |= self._object(schema, level)
+        elif kind == "array":
+            made["items"] = self._one(schema.get("items"), level + 1)
+        elif kind not in SCALARS:
+            raise Unenforceable
         return made
 
     def _object(self, schema: JsonObject, level: int) -> dict[str, Json]:
@@ -239,11 +230,8 @@ def _disjoint(choices: Sequence[Json]) -> bool:
     if len(tables) < len(choices):
         return False
     names = [set(cast("list[str]", one.get("required") or ())) for one in tables]
-    for name in sorted(set[str].intersection(*names)):
-        marks = [_mark(one, name) for one in tables]
-        if None not in marks and len(set(marks)) == len(marks):
-            return True
-    return False
+    marked = ([_mark(one, name) for one in tables] for name in set[str].intersection(*names))
+    return any(None not in marks and len(set(marks)) == len(marks) for marks in marked)
 
 
 def _mark(schema: JsonObject, name: str) -> str | None:
