@@ -15,19 +15,9 @@ from router.errors import ContentFiltered, ContextTooLong, FileRefused, TargetDe
 from router.targets.delays import delay_asked_for, limits_reset, quota_reset, retry_after
 
 Why = Literal[
-    "too_long",
-    "filtered",
-    "no_images",
-    "no_documents",
-    "no_audio",
-    "no_credit",
-    "wrong_key",
-    "no_access",
-    "unknown_model",
-    "this_question",
-    "its_content",
-    "bad_parameter",
-]
+    "too_long", "filtered", "no_images", "no_documents", "no_audio", "no_credit", "wrong_key", "no_access", "unknown_model",
+    "this_question", "its_content", "bad_parameter",
+]  # fmt: skip
 """Reasons of a refusal.
 
 this_question: another fault of the question than the ones above
@@ -72,9 +62,8 @@ PHRASES: dict[Why, dict[str, str]] = {
             "LM Studio; lmstudio-ai/lmstudio-bug-tracker#546, cline/cline#3664"
         ),
         r"input is too large to process|prompt is too big": "llama.cpp; ggml-org/llama.cpp#12295, gpustack/gpustack#1357",
-        r"exceed(s|ed|ing)?\b.{0,40}\bcontext (window|length|size|limit)|context (window|size|limit) (is |was |has been )?exceeded": (
-            "gateways, in general words"
-        ),
+        r"exceed(s|ed|ing)?\b.{0,40}\bcontext (window|length|size|limit)": "gateways, in general words",
+        r"context (window|size|limit) (is |was |has been )?exceeded": "gateways, in general words",
         r"\b(input|prompt|conversation|context) (is |are )?too long": "gateways, in general words",
         r"(length|size) of (the |your )?(input|prompt|messages|conversation) exceeds": "gateways, in general words",
         r"exceed(s|ed|ing)? (the )?(max(imum)?|allowed) (number|amount) of (input |prompt )?tokens": "gateways, in general words",
@@ -86,9 +75,7 @@ PHRASES: dict[Why, dict[str, str]] = {
             "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195"
         ),
         r"content[_ ]management[_ ]policy|responsible ?ai ?policy|responsible_ai": "Azure; continuedev/continue#4192",
-        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": (
-            "OpenAI's images and reasoning models"
-        ),
+        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": "OpenAI, images and reasoning",
         r"prompt was flagged|prompt_blocked": "OpenAI; alan-turing-institute/t0-1#69",
         r"(rejected|blocked) (by|as a result of) our safety system|safety system": "OpenAI's images and audio",
         r"cyber_policy_violation|bio_policy_violation": "OpenAI's reasoning models",
@@ -99,9 +86,7 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"new_sensitive|content is sensitive|image is sensitive": "MiniMax, its codes 1026 and 1027; MiniMax-AI/MiniMax-M3#11",
         r"unsafe or sensitive content|不安全或敏感": "Z.ai, its code 1301",
         r"sensitive_?content_?detected|inputtextsensitive|outputtextsensitive": "Volcengine, its codes",
-        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": (
-            "OpenRouter; its documents of moderation"
-        ),
+        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": "OpenRouter's documents",
         r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety": "Google",
         r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail": "Bedrock, Together, Databricks",
         r"(blocked|rejected|flagged|refused)[\w ]{0,24}\b(safety|moderation|harmful|unsafe)": "gateways, in general words",
@@ -149,9 +134,8 @@ PHRASES: dict[Why, dict[str, str]] = {
     },
     # The provider does not have the model.
     "unknown_model": {
-        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model": (
-            "OpenAI, DeepSeek, OpenRouter"
-        ),
+        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)": "OpenAI, DeepSeek, OpenRouter",
+        r"not a valid model|unknown model": "OpenAI, DeepSeek, OpenRouter",
         r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model": "Bedrock, Azure, Together",
     },
     # Something in this question is refused: model and key are valid.
@@ -166,22 +150,16 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"fewer max_tokens|can only afford": "OpenRouter's 402: this answer might cost more than there is",
     },
     "its_content": {
-        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": (
-            "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785"
-        ),
+        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": "xAI, OpenRouter, of a 403; theopenco/llmgateway#1785",
         r"\b(this|your) (message|request|question)\b.{0,24}\b(blocked|rejected|denied)|firewall|security rule": (
             "firewalls before a provider, whose refusal is a document"
         ),
     },
     # The model does not take a parameter, or not with this value.
     "bad_parameter": {
-        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": (
-            "OpenAI; recording openai.err-400-bad-request-3"
-        ),
+        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": "OpenAI; openai.err-400-bad-request-3",
         r"extra_forbidden|extra inputs are not permitted|is not (supported|permitted|allowed)": "Anthropic, Mistral, vLLM",
-        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": (
-            "Anthropic, Moonshot; models' own rules"
-        ),
+        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": "Anthropic, Moonshot: own rules",
     },
 }
 """Reason → case-insensitive patterns of the words by which providers give it → the providers, and where that was reported or is documented
@@ -259,13 +237,11 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
 PAGE = re.compile(r"\s*<")
 """Pattern of the start of an HTML page, from a proxy or firewall in front of the provider."""
 TAG = re.compile(r"<[^>]{0,2000}>")
-SAYING = frozenset(
-    [
-        *("error", "errors", "message", "msg", "detail", "details", "code", "type", "status", "title", "reason", "reasons", "param"),
-        *("error_msg", "error_message", "error_description", "innererror", "metadata", "raw", "statusMessage", "description"),
-        *("base_resp", "status_msg", "contentFilter", "flagged_input"),
-    ]
-)
+SAYING = frozenset((
+    "error", "errors", "message", "msg", "detail", "details", "code", "type", "status", "title", "reason", "reasons", "param", "raw",
+    "error_msg", "error_message", "error_description", "innererror", "metadata", "statusMessage", "description", "base_resp", "status_msg",
+    "contentFilter", "flagged_input",
+))  # fmt: skip
 """Keys whose values are the provider's own words. Values of other keys may repeat the request."""
 PAIR = re.compile(r"""['"](\w{1,30})['"]\s{0,8}:\s{0,8}(['"])(.{0,2048}?)(?<!\\)\2""", re.DOTALL)
 """Pattern of a key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
