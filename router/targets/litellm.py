@@ -134,7 +134,6 @@ def answer(
 
 def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
     """Return the arguments that all calls of a target have.
-
     Raises Misfit if LiteLLM would ask another provider, ignore the declared proxy and CA, or not send the target's `body`.
     """
     provider, _, called = str(declared.model).partition("/")

@@ -12,6 +12,7 @@ from router.targets.counts import ChatUsage, Counts
 from router.targets.finish_reasons import BROKEN, REASONS
 from router.targets.litellm_library import STREAMS, Library, Stream
 from router.targets.litellm_providers import ASKED
+from router.targets.passage import chain, kinds_of
 from router.targets.reasoning import Blocks, Reasoning, Returns
 from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
@@ -44,7 +45,6 @@ def _read_thinking(delta: Any, thoughts: Blocks) -> None:
 
 class ChunkParser:
     """Parser of the chunks of one LiteLLM call, which feeds a Speech (the assembler of the answer's events).
-
     It drops token counts and finish reasons that LiteLLM invents, and calls of tools that the provider runs itself.
     """
 
@@ -219,7 +219,7 @@ def raised(target: str, provider: str, error: BaseException, parser: ChunkParser
     if isinstance(error, TargetError):
         return error
     error = getattr(error, "original_exception", None) or error
-    kinds, causes = _kinds(error), _causes(error)
+    kinds, causes = kinds_of(error), set[str]().union(*map(kinds_of, chain(error)[1:]))
     if parser.stream is not None and unfinished and (parser.own_reason.lower() in BROKEN or "StopAsyncIteration" in causes):
         return TargetDown(target, "cut")
     if "ContextWindowExceededError" in kinds:
@@ -248,20 +248,3 @@ def status_and_text(error: BaseException) -> tuple[int, str]:
     """Return the HTTP status and the text of LiteLLM's error; status 0 if the error has none."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else 0, str(error)
-
-
-def _causes(error: BaseException) -> set[str]:
-    """Return the class names of an error's causes and of their base classes, up to 8 causes deep; its own class is not included."""
-    names: set[str] = set()
-    cause = error.__cause__ or error.__context__
-    for _ in range(8):
-        if cause is None:
-            break
-        names |= _kinds(cause)
-        cause = cause.__cause__ or cause.__context__
-    return names
-
-
-def _kinds(error: BaseException) -> set[str]:
-    """Return the names of an error's class and base classes. Names, because LiteLLM's classes exist only once it is imported."""
-    return {kind.__name__ for kind in type(error).__mro__}

@@ -183,39 +183,31 @@ STREAMED = re.compile(rb'"stream"\s*:\s*true')
 
 def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
     """Make LiteLLM's clients that would use the environment's proxies use the declared proxy and CA.
-
     They are its synchronous client, the client of OpenAI's library, and AWS's library.
     """
     litellm.sync_transport = synchronous(httpx)
     litellm.module_level_client.client = litellm.module_level_client.create_client()  # the present one was made without the transport
-    _share_openai_client(litellm)
+    transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
+
+    class SharedClient(httpx.AsyncClient):
+        """OpenAI's library's one client for the process, which stays usable after LiteLLM's cleanup: `aclose` closes only its transport."""
+
+        async def aclose(self) -> None:
+            await transport.aclose()
+
+    litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
     if find_spec("botocore") is not None:
         for name in ("botocore.utils", "botocore.endpoint"):
             patch_environment_proxies(importlib.import_module(name))
         patch_aws_session(importlib.import_module("botocore.httpsession"))
 
 
-def _share_openai_client(litellm: Any) -> None:
-    """Give OpenAI's library one client for the whole process, which stays usable after LiteLLM's cleanup has closed it."""
-    httpx: Any = importlib.import_module("httpx")
-    transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
-
-    class SharedClient(httpx.AsyncClient):
-        """An httpx client whose `aclose` closes only its transport, so that it stays usable."""
-
-        async def aclose(self) -> None:
-            await transport.aclose()
-
-    litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
-
-
 def _patch_transport(transport: Any, httpx: Any) -> None:
-    """Patch LiteLLM's transport class: proxy and CA, redirects, status 422, connect timeout and event streams.
+    """Patch LiteLLM's transport class: the current target's proxy and CA, redirects, status 422, connect timeout and event streams.
 
     `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422 becomes a 400: LiteLLM would repeat the
     question. The declared connect timeout is set in place of its minutes. Streams are normalized.
     """
-    _patch_proxy_and_tls(transport)
     events, complete = _body_classes(httpx)
     inner = transport.handle_async_request
 
@@ -242,17 +234,10 @@ def _patch_transport(transport: Any, httpx: Any) -> None:
             response.status_code = 400
         if normalizer_class is not None and response.status_code == 200:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind == "text/event-stream":
-                _normalize_body(response, events, normalizer_class())
-            elif kind == "application/json" and STREAMED.search(request.content):
-                _normalize_body(response, complete, normalizer_class())
+            streamed = kind == "text/event-stream"
+            if streamed or (kind == "application/json" and STREAMED.search(request.content)):
+                _normalize_body(response, events if streamed else complete, normalizer_class())
         return response
-
-    transport.handle_async_request = handle_async_request
-
-
-def _patch_proxy_and_tls(transport: Any) -> None:
-    """Patch LiteLLM's transport class to use the proxy and TLS context of the target that is asked in the current context."""
 
     async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
         _, proxy = passage_to(request.url.host)
@@ -262,6 +247,7 @@ def _patch_proxy_and_tls(transport: Any) -> None:
         passage = PASSAGE.get()
         return passage.tls if passage is not None else self.__dict__.get("_ssl_verify")
 
+    transport.handle_async_request = handle_async_request
     transport._get_proxy_settings = proxy_of_context  # noqa: SLF001
     transport._ssl_verify = property(trusted, lambda self, given: self.__dict__.update(_ssl_verify=given))  # noqa: SLF001
 
@@ -278,10 +264,7 @@ class DecompressedBody:
         self._reading: asyncio.Task[bytes] | None = None
 
     async def read(self) -> bytes:
-        """Return the next piece; empty at the end of the body, or after a failure that follows the finish reason.
-
-        Raises an error of httpx for an earlier failure.
-        """
+        """Return the next piece; empty at the end, or after a failure that follows the finish reason. Raises httpx's error for another."""
         try:
             while piece := await anext(self._pieces, b""):
                 if made := self._packed.feed(piece) if self._packed else piece:
@@ -416,7 +399,6 @@ async def warm() -> None:
 @cache
 def _freeze_objects() -> None:
     """Exclude all existing objects from garbage collection, once per process; those that become garbage are never freed.
-
     A collection would stop the process for 0.2 s every few hundred answers, because of LiteLLM's million objects.
     """
     gc.freeze()

@@ -136,7 +136,6 @@ NO_OPTIONS = Options()
 
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
     """Return the options of a declared target that is asked through these APIs.
-
     Raises Misfit if its `body` is not JSON, nested more than MAX_DEPTH levels, or has a field that the router writes.
     """
     body, headers = declared.body or {}, declared.headers or {}

@@ -5,7 +5,7 @@ httpx is passed in, because it is imported with LiteLLM and not before.
 
 import re
 import ssl
-from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -46,7 +46,6 @@ SIGN_IN = {
 
 def sign_in_warning(declared: TargetConfig) -> str:
     """Return a warning if LiteLLM's sign-in for this target bypasses its declared proxy and CA; otherwise an empty text.
-
     It does so for a provider in SIGN_IN without an `api_key`. The caller makes sure that LiteLLM serves the target.
     """
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
@@ -68,8 +67,8 @@ def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
 
 def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
     """Return the proxy's failure behind an error of httpx or aiohttp, found in its causes; None if the proxy is not at fault."""
-    for one in _chain(error):
-        names = {kind.__name__ for kind in type(one).__mro__}
+    for one in reversed(chain(error)):
+        names = kinds_of(one)
         if "ClientHttpProxyError" in names:
             return refused(getattr(one, "status", 0))
         if names & {"ClientConnectorCertificateError", "ClientSSLError"}:
@@ -84,14 +83,17 @@ def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, the innermost first; of a longer chain, the outermost 8."""
-    causes: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and len(causes) < 8:
-        causes.append(one)
-        one = one.__cause__ or one.__context__
-    yield from reversed(causes)
+def chain(error: BaseException) -> list[BaseException]:
+    """Return an error and its causes, up to 8 deep, the outermost first."""
+    causes = [error]
+    while len(causes) < 9 and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes
+
+
+def kinds_of(error: BaseException) -> set[str]:
+    """Return the names of an error's class and base classes. Names, because LiteLLM's classes exist only once it is imported."""
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def record_failure(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
@@ -107,10 +109,7 @@ def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFail
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client that takes proxy and TLS context from the current question's Passage.
-
-    Without a question it connects directly.
-    """
+    """Return a transport for httpx's synchronous client with the current Passage's proxy and TLS context; without a Passage, it has none."""
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
@@ -144,7 +143,6 @@ def synchronous(httpx: Any) -> Any:
 
 def patch_environment_proxies(module: Any) -> None:
     """Patch a module of AWS's library to use the current passage's proxy, if there is a passage, in place of the environment's.
-
     Link-local addresses, from which the library fetches a role's credentials, are reached directly.
     """
     of_environment = module.get_environ_proxies
@@ -189,7 +187,7 @@ def patch_aws_session(module: Any) -> None:
             response = own_send(self, request)
         except module.ProxyConnectionError as error:
             if passage is not None:
-                statuses = (TUNNEL.search(str(one)) for one in _chain(error))
+                statuses = (TUNNEL.search(str(one)) for one in reversed(chain(error)))
                 status = next((int(hit[1]) for hit in statuses if hit), None)
                 passage.failed = ProxyFailed("proxy_connection") if status is None else refused(status)
             raise
@@ -204,7 +202,6 @@ def patch_aws_session(module: Any) -> None:
 
 
 def _is_link_local(host: str) -> bool:
-    try:
+    with suppress(ValueError):
         return ip_address(host).is_link_local
-    except ValueError:
-        return False
+    return False

@@ -33,7 +33,6 @@ FILE_BYTES = 3000
 
 def session_key(session: str, secret: str) -> str:
     """Return an opaque key for a chat at one provider account: KEY_CHARS hexadecimal digits, equal on all replicas.
-
     `session`: the digest of the caller's chat (`Ask.session`). `secret`: the target's `api_key`; another one gives another key.
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
@@ -74,7 +73,6 @@ def marked(block: Json) -> Json:
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
     """Return the indexes in `roles` of the at most two messages that get a moving cache mark, in order; empty without any.
-
     They are the last message of a user or tool, and the last such message before the assistant message that precedes it.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
@@ -95,7 +93,6 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
     """Return a copy of messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
-
     Marked are the last system message and the messages that `moving` names, except for blank texts.
     """
     made = list(messages)

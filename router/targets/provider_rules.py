@@ -148,7 +148,6 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 def _returning(field: str) -> Rule:
     """Return the rule of GLM, Qwen and hosts of such models: that of `unruled`, with reasoning sent back in the field `field`.
-
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
     return lambda made, family, entry, declared: replace(unruled(made, family, entry, declared), returns=field)
@@ -196,7 +195,6 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
     """Return a Gemini model's thinking levels: 3 Pro has two; only Flash-Lite, and Flash up to 3.6, have `minimal`.
-
     Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, where the newest Flash begins with `low`.
     """
     if "pro" in family.words and family.version == (3,):
@@ -208,7 +206,6 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
     """Apply the rules of Cohere's OpenAI-compatible API: thinking models take the efforts `none` and `high` alone.
-
     Source: docs.cohere.com/docs/compatibility-api.
     """
     thinks = made.source == "unknown" or entry.supports_reasoning is True or "reasoning" in family.words
@@ -222,7 +219,6 @@ def _always(**changes: Any) -> Rule:
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules for a server at the operator's address: Google's to Gemini; models of RETURNING are sent their reasoning back.
-
     Those of them at a maker of MAKERS refuse calls without it. All other facts stay as they are.
     """
     if "gemini" in family.words:

@@ -188,7 +188,6 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
     """Return the conversation rules, in order, for a provider (`prefix`) and a model on the OpenAI wire.
-
     own: true if the operator gave the address
     """
     if prefix in AT_HOME:

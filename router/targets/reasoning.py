@@ -61,7 +61,6 @@ NOTHING = Returns()
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
     """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none. `model`: provider/model.
-
     `fitted`: the parameters of this question, which decide whether the model thinks. `own`: true if the operator gave its address.
     """
     prefix, _, name = model.partition("/")
@@ -107,7 +106,6 @@ class Reasoning(Mutable):
 
     def details(self, pieces: Sequence[dict[str, Json]]) -> None:
         """Add `reasoning_details`, or pieces of them, if the provider takes that field back.
-
         Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
         for piece in pieces if "reasoning_details" in self._returns.fields else ():
@@ -189,7 +187,6 @@ def blocks(message: Message, issuer: str) -> list[ReasoningState]:
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
     """Return whether Claude may think with a budget: the turn's latest message with calls must begin with a thought of this issuer.
-
     True if the turn has no calls. False if the last message is not of a user or tool.
     """
     if ask.messages[-1].role not in ("user", "tool"):
@@ -205,7 +202,6 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
     """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire.
-
     None if the question is text alone and needs no placeholder. `issuer`: the target that is asked. `returns`: the forms that it takes.
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)

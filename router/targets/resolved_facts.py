@@ -21,7 +21,6 @@ from router.value import replace
 
 def facts_of(declared: TargetConfig) -> Facts:
     """Return the facts of a declared target's model: from the table, corrected by provider rules and by the operator's declaration.
-
     The first call reads the table, and blocks the event loop meanwhile.
     """
     provider = provider_of(declared)
@@ -108,7 +107,6 @@ ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
 
 def _names(model: str) -> tuple[str, ...]:
     """Return the names under which the table may list a model (provider/model), the first to be tried first.
-
     Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two names for Cohere.
     """
     provider, _, name = model.partition("/")
@@ -143,7 +141,6 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
     """Return the facts, overridden by the operator's `facts` of the target; the same object if there are none.
-
     A declared `refuses` also clears `refuses_thinking` and `one_of_sampling`; a declared `returns` sets `insists`.
     """
     stated = declared.facts

@@ -99,7 +99,6 @@ def lacking(facts: Facts) -> Facts:
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
     """Return the body of a Responses API request, which asks for a stream. `model`: its name without the provider.
-
     `issuer`: the target, whose own reasoning is sent back. `form`: the body's `text.format`; None if none is sent.
     """
     hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
@@ -190,7 +189,6 @@ class ResponseReader(TextFrames):
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False if the response is complete or incomplete, and for `[DONE]`; otherwise True.
-
         Raises TargetError for an error or a failed response; skips unreadable data.
         """
         if data == b"[DONE]":

@@ -54,7 +54,6 @@ class SseNormalizer:
 
     def _normalized(self, data: bytes) -> Iterator[bytes]:
         """Yield the normalized data of an event; nothing if it is dropped.
-
         Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
         """
         if data == openai.DONE and not self.heard.finished and self.failure is None:
@@ -232,7 +231,6 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 class Google(SseNormalizer):
     """A normalizer of one stream on Gemini's wire: drops all candidates but the first, and records whether a finish reason came.
-
     There is no end mark, and LiteLLM always reports `stop`. Some models send a finish reason with each event.
     """
 

@@ -30,7 +30,6 @@ DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
 
 def page(url: object, title: object = None) -> Source | None:
     """Return the source of a web page; None if the URL is unsafe. A title that is not a text becomes empty.
-
     Unsafe are: longer than MAX_URL, not http(s), unprintable or special characters, and a user name, which makes it look like another host.
     """
     if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or not ADDRESS.fullmatch(url):

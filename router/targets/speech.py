@@ -132,7 +132,6 @@ class Speech:
 
     def _bounded(self, piece: str) -> str:
         """Return the part of a piece of text or thought that is within the limits. Ends the answer (`cut`) if that is not all.
-
         Stop texts are looked for in text alone, and the beginning of one is held back.
         """
         if self._cutter is not None and self._kind is Text:
@@ -273,7 +272,6 @@ class Speech:
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
         """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
-
         A repeated complete call is found at another index, too; an incomplete one under another id (`goes_on`).
         """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)

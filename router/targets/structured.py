@@ -70,7 +70,6 @@ def subset_of(provider: str) -> Subset:
 
 def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
     """Return whether a schema has to be emulated by an instruction for a model (provider/model) with these facts.
-
     True: its provider enforces no schema. False: it enforces this one. None: it enforces schemas, but does not take this one.
     """
     if not facts.schemas:
@@ -104,7 +103,6 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
     """Return the question with an instruction for JSON output at the end of its first system message.
-
     Without a system message, it is at the end of the last user message; without a user message, too, in a new system message.
     """
     words, messages = instruction(output), list(ask.messages)

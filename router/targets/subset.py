@@ -125,7 +125,6 @@ class _Narrowing:
 
     def _referred(self, reference: str, level: int) -> str:
         """Return the reference's new form, and narrow its definition into `$defs` at the first use.
-
         Raises Unenforceable for an unknown reference, or a recursive one if the subset allows none.
         """
         if reference == "#" and self._subset.recursive:
@@ -188,7 +187,6 @@ class _Narrowing:
 
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
         """Return an `enum` schema for the listed values or the one constant.
-
         Raises Unenforceable if they do not fit a `type` beside them, have other constraints, or are not taken by the subset.
         """
         listed = schema["enum"] if "enum" in bound else [schema["const"]]

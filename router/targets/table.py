@@ -92,7 +92,6 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def price(self) -> Price | None:
         """Return the prices in dollars per million tokens; None if not stated.
-
         It is a TieredPrice if long prompts, service tiers, audio, images or web searches have prices of their own.
         """
         if (usual := self._costs("")) is None:
@@ -107,7 +106,6 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def _tiers(self, service: str, usual: Price) -> Iterator[tuple[int, Price]]:
         """Yield (input tokens above which it applies, price) for each stated price of long prompts, the longest first.
-
         `service`: suffix of a service tier's fields, such as `_flex`. `usual`: the price of shorter prompts, for unstated numbers.
         """
         for above in TIERS:
@@ -116,7 +114,6 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def _served(self, service: str, usual: Price) -> TieredPrice | None:
         """Return the price of a service tier; None if not stated.
-
         Cache prices that it lacks are those of `usual`. Unstated prices of long prompts are scaled like the price of short ones.
         """
         if (price := self._costs(f"_{service}")) is None:
@@ -142,7 +139,6 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
         """Return the price in the fields with the suffix `tier`; None if its input is not stated.
-
         Other unstated numbers are those of `usual`. Without `usual`, an unstated output also gives None.
         """
         if self._cost(COSTS["input"], tier) is None:

@@ -35,7 +35,6 @@ MAX_BLANK = 64
 
 class Opening(Mutable):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
-
     `over` is true after the closing tag, or once other text came. A closing tag alone is text.
     """
 

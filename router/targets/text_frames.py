@@ -37,7 +37,6 @@ class TextFrames(ABC):
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of several frames, at most up to the end of the answer. Return False if it ended, otherwise True.
-
         Raises TargetError for an error.
         """
         if max(map(len, found), default=0) > SMALL:

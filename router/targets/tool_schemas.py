@@ -19,7 +19,6 @@ MAX_DEPTH = 8
 
 def flattened(schema: JsonObject) -> JsonObject:
     """Return the schema of an object that permits whatever `schema` does, without a keyword of REFUSED at its top.
-
     Its properties are those of all alternatives; those are required which each alternative requires. The same object if nothing changes.
     """
     types = schema.get("type", "object")

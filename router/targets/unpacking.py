@@ -19,7 +19,6 @@ class UnreadableBody(ValueError):
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
     """Return the decompressor for a `Content-Encoding`; None if it names no known encoding, so that the body stays as it is.
-
     `most`: limit in bytes of what one piece may become. Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
     """
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
@@ -39,7 +38,6 @@ class Unpacker:
 
     def feed(self, piece: bytes) -> bytes:
         """Return a piece decompressed, without data after the last member. Raises UnreadableBody if it is invalid.
-
         Raises that, too, if this one piece becomes `most` bytes or more.
         """
         made: list[bytes] = []

@@ -134,8 +134,8 @@ PHRASES: dict[Why, dict[str, str]] = {
     },
     # The provider does not have the model.
     "unknown_model": {
-        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)": "OpenAI, DeepSeek, OpenRouter",
-        r"not a valid model|unknown model": "OpenAI, DeepSeek, OpenRouter",
+        r"model[_ ]not[_ ](found|exist)|not a valid model|unknown model": "OpenAI, DeepSeek, OpenRouter",
+        r"model .{0,100}(does not exist|not found)": "OpenAI, DeepSeek, OpenRouter",
         r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model": "Bedrock, Azure, Together",
     },
     # Something in this question is refused: model and key are valid.
@@ -299,15 +299,13 @@ NAMED = {
 
 def inside(target: str, error: Any) -> TargetError:
     """Return the TargetError for an error, an object or a text, that came with status 200.
-
     It is judged by the status in the error, else by that of its name in NAMED, else by 500.
     """
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]
     numbers = [int(one) for one in stated if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
-    status = next((number for number in numbers if 400 <= number < 600), 0) or max(
-        (NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500
-    )
+    named = max((NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500)
+    status = next((number for number in numbers if 400 <= number < 600), named)
     text = error if isinstance(error, str) else json.dumps(error)
     made = verdict(target, status, text)
     made.stated = (status, text)
