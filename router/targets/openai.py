@@ -148,10 +148,7 @@ class TextChunk(msgspec.Struct, gc=False):
 
 class Terms(Value, frozen=True):
     """The fitted parameters and limits for all questions with the same parameters. Made once for the many that set none of their own.
-
-    fits: the parameters as the model takes them
-    takes: the reasoning that it takes back
-    bounds: limits at which the router ends the answer itself
+    `fits`: the parameters as the model takes them. `takes`: the reasoning that it takes back. `bounds`: limits that the router enforces.
     """
 
     fits: Fitted

@@ -36,7 +36,6 @@ def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
     Thinking models take neither penalties nor `stop`, and no sampling parameters while they think; their limit is max_completion_tokens.
     From gpt-5.4 on they take tools on chat completions only while they do not think. The gpt-5-chat models do not think.
-
     Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
     """
     own = declared.api_base is not None and provider_of(declared) != "azure"
@@ -71,7 +70,6 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
     from Opus 4.7 on neither; while it thinks it refuses both, and top_k. It has no JSON mode.
     Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
     includes models for which LiteLLM emulates them with a tool.
-
     Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
     thinks = entry.supports_reasoning is True or made.source == "unknown"
@@ -110,7 +108,6 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
 
     Grok 4, 4.1, 4.20 and the code models refuse an effort, too. From Grok 4 on, models that do not think refuse the penalties.
     Models of the table's mode `responses` are asked through the Responses API alone.
-
     Source: xAI's guide to reasoning models.
     """
     if entry.mode == "responses":
@@ -128,7 +125,6 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
     From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed, and reasoning has to come back as `reasoning_content`.
     Models without listed efforts take no effort.
-
     Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
     """
     fixed = family.words[:1] == ("kimi",) and (family.version >= (2, 5) or "thinking" in family.words)
@@ -138,9 +134,7 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
     """Apply the rules of DeepSeek: reasoning goes back as `reasoning_content`, and all but `…-chat` refuse a turn's calls without it.
-
     Prefill is off, although the table claims it: it works only at the beta address, with marked assistant messages.
-
     Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """
     return replace(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
@@ -154,10 +148,7 @@ def _returning(field: str) -> Rule:
 
 
 def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of Mistral, which answers an effort with a 422 unless the model takes one.
-
-    A known model without listed efforts is sent no effort, and does not think.
-
+    """Apply the rules of Mistral: a known model without listed efforts is sent no effort, which it answers with a 422, and does not think.
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
     """
     if made.efforts or made.source == "unknown":
@@ -171,7 +162,6 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). From Gemini 3 on it thinks
     by level, and refuses calls without their signature. Gemini 2.5 thinks with a budget of tokens. Its thinking can be turned off except in
     Pro, and is off by default in Flash-Lite. Older ones do not think. Gemma 3 takes no tools there.
-
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
     """

@@ -263,7 +263,7 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
     """Return the lesson of Gemini's refusal of a thinking setting; None if the facts already say that no setting is sent.
 
-    said: the refusal in lower case, with spaces in place of underscores
+    `said`: the refusal in lower case, with spaces in place of underscores.
     Source: RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
     """
     if not facts.always_thinks and re.search(r"only works in thinking mode|can't be disabled|cannot be set to 0|budget (to 0|0 is)", said):

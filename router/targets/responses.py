@@ -224,21 +224,18 @@ class ResponseReader(TextFrames):
 
     def _heard(self, frame: Frame, delta: str) -> None:
         speech = self.speech
-        match frame.type:
-            case "response.output_text.delta" | "response.refusal.delta":
-                self.worded = True
-                speech.text(delta)
-            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                place = (frame.output_index, frame.summary_index)
-                if self._summary not in (None, place):
-                    speech.thought("\n\n")
-                self._summary = place
-                speech.thought(delta)
-            case "response.function_call_arguments.delta" if frame.output_index in self._own:
-                self._written.add(frame.output_index)
-                speech.call(frame.output_index, "", "", delta)
-            case _:
-                pass
+        if frame.type in ("response.output_text.delta", "response.refusal.delta"):
+            self.worded = True
+            speech.text(delta)
+        elif frame.type in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            place = (frame.output_index, frame.summary_index)
+            if self._summary not in (None, place):
+                speech.thought("\n\n")
+            self._summary = place
+            speech.thought(delta)
+        elif frame.type == "response.function_call_arguments.delta" and frame.output_index in self._own:
+            self._written.add(frame.output_index)
+            speech.call(frame.output_index, "", "", delta)
 
     def _item(self, index: int, item: Item, *, over: bool) -> None:
         speech = self.speech

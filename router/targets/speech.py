@@ -8,7 +8,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -40,21 +39,6 @@ MAX_PRODUCED = 16 * 1024 * 1024
 log = logging.getLogger("router.targets")
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """A reasoning state that a Speech holds, and its position.
-
-    at: characters of text before it
-    call: the call that it belongs to, if known
-    calls: number of calls before it
-    """
-
-    value: JsonObject
-    at: int
-    call: "OpenCall | None"
-    calls: int
-
-
 class Speech:
     """Assembler of one model call's deltas into events. A lane's reader feeds it; its events are taken after each read, and at the end.
 
@@ -70,7 +54,8 @@ class Speech:
         self.cut = False
         """True if the router ended the answer: the rest of it is not read."""
         self._issuer = issuer
-        self._states: list[Marked] = []
+        self._states: list[tuple[JsonObject, int, OpenCall | None, int]] = []
+        """Reasoning states so far: (value, characters of text before it, the call that it belongs to, if known, number of calls before it)."""
         self._states_size = 0
         """Bytes of all states so far, dropped ones included."""
         self.states_at_end: Callable[[], Iterable[JsonObject]] | None = None
@@ -228,10 +213,8 @@ class Speech:
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id, or a new name, starts a new call, unless `goes_on` says otherwise of the id.
+        """Add a piece of a tool call: `part` of its arguments. A new id or name starts a new call, unless `goes_on` denies it of the id.
 
-        index: the provider's number of the call
-        part: the piece of its arguments
         A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
         are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
@@ -300,7 +283,7 @@ class Speech:
     def state(self, value: JsonObject, call: int | None = None) -> None:
         """Add reasoning state, in the form in which the provider wants it back with the results of the calls.
 
-        call: index of the call that it belongs to; without it, state between two calls belongs to the second
+        `call`: index of the call that it belongs to; without it, state between two calls belongs to the second.
         Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
         """
         size = MAX_STATE + 1
@@ -312,8 +295,7 @@ class Speech:
             self._states.clear()
             return
         self._close_run()
-        beside = None if call is None else self._latest.get(call)
-        self._states.append(Marked(value, self._written, beside, len(self._calls)))
+        self._states.append((value, self._written, None if call is None else self._latest.get(call), len(self._calls)))
 
     @property
     def used(self) -> Usage | None:
@@ -388,10 +370,10 @@ class Speech:
         if calls:
             for value in self.states_at_end() if self.states_at_end is not None else ():
                 self.state(value)
-            for one in self._states:
-                beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
+            for value, at, call, before in self._states:
+                beside = call or next((one for one in self._calls[before:] if before and one in calls), None)
                 beside = beside and (beside.twin or beside)
-                yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
+                yield ReasoningState(self._issuer, value, beside.call_id if beside else "", self._written - at)
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
