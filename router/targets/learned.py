@@ -78,7 +78,6 @@ class Pupil:
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
         """Learn from a refusal, and correct `facts`; return True if the question is to be sent again with them.
-
         False if nothing new is learned, or the retries are used up. `sent`: the fields of the request that the router wrote.
         `own`: the fields of the target's own `body`, about which nothing is learned.
         """

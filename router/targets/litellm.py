@@ -74,7 +74,6 @@ def answer(
     name: str, declared: TargetConfig, connect: float, learned: Learned | None = None, connections: Connections | None = None
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
-
     LiteLLM is imported at the first question, if not before. It makes its own connections: `connections` only run the background reads of
     late token counts, and limit the wait for them. `connect`: seconds a connection may take. `learned`: lessons from earlier refusals.
     """
@@ -152,8 +151,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
         # With tools LiteLLM would look for its MCP gateway: that imports its whole proxy, and fails if `mcp` is not installed.
         "_skip_mcp_handler": True,
     }
-    if declared.api_base:
-        fixed["api_base"] = declared.api_base
+    fixed |= {name: value for name in ("api_base", "api_version") if (value := getattr(declared, name))}
     if any(value is None for value in options.body.values()):
         raise Misfit("through LiteLLM null removes nothing: it writes its fields itself", "body")
     if options.body and str(declared.model).startswith(AS_ARGUMENTS):
@@ -164,8 +162,6 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
         fixed["extra_body"] = options.body
     if headers := options.beside({"anthropic-beta": INTERLEAVED} if provider == "anthropic" else {}):
         fixed["extra_headers"] = headers
-    if declared.api_version:
-        fixed["api_version"] = declared.api_version
     if declared.api_key:
         fixed["api_key"] = declared.api_key.value
     elif declared.api_base:
@@ -183,10 +179,9 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
         fitted = fitted.without_blank_stops()
     takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
-    if model.startswith("mistral/"):
-        for one in messages:
-            if one["role"] == "tool" and not one["content"]:
-                one["content"] = EMPTY  # LiteLLM would leave the message out, and Mistral refuse the call without its result
+    for one in messages if model.startswith("mistral/") else ():
+        if one["role"] == "tool" and not one["content"]:
+            one["content"] = EMPTY  # LiteLLM would leave the message out, and Mistral refuse the call without its result
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}
     if not ask.tools:

@@ -1,4 +1,4 @@
-"""Conversion of LiteLLM's chunks into events (text, calls, reasoning, the provider's own token counts), and of its errors into TargetErrors."""
+"""Conversion of LiteLLM's chunks into events, with the token counts that the provider really sent, and of its errors into TargetErrors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

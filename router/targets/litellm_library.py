@@ -182,9 +182,7 @@ STREAMED = re.compile(rb'"stream"\s*:\s*true')
 
 
 def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
-    """Make LiteLLM's clients that would use the environment's proxies use the declared proxy and CA.
-    They are its synchronous client, the client of OpenAI's library, and AWS's library.
-    """
+    """Make LiteLLM's synchronous client, the client of OpenAI's library and AWS's library use the declared proxy and CA."""
     litellm.sync_transport = synchronous(httpx)
     litellm.module_level_client.client = litellm.module_level_client.create_client()  # the present one was made without the transport
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
@@ -204,7 +202,6 @@ def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
 
 def _patch_transport(transport: Any, httpx: Any) -> None:
     """Patch LiteLLM's transport class: the current target's proxy and CA, redirects, status 422, connect timeout and event streams.
-
     `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422 becomes a 400: LiteLLM would repeat the
     question. The declared connect timeout is set in place of its minutes. Streams are normalized.
     """

@@ -230,7 +230,6 @@ def answer(
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
     """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
-
     The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: at Azure, and without an
     `api_base` at any provider that is not keyless.
     """

@@ -109,7 +109,7 @@ def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFail
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client with the current Passage's proxy and TLS context; without a Passage, it has none."""
+    """Return a transport for httpx's synchronous client with the proxy and TLS context of the current Passage; without one, it has none."""
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
@@ -159,7 +159,6 @@ def patch_environment_proxies(module: Any) -> None:
 
 def patch_aws_session(module: Any) -> None:
     """Patch the HTTP session of AWS's library (`module`) to trust the declared CA, and to record the proxy's failures in the passage.
-
     For these requests no environment variable (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
     Outside of a passage, the library keeps its own settings.
     """

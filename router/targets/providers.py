@@ -133,39 +133,23 @@ PROVIDERS = {
     "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | PENALTIES | {"seed"}, schemas=False, json_mode=True),
 }  # fmt: skip
 ALL: tuple[Rule, ...] = (
-    rule.calls_have_results,
-    rule.short_ids,
-    rule.pictures_beside_results,
-    rule.one_system_message_at_the_start,
-    rule.no_alternatives_at_the_top,
-    rule.schemas_have_properties,
-)
+    rule.calls_have_results, rule.short_ids, rule.pictures_beside_results, rule.one_system_message_at_the_start,
+    rule.no_alternatives_at_the_top, rule.schemas_have_properties,
+)  # fmt: skip
 """Conversation rules for every provider on the OpenAI wire; some have more."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
 """Conversation rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
 MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
 CLAUDE: tuple[Rule, ...] = (
-    rule.calls_have_results,
-    rule.no_blank_text,
-    rule.user_begins,
-    rule.plain_unique_ids,
-    rule.jpeg_by_its_name,
-    rule.no_alternatives_at_the_top,
-    rule.schemas_have_properties,
-)
+    rule.calls_have_results, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name,
+    rule.no_alternatives_at_the_top, rule.schemas_have_properties,
+)  # fmt: skip
 """Conversation rules of the Anthropic lane, which itself joins neighbouring turns."""
 GEMINI: tuple[Rule, ...] = (
-    rule.one_system_message_and_first,
-    rule.calls_have_results,
-    rule.pictures_beside_results,
-    rule.no_blank_text,
-    rule.user_begins,
-    rule.user_ends,
-    rule.assistant_between_tool_and_user,
-    rule.plain_unique_ids,
-    rule.jpeg_by_its_name,
-)
+    rule.one_system_message_and_first, rule.calls_have_results, rule.pictures_beside_results, rule.no_blank_text, rule.user_begins,
+    rule.user_ends, rule.assistant_between_tool_and_user, rule.plain_unique_ids, rule.jpeg_by_its_name,
+)  # fmt: skip
 """Conversation rules of the Gemini lane, which itself joins neighbouring turns."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
 """Pattern of models at Google that take no system message."""
@@ -187,9 +171,7 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return the conversation rules, in order, for a provider (`prefix`) and a model on the OpenAI wire.
-    own: true if the operator gave the address
-    """
+    """Return the conversation rules, in order, for a provider (`prefix`) and model on the OpenAI wire. `own`: at the operator's address."""
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)

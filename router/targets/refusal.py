@@ -87,7 +87,6 @@ WITHHELD = frozenset((*HINTS, "stop"))
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
     """Return what a refusal teaches about a parameter that was sent, by which the request can be changed; None if it teaches nothing.
-
     Only a status of 400 or 422 teaches: if the text names a field in `sent`, or refuses thinking that belongs to another conversation.
     A question that was too long teaches nothing. `facts` are those by which the request was made.
     """
@@ -262,7 +261,6 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
     """Return the lesson of Gemini's refusal of a thinking setting; None if the facts already say that no setting is sent.
-
     `said`: the refusal in lower case, with spaces in place of underscores.
     Source: RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
     """

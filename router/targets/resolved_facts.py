@@ -69,7 +69,6 @@ Source: Anthropic's guide to prompt caching."""
 
 def _session_key(made: Facts, declared: TargetConfig) -> str:
     """Return the name of the body field or header that takes the session key; empty if the key is not sent.
-
     By the target's `prompt_cache`: `off` sends none, `on` sends it to each provider on the OpenAI wire, `auto` to those known to take it.
     OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's: others may refuse it (zed-industries/zed#52000).
     """

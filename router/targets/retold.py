@@ -53,9 +53,7 @@ class SseNormalizer:
         return b"".join(map(_event, (made for data in events for made in self._normalized(data))))
 
     def _normalized(self, data: bytes) -> Iterator[bytes]:
-        """Yield the normalized data of an event; nothing if it is dropped.
-        Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
-        """
+        """Yield the normalized data of an event that is kept; before `[DONE]` a finish reason (END), if neither one nor an error came."""
         if data == openai.DONE and not self.heard.finished and self.failure is None:
             self.reader.frame(data)
             self.reason = "unknown"
@@ -112,15 +110,11 @@ END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
 
 def _is_odd(chunk: openai.Chunk) -> bool:
     """Return whether LiteLLM would misread a chunk, so that `_plain` has to rewrite it.
-
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
     Groq's field for token counts.
     """
-    if chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens):
-        return True
-    return any(
-        one.index or (one.delta is not None and (one.delta.refusal or isinstance(one.delta.content, list))) for one in chunk.choices or ()
-    )
+    odd = (one.index or (one.delta and (one.delta.refusal or isinstance(one.delta.content, list))) for one in chunk.choices or ())
+    return chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens) or any(odd)
 
 
 def _plain(data: bytes) -> bytes:

@@ -56,13 +56,6 @@ def produced(media_type: object, data: object) -> Produced | None:
     return None
 
 
-def produced_at(url: object) -> Produced | None:
-    """Return the file in a base64 `data:` URL; None for any other URL, and where `produced` returns None. Nothing is fetched."""
-    if not isinstance(url, str) or (head := DATA.match(url)) is None:
-        return None
-    return produced(head[1], url[head.end() :])
-
-
 def _title(title: object) -> str:
     words = " ".join(title[: 4 * MAX_TITLE].split()) if isinstance(title, str) else ""
     return "".join(sign for sign in words if sign.isprintable())[:MAX_TITLE]
@@ -105,9 +98,9 @@ def searched(block: Any) -> Iterator[Source | None]:
 
 
 def image(given: Any) -> Produced | None:
-    """Return the file of an image in a chat completion, in OpenRouter's form; None if it is not a safe file in a `data:` URL."""
+    """Return the file of an image in a chat completion, in OpenRouter's form; None if it is no safe file in a `data:` URL (base64)."""
     match given:
-        case {"image_url": {"url": url}} | {"image_url": str(url)}:
-            return produced_at(url)
+        case {"image_url": {"url": str(url)}} | {"image_url": str(url)} if head := DATA.match(url):
+            return produced(head[1], url[head.end() :])
         case _:
             return None

@@ -41,7 +41,6 @@ log = logging.getLogger("router.targets")
 
 class Speech:
     """Assembler of one model call's deltas into events. A lane's reader feeds it; its events are taken after each read, and at the end.
-
     target: name of the target, for errors
     issuer: the target and its model, for reasoning states
     """
@@ -55,7 +54,7 @@ class Speech:
         """True if the router ended the answer: the rest of it is not read."""
         self._issuer = issuer
         self._states: list[tuple[JsonObject, int, OpenCall | None, int]] = []
-        """Reasoning states so far: (value, characters of text before it, the call that it belongs to, if known, number of calls before it)."""
+        """Reasoning states so far: (value, characters of text before it, call that it belongs to, if known, number of calls before it)."""
         self._states_size = 0
         """Bytes of all states so far, dropped ones included."""
         self.states_at_end: Callable[[], Iterable[JsonObject]] | None = None
@@ -116,9 +115,7 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """Return the part of a piece of text or thought that is within the limits. Ends the answer (`cut`) if that is not all.
-        Stop texts are looked for in text alone, and the beginning of one is held back.
-        """
+        """Return the part of a piece within the limits; end the answer (`cut`) if that is not all. Stop texts count in text alone."""
         if self._cutter is not None and self._kind is Text:
             piece = self._cutter.feed(piece)
             if self._cutter.over:
@@ -166,18 +163,14 @@ class Speech:
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source, unless the model call has it already, or MAX_SOURCES others. Nothing is added once its text was cut.
-        None, which stands for an unsafe source, is ignored.
-        """
+        """Add a source, unless it is None (unsafe), the model call has it already or MAX_SOURCES others, or the text was cut."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made; drop None (an unsafe file), and one that would bring the total above MAX_PRODUCED.
-        The first drop is logged.
-        """
+        """Add a file that the model made; drop None (unsafe), and one that would bring the total above MAX_PRODUCED. Log the first drop."""
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:
@@ -214,7 +207,6 @@ class Speech:
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
         """Add a piece of a tool call: `part` of its arguments. A new id or name starts a new call, unless `goes_on` denies it of the id.
-
         A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
         are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
@@ -282,7 +274,6 @@ class Speech:
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
         """Add reasoning state, in the form in which the provider wants it back with the results of the calls.
-
         `call`: index of the call that it belongs to; without it, state between two calls belongs to the second.
         Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
         """
@@ -344,7 +335,6 @@ class Speech:
 
     def end(self) -> Iterator[Event]:
         """Yield the remaining events: text, then reasoning states and ToolCalls if there are calls, at last Finish.
-
         Raises TargetDown `cut`, after the remaining text, without a finish reason, or with one that reports a failure.
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """

@@ -71,10 +71,12 @@ class Unenforceable(Exception):
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
     """Return the schema in a provider's subset, perhaps narrower; None if that cannot enforce all of it, or its root is not an object."""
+    work = _Narrowing(schema, subset)
     try:
-        return _Narrowing(schema, subset).complete()
+        made = work.narrow(schema, 0)
     except (Unenforceable, RecursionError):
         return None
+    return None if made.get("type") != "object" else {**made, "$defs": work.defined} if work.defined else made
 
 
 class _Narrowing:
@@ -83,18 +85,13 @@ class _Narrowing:
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root
         self._subset = subset
-        self._defined: dict[str, Json] = {}
+        self.defined: dict[str, Json] = {}
         self._open: list[str] = []
         """References whose definitions are just being narrowed, the outermost first: another one to them is recursive."""
         self._properties = 0
 
-    def complete(self) -> dict[str, Json]:
-        made = self._one(self._root, 0)
-        if made.get("type") != "object":
-            raise Unenforceable
-        return {**made, "$defs": self._defined} if self._defined else made
-
-    def _one(self, schema: Json, level: int) -> dict[str, Json]:
+    def narrow(self, schema: Json, level: int) -> dict[str, Json]:
+        """Return a schema or subschema in the subset. Raises Unenforceable if the subset cannot express it."""
         if not isinstance(schema, Mapping) or level > MAX_LEVELS:
             raise Unenforceable
         known = cast("JsonObject", schema)
@@ -134,10 +131,10 @@ class _Narrowing:
             raise Unenforceable
         if reference in self._open and not self._subset.recursive:
             raise Unenforceable
-        if name not in self._defined:
-            self._defined[name] = {}
+        if name not in self.defined:
+            self.defined[name] = {}
             self._open.append(reference)
-            self._defined[name] = self._one(found, level)
+            self.defined[name] = self.narrow(found, level)
             self._open.pop()
         return f"#/$defs/{name}"
 
@@ -150,7 +147,7 @@ class _Narrowing:
             raise Unenforceable
         if name == "oneOf" and not _disjoint(listed):
             raise Unenforceable
-        return [self._one(one, level) for one in listed]
+        return [self.narrow(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
         """Return the narrowed schema of one type. Raises Unenforceable if the subset lacks the type, or a constraint in `bound`."""
@@ -163,7 +160,7 @@ class _Narrowing:
         if kind == "object":
             made |= self._object(schema, level)
         elif kind == "array":
-            made["items"] = self._one(schema.get("items"), level + 1)
+            made["items"] = self.narrow(schema.get("items"), level + 1)
         elif kind not in SCALARS:
             raise Unenforceable
         return made
@@ -180,7 +177,7 @@ class _Narrowing:
         if self._properties > MAX_PROPERTIES or names - set(known) or (not self._subset.optional and len(names) < len(known)):
             raise Unenforceable
         return {
-            "properties": {name: self._one(one, level + 1) for name, one in known.items()},
+            "properties": {name: self.narrow(one, level + 1) for name, one in known.items()},
             "required": [name for name in known if name in names],
             "additionalProperties": False,
         }

@@ -21,8 +21,6 @@ STRANGE = 2
 """The most words in which the names of two models of one family may differ: 2 in gpt-7-nova and gpt-6.1-sol."""
 TIERS = (512, 272, 200, 128, 100)
 """Thousands of input tokens above which the table may have another price, the largest first."""
-SERVICES = ("flex", "priority")
-"""Service tiers for which the table has prices."""
 COSTS = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -98,7 +96,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
             return None
         more: dict[str, Any] = {
             "tiers": tuple(self._tiers("", usual)),
-            "services": {service: price for service in SERVICES if (price := self._served(service, usual)) is not None},
+            "services": {service: price for service in ("flex", "priority") if (price := self._served(service, usual)) is not None},
             "search": self._search,
             **self._otherwise(""),
         }
@@ -126,7 +124,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(price), tiers=tuple(tiers), search=self._search, **self._otherwise(f"_{service}"))
 
     def _otherwise(self, service: str) -> dict[str, Any]:
-        """Return the prices of audio and image tokens by the fields of TieredPrice: the service tier's, else the usual; None if unstated."""
+        """Return the prices of audio and image tokens by the fields of TieredPrice: those of a service tier, else the usual, else None."""
         named = COSTS_APART.items()
         return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in named}
 

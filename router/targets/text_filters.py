@@ -97,7 +97,6 @@ class Cutter:
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
     """Limits at which the router ends an answer, because the model does not take them as parameters.
-
     stops: texts before which it ends
     tokens: maximum of tokens of text and thoughts, estimated at four bytes each; None if the provider enforces the limit
     """

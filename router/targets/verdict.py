@@ -26,7 +26,6 @@ no_access: the key may not do this, or not from this country"""
 SUCH_INPUT = r"( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)"
 """Pattern of what follows the name of a kind of file that a model does not read."""
 PHRASES: dict[Why, dict[str, str]] = {
-    # The conversation is longer than the model's window.
     "too_long": {
         r"context[_ ]length[_ ](is )?exceeded|exceeded[_ ]context[_ ]length": "OpenAI's code; Ollama, openclaw/openclaw#58839",
         r"(maximum|max) context (length|window|size)": "OpenAI, vLLM, OpenRouter, Ollama; earendil-works/pi#5929",
@@ -116,29 +115,24 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"audio input is not supported": "llama.cpp, with a 500; ServiceStack/llms#2, mozilla-ai/llamafile#960",
         r"audio content type \S+ is not supported for this model": "Google; hkjarral/AVA-AI-Voice-Agent-for-Asterisk#541",
     },
-    # The account is out of money.
     "no_credit": {
         r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits": "DeepSeek, Anthropic, OpenRouter",
         r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment": "OpenAI, DashScope, xAI",
     },
-    # The key is invalid or has expired.
     "wrong_key": {
         r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key": "xAI, OpenAI; recordings of both",
         r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid": "Google, Mistral",
         r"invalid_authentication|authentication (fails|failed|error)|unauthorized": "DeepSeek, Moonshot",
     },
-    # The key may not do this.
     "no_access": {
         r"permission|access|account|\bmodel|organi[sz]ation|subscription|billing|api[ _-]?key|token|credential": "every API's own 403",
         r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated": "OpenAI, Moonshot",
     },
-    # The provider does not have the model.
     "unknown_model": {
         r"model[_ ]not[_ ](found|exist)|not a valid model|unknown model": "OpenAI, DeepSeek, OpenRouter",
         r"model .{0,100}(does not exist|not found)": "OpenAI, DeepSeek, OpenRouter",
         r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model": "Bedrock, Azure, Together",
     },
-    # Something in this question is refused: model and key are valid.
     "this_question": {
         r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)": (
             "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"
