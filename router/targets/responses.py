@@ -57,7 +57,7 @@ class Response(msgspec.Struct):
     service_tier: Any = None
     error: Any = None
     incomplete_details: dict[str, Any] | None = None
-    """Its `reason`: why the response ended early, such as max_output_tokens or content_filter."""
+    """The `reason` in it says why the response ended early, such as max_output_tokens or content_filter."""
 
 
 class Frame(msgspec.Struct):
