@@ -39,11 +39,10 @@ BAD_CONSTANTS = re.compile(r"_?(MOST|EVERY|LOOK)(_|$)")
 """Constants are called by what they bound and in which unit: `MAX_ANSWER_BYTES`, `POLL_INTERVAL_S`."""
 
 PAIRS = {
-    "Chunk": {"gemini_reader", "openai", "retold"},
+    "Chunk": {"gemini_reader", "openai"},
     "Counted": {"anthropic_reader", "embeddings", "gemini_reader"},
     "Delta": {"anthropic_reader", "openai"},
     "Frame": {"anthropic_reader", "responses"},
-    "GeminiCandidate": {"gemini_reader", "retold"},
     "Item": {"embeddings", "responses"},
 }
 """Class names that may stand twice, with their modules in `router/targets`: the structs of two wires."""

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Collection, Sequence
+from functools import reduce
 
 from router.targets.facts import Facts
 from router.targets.refusal import Lesson, blamed, lesson
@@ -34,10 +35,7 @@ class Learned:
         if not self._lessons:
             return facts
         if self._taught is None or self._taught[0] is not facts:
-            taught = facts
-            for one in self._lessons.values():
-                taught = one.applied(taught)
-            self._taught = (facts, taught)
+            self._taught = (facts, reduce(lambda taught, one: one.applied(taught), self._lessons.values(), facts))
         return self._taught[1]
 
     @property
@@ -80,11 +78,8 @@ class Pupil:
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
         """Learn from a refusal, and correct `facts`; return True if the question is to be sent again with them.
-
-        False if nothing new is learned, or the retries are used up. `status`, `body`: the refusal's.
-
-        sent: the fields of the request that the router wrote
-        own: the fields of the target's own `body`, about which nothing is learned
+        False if nothing new is learned, or the retries are used up. `sent`: the fields of the request that the router wrote.
+        `own`: the fields of the target's own `body`, about which nothing is learned.
         """
         if own and (name := blamed(status, body, {*sent, *own})) in own and name not in sent:
             self._learned.own_refused(self._target, str(name))

@@ -1,19 +1,23 @@
-"""Conversion of LiteLLM's chunks into events: text, calls, reasoning, and the token counts that the provider really sent."""
+"""Conversion of LiteLLM's chunks into events, with the token counts that the provider really sent, and of its errors into TargetErrors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
-from router.errors import TargetError
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Events
 from router.targets import shown
 from router.targets.counts import ChatUsage, Counts
 from router.targets.finish_reasons import BROKEN, REASONS
-from router.targets.litellm_library import Library, Stream
-from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
+from router.targets.litellm_library import STREAMS, Library, Stream
+from router.targets.litellm_providers import ASKED
+from router.targets.passage import chain, kinds_of
+from router.targets.reasoning import Blocks, Reasoning, Returns
 from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
+from router.targets.text_filters import AnswerLimits
+from router.targets.verdict import verdict
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
 """Prefixes of the ids of calls to tools that Anthropic runs itself."""
@@ -41,16 +45,17 @@ def _read_thinking(delta: Any, thoughts: Blocks) -> None:
 
 class ChunkParser:
     """Parser of the chunks of one LiteLLM call, which feeds a Speech (the assembler of the answer's events).
-
     It drops token counts and finish reasons that LiteLLM invents, and calls of tools that the provider runs itself.
     """
 
-    def __init__(self, speech: Speech, streams_read: Sequence[SseNormalizer] = (), takes: Returns = NOTHING) -> None:
+    def __init__(self, speech: Speech, bounds: AnswerLimits, takes: Returns) -> None:
         self.speech = speech
+        speech.bound(bounds)
         self._reasoning = Reasoning(takes)
         speech.states_at_end = self._reasoning.states
         self._blocks = Blocks(speech) if takes.blocks else None
-        self._streams = streams_read
+        self.streams: list[SseNormalizer] = []
+        """Normalizers of the streams that the call reads."""
         self.stream: Stream | None = None
         """The stream of LiteLLM's call; None until the provider was asked."""
         self._foreign: set[int] = set()
@@ -88,32 +93,28 @@ class ChunkParser:
 
     def expect_count(self) -> None:
         """Keep the meter open while the answer's stream is read in the background; the end of that read sets late counts and closes it."""
-        late = next((one for one in self._streams if one.late is not None), None)
-        if late is None or late.late is None or self.speech.counted or self.speech.cut:
+        heard, late = next(((one.heard, one.late) for one in self.streams if one.late is not None), (None, None))
+        if heard is None or late is None or self.speech.counted or self.speech.cut:
             return
-        self.speech.meter.wait()
-        late.late.add_done_callback(lambda _: self._count_late(late.heard))
-
-    def _count_late(self, heard: Speech) -> None:
         meter = self.speech.meter
-        if heard.counted:
-            meter.usage, meter.final = heard.used, True
-        meter.close()
+        meter.wait()
 
-    @property
-    def is_broken(self) -> bool:
-        """Return whether the finish reason that the provider sent means a failure; False if none came."""
-        return self._own_reason.lower() in BROKEN
+        def count(_: object) -> None:
+            if heard.counted:
+                meter.usage, meter.final = heard.used, True
+            meter.close()
+
+        late.add_done_callback(count)
 
     @property
     def stated(self) -> tuple[int, str] | None:
         """Return the status and text of the error that the provider sent within its stream; None if it sent none."""
-        return next((one.failure.stated for one in reversed(self._streams) if one.failure is not None), None)
+        return next((one.failure.stated for one in reversed(self.streams) if one.failure is not None), None)
 
     @property
-    def _own_reason(self) -> str:
+    def own_reason(self) -> str:
         """Return the provider's own word for the finish reason, which LiteLLM may change, as the normalizers read it; empty without one."""
-        return next((one.reason for one in reversed(self._streams) if one.reason), "")
+        return next((one.reason for one in reversed(self.streams) if one.reason), "")
 
     @property
     def _sent(self) -> Sequence[Any]:
@@ -138,8 +139,7 @@ class ChunkParser:
     def _finish(self, reason: str) -> None:
         assert self.stream is not None
         stated = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
-        own = self._own_reason
-        if stated and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
+        if stated and (own := self.own_reason) and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
             self.speech.finish(own)  # LiteLLM reports it as `stop` or `length`
         elif stated and stated.lower() in BROKEN:
             self.speech.finish(stated)
@@ -150,6 +150,7 @@ class ChunkParser:
 
 async def call_events(lane: Library, arguments: Mapping[str, object], parser: ChunkParser) -> Events:
     """Call LiteLLM, and stream the events of the answer. Raises LiteLLM's errors, and TargetError for a cut or filtered answer."""
+    STREAMS.set(parser.streams)
     parser.stream = stream = await lane.acompletion(**arguments)
     speech = parser.speech
     try:
@@ -197,3 +198,53 @@ def _read_usage(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
 
 def _plain(usage: Any) -> dict[str, Any]:
     return {**cast("dict[str, Any]", usage.model_dump() if hasattr(usage, "model_dump") else vars(usage))}
+
+
+CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
+ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
+"""Class names of errors for which a response came: LiteLLM raises one error class for a provider's 408 or 504 and for its own timeout."""
+CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
+
+
+def raised(target: str, provider: str, error: BaseException, parser: ChunkParser) -> TargetError:
+    """Return the TargetError for a failed call of LiteLLM; `error` itself if it is one, `malformed` for an error of no known kind.
+
+    An error within the stream is judged by its own words, as on the direct lanes. A stream that ended without a finish reason, or with one
+    that means a failure, is `cut`, whichever error LiteLLM raises for it.
+    LiteLLM's message is left out, because it may contain the provider's body and the key.
+    """
+    unfinished = not parser.speech.finished
+    if parser.stated is not None and unfinished:
+        return verdict(target, *parser.stated)
+    if isinstance(error, TargetError):
+        return error
+    error = getattr(error, "original_exception", None) or error
+    kinds, causes = kinds_of(error), set[str]().union(*map(kinds_of, chain(error)[1:]))
+    if parser.stream is not None and unfinished and (parser.own_reason.lower() in BROKEN or "StopAsyncIteration" in causes):
+        return TargetDown(target, "cut")
+    if "ContextWindowExceededError" in kinds:
+        return ContextTooLong(target, "context_too_long")
+    if "ContentPolicyViolationError" in kinds:
+        return ContentFiltered(target, "content_filter")
+    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"} and not causes & ANSWERED:
+        return TargetSilent(target, "timeout_connect")
+    if (kinds | causes) & CERTIFICATE:
+        return TargetDenied(target, "tls")
+    if (kinds | causes) & CONNECTION and not causes & ANSWERED:
+        return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
+    status = status_and_text(error)[0]
+    made: TargetError = TargetDown(target, "malformed")
+    if 300 <= status < 400:
+        made = TargetRefused(target, "redirect")
+    elif 400 <= status < 600:
+        headers = getattr(error, "litellm_response_headers", None) or getattr(getattr(error, "response", None), "headers", None)
+        made = verdict(target, status, str(error), dict(headers or {}))
+    if provider in ASKED and type(made) is TargetRefused and parser.stream is not None:
+        return TargetDown(target, "status_500")  # LiteLLM reports any error inside Ollama's stream as a 400
+    return made
+
+
+def status_and_text(error: BaseException) -> tuple[int, str]:
+    """Return the HTTP status and the text of LiteLLM's error; status 0 if the error has none."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else 0, str(error)

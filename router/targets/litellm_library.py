@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,8 +26,7 @@ from router.targets.connection import MAX_UNPACKED_BYTES
 from router.targets.connections import LINGER_S, Connections
 from router.targets.facts import Facts
 from router.targets.fit import HINTS, NEEDS
-from router.targets.http import MAX_WHOLE, Rest
-from router.targets.litellm_body import DecompressedBody, count_late
+from router.targets.http import MAX_WHOLE, Rest, read_late
 from router.targets.passage import (
     PASSAGE,
     failure_behind,
@@ -39,6 +38,7 @@ from router.targets.passage import (
     synchronous,
 )
 from router.targets.retold import Anthropic, Google, SseNormalizer
+from router.targets.speech import Speech
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 from router.value import replace
 
@@ -54,28 +54,17 @@ class Stream(Protocol):
     """The provider's finish reason; LiteLLM reports `stop` if there is none."""
     intermittent_finish_reason: str | None
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        """Iterate over the chunks."""
-        ...
-
+    def __aiter__(self) -> AsyncIterator[Any]: ...
     async def aclose(self) -> None:
         """Close the connection to the provider."""
-        ...
-
-
-class Completion(Protocol):
-    """The signature of `litellm.acompletion`."""
-
-    async def __call__(self, **arguments: object) -> Stream:
-        """Call the provider, and return the stream."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
     """The parts of LiteLLM that the router uses."""
 
-    acompletion: Completion
+    acompletion: Callable[..., Awaitable[Stream]]
+    """Calls the provider, and returns the stream."""
     prices: dict[str, object]
     """LiteLLM's list of models. For an Ollama model that is not in it, LiteLLM asks the server, and blocks the event loop."""
     timeout: Callable[..., object]
@@ -160,7 +149,11 @@ def _imported() -> Library:
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).handlers.clear()  # they print providers' texts
     httpx: Any = importlib.import_module("httpx")
-    _without_get_requests(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
+
+    def get(*_: object, **__: object) -> Any:
+        raise httpx.ConnectError("this is not asked")  # its synchronous client would fetch descriptions of models, on the event loop
+
+    importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler.get = get
     _use_declared_proxies(litellm, httpx)
     _patch_transport(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
     openai: Any = importlib.import_module("openai")
@@ -189,49 +182,29 @@ STREAMED = re.compile(rb'"stream"\s*:\s*true')
 
 
 def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
-    """Make LiteLLM's clients that would use the environment's proxies use the declared proxy and CA.
-
-    They are its synchronous client, the client of OpenAI's library, and AWS's library.
-    """
+    """Make LiteLLM's synchronous client, the client of OpenAI's library and AWS's library use the declared proxy and CA."""
     litellm.sync_transport = synchronous(httpx)
     litellm.module_level_client.client = litellm.module_level_client.create_client()  # the present one was made without the transport
-    _share_openai_client(litellm)
+    transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
+
+    class SharedClient(httpx.AsyncClient):
+        """OpenAI's library's one client for the process, which stays usable after LiteLLM's cleanup: `aclose` closes only its transport."""
+
+        async def aclose(self) -> None:
+            await transport.aclose()
+
+    litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
     if find_spec("botocore") is not None:
         for name in ("botocore.utils", "botocore.endpoint"):
             patch_environment_proxies(importlib.import_module(name))
         patch_aws_session(importlib.import_module("botocore.httpsession"))
 
 
-def _share_openai_client(litellm: Any) -> None:
-    """Give OpenAI's library one client for the whole process, which stays usable after LiteLLM's cleanup has closed it."""
-    httpx: Any = importlib.import_module("httpx")
-    transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
-
-    class SharedClient(httpx.AsyncClient):
-        """An httpx client whose `aclose` closes only its transport, so that it stays usable."""
-
-        async def aclose(self) -> None:
-            await transport.aclose()
-
-    litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
-
-
-def _without_get_requests(client: Any, httpx: Any) -> None:
-    """Make GET requests of LiteLLM's synchronous client fail: it would fetch descriptions of models, on the event loop."""
-
-    def get(*_: object, **__: object) -> Any:
-        raise httpx.ConnectError("this is not asked")
-
-    client.get = get
-
-
 def _patch_transport(transport: Any, httpx: Any) -> None:
-    """Patch LiteLLM's transport class: proxy and CA, redirects, status 422, connect timeout and event streams.
-
+    """Patch LiteLLM's transport class: the current target's proxy and CA, redirects, status 422, connect timeout and event streams.
     `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422 becomes a 400: LiteLLM would repeat the
     question. The declared connect timeout is set in place of its minutes. Streams are normalized.
     """
-    _patch_proxy_and_tls(transport)
     events, complete = _body_classes(httpx)
     inner = transport.handle_async_request
 
@@ -258,17 +231,10 @@ def _patch_transport(transport: Any, httpx: Any) -> None:
             response.status_code = 400
         if normalizer_class is not None and response.status_code == 200:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind == "text/event-stream":
-                _normalize_body(response, events, normalizer_class())
-            elif kind == "application/json" and STREAMED.search(request.content):
-                _normalize_body(response, complete, normalizer_class())
+            streamed = kind == "text/event-stream"
+            if streamed or (kind == "application/json" and STREAMED.search(request.content)):
+                _normalize_body(response, events if streamed else complete, normalizer_class())
         return response
-
-    transport.handle_async_request = handle_async_request
-
-
-def _patch_proxy_and_tls(transport: Any) -> None:
-    """Patch LiteLLM's transport class to use the proxy and TLS context of the target that is asked in the current context."""
 
     async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
         _, proxy = passage_to(request.url.host)
@@ -278,8 +244,57 @@ def _patch_proxy_and_tls(transport: Any) -> None:
         passage = PASSAGE.get()
         return passage.tls if passage is not None else self.__dict__.get("_ssl_verify")
 
+    transport.handle_async_request = handle_async_request
     transport._get_proxy_settings = proxy_of_context  # noqa: SLF001
     transport._ssl_verify = property(trusted, lambda self, given: self.__dict__.update(_ssl_verify=given))  # noqa: SLF001
+
+
+class DecompressedBody:
+    """The body of an httpx response to LiteLLM, read in decompressed pieces."""
+
+    def __init__(self, stream: Any, packed: Unpacker | None, heard: Speech, httpx: Any) -> None:
+        self._stream = stream
+        self._pieces = aiter(stream)
+        self._packed = packed
+        self._heard = heard
+        self._httpx = httpx
+        self._reading: asyncio.Task[bytes] | None = None
+
+    async def read(self) -> bytes:
+        """Return the next piece; empty at the end, or after a failure that follows the finish reason. Raises httpx's error for another."""
+        try:
+            while piece := await anext(self._pieces, b""):
+                if made := self._packed.feed(piece) if self._packed else piece:
+                    return made
+        except UnreadableBody:
+            if not self._heard.finished:
+                raise self._httpx.ReadError("garbled") from None
+        except self._httpx.HTTPError:
+            if not self._heard.finished:
+                raise
+        return b""
+
+    async def beside(self) -> bytes:
+        """Return the next piece as `read` does. If the caller is cancelled, the read goes on, and the next call returns its piece."""
+        self._reading = self._reading or asyncio.create_task(self.read())
+        piece = await asyncio.shield(self._reading)
+        self._reading = None
+        return piece
+
+    async def close(self) -> None:
+        """Cancel a pending read, and close the response."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._pieces.aclose()
+        await self._stream.aclose()
+
+    async def count_late(self, normalizer: SseNormalizer) -> None:
+        """Read the rest of the body until its token counts came, within the bounds of `read_late`, and close the response."""
+        try:
+            await read_late(self.beside, normalizer.reader, self._heard)
+        finally:
+            await self.close()
 
 
 def _body_classes(httpx: Any) -> tuple[type[Any], type[Any]]:
@@ -303,7 +318,7 @@ def _body_classes(httpx: Any) -> tuple[type[Any], type[Any]]:
                     piece = await (rest.read() if heard.finished else body.read())
                     if rest.late and not heard.counted and connections is not None:
                         normalizer.late = asyncio.get_running_loop().create_future()
-                        connections.behind(count_late(body, normalizer), partial(_resolve, normalizer.late))
+                        connections.behind(body.count_late(normalizer), partial(normalizer.late.set_result, None))
                     more = bool(piece)
                     yield normalizer.feed(piece)
                 if normalizer.cut:
@@ -329,11 +344,6 @@ def _body_classes(httpx: Any) -> tuple[type[Any], type[Any]]:
             yield self._normalizer.complete(bytes(body))
 
     return NormalizedStream, NormalizedAnswer
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _normalize_body(response: Any, body: type[Any], normalizer: SseNormalizer) -> None:
@@ -375,19 +385,17 @@ async def ready() -> None:
 async def warm() -> None:
     """Import LiteLLM, and make one mock call for its lazy set-up, once per process. Raises ImportError if the import fails."""
     lane = await library()
-    if _freeze_objects.cache_info().currsize:
-        return
-    messages = [{"role": "user", "content": "."}]
-    stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
-    async for _ in stream:
-        pass
-    _freeze_objects()
+    if not _freeze_objects.cache_info().currsize:
+        messages = [{"role": "user", "content": "."}]
+        stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
+        async for _ in stream:
+            pass
+        _freeze_objects()
 
 
 @cache
 def _freeze_objects() -> None:
     """Exclude all existing objects from garbage collection, once per process; those that become garbage are never freed.
-
     A collection would stop the process for 0.2 s every few hundred answers, because of LiteLLM's million objects.
     """
     gc.freeze()
@@ -396,7 +404,7 @@ def _freeze_objects() -> None:
 async def close() -> None:
     """Close LiteLLM's process-wide clients, if it was imported. A later question opens new ones."""
     litellm: Any = sys.modules.get("litellm")
-    if litellm is None or not hasattr(litellm, "close_litellm_async_clients"):
+    if not hasattr(litellm, "close_litellm_async_clients"):
         return
     try:
         await litellm.close_litellm_async_clients()

@@ -1,5 +1,6 @@
 """LiteLLM's providers: their names, and those that are refused. Does not import LiteLLM."""
 
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -23,10 +24,10 @@ PROVIDERS = frozenset((
 """LiteLLM's names of the providers that answer chats. A test compares them with the library."""
 OWN_CLIENT = "aiohttp_openai"
 """Provider that LiteLLM asks with a separate client, which takes no proxy and no CA."""
-REFUSED = {"cohere": "LiteLLM cannot stream from it: leave `via` out", "cohere_chat": "LiteLLM cannot stream from it: leave `via` out"}
+REFUSED = frozenset({"cohere", "cohere_chat"})
+"""Providers from which LiteLLM cannot stream."""
 GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
 """Providers for which LiteLLM needs Google's libraries, an optional dependency."""
-
 ASKED = frozenset({"ollama", "ollama_chat"})
 """Providers whose server LiteLLM would ask about a model that is not in its list; the router adds such models to it first."""
 
@@ -35,7 +36,7 @@ def check_model(model: str) -> None:
     """Raise Misfit if the provider of a model is unknown, needs a package that is missing, or does not work through LiteLLM."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
-        raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")
+        raise Misfit(f"`{provider}/` via LiteLLM is refused: LiteLLM cannot stream from it: leave `via` out", "model")
     if provider in GOOGLE and not _has_google():
         raise Misfit(
             f"`{provider}/` needs the package google-cloud-aiplatform; with a key, write `gemini/{name}`, or `api_key` here for express mode",
@@ -53,7 +54,6 @@ def check_model(model: str) -> None:
 
 
 def _has_google() -> bool:
-    try:
+    with suppress(ModuleNotFoundError):
         return find_spec("google.auth") is not None
-    except ModuleNotFoundError:
-        return False
+    return False

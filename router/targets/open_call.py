@@ -69,7 +69,6 @@ another: it begins another call"""
 
 def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
     """Return how a piece of arguments (`part`), with the id and name sent beside it, relates to a known call.
-
     Each parse of the known arguments is counted in `known.looks`. After MAX_LOOKS the result is `on`, unless the name differs.
     """
     if name and known.name and name != known.name:
@@ -95,7 +94,6 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
 
 def goes_on(latest: OpenCall, name: str, part: str) -> bool:
     """Return whether a piece with an unknown id continues the latest call at its index: some servers make an id for each piece.
-
     It does if the name is the same or absent, and the arguments are incomplete, or the call has had no id yet.
     """
     if name not in ("", latest.name):
@@ -112,7 +110,6 @@ def goes_on(latest: OpenCall, name: str, part: str) -> bool:
 
 def called_by(pending: OpenCall) -> ToolCall:
     """Return the ToolCall of a call's pieces. Empty arguments become {}; of arguments that a server restarted, the last ones count.
-
     Arguments that are not an object, are invalid, or are nested too deeply become {}, with their text in `malformed`.
     """
     written = repaired(pending.written)
@@ -140,7 +137,6 @@ def _arguments(written: str) -> JsonObject | None:
 
 def _last(parts: list[str]) -> JsonObject | None:
     """Return the arguments after the last restart, for a call whose server began them anew, once or with each piece.
-
     None if they are incomplete, or if the text before a restart is not the beginning of the text after it.
     """
     starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]

@@ -20,7 +20,7 @@ from router.events import Answer, Events, Start
 from router.params import Params
 from router.targets import completions, decoding, http, responses, shown
 from router.targets.address import RESPONSES, endpoint_of
-from router.targets.connections import Connections, Endpoint
+from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
 from router.targets.facts import Facts
@@ -29,7 +29,7 @@ from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
 from router.targets.learned import Learned, Pupil
-from router.targets.options import Api, Options, options_of
+from router.targets.options import Api, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
@@ -148,10 +148,7 @@ class TextChunk(msgspec.Struct, gc=False):
 
 class Terms(Value, frozen=True):
     """The fitted parameters and limits for all questions with the same parameters. Made once for the many that set none of their own.
-
-    fits: the parameters as the model takes them
-    takes: the reasoning that it takes back
-    bounds: limits at which the router ends the answer itself
+    `fits`: the parameters as the model takes them. `takes`: the reasoning that it takes back. `bounds`: limits that the router enforces.
     """
 
     fits: Fitted
@@ -160,7 +157,6 @@ class Terms(Value, frozen=True):
 
 
 def _terms(declared: TargetConfig, known: Facts, params: Params) -> Terms:
-    """Return the terms for questions with these parameters at a target whose model has these facts."""
     fits = fit(known, params)
     return Terms(fits, returned(known, fits, str(declared.model), own=declared.api_base is not None), fits.bounds(known))
 
@@ -171,28 +167,19 @@ def serves(declared: TargetConfig) -> bool:
 
 
 def answer(
-    name: str,
-    declared: TargetConfig,
-    connect: float,
-    connections: Connections,
-    learned: Learned | None = None,
-    *,
-    facts: Facts | None = None,
+    name: str, declared: TargetConfig, connect: float, pool: Connections, learned: Learned | None = None, *, facts: Facts | None = None
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if its address or key is missing, or its own `body` may not be sent.
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
-    provider = PROVIDERS[prefix]
     url, headers = reached(declared, COMPLETIONS)
     facts, learned = facts or facts_of(declared), learned or Learned()
     options = options_of(declared, *APIS[facts.responses])
-    headers = options.beside(headers)
-    endpoint = connections.endpoint(url, headers, connect)
-    at_responses = cache(lambda: connections.endpoint(_responding(url, declared), headers, connect))
-    start = Start(name, str(declared.model))
-    issuer = issued_by(name, str(declared.model))
+    endpoint = pool.endpoint(url, headers := options.beside(headers), connect)
+    at_responses = cache(lambda: pool.endpoint(_responding(url, declared), headers, connect))
+    start, issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
     subset, beside_tools = subset_of(prefix), prefix not in APART
     secret = declared.api_key.value if declared.api_key else ""
@@ -207,12 +194,9 @@ def answer(
             fits = terms.fits.beside(ask) if ask.tools else terms.fits
             if responding := known.responses != "never" and responses.needed(ask, known, fits):
                 known = responses.lacking(known)
-                terms = _terms(declared, known, params)
-                fits = terms.fits
-                responding = responses.needed(ask, known, fits)
+                fits = fit(known, params)
             check_answerable(name, known, ask, params)
-            text_alone = ask.text_alone
-            if not text_alone and has_address(ask, "audio"):
+            if not (text_alone := ask.text_alone) and has_address(ask, "audio"):
                 raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
             omitted = (*fits.omitted, *uncarried(known, ask), *(options.over(params) if options.body else ()))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
@@ -227,39 +211,40 @@ def answer(
             amend = None if text_alone and not terms.takes.insists else beside(form.ask, issuer, terms.takes)
             messages = completions.messages(form.ask, amend, known.carries)
             keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
-            body = {**_request(ask, fits, known, provider, model), "messages": mark_messages(messages) if keeps else messages}
+            body = {**_request(ask, fits, known, PROVIDERS[prefix], model), "messages": mark_messages(messages) if keeps else messages}
             if form.way:
                 body |= form.chat
-            asked = _for_chat(endpoint, body, known.session_key, chat, options) if chat else endpoint
+            asked = endpoint
+            if chat and known.session_key == CACHE_KEY:
+                body[CACHE_KEY] = chat
+            elif chat and known.session_key not in options.headers:
+                asked = endpoint.bearing(known.session_key, chat)
             within = (*((CONTROL,) if keeps else ()), *(form.sent if form.way else ()))
             reader = partial(ChatReader, name, takes=terms.takes)
             return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
 
-        return http.answered(start, issuer, connections, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
 
     return spoken
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
     """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
-
     The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: at Azure, and without an
     `api_base` at any provider that is not keyless.
     """
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
-    url = _azure(declared, model.removeprefix("responses/"), path) if prefix == "azure" else _address(declared, provider, prefix, path)
+    if prefix == "azure":
+        url = _azure(declared, model.removeprefix("responses/"), path)
+    elif base := str(declared.api_base or provider.base):
+        url = endpoint_of(base, path, within=provider.path)
+    else:
+        raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
     if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
         raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable(prefix)}}}`", "model")
     bearer = "Bearer " if provider.header == "authorization" else ""
     return url, {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
-
-
-def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str) -> str:
-    base = str(declared.api_base or provider.base)
-    if not base:
-        raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
-    return endpoint_of(base, path, within=provider.path)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
@@ -289,16 +274,6 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
     within = deployment.removeprefix("/openai") if path.endswith("/openai") else deployment
     return endpoint_of(base, endpoint, within=within, query=f"api-version={version or AZURE_VERSION}")
-
-
-def _for_chat(endpoint: Endpoint, body: dict[str, Json], name: str, key: str, options: Options) -> Endpoint:
-    """Put the session key of a chat into the body, or into a header of the endpoint; return the endpoint to ask.
-    name: the field or the header; a header that the target's own `headers` declare is left as it is
-    """
-    if name == CACHE_KEY:
-        body[CACHE_KEY] = key
-        return endpoint
-    return endpoint if name in options.headers else endpoint.bearing(name, key)
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
@@ -379,9 +354,7 @@ class ChatReader(TextFrames):
                 raise error_in(self.name, data) or TargetDown(self.name, "cut")
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
-                if said.reasoning_details or said.reasoning_content or said.reasoning:
-                    self._keep(said)
-                _said(said, speech)
+                self._said(said)
             if choice.finish_reason:
                 if self._cited:
                     self._cite()
@@ -397,40 +370,31 @@ class ChatReader(TextFrames):
                     self.speech.source(shown.page(one))
         self._cited = ()
 
-    def _keep(self, said: Delta) -> None:
-        """Record the reasoning of a piece for the next request, in the fields that the provider takes back. No event comes of it."""
+    def _said(self, said: Delta) -> None:
+        """Feed a piece to the Speech, and record its reasoning for the next request, in the fields that the provider takes back."""
+        speech, content = self.speech, said.content
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
             self._reasoning.text(TEXTS[0] if said.reasoning_content else TEXTS[1], thought)
-
-
-def _said(said: Delta, speech: Speech) -> None:
-    content = said.content
-    if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
-        speech.thought(thought)
-    if isinstance(content, str):
-        speech.text(content)
-    elif isinstance(content, list):
-        said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
-    if said.refusal and isinstance(said.refusal, str):
-        speech.text(said.refusal)  # the model's own words: the user should see them
-    for one in said.annotations or ():
-        speech.source(shown.annotation(one))
-    for one in said.images or ():
-        speech.file(shown.image(one))
-    if said.tool_calls:
-        _called(said.tool_calls, speech)
-
-
-def _called(calls: list[CallPiece], speech: Speech) -> None:
-    for position, call in enumerate(calls):
-        function, index = call.function or Function(), position if call.index is None else call.index
-        written = function.arguments
-        part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
-        speech.call(index, "" if call.id is None else str(call.id), function.name or "", part)
-        if call.extra_content:
-            speech.state({"extra_content": call.extra_content}, index)
+            speech.thought(thought)
+        if isinstance(content, str):
+            speech.text(content)
+        elif isinstance(content, list):
+            said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+        if said.refusal and isinstance(said.refusal, str):
+            speech.text(said.refusal)  # the model's own words: the user should see them
+        for one in said.annotations or ():
+            speech.source(shown.annotation(one))
+        for one in said.images or ():
+            speech.file(shown.image(one))
+        for position, call in enumerate(said.tool_calls or ()):
+            function, index = call.function or Function(), position if call.index is None else call.index
+            written = function.arguments
+            part = written if isinstance(written, str) else json.dumps(written) if isinstance(written, dict) else ""
+            speech.call(index, "" if call.id is None else str(call.id), function.name or "", part)
+            if call.extra_content:
+                speech.state({"extra_content": call.extra_content}, index)
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:

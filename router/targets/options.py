@@ -8,7 +8,7 @@ limit an answer: the conversation, tools, the stream, length limits, and samplin
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -22,7 +22,6 @@ Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
 """The API whose form a request has: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's API, LiteLLM's call."""
 MAX_DEPTH = 32
 """Limit of nesting in a target's own `body`."""
-
 SAID = "the question says it, and a pipeline what is said before it"
 READ = "every answer is read as one stream of text"
 GRANTED = "`tools` of the route and the client's own are sent"
@@ -127,7 +126,8 @@ class Options:
         """Return the router's headers with the target's added or in their place. A header of JOINED has the values of both."""
         made = dict(headers)
         for name, value in self.headers.items():
-            made[name] = _joined(made[name], value) if name in JOINED and name in made else value
+            joined = [one.strip() for one in f"{made[name]},{value}".split(",")] if name in JOINED and name in made else [value]
+            made[name] = ",".join(dict.fromkeys(filter(None, joined)))
         return made
 
 
@@ -136,17 +136,24 @@ NO_OPTIONS = Options()
 
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
     """Return the options of a declared target that is asked through these APIs.
-
-    Raises Misfit if its `body` is not JSON, or nested more than MAX_DEPTH levels. Raises it, too, for a field that the router writes.
+    Raises Misfit if its `body` is not JSON, nested more than MAX_DEPTH levels, or has a field that the router writes.
     """
     body, headers = declared.body or {}, declared.headers or {}
-    if declared.body is not None:
-        _check_json(declared.body)
+    if deeper(dict(body), MAX_DEPTH):
+        raise Misfit(f"a body has {MAX_DEPTH} levels of nesting at most", "body")
+    for name, value in body.items():
+        try:
+            json.dumps(value, allow_nan=False)
+            msgspec.json.encode(value)
+        except (ValueError, TypeError, OverflowError):
+            raise Misfit(f"`{name}` cannot be written as JSON: numbers are finite, texts are Unicode", "body", place=_place(name)) from None
     for api in apis:
         for name, path in _paths(cast("Mapping[str, object]", body)):
             if (why := OURS[api].get(path)) is not None:
                 raise Misfit(f"`{path}` is written by the router: {why}", "body", place=_place(name))
-    return Options(_plain(body), {name.lower(): value.value for name, value in headers.items()})
+    # A copy as plain JSON, without the positions in the configuration file that its names carry.
+    plain = msgspec.json.decode(msgspec.json.encode({str(name): value for name, value in body.items()}), type=dict[str, Any])
+    return Options(plain, {name.lower(): value.value for name, value in headers.items()})
 
 
 def merged(request: JsonObject, patch: JsonObject) -> dict[str, Json]:
@@ -173,10 +180,6 @@ def _without(body: JsonObject, ours: Mapping[str, str], path: str = "") -> dict[
     return made
 
 
-def _joined(ours: str, theirs: str) -> str:
-    return ",".join(dict.fromkeys(one.strip() for one in f"{ours},{theirs}".split(",") if one.strip()))
-
-
 def _paths(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Yield (name of the top-level field, dotted path) for each field of a body, two levels deep."""
     for name, value in body.items():
@@ -187,20 +190,3 @@ def _paths(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 def _place(name: str) -> Place | None:
     return name.place if isinstance(name, Name) else None
-
-
-def _plain(body: Mapping[Name, object]) -> JsonObject:
-    """Return a copy of the body as plain JSON, without the positions in the configuration file that its names carry."""
-    return msgspec.json.decode(msgspec.json.encode({str(name): value for name, value in body.items()}), type=dict[str, object])  # type: ignore[return-value]
-
-
-def _check_json(body: Mapping[Name, object]) -> None:
-    """Raise Misfit if the body is nested too deeply, or cannot be written as JSON."""
-    if deeper(dict(body), MAX_DEPTH):
-        raise Misfit(f"a body has {MAX_DEPTH} levels of nesting at most", "body")
-    for name, value in body.items():
-        try:
-            json.dumps(value, allow_nan=False)
-            msgspec.json.encode(value)
-        except (ValueError, TypeError, OverflowError):
-            raise Misfit(f"`{name}` cannot be written as JSON: numbers are finite, texts are Unicode", "body", place=_place(name)) from None

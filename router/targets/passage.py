@@ -5,7 +5,7 @@ httpx is passed in, because it is imported with LiteLLM and not before.
 
 import re
 import ssl
-from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -18,6 +18,8 @@ from router.targets.proxy import ProxyFailed, answered_itself, refused
 
 MAX_CLIENTS = 16
 """Limit of cached transports for LiteLLM's few synchronous requests: one per proxy and TLS context."""
+TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+"""Pattern of the status in the error of Python's `http.client`, which urllib3 uses, for a refused tunnel."""
 
 
 @dataclass(slots=True)
@@ -35,27 +37,22 @@ class Passage:
 
 
 SIGN_IN = {
-    "azure": "Microsoft's library for Entra ID",
-    "azure_ai": "Microsoft's library for Entra ID",
+    **dict.fromkeys(("azure", "azure_ai"), "Microsoft's library for Entra ID"),
     "databricks": "Databricks' library",
-    "vertex_ai": "Google's library",
-    "vertex_ai_beta": "Google's library",
+    **dict.fromkeys(("vertex_ai", "vertex_ai_beta"), "Google's library"),
 }
 """LiteLLM's providers for which another library signs in if the target has no key → that library, which has its own HTTP client."""
 
 
 def sign_in_warning(declared: TargetConfig) -> str:
     """Return a warning if LiteLLM's sign-in for this target bypasses its declared proxy and CA; otherwise an empty text.
-
     It does so for a provider in SIGN_IN without an `api_key`. The caller makes sure that LiteLLM serves the target.
     """
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
         return ""
-    return (
-        f"{library} signs in for this target, and takes neither `proxy` nor `ca` from this file: write an `api_key`, "
-        "or let it reach the provider's token endpoint directly"
-    )
+    advice = "write an `api_key`, or let it reach the provider's token endpoint directly"
+    return f"{library} signs in for this target, and takes neither `proxy` nor `ca` from this file: {advice}"
 
 
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
@@ -70,8 +67,8 @@ def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
 
 def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
     """Return the proxy's failure behind an error of httpx or aiohttp, found in its causes; None if the proxy is not at fault."""
-    for one in _chain(error):
-        names = {kind.__name__ for kind in type(one).__mro__}
+    for one in reversed(chain(error)):
+        names = kinds_of(one)
         if "ClientHttpProxyError" in names:
             return refused(getattr(one, "status", 0))
         if names & {"ClientConnectorCertificateError", "ClientSSLError"}:
@@ -86,14 +83,17 @@ def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, the innermost first; of a longer chain, the outermost 8."""
-    causes: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and len(causes) < 8:
-        causes.append(one)
-        one = one.__cause__ or one.__context__
-    yield from reversed(causes)
+def chain(error: BaseException) -> list[BaseException]:
+    """Return an error and its causes, up to 8 deep, the outermost first."""
+    causes = [error]
+    while len(causes) < 9 and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes
+
+
+def kinds_of(error: BaseException) -> set[str]:
+    """Return the names of an error's class and base classes. Names, because LiteLLM's classes exist only once it is imported."""
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def record_failure(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
@@ -105,26 +105,20 @@ def record_failure(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> 
 
 def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
     """Return the failure if the proxy itself answered a request for an http:// URL; None otherwise, or without a proxy."""
-    if proxy is None or request.url.scheme != "http":
-        return None
-    return answered_itself(response.status_code, response.headers)
+    return answered_itself(response.status_code, response.headers) if proxy is not None and request.url.scheme == "http" else None
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client that takes proxy and TLS context from the current question's Passage.
-
-    Without a question it connects directly.
-    """
+    """Return a transport for httpx's synchronous client with the proxy and TLS context of the current Passage; without one, it has none."""
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
-        key = (proxy, tls)
-        if key not in made:
+        if (proxy, tls) not in made:
             if len(made) >= MAX_CLIENTS:
                 made.pop(next(iter(made))).close()
             way = httpx.Proxy(proxy.url, ssl_context=tls if proxy.tls else None) if proxy is not None else None
-            made[key] = httpx.HTTPTransport(verify=True if tls is None else tls, proxy=way, trust_env=False)
-        return made[key]
+            made[proxy, tls] = httpx.HTTPTransport(verify=True if tls is None else tls, proxy=way, trust_env=False)
+        return made[proxy, tls]
 
     class Through(httpx.BaseTransport):
         """A transport that picks the current passage's proxy and TLS context for each request, and records the proxy's failures."""
@@ -149,7 +143,6 @@ def synchronous(httpx: Any) -> Any:
 
 def patch_environment_proxies(module: Any) -> None:
     """Patch a module of AWS's library to use the current passage's proxy, if there is a passage, in place of the environment's.
-
     Link-local addresses, from which the library fetches a role's credentials, are reached directly.
     """
     of_environment = module.get_environ_proxies
@@ -165,9 +158,7 @@ def patch_environment_proxies(module: Any) -> None:
 
 
 def patch_aws_session(module: Any) -> None:
-    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's failures in the current passage.
-
-    module: `botocore.httpsession`
+    """Patch the HTTP session of AWS's library (`module`) to trust the declared CA, and to record the proxy's failures in the passage.
     For these requests no environment variable (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
     Outside of a passage, the library keeps its own settings.
     """
@@ -195,7 +186,9 @@ def patch_aws_session(module: Any) -> None:
             response = own_send(self, request)
         except module.ProxyConnectionError as error:
             if passage is not None:
-                passage.failed = _refused_tunnel(error)
+                statuses = (TUNNEL.search(str(one)) for one in reversed(chain(error)))
+                status = next((int(hit[1]) for hit in statuses if hit), None)
+                passage.failed = ProxyFailed("proxy_connection") if status is None else refused(status)
             raise
         if passage is not None:
             passage.failed = None  # a sign-in may succeed although its first request failed
@@ -207,19 +200,7 @@ def patch_aws_session(module: Any) -> None:
     session.send = send
 
 
-TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
-"""Pattern of the status in the error of Python's `http.client`, which urllib3 uses, for a refused tunnel."""
-
-
-def _refused_tunnel(error: BaseException) -> ProxyFailed:
-    """Return the proxy's failure behind an error of AWS's library: by the status in its text, else `proxy_connection`."""
-    statuses = (TUNNEL.search(str(one)) for one in _chain(error))
-    status = next((int(hit[1]) for hit in statuses if hit), None)
-    return ProxyFailed("proxy_connection") if status is None else refused(status)
-
-
 def _is_link_local(host: str) -> bool:
-    try:
+    with suppress(ValueError):
         return ip_address(host).is_link_local
-    except ValueError:
-        return False
+    return False

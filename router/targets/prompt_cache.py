@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import cast
 
 from router.chat import Ask, Call, File, Json, ReasoningState, Result
@@ -31,10 +32,8 @@ FILE_BYTES = 3000
 
 
 def session_key(session: str, secret: str) -> str:
-    """Return an opaque key for a chat at one provider account: 32 hexadecimal digits, equal on all replicas.
-
-    session: the digest of the caller's chat (`Ask.session`)
-    secret: the target's `api_key`; another one gives another key
+    """Return an opaque key for a chat at one provider account: KEY_CHARS hexadecimal digits, equal on all replicas.
+    `session`: the digest of the caller's chat (`Ask.session`). `secret`: the target's `api_key`; another one gives another key.
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
     return hmac.digest(key, session.encode(), "sha256").hex()[:KEY_CHARS]
@@ -42,12 +41,7 @@ def session_key(session: str, secret: str) -> str:
 
 def is_long(ask: Ask, tokens: int) -> bool:
     """Return whether tools, system prompt and conversation have about `tokens` tokens or more, estimated at three bytes a token."""
-    left = tokens * BYTES_OF_A_TOKEN
-    for size in _sizes(ask):
-        left -= size
-        if left <= 0:
-            return True
-    return False
+    return any(size >= tokens * BYTES_OF_A_TOKEN for size in accumulate(_sizes(ask)))
 
 
 def _sizes(ask: Ask) -> Iterator[int]:
@@ -79,7 +73,6 @@ def marked(block: Json) -> Json:
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
     """Return the indexes in `roles` of the at most two messages that get a moving cache mark, in order; empty without any.
-
     They are the last message of a user or tool, and the last such message before the assistant message that precedes it.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
@@ -100,22 +93,17 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
     """Return a copy of messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
-
     Marked are the last system message and the messages that `moving` names, except for blank texts.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]
     system = [at for at, role in enumerate(roles) if role == "system"][-1:]
     for at in (*system, *moving(roles)):
-        made[at] = _marked_message(made[at])
+        content = made[at]["content"]
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}] if content.strip() else []
+        if roles[at] == "tool":
+            made[at] = {**made[at], CONTROL: MARK}
+        elif parts := cast("list[Json]", content):
+            made[at] = {**made[at], "content": [*parts[:-1], marked(parts[-1])]}
     return made
-
-
-def _marked_message(message: dict[str, Json]) -> dict[str, Json]:
-    content = message["content"]
-    if message["role"] == "tool":
-        return {**message, CONTROL: MARK}
-    if isinstance(content, str):
-        return {**message, "content": [marked({"type": "text", "text": content})]} if content.strip() else message
-    parts = cast("list[Json]", content)
-    return {**message, "content": [*parts[:-1], marked(parts[-1])]} if parts else message

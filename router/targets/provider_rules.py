@@ -28,8 +28,7 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
     """Return the facts of a model whose provider has no rules: a known model does not think unless the table states reasoning."""
-    known = made.source != "unknown"
-    return replace(made, thinking="none") if known and entry.supports_reasoning is not True else made
+    return replace(made, thinking="none") if made.source != "unknown" and entry.supports_reasoning is not True else made
 
 
 def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -37,39 +36,31 @@ def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
     Thinking models take neither penalties nor `stop`, and no sampling parameters while they think; their limit is max_completion_tokens.
     From gpt-5.4 on they take tools on chat completions only while they do not think. The gpt-5-chat models do not think.
-
     Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
     """
-    azure = provider_of(declared) == "azure"
-    own = declared.api_base is not None and not azure
+    own = declared.api_base is not None and provider_of(declared) != "azure"
     made = replace(made, limit="max_tokens" if own else "max_completion_tokens")
     words, version = family.words, family.version
-    theirs = words[:1] in (("o",), ("gpt",)) and "oss" not in words and made.source != "unknown"
-    thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
-    if not theirs:
+    if words[:1] not in (("o",), ("gpt",)) or "oss" in words or made.source == "unknown":
         return _open(made, family, entry, declared)
     made = replace(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED, json_mode=True)
-    if not thinks:
+    if "chat" in words or (words[0] != "o" and version[:1] < (5,)):
         predicts = version >= (4, 1) or words[:2] == ("gpt", "o") or "4o" in str(declared.model)
         return replace(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
     endpoints = entry.supported_endpoints
     only_responses = entry.mode == "responses" or (isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints)
     efforts = made.efforts or _levels(entry, "low", "medium", "high")
-    refused = {"stop", *PENALTIES}
-    sampling_while_idle = "none" in efforts
+    always = "none" not in efforts
     return replace(
         made,
         limit="max_completion_tokens",
         efforts=efforts,
-        always_thinks="none" not in efforts,
-        refuses=made.refuses | refused | (frozenset[str]() if sampling_while_idle else SAMPLING),
+        always_thinks=always,
+        refuses=made.refuses | PENALTIES | {"stop"} | (SAMPLING if always else frozenset[str]()),
         refuses_thinking=SAMPLING,
         takes=frozenset({"verbosity", "service_tier", "parallel_tool_calls"} if words[0] == "gpt" else {"service_tier"}),
         responses="always" if only_responses else "tools_while_thinking" if words[0] == "gpt" and version >= (5, 4) else "never",
     )
-
-
-CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 
 def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
@@ -79,7 +70,6 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
     from Opus 4.7 on neither; while it thinks it refuses both, and top_k. It has no JSON mode.
     Schemas: from 4.1 on, if the table has `supports_native_structured_output` for the model. `supports_response_schema` is not used: it
     includes models for which LiteLLM emulates them with a tool.
-
     Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
     thinks = entry.supports_reasoning is True or made.source == "unknown"
@@ -89,7 +79,7 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
         made,
         refuses=made.refuses | PENALTIES | {"seed"},
         refuses_thinking=SAMPLING | {"top_k"},
-        takes=CLAUDE_TAKES - ({"top_k"} if made.refuses >= SAMPLING else frozenset[str]()),
+        takes=frozenset({"service_tier", "parallel_tool_calls"} | (set() if made.refuses >= SAMPLING else {"top_k"})),
         tiers=frozenset({"auto", "standard_only"}),
         carries=frozenset(),
         schemas=known_flag(entry.supports_native_structured_output) if family.version >= (4, 1) else False,
@@ -118,18 +108,16 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
 
     Grok 4, 4.1, 4.20 and the code models refuse an effort, too. From Grok 4 on, models that do not think refuse the penalties.
     Models of the table's mode `responses` are asked through the Responses API alone.
-
     Source: xAI's guide to reasoning models.
     """
     if entry.mode == "responses":
         made = replace(made, responses="always")
-    thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
-    if not thinks:
-        # Source of the penalties: lobehub/lobehub#13332.
-        return replace(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
-    refused = PENALTIES | {"stop"}
+    if entry.supports_reasoning is not True or "non-reasoning" in str(declared.model):
+        refused = PENALTIES if family.version >= (4,) else frozenset[str]()  # source: lobehub/lobehub#13332
+        return replace(made, thinking="none", refuses=made.refuses | refused)
     willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
-    return replace(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
+    refused = PENALTIES | ({"stop", "reasoning_effort"} if willful else {"stop"})
+    return replace(made, refuses=made.refuses | refused, always_thinks=True)
 
 
 def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
@@ -137,20 +125,16 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
     From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed, and reasoning has to come back as `reasoning_content`.
     Models without listed efforts take no effort.
-
     Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
     """
-    kimi = family.words[:1] == ("kimi",)
-    fixed = kimi and (family.version >= (2, 5) or "thinking" in family.words)
+    fixed = family.words[:1] == ("kimi",) and (family.version >= (2, 5) or "thinking" in family.words)
     refused = (SAMPLING | PENALTIES if fixed else frozenset[str]()) | (frozenset[str]() if made.efforts else {"reasoning_effort"})
     return replace(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
 
 
 def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
     """Apply the rules of DeepSeek: reasoning goes back as `reasoning_content`, and all but `…-chat` refuse a turn's calls without it.
-
     Prefill is off, although the table claims it: it works only at the beta address, with marked assistant messages.
-
     Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """
     return replace(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
@@ -158,21 +142,18 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 def _returning(field: str) -> Rule:
     """Return the rule of GLM, Qwen and hosts of such models: that of `unruled`, with reasoning sent back in the field `field`.
-
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
     return lambda made, family, entry, declared: replace(unruled(made, family, entry, declared), returns=field)
 
 
 def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of Mistral, which answers an effort with a 422 unless the model takes one.
-
-    A known model without listed efforts is sent no effort, and does not think.
-
+    """Apply the rules of Mistral: a known model without listed efforts is sent no effort, which it answers with a 422, and does not think.
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
     """
-    knows = bool(made.efforts) or made.source == "unknown"
-    return made if knows else replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
+    if made.efforts or made.source == "unknown":
+        return made
+    return replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
 
 
 def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
@@ -181,34 +162,29 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). From Gemini 3 on it thinks
     by level, and refuses calls without their signature. Gemini 2.5 thinks with a budget of tokens. Its thinking can be turned off except in
     Pro, and is off by default in Flash-Lite. Older ones do not think. Gemma 3 takes no tools there.
-
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
     """
-    made = replace(unruled(made, family, entry, declared), carries=frozenset())
-    made = replace(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
+    takes = frozenset({"top_k"} if provider_of(declared) != "openai" else ())
+    made = replace(unruled(made, family, entry, declared), carries=frozenset(), takes=takes)
     if provider_of(declared) == "gemini":  # at Vertex AI the tier is a header, which a target declares in `headers`
         made = replace(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
         made = replace(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
         return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
     made = replace(made, refuses=made.refuses | PENALTIES, json_mode=True)
-    newest = not family.version  # gemini-flash-latest
-    if newest or family.version >= (3,):
+    if not family.version or family.version >= (3,):  # gemini-flash-latest has no version
         thinks = entry.supports_reasoning is True or made.source == "unknown"
-        return replace(
-            made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks, efforts=_gemini_levels(family, entry)
-        )
+        made = replace(made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks)
+        return replace(made, efforts=_gemini_levels(family, entry))
     if made.thinking == "none" or family.version < (2, 5):
         return replace(made, thinking="none")
-    efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high")
-    idle = "lite" in family.words
-    return replace(made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else "")
+    made = replace(made, thinking="budget", efforts=("minimal", "low", "medium", "high"), always_thinks="pro" in family.words)
+    return replace(made, default_effort="none" if "lite" in family.words else "")
 
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
     """Return a Gemini model's thinking levels: 3 Pro has two; only Flash-Lite, and Flash up to 3.6, have `minimal`.
-
     Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, where the newest Flash begins with `low`.
     """
     if "pro" in family.words and family.version == (3,):
@@ -220,7 +196,6 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
     """Apply the rules of Cohere's OpenAI-compatible API: thinking models take the efforts `none` and `high` alone.
-
     Source: docs.cohere.com/docs/compatibility-api.
     """
     thinks = made.source == "unknown" or entry.supports_reasoning is True or "reasoning" in family.words
@@ -234,7 +209,6 @@ def _always(**changes: Any) -> Rule:
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules for a server at the operator's address: Google's to Gemini; models of RETURNING are sent their reasoning back.
-
     Those of them at a maker of MAKERS refuse calls without it. All other facts stay as they are.
     """
     if "gemini" in family.words:
@@ -248,8 +222,6 @@ MAKERS = ("openai/deepseek-", "openai/kimi-")
 """Beginnings of models whose makers' own servers refuse tool calls sent back without their reasoning."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 """Words in the names of open models that continue from their own reasoning, at any provider."""
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("openai", "azure"), _openai),
     "anthropic": _anthropic,

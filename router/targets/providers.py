@@ -79,7 +79,8 @@ Hosts of open models, by what each publishes of its API:
 * Perplexity: its client (perplexityai/perplexity-py) of June 2026, which has `stop` as well: an answer is cut there all the same, since it is
   not known whether all of its models heed it. It has no seed.
 """
-CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
+NAME, STRICT = frozenset({"messages.name"}), frozenset({"function.strict"})
+CARRIED = NAME | STRICT | {"image_url.detail"}
 """Optional fields of OpenAI's API that not all providers take: `name` of a message, `detail` of an image, `strict` of a tool."""
 OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Sampling parameters of the servers of open models (vLLM, SGLang, llama.cpp, TGI)."""
@@ -94,124 +95,61 @@ GROQ = frozenset({"auto", "on_demand", "flex", "performance"})
 PROVIDERS = {
     "openai": Provider("https://api.openai.com/v1", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY, json_mode=True),
     "azure": Provider("", header="api-key", takes=EXTRAS - OPEN, tiers=TIERS, carries=CARRIED, session=CACHE_KEY, json_mode=True),
-    "cerebras": Provider(
-        "https://api.cerebras.ai/v1", lacks=PENALTIES, takes=PARALLEL, carries=frozenset({"function.strict"}), json_mode=True
-    ),
+    "cerebras": Provider("https://api.cerebras.ai/v1", lacks=PENALTIES, takes=PARALLEL, carries=STRICT, json_mode=True),
     "cohere": Provider(COHERE, counts=False),
     "cohere_chat": Provider(COHERE, counts=False, key="COHERE_API_KEY"),
     "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1", takes=PARALLEL | {"top_k"}, json_mode=True),
-    "deepinfra": Provider(
-        "https://api.deepinfra.com/v1/openai",
-        takes=OPEN | TIER,
-        tiers=frozenset({"flex", "priority"}),
-        carries=frozenset({"messages.name", "image_url.detail"}),
-        session=CACHE_KEY,
-        json_mode=True,
-    ),
+    "deepinfra": Provider("https://api.deepinfra.com/v1/openai", takes=OPEN | TIER, tiers=frozenset({"flex", "priority"}),
+                          carries=CARRIED - STRICT, session=CACHE_KEY, json_mode=True),
     "deepseek": Provider("https://api.deepseek.com/v1", schemas=False, json_mode=True),
     "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT, takes=OPEN),
-    "fireworks_ai": Provider(
-        "https://api.fireworks.ai/inference/v1",
-        takes=OPEN | BIAS | TIER | {"prediction"},
-        tiers=frozenset({"priority"}),
-        session="x-session-affinity",
-        schemas=True,
-        json_mode=True,
-    ),
-    "groq": Provider(
-        "https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=frozenset({"messages.name"}), json_mode=True
-    ),
+    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1", takes=OPEN | BIAS | TIER | {"prediction"},
+                             tiers=frozenset({"priority"}), session="x-session-affinity", schemas=True, json_mode=True),
+    "groq": Provider("https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=NAME, json_mode=True),
     "hosted_vllm": Provider("", keyless=True, takes=EXTRAS, carries=CARRIED, schemas=True, json_mode=True),
     "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT, takes=BIAS | {"top_k"}),
     "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True, takes=EXTRAS, carries=CARRIED, schemas=True, json_mode=True),
     "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True, takes=BIAS | {"top_k"}, schemas=True, json_mode=False),
-    "mistral": Provider(
-        "https://api.mistral.ai/v1",
-        counts=False,
-        names={"seed": "random_seed"},
-        takes=PARALLEL | {"prediction"},
-        carries=frozenset({"function.strict", "image_url.detail", "input_audio.bare"}),
-        schemas=True,
-        json_mode=True,
-    ),
+    "mistral": Provider("https://api.mistral.ai/v1", counts=False, names={"seed": "random_seed"}, takes=PARALLEL | {"prediction"},
+                        carries=STRICT | {"image_url.detail", "input_audio.bare"}, schemas=True, json_mode=True),
     "moonshot": Provider("https://api.moonshot.ai/v1", session=CACHE_KEY, json_mode=True),
-    "nebius": Provider(
-        "https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=BIAS, carries=frozenset({"messages.name", "function.strict"})
-    ),
-    "novita": Provider(
-        "https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS, carries=frozenset({"messages.name", "function.strict"})
-    ),
+    "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=BIAS, carries=NAME | STRICT),
+    "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS, carries=NAME | STRICT),
     "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
     "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
     "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True, schemas=True, json_mode=True),
     "openrouter": Provider("https://openrouter.ai/api/v1", takes=EXTRAS, carries=CARRIED, session="x-session-id"),
-    "perplexity": Provider(
-        "https://api.perplexity.ai",
-        counts=False,
-        lacks=frozenset({"seed", "stop"}),
-        takes=frozenset({"top_k"}),
-        schemas=True,
-        json_mode=False,
-    ),
+    "perplexity": Provider("https://api.perplexity.ai", counts=False, lacks=frozenset({"seed", "stop"}), takes=frozenset({"top_k"}),
+                           schemas=True, json_mode=False),
     "sambanova": Provider("https://api.sambanova.ai/v1", lacks=PENALTIES, takes=PARALLEL | BIAS | {"top_k"}, json_mode=True),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
     "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS, json_mode=True),
-    "vercel_ai_gateway": Provider(
-        "https://ai-gateway.vercel.sh/v1",
-        lacks=EFFORT,
-        takes=PARALLEL | TIER,
-        tiers=frozenset({"default", "flex", "priority"}),
-        carries=CARRIED,
-    ),
+    "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT, takes=PARALLEL | TIER,
+                                  tiers=frozenset({"default", "flex", "priority"}), carries=CARRIED),
     "volcengine": Provider("https://ark.cn-beijing.volces.com/api/v3", lacks=EFFORT),
     "wandb": Provider("https://api.inference.wandb.ai/v1"),
-    "xai": Provider(
-        "https://api.x.ai/v1",
-        takes=PARALLEL | TIER,
-        tiers=frozenset({"default", "priority"}),
-        carries=frozenset({"image_url.detail"}),
-        session="x-grok-conv-id",
-        schemas=True,
-        json_mode=True,
-    ),
+    "xai": Provider("https://api.x.ai/v1", takes=PARALLEL | TIER, tiers=frozenset({"default", "priority"}),
+                    carries=frozenset({"image_url.detail"}), session="x-grok-conv-id", schemas=True, json_mode=True),
     "zai": Provider("https://api.z.ai/api/paas/v4", lacks=EFFORT | PENALTIES | {"seed"}, schemas=False, json_mode=True),
-}
-
-
+}  # fmt: skip
 ALL: tuple[Rule, ...] = (
-    rule.calls_have_results,
-    rule.short_ids,
-    rule.pictures_beside_results,
-    rule.one_system_message_at_the_start,
-    rule.no_alternatives_at_the_top,
-    rule.schemas_have_properties,
-)
+    rule.calls_have_results, rule.short_ids, rule.pictures_beside_results, rule.one_system_message_at_the_start,
+    rule.no_alternatives_at_the_top, rule.schemas_have_properties,
+)  # fmt: skip
 """Conversation rules for every provider on the OpenAI wire; some have more."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
 """Conversation rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
 MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
 CLAUDE: tuple[Rule, ...] = (
-    rule.calls_have_results,
-    rule.no_blank_text,
-    rule.user_begins,
-    rule.plain_unique_ids,
-    rule.jpeg_by_its_name,
-    rule.no_alternatives_at_the_top,
-    rule.schemas_have_properties,
-)
+    rule.calls_have_results, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name,
+    rule.no_alternatives_at_the_top, rule.schemas_have_properties,
+)  # fmt: skip
 """Conversation rules of the Anthropic lane, which itself joins neighbouring turns."""
 GEMINI: tuple[Rule, ...] = (
-    rule.one_system_message_and_first,
-    rule.calls_have_results,
-    rule.pictures_beside_results,
-    rule.no_blank_text,
-    rule.user_begins,
-    rule.user_ends,
-    rule.assistant_between_tool_and_user,
-    rule.plain_unique_ids,
-    rule.jpeg_by_its_name,
-)
+    rule.one_system_message_and_first, rule.calls_have_results, rule.pictures_beside_results, rule.no_blank_text, rule.user_begins,
+    rule.user_ends, rule.assistant_between_tool_and_user, rule.plain_unique_ids, rule.jpeg_by_its_name,
+)  # fmt: skip
 """Conversation rules of the Gemini lane, which itself joins neighbouring turns."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
 """Pattern of models at Google that take no system message."""
@@ -233,10 +171,7 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return the conversation rules, in order, for a provider (`prefix`) and a model on the OpenAI wire.
-
-    own: true if the operator gave the address
-    """
+    """Return the conversation rules, in order, for a provider (`prefix`) and model on the OpenAI wire. `own`: at the operator's address."""
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)

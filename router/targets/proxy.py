@@ -27,22 +27,18 @@ class ProxyFailed(ConnectionError):
 
     def of(self, target: str) -> TargetError:
         """Return the failure as TargetDenied for an outcome in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown."""
-        if self.outcome in DENIED:
-            return TargetDenied(target, self.outcome)
-        return (TargetSilent if self.outcome == "proxy_timeout" else TargetDown)(target, self.outcome)
+        kind = TargetDenied if self.outcome in DENIED else TargetSilent if self.outcome == "proxy_timeout" else TargetDown
+        return kind(target, self.outcome)
 
 
 def refused(status: int) -> ProxyFailed:
     """Return the ProxyFailed for a proxy's status: proxy_login for 407, proxy_gateway from 500 on, otherwise proxy_denied."""
-    if status == LOGIN:
-        return ProxyFailed("proxy_login")
-    return ProxyFailed("proxy_gateway" if status >= 500 else "proxy_denied")
+    return ProxyFailed("proxy_login" if status == LOGIN else "proxy_gateway" if status >= 500 else "proxy_denied")
 
 
 def answered_itself(status: int, headers: Mapping[str, str]) -> ProxyFailed | None:
-    """Return the failure if a proxy itself answered a request for an http:// URL; None if nothing shows that.
+    """Return the failure if a proxy itself answered a request for an http:// URL; None if nothing shows that. `headers`: in lower case.
 
-    headers: by name in lower case
     A 407 is never a provider's (RFC 9110, 15.5.8). Any other status from 300 on needs a sign in the headers that proxies leave (RFC 9209).
     """
     signed = "x-squid-error" in headers or "error=" in headers.get("proxy-status", "") or headers.get("server", "").startswith("tinyproxy")

@@ -12,7 +12,7 @@ Source: DeepSeek's guide to thinking mode; Moonshot's guide to thinking models; 
 guide to thought signatures; Anthropic's guide to extended thinking.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from router.chat import Ask, Json, JsonObject, Message, ReasoningState
@@ -32,19 +32,8 @@ INTERLEAVED = "interleaved-thinking-2025-05-14"
 UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """Placeholder that Gemini accepts for the signature of another model's call
 (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
-
-
 ABSENT = " "
 """Placeholder for missing reasoning, as of another target's call. An empty text counts as missing (hermes-agent#17341)."""
-FIELDS = {
-    "": (),
-    "reasoning_content": ("reasoning_content",),
-    "reasoning": ("reasoning",),
-    "reasoning_details": ("reasoning_details", "reasoning"),
-}
-"""Field in which a model wants its reasoning back (`Facts.returns`) → fields that its provider takes, the preferred one first."""
-AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
-"""Fields that a self-hosted server gets back if it sent them."""
 OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
 
 
@@ -72,17 +61,17 @@ NOTHING = Returns()
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
     """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none. `model`: provider/model.
-
     `fitted`: the parameters of this question, which decide whether the model thinks. `own`: true if the operator gave its address.
     """
     prefix, _, name = model.partition("/")
     insists = facts.insists and fitted.thinks
     if facts.returns:
         # DeepSeek requires it in every message of a turn with tools: MoonshotAI/kimi-cli#2141.
-        return Returns(FIELDS[facts.returns], insists=insists, everywhere=insists and "deepseek" in model)
+        fields = ("reasoning_details", "reasoning") if facts.returns == "reasoning_details" else (facts.returns,)
+        return Returns(fields, insists=insists, everywhere=insists and "deepseek" in model)
     if prefix == "openai" and own and name.rpartition("/")[2].startswith("gemini-"):  # Google also takes models/… and google/…
         return Returns(signs=True)
-    return Returns(AS_SENT, own=True) if prefix in OWN or (prefix == "openai" and own) else NOTHING
+    return Returns((*TEXTS, "reasoning_details"), own=True) if prefix in OWN or (prefix == "openai" and own) else NOTHING
 
 
 def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
@@ -111,33 +100,22 @@ class Reasoning(Mutable):
         """Add a piece of the field `name`, if the provider takes it back and no other text field came before: some servers send two."""
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
-            self._add(self._pieces, piece, len(piece))
+            self._size += len(piece)
+            if self._size <= MAX_STATE:
+                self._pieces.append(piece)
 
-    def details(self, pieces: object) -> None:
+    def details(self, pieces: Sequence[dict[str, Json]]) -> None:
         """Add `reasoning_details`, or pieces of them, if the provider takes that field back.
-
         Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
-        if "reasoning_details" not in self._returns.fields or not isinstance(pieces, list):
-            return
-        for piece in cast("list[object]", pieces):
-            if isinstance(piece, dict):
-                self._detail(cast("dict[str, Json]", piece))
-
-    def _detail(self, piece: dict[str, Json]) -> None:
-        size = sum(len(value) if isinstance(value, str) else 64 for value in piece.values())
-        for known in reversed(self._details):
-            if _same(known, piece):
-                self._size += size
-                if self._size <= MAX_STATE:
-                    _merge(known, piece)
+        for piece in pieces if "reasoning_details" in self._returns.fields else ():
+            self._size += sum(len(value) if isinstance(value, str) else 64 for value in piece.values())
+            if self._size > MAX_STATE:
                 return
-        self._add(self._details, dict(piece), size)
-
-    def _add(self, where: "list[str] | list[dict[str, Json]]", piece: "str | dict[str, Json]", size: int) -> None:
-        self._size += size
-        if self._size <= MAX_STATE:
-            cast("list[object]", where).append(piece)
+            if known := next((one for one in reversed(self._details) if _same(one, piece)), None):
+                _merge(known, piece)
+            else:
+                self._details.append(dict(piece))
 
     def states(self) -> Iterator[JsonObject]:
         """Yield one state: the collected details, or else the text. Nothing if there is neither, or if a limit is exceeded."""
@@ -153,10 +131,8 @@ def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
     """Return whether a piece of `reasoning_details` continues a known one: the same index and type, and the same id if encrypted.
     A piece without an index never does.
     """
-    named = [
-        name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
-    ]
-    return not named and piece.get("index") is not None
+    names = ("type", "index", "id") if "data" in known or "data" in piece else ("type", "index")
+    return piece.get("index") is not None and all(known.get(name) == piece.get(name) for name in names)
 
 
 def _merge(known: dict[str, Json], piece: Mapping[str, Json]) -> None:
@@ -211,7 +187,6 @@ def blocks(message: Message, issuer: str) -> list[ReasoningState]:
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
     """Return whether Claude may think with a budget: the turn's latest message with calls must begin with a thought of this issuer.
-
     True if the turn has no calls. False if the last message is not of a user or tool.
     """
     if ask.messages[-1].role not in ("user", "tool"):
@@ -227,7 +202,6 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
     """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire.
-
     None if the question is text alone and needs no placeholder. `issuer`: the target that is asked. `returns`: the forms that it takes.
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
@@ -255,14 +229,10 @@ def _put(state: ReasoningState, made: dict[str, Json], returns: Returns) -> None
     for name, value in state.value.items():
         if name in ("extra_content", "provider_specific_fields"):
             if state.issuer or (returns.signs and name == "extra_content"):
-                calls = cast("list[dict[str, Json]]", made["tool_calls"])
-                for call in calls:
+                for call in cast("list[dict[str, Json]]", made["tool_calls"]):
                     if call["id"] == state.call_id:
                         call[name] = value
         elif name in returns.fields and (state.issuer or not returns.own):
             made[name] = value
-        elif name in TEXTS and not state.issuer and not returns.own:
-            for other in returns.fields:  # the client got it under the wire's name, not the provider's
-                if other in TEXTS:
-                    made.setdefault(other, value)
-                    break
+        elif name in TEXTS and not (state.issuer or returns.own) and (other := next((one for one in returns.fields if one in TEXTS), None)):
+            made.setdefault(other, value)  # the client got it under the wire's name, not the provider's

@@ -6,13 +6,14 @@ was not sent is not at fault; messages, tools and their schemas are never left o
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 from router.chat import FileSort
 from router.params import Effort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
+from router.targets.fit import HINTS
 from router.targets.subset import OBJECT, SCHEMA
 from router.targets.verdict import reason
 from router.value import replace
@@ -80,18 +81,12 @@ NAMES = {
     **dict.fromkeys((SCHEMA, OBJECT, "responseMimeType", "responseSchema", "responseJsonSchema"), "response_format"),
 }
 """Name of a sent field → the question's name for that parameter."""
-WITHHELD = frozenset(
-    (
-        *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop"),
-        *("top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction"),
-    )
-)
+WITHHELD = frozenset((*HINTS, "stop"))
 """Parameters that are left out once refused; for `stop` the router cuts the answer."""
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
     """Return what a refusal teaches about a parameter that was sent, by which the request can be changed; None if it teaches nothing.
-
     Only a status of 400 or 422 teaches: if the text names a field in `sent`, or refuses thinking that belongs to another conversation.
     A question that was too long teaches nothing. `facts` are those by which the request was made.
     """
@@ -103,8 +98,10 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
         return None  # another question may be shorter
     if BOUND.search(said):
         return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None
+    formed = SCHEMA in sent or OBJECT in sent
     for name in _named(body, said, sent):
-        found = _output(said, sent) if NAMES.get(name, name) in FORMS and _is_of_output(name, said, sent) else _learned(name, said, facts)
+        of_output = formed and NAMES.get(name, name) in FORMS and (name not in ("text", "output_config") or OF_OUTPUT.search(said))
+        found = _output(said, sent) if of_output else _learned(name, said, facts)
         if found is not None:
             return found
     return None
@@ -112,10 +109,8 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
 
 def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
     """Return the sent field that a refusal names first; None if it names none, or if its status is not 400 or 422."""
-    if status not in (400, 422):
-        return None
     body = body[:QUOTED]
-    return next(_named(body, _sentence(body), sent), None)
+    return next(_named(body, _sentence(body), sent), None) if status in (400, 422) else None
 
 
 def file_lesson(sort: FileSort) -> Lesson:
@@ -135,16 +130,16 @@ def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
     """Yield the objects in a decoded body, outer ones first, down to `depth` levels; of a list, those in its first 20 values.
     A text that is an object itself counts as one: OpenRouter passes on a provider's body so.
     """
+    within: Iterable[Any] = ()
     if depth and isinstance(value, dict):
-        table = cast("dict[str, Any]", value)
-        yield table
-        for inner in table.values():
-            yield from _objects(inner, depth - 1)
+        yield (table := cast("dict[str, Any]", value))
+        within = table.values()
     elif depth and isinstance(value, list):
-        for inner in cast("list[Any]", value)[:20]:
-            yield from _objects(inner, depth - 1)
+        within = cast("list[Any]", value)[:20]
     elif depth and isinstance(value, str) and value.lstrip().startswith("{"):
-        yield from _objects(_decoded(value), depth - 1)
+        within = (_decoded(value),)
+    for inner in within:
+        yield from _objects(inner, depth - 1)
 
 
 SAID = ("message", "msg", "error", "detail", "errorMessage", "error_message", "error_msg", "status_msg", "title", "description", "reason")
@@ -169,7 +164,8 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
     if placed:
         yield from placed  # other names in the sentence may be a tool's field or the user's word
     elif REFUSING.search(said):
-        for word in WORD.findall(QUOTATION.sub(_one_word, said)):
+        # A quotation of several words may be the user's.
+        for word in WORD.findall(QUOTATION.sub(lambda quoted: quoted[0] if len(quoted[0].split()) == 1 else " ", said)):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
         if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
             yield from sorted(name for name in sent if NAMES.get(name, name) in PENALTIES)
@@ -177,11 +173,6 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
             yield "responseMimeType"
         if "thinking" in said.lower() and "thinkingConfig" in sent:  # Gemini: `Thinking level is not supported for this model`
             yield "thinkingConfig"
-
-
-def _one_word(quoted: re.Match[str]) -> str:
-    """Return a quotation of one word; a blank in place of several words, which may be the user's."""
-    return quoted[0] if len(quoted[0].split()) == 1 else " "
 
 
 def _plain(name: str) -> str:
@@ -204,16 +195,8 @@ OF_ONE_SCHEMA = re.compile(
 """Pattern of a refusal that concerns this question's schema, and not structured output of the model in general."""
 
 
-def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
-    """Return whether a refusal of the field `name` concerns the requested form of the answer (JSON); False if none was requested."""
-    return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
-
-
 def _output(said: str, sent: Collection[str]) -> Lesson:
-    """Return the lesson of a refused form of output: in place of a schema JSON mode, in place of that an instruction.
-
-    It lasts unless only this question's schema was at fault.
-    """
+    """Return the lesson of a refused form: JSON mode for a schema, an instruction for that. It lasts unless this schema was at fault."""
     lasting = OF_ONE_SCHEMA.search(said) is None
     if SCHEMA in sent:
         return Lesson("response_format", OBJECT, lambda known: replace(known, schemas=False), lasting)
@@ -250,10 +233,7 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
 
 
 def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson of a refused output limit: its other name, a lower maximum, or a cut by the router; None if it cuts already.
-
-    `sent` is the refused field, `said` the sentence of the refusal.
-    """
+    """Return the lesson of a refused output limit: its other name, a lower maximum, or a cut by the router; None if it cuts already."""
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if _plain(other) in _plain(said) and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
@@ -281,14 +261,10 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
     """Return the lesson of Gemini's refusal of a thinking setting; None if the facts already say that no setting is sent.
-
-    said: the refusal in lower case, with spaces in place of underscores
+    `said`: the refusal in lower case, with spaces in place of underscores.
     Source: RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
     """
-    if (
-        re.search(r"only works in thinking mode|can't be disabled|cannot be set to 0|budget to 0|budget 0 is", said)
-        and not facts.always_thinks
-    ):
+    if not facts.always_thinks and re.search(r"only works in thinking mode|can't be disabled|cannot be set to 0|budget (to 0|0 is)", said):
         return Lesson("reasoning_effort", "always", lambda known: replace(known, always_thinks=True))
     levels = tuple(one for one in facts.efforts if not re.search(rf"\b{one}\b", said))
     if "level" in said and levels and levels != facts.efforts:
@@ -304,11 +280,8 @@ def _thinking(name: str, said: str, facts: Facts) -> Lesson | None:
     if name == "output_config" or (re.search(r"\beffort\b", said) and "adaptive" not in said):
         return Lesson("reasoning_effort", "", lambda known: replace(known, efforts=())) if facts.efforts else None
     if facts.thinking == "budget" and "adaptive" in said:
-        return Lesson(
-            "thinking",
-            "adaptive",
-            lambda known: replace(known, thinking="adaptive", efforts=known.efforts or USUAL_EFFORTS, refuses_thinking=frozenset()),
-        )
+        adaptive: dict[str, Any] = {"thinking": "adaptive", "refuses_thinking": frozenset[str]()}
+        return Lesson("thinking", "adaptive", lambda known: replace(known, efforts=known.efforts or USUAL_EFFORTS, **adaptive))
     if facts.thinking == "adaptive" and re.search(r"(?i)adaptive", said):
         return Lesson("thinking", "budget", lambda known: replace(known, thinking="budget", efforts=()))
     return Lesson("thinking", "", lambda known: replace(known, thinking="none"))

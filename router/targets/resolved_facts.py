@@ -21,7 +21,6 @@ from router.value import replace
 
 def facts_of(declared: TargetConfig) -> Facts:
     """Return the facts of a declared target's model: from the table, corrected by provider rules and by the operator's declaration.
-
     The first call reads the table, and blocks the event loop meanwhile.
     """
     provider = provider_of(declared)
@@ -70,7 +69,6 @@ Source: Anthropic's guide to prompt caching."""
 
 def _session_key(made: Facts, declared: TargetConfig) -> str:
     """Return the name of the body field or header that takes the session key; empty if the key is not sent.
-
     By the target's `prompt_cache`: `off` sends none, `on` sends it to each provider on the OpenAI wire, `auto` to those known to take it.
     OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's: others may refuse it (zed-industries/zed#52000).
     """
@@ -94,14 +92,9 @@ def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
     `prompt_cache: off` prevents them, and so does a `cache_control` in the target's `body`.
     """
     provider, _, name = str(declared.model).partition("/")
-    claude = "claude" in (declared.base_model or name)
-    takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
-    takes = takes or (provider == "openrouter" and name.startswith("anthropic/"))
-    if (
-        declared.prompt_cache == "off"
-        or "cache_control" in (declared.body or {})
-        or not (takes or (provider in CLAUDES and declared.prompt_cache == "on"))
-    ):
+    takes = provider in CLAUDES and ("claude" in (declared.base_model or name) or declared.prompt_cache == "on")
+    takes = takes or (provider == "anthropic" and declared.api_base is None) or (provider == "openrouter" and name.startswith("anthropic/"))
+    if declared.prompt_cache == "off" or "cache_control" in (declared.body or {}) or not takes:
         return 0
     stated = entry.prompt_cache_min_tokens
     return int(stated) if isinstance(stated, int | float) else USUAL_MARKS_FROM
@@ -113,7 +106,6 @@ ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
 
 def _names(model: str) -> tuple[str, ...]:
     """Return the names under which the table may list a model (provider/model), the first to be tried first.
-
     Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two names for Cohere.
     """
     provider, _, name = model.partition("/")
@@ -124,21 +116,16 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
-    """Return the facts that a table entry states, without the rules of the provider.
-
-    model: name of the entry; empty if there is none
-    source: whether it is the entry of the model itself or of one of its family
-    """
+    """Return the facts that a table entry states, without the rules of the provider. `model`: name of the entry; empty if there is none."""
     levels = entry.reasoning_effort_levels
     efforts: tuple[Effort, ...] = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
     default = entry.default_reasoning_effort
-    effort: Effort | Literal[""] = default if default in EFFORTS else ""
     return Facts(
         model=model,
         source=source,
         refuses=SAMPLING if entry.supports_sampling_params is False else frozenset[str](),
         efforts=efforts,
-        default_effort=effort,
+        default_effort=default if default in EFFORTS else "",
         forced_tools=entry.supports_forced_tool_use is not False,
         prefill=entry.supports_assistant_prefill is True,
         images=known_flag(entry.supports_vision),
@@ -153,21 +140,16 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
     """Return the facts, overridden by the operator's `facts` of the target; the same object if there are none.
-
     A declared `refuses` also clears `refuses_thinking` and `one_of_sampling`; a declared `returns` sets `insists`.
     """
     stated = declared.facts
     if stated is None:
         return made
     given = {one.name: value for one in fields(stated) if (value := getattr(stated, one.name)) is not None}
+    for name in {"refuses", "takes"} & given.keys():
+        given[name] = frozenset(cast("tuple[str, ...]", given[name]))
     if "refuses" in given:
-        given |= {
-            "refuses": frozenset(cast("tuple[str, ...]", given["refuses"])),
-            "refuses_thinking": frozenset[str](),
-            "one_of_sampling": False,
-        }
-    if "takes" in given:
-        given["takes"] = frozenset(cast("tuple[str, ...]", given["takes"]))
+        given |= {"refuses_thinking": frozenset[str](), "one_of_sampling": False}
     if stated.returns is not None:
         given["insists"] = True
     if (wire := given.pop("wire", None)) is not None:

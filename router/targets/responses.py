@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
+from router.chat import Ask, File, Json, JsonObject, Message
 from router.errors import TargetDown
 from router.targets import counts, decoding, shown
 from router.targets.conversation import BEGUN
@@ -33,10 +33,7 @@ LEAST = 16
 
 
 class Item(msgspec.Struct):
-    """An item of a response's output, complete or in progress: a message, reasoning, a call or an image.
-
-    Some gateways send the arguments as an object.
-    """
+    """An item of a response's output: a message, reasoning, a call or an image. Some gateways send the arguments as an object."""
 
     type: str = ""
     id: str = ""
@@ -50,12 +47,6 @@ class Item(msgspec.Struct):
     output_format: str | None = None
 
 
-class Incomplete(msgspec.Struct):
-    """The reason for which a response ended early, such as max_output_tokens or content_filter."""
-
-    reason: str = ""
-
-
 class Response(msgspec.Struct):
     """A response of the provider, complete or in progress, with its output so far."""
 
@@ -65,7 +56,8 @@ class Response(msgspec.Struct):
     usage: counts.ResponseUsage | None = None
     service_tier: Any = None
     error: Any = None
-    incomplete_details: Incomplete | None = None
+    incomplete_details: dict[str, Any] | None = None
+    """The `reason` in it says why the response ended early, such as max_output_tokens or content_filter."""
 
 
 class Frame(msgspec.Struct):
@@ -91,14 +83,8 @@ class OutputTextFrame(msgspec.Struct, gc=False):
     delta: str
 
 
-class Body(Response):
-    """A decoded body that is not a stream: a response, or an error in place of one."""
-
-    object: str | None = None
-
-
 FRAME = msgspec.json.Decoder(Frame)
-BODY = msgspec.json.Decoder(Body)
+BODY = msgspec.json.Decoder(Response)
 
 
 def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
@@ -112,11 +98,8 @@ def lacking(facts: Facts) -> Facts:
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
-    """Return the body of a Responses API request, which asks for a stream.
-
-    model: its name without the provider
-    issuer: the target, whose own reasoning is sent back
-    form: the body's `text.format`; None if none is sent
+    """Return the body of a Responses API request, which asks for a stream. `model`: its name without the provider.
+    `issuer`: the target, whose own reasoning is sent back. `form`: the body's `text.format`; None if none is sent.
     """
     hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
     made: dict[str, Json] = {"model": model, "stream": True, "store": False, **hints}
@@ -137,9 +120,12 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
             made["include"] = ["reasoning.encrypted_content"]
     made["input"] = [item for message in ask.messages for item in _items(message, issuer)] or [{"role": "user", "content": BEGUN}]
     if ask.tools:
-        made["tools"] = [_tool(spec) for spec in ask.tools]
-        if ask.choice.kind != "auto" and (facts.forced_tools or ask.choice.kind == "none"):
-            made["tool_choice"] = _choice(ask.choice)
+        made["tools"] = [
+            {"type": "function", "name": one.name, "description": one.description, "parameters": one.parameters, "strict": one.strict}
+            for one in ask.tools
+        ]
+        if (kind := ask.choice.kind) != "auto" and (facts.forced_tools or kind == "none"):
+            made["tool_choice"] = {"type": "function", "name": ask.choice.name} if kind == "named" else kind
     return made
 
 
@@ -154,33 +140,20 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
     if message.role == "tool":
         yield from ({"type": "function_call_output", "call_id": one.call_id, "output": one.text} for one in message.results)
         return
-    states = message.states(issuer)
-    yield from (state.value for state in states if not state.call_id and _is_reasoning(state))
+    states = [state for state in message.states(issuer) if state.value.get("type") == "reasoning"]
+    yield from (state.value for state in states if not state.call_id)
     content = [_content(part, message.role) for part in message.parts if isinstance(part, File) or (isinstance(part, str) and part)]
     if content:
         yield {"role": message.role, "content": content}
     for call in message.calls:
-        yield from (state.value for state in states if state.call_id == call.call_id and _is_reasoning(state))
-        yield _call(call)
+        yield from (state.value for state in states if state.call_id == call.call_id)
+        written = json.dumps(call.arguments, ensure_ascii=False)
+        yield {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": written}
 
 
 def _text_of(arguments: object) -> str:
     """Return the arguments of a call as a text of JSON; empty if there are none."""
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False) if arguments else ""
-
-
-def _is_reasoning(state: ReasoningState) -> bool:
-    """Return whether a reasoning state has this API's form."""
-    return state.value.get("type") == "reasoning"
-
-
-def _call(call: Call) -> Json:
-    return {
-        "type": "function_call",
-        "call_id": call.call_id,
-        "name": call.name,
-        "arguments": json.dumps(call.arguments, ensure_ascii=False),
-    }
 
 
 def _content(part: str | File, role: str) -> Json:
@@ -191,18 +164,10 @@ def _content(part: str | File, role: str) -> Json:
             return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
         case File() if part.sort == "audio":
             return {"type": "input_audio", "input_audio": {"data": part.encoded, "format": part.audio_format}}
-        case File(_, url, name) if part.remote:
+        case File(_, url) if part.remote:
             return {"type": "input_file", "file_url": url}
         case File(_, url, name):
             return {"type": "input_file", "file_data": url, "filename": name or "document.pdf"}
-
-
-def _tool(spec: ToolSpec) -> Json:
-    return {"type": "function", "name": spec.name, "description": spec.description, "parameters": spec.parameters, "strict": spec.strict}
-
-
-def _choice(choice: Choice) -> Json:
-    return {"type": "function", "name": choice.name} if choice.kind == "named" else choice.kind
 
 
 class ResponseReader(TextFrames):
@@ -224,7 +189,6 @@ class ResponseReader(TextFrames):
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False if the response is complete or incomplete, and for `[DONE]`; otherwise True.
-
         Raises TargetError for an error or a failed response; skips unreadable data.
         """
         if data == b"[DONE]":
@@ -255,35 +219,30 @@ class ResponseReader(TextFrames):
         complete = decoding.decoded(body, BODY)
         if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self.name, body) or TargetDown(self.name, "malformed")
-        for index, item in enumerate(complete.output or ()):
-            self._complete_item(index, item)
+        self._complete_items(complete.output)
         self._response(complete.status or "failed", complete)
 
     def _heard(self, frame: Frame, delta: str) -> None:
         speech = self.speech
-        match frame.type:
-            case "response.output_text.delta" | "response.refusal.delta":
-                self.worded = True
-                speech.text(delta)
-            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                place = (frame.output_index, frame.summary_index)
-                if self._summary not in (None, place):
-                    speech.thought("\n\n")
-                self._summary = place
-                speech.thought(delta)
-            case "response.function_call_arguments.delta" if frame.output_index in self._own:
-                self._written.add(frame.output_index)
-                speech.call(frame.output_index, "", "", delta)
-            case _:
-                pass
+        if frame.type in ("response.output_text.delta", "response.refusal.delta"):
+            self.worded = True
+            speech.text(delta)
+        elif frame.type in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            place = (frame.output_index, frame.summary_index)
+            if self._summary not in (None, place):
+                speech.thought("\n\n")
+            self._summary = place
+            speech.thought(delta)
+        elif frame.type == "response.function_call_arguments.delta" and frame.output_index in self._own:
+            self._written.add(frame.output_index)
+            speech.call(frame.output_index, "", "", delta)
 
     def _item(self, index: int, item: Item, *, over: bool) -> None:
         speech = self.speech
         match item.type:
             case "function_call" if index not in self._own:
                 self._own.add(index)
-                written = _text_of(item.arguments) if over else ""
-                if written:
+                if written := _text_of(item.arguments) if over else "":
                     self._written.add(index)
                 speech.call(index, item.call_id or item.id, item.name, written)
                 self._state(index)
@@ -308,11 +267,12 @@ class ResponseReader(TextFrames):
             self._written.add(index)
             self.speech.call(index, "", "", complete)
 
-    def _complete_item(self, index: int, item: Item) -> None:
-        """Read an item of which nothing came before: its text, sources, thoughts, call or file."""
-        self.worded = True
-        self._spoken(item)
-        self._item(index, item, over=True)
+    def _complete_items(self, items: list[Item] | None) -> None:
+        """Read items of which nothing came before: their texts, sources, thoughts, calls and files."""
+        for index, item in enumerate(items or ()):
+            self.worded = True
+            self._spoken(item)
+            self._item(index, item, over=True)
 
     def _state(self, call: int | None) -> None:
         """Move the pending reasoning items to the Speech, as states of the call with this index, or of no call (None)."""
@@ -344,13 +304,12 @@ class ResponseReader(TextFrames):
         if status == "completed" and response.status in ("incomplete", "failed", "cancelled"):
             status = response.status  # LiteLLM's proxy ends each stream with `response.completed`
         if status in ("completed", "incomplete") and not (self.worded or self._own or speech.finished):
-            for index, item in enumerate(response.output or ()):
-                self._complete_item(index, item)  # some gateways send no pieces
+            self._complete_items(response.output)  # some gateways send no pieces
         match status:
             case "completed":
                 speech.finish("stop")
             case "incomplete":
-                why = response.incomplete_details.reason if response.incomplete_details else ""
+                why = (response.incomplete_details or {}).get("reason")
                 speech.finish("content_filter" if why == "content_filter" else "length")
             case "failed" | "cancelled":
                 raise inside(self.name, response.error or {"code": "server_error"})

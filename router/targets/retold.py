@@ -7,8 +7,8 @@ No I/O: `feed` each piece, and pass on the result.
 import asyncio
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -16,7 +16,7 @@ from router.errors import TargetError
 from router.events import Text, Thought
 from router.targets import anthropic_reader, decoding, http, openai, sse
 from router.targets.counts import ChatUsage
-from router.targets.gemini_reader import GeminiReader
+from router.targets.gemini_reader import CHUNK, GeminiReader
 from router.targets.inband import ErrorData, fault
 from router.targets.speech import Speech
 
@@ -35,19 +35,17 @@ class SseNormalizer:
     reason = ""
     """The provider's own finish reason, empty before it came: LiteLLM reports `stop` for those that it does not know."""
 
+    KIND: ClassVar[Callable[[str, Speech], http.AnswerReader]] = openai.ChatReader
+
     def __init__(self) -> None:
         self._frames = sse.Events()
         self.heard = Speech("")
         """The content of the stream, assembled to learn its end and usage."""
-        self.reader = self._read_by(self.heard)
+        self.reader = type(self).KIND("", self.heard)
         self.late: asyncio.Future[None] | None = None
         """Future that is done once token counts that came after the answer were read in the background; None if there is no such read."""
         self.failure: TargetError | None = None
         """The error that came within the stream; None if there was none, or if it came after the complete answer."""
-
-    @staticmethod
-    def _read_by(heard: Speech) -> http.AnswerReader:
-        return openai.ChatReader("", heard)
 
     def feed(self, piece: bytes) -> bytes:
         """Return the normalized events that this piece completes; an empty piece means the end of the body."""
@@ -55,10 +53,7 @@ class SseNormalizer:
         return b"".join(map(_event, (made for data in events for made in self._normalized(data))))
 
     def _normalized(self, data: bytes) -> Iterator[bytes]:
-        """Yield the normalized data of an event; nothing if it is dropped.
-
-        Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
-        """
+        """Yield the normalized data of an event that is kept; before `[DONE]` a finish reason (END), if neither one nor an error came."""
         if data == openai.DONE and not self.heard.finished and self.failure is None:
             self.reader.frame(data)
             self.reason = "unknown"
@@ -69,13 +64,11 @@ class SseNormalizer:
     def complete(self, body: bytes) -> bytes:
         """Return a complete answer or an error, sent in place of a stream, as the events of a stream; any other body unchanged."""
         held = _object(body)
-        choices: list[Any] = (held or {}).get("choices") or []
-        if held is None or not choices:
+        if held is None or not held.get("choices"):
             return body if fault(body) is None else self.feed(_event(body))
-        for choice in filter(_is_object, choices):
+        for choice in _objects(held["choices"]):
             message: dict[str, Any] = choice.pop("message", None) or {}
-            called: list[Any] = message.get("tool_calls") or []
-            message["tool_calls"] = [{**call, "index": index} for index, call in enumerate(filter(_is_object, called))]
+            message["tool_calls"] = [{**call, "index": index} for index, call in enumerate(_objects(message.get("tool_calls")))]
             choice["delta"] = message
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
@@ -117,22 +110,17 @@ END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
 
 def _is_odd(chunk: openai.Chunk) -> bool:
     """Return whether LiteLLM would misread a chunk, so that `_plain` has to rewrite it.
-
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
     Groq's field for token counts.
     """
-    if chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens):
-        return True
-    return any(
-        one.index or (one.delta is not None and (one.delta.refusal or isinstance(one.delta.content, list))) for one in chunk.choices or ()
-    )
+    odd = (one.index or (one.delta and (one.delta.refusal or isinstance(one.delta.content, list))) for one in chunk.choices or ())
+    return chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens) or any(odd)
 
 
 def _plain(data: bytes) -> bytes:
     """Return a chunk rewritten for LiteLLM: one candidate, its content or refusal as one text, and output tokens that include reasoning."""
     held = _object(data) or {}
-    choices: list[Any] = held.get("choices") or []
-    held["choices"] = [choice for choice in filter(_is_object, choices) if not choice.get("index")]
+    held["choices"] = [choice for choice in _objects(held.get("choices")) if not choice.get("index")]
     for choice in held["choices"]:
         delta: dict[str, Any] = choice.get("delta") or {}
         if isinstance(content := delta.get("content"), list):
@@ -164,8 +152,9 @@ def _object(data: bytes) -> dict[str, Any] | None:
     return cast("dict[str, Any]", held) if isinstance(held, dict) else None
 
 
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
+def _objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects in a list; none in place of any other value."""
+    return [cast("dict[str, Any]", one) for one in cast("list[object]", value) if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _error(data: bytes) -> bytes:
@@ -187,9 +176,7 @@ def _event(data: bytes) -> bytes:
 class Anthropic(SseNormalizer):
     """A normalizer of one stream on Anthropic's wire: removes `iterations`, whose counts LiteLLM adds up, and records the stop reason."""
 
-    @staticmethod
-    def _read_by(heard: Speech) -> http.AnswerReader:
-        return anthropic_reader.MessageReader("", heard)
+    KIND = anthropic_reader.MessageReader
 
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
@@ -209,10 +196,10 @@ class Anthropic(SseNormalizer):
     def complete(self, body: bytes) -> bytes:
         """Return a complete message or an error as the events of a stream; return any other body unchanged."""
         held = _object(body)
-        if held is None or not isinstance(content := held.get("content"), list):
+        if held is None or not isinstance(held.get("content"), list):
             return body if fault(body) is None else self.feed(_event(body))
         events: list[dict[str, Any]] = [{"type": "message_start", "message": {**held, "content": [], "stop_reason": None}}]
-        for index, block in enumerate(filter(_is_object, cast("list[Any]", content))):
+        for index, block in enumerate(_objects(held["content"])):
             begin, deltas = _begun(block)
             events.append({"type": "content_block_start", "index": index, "content_block": begin})
             events.extend({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
@@ -223,10 +210,7 @@ class Anthropic(SseNormalizer):
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a complete block of Anthropic's as a stream sends it: the block of `content_block_start`, and its deltas.
-
-    Text, thinking with its signature, and the input of a call go into deltas. Any other block stands whole in the start, without a delta.
-    """
+    """Return the start and the deltas in which a stream sends a complete block of Anthropic's. A block of another sort has no delta."""
     match block:
         case {"type": "text", "text": str(text)}:
             return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text}]
@@ -239,44 +223,17 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             return block, []
 
 
-class GeminiCandidate(msgspec.Struct, rename="camel"):
-    """The index and finish reason of a candidate in Gemini's stream."""
-
-    index: int | None = None
-    finish_reason: str | None = None
-
-
-class Blocked(msgspec.Struct, rename="camel"):
-    """Google's feedback on a prompt, which has a reason if the prompt was blocked."""
-
-    block_reason: str | None = None
-
-
-class Chunk(msgspec.Struct, rename="camel"):
-    """The fields of an event of Gemini's stream that the normalizer `Google` reads."""
-
-    candidates: list[GeminiCandidate] | None = None
-    prompt_feedback: Blocked | None = None
-
-
-GOOGLES = msgspec.json.Decoder(Chunk)
-
-
 class Google(SseNormalizer):
     """A normalizer of one stream on Gemini's wire: drops all candidates but the first, and records whether a finish reason came.
-
     There is no end mark, and LiteLLM always reports `stop`. Some models send a finish reason with each event.
     """
 
     cut = True
-
-    @staticmethod
-    def _read_by(heard: Speech) -> http.AnswerReader:
-        return GeminiReader("", heard)
+    KIND = GeminiReader
 
     def _normalized_event(self, data: bytes) -> bytes | None:
         self._record(data)
-        chunk = decoding.decoded(data, GOOGLES)
+        chunk = decoding.decoded(data, CHUNK)
         if chunk is None:
             return None
         reasons = [candidate.finish_reason for candidate in chunk.candidates or () if not candidate.index]
@@ -285,8 +242,7 @@ class Google(SseNormalizer):
             self.cut = False
         if any(candidate.index for candidate in chunk.candidates or ()):
             held = _object(data) or {}
-            candidates: list[Any] = held.get("candidates") or []
-            held["candidates"] = [one for one in filter(_is_object, candidates) if not one.get("index")]
+            held["candidates"] = [one for one in _objects(held.get("candidates")) if not one.get("index")]
             return json.dumps(held).encode()
         return data
 

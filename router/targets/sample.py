@@ -56,7 +56,11 @@ class _Sample:
         kind = named[0] if isinstance(named, list) and named else named
         match kind or ("object" if "properties" in schema else "array" if "items" in schema else "string"):
             case "object":
-                return self._object(schema, level)
+                properties, required = schema.get("properties"), schema.get("required")
+                table: JsonObject = properties if isinstance(properties, Mapping) else {}
+                needed = [str(one) for one in required] if isinstance(required, list) else []
+                wanted = needed if level > SHALLOW else [*table, *(one for one in needed if one not in table)]
+                return {one: self.of(table.get(one), one, level + 1) for one in wanted[:MAX_VALUES]}
             case "array":
                 count = min(_number(schema, "minItems", 1), _number(schema, "maxItems", MAX_ITEMS), MAX_ITEMS)
                 return [self.of(schema.get("items"), name, level + 1) for _ in range(int(count))]
@@ -69,13 +73,6 @@ class _Sample:
             case _:
                 said = FORMATS.get(str(schema.get("format"))) or self._texts(name)
                 return said[: int(_number(schema, "maxLength", len(said)))].ljust(int(min(_number(schema, "minLength", 0), 1_000)), ".")
-
-    def _object(self, schema: JsonObject, level: int) -> Json:
-        properties, required = schema.get("properties"), schema.get("required")
-        table: JsonObject = properties if isinstance(properties, Mapping) else {}
-        needed = [str(one) for one in required] if isinstance(required, list) else []
-        wanted = needed if level > SHALLOW else [*table, *(one for one in needed if one not in table)]
-        return {one: self.of(table.get(one), one, level + 1) for one in wanted[:MAX_VALUES]}
 
 
 def _number(schema: JsonObject, name: str, otherwise: float) -> float:

@@ -34,20 +34,17 @@ MAX_COUNTED = 64 * 1024
 
 def answer(name: str, script: str | Sequence[ScriptLine], post: Post = ALONE) -> Answer:
     """Return the function that answers a question with a script's lines: those of the offline demo for `demo`, or the given ones.
-
     `post` is the target's place in a route, which the demo describes.
     """
     if isinstance(script, str):
         return _spoken(name, f"script/{script}", partial(demo.lines, post=post), PACE)
-    lines = tuple(script)
-    return _spoken(name, "script/lines", lambda _: lines, 0.0)
+    return _spoken(name, "script/lines", lambda _: script, 0.0)
 
 
 def _spoken(name: str, model: str, lines: Callable[[Ask], Sequence[ScriptLine]], pace: float) -> Answer:
     async def spoken(ask: Ask) -> Events:
         yield Start(name, model)
-        said = 0
-        called = False
+        said, called = 0, False
         for line in lines(ask):
             if line.fail is not None:
                 raise FAILURES[line.fail](name)
@@ -79,10 +76,5 @@ async def _events(line: ScriptLine, pace: float) -> AsyncIterator[Event]:
 
 
 def _usage(ask: Ask, said: int) -> Usage:
-    return Usage(sum(_words(message.text) for message in ask.messages), said)
-
-
-def _words(text: str) -> int:
-    """Return the number of words in a text; for a long one, extrapolated from its first MAX_COUNTED characters."""
-    beginning = text[:MAX_COUNTED]
-    return len(beginning.split()) * len(text) // max(1, len(beginning))
+    texts = [(message.text, message.text[:MAX_COUNTED]) for message in ask.messages]
+    return Usage(sum(len(beginning.split()) * len(text) // max(1, len(beginning)) for text, beginning in texts), said)

@@ -3,11 +3,11 @@
 A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for others.
 """
 
-import binascii
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from router.events import Produced, Source
@@ -18,12 +18,10 @@ MAX_TITLE = 300
 """Limit of a source's title in characters; a longer one is cut."""
 MAX_FILE = 8 * 1024 * 1024
 """Limit of one file in base64 characters; a larger one is dropped."""
-MEDIA = frozenset(
-    {
-        *("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"),
-        *("audio/wav", "audio/mpeg", "audio/ogg", "video/mp4", "application/pdf"),
-    }
-)
+MEDIA = frozenset((
+    "image/png", "image/jpeg", "image/webp", "image/gif", "image/avif",
+    "audio/wav", "audio/mpeg", "audio/ogg", "video/mp4", "application/pdf",
+))  # fmt: skip
 """Media types of files that a client gets: a browser runs no script in them."""
 DOCUMENTS = frozenset({"application/pdf", "text/plain"})
 ADDRESS = re.compile(r"https?://[^\s\"'<>\\^`{|}]+", re.IGNORECASE)
@@ -32,16 +30,14 @@ DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
 
 def page(url: object, title: object = None) -> Source | None:
     """Return the source of a web page; None if the URL is unsafe. A title that is not a text becomes empty.
-
     Unsafe are: longer than MAX_URL, not http(s), unprintable or special characters, and a user name, which makes it look like another host.
     """
     if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or not ADDRESS.fullmatch(url):
         return None
-    try:
+    with suppress(ValueError):
         parts = urlsplit(url)
-    except ValueError:
-        return None
-    return Source(url, _title(title)) if parts.hostname and parts.username is None else None
+        return Source(url, _title(title)) if parts.hostname and parts.username is None else None
+    return None
 
 
 def document(title: object, media_type: str = "text/plain") -> Source | None:
@@ -52,27 +48,16 @@ def document(title: object, media_type: str = "text/plain") -> Source | None:
 
 def produced(media_type: object, data: object) -> Produced | None:
     """Return a file that a model made; None if its media type is not in MEDIA, or its base64 data is empty, invalid or too large."""
-    if not isinstance(media_type, str) or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
+    if not isinstance(media_type, str) or media_type.lower() not in MEDIA or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
         return None
-    kind = media_type.lower()
-    try:
+    with suppress(ValueError):  # binascii.Error is one
         b64decode(data, validate=True)
-    except (ValueError, binascii.Error):
-        return None
-    return Produced(kind, data) if kind in MEDIA else None
-
-
-def produced_at(url: object) -> Produced | None:
-    """Return the file in a base64 `data:` URL; None for any other URL, and where `produced` returns None. Nothing is fetched."""
-    if not isinstance(url, str) or (head := DATA.match(url)) is None:
-        return None
-    return produced(head[1], url[head.end() :])
+        return Produced(media_type.lower(), data)
+    return None
 
 
 def _title(title: object) -> str:
-    if not isinstance(title, str):
-        return ""
-    words = " ".join(title[: 4 * MAX_TITLE].split())
+    words = " ".join(title[: 4 * MAX_TITLE].split()) if isinstance(title, str) else ""
     return "".join(sign for sign in words if sign.isprintable())[:MAX_TITLE]
 
 
@@ -106,20 +91,16 @@ def searched(block: Any) -> Iterator[Source | None]:
     """Yield a source for each result in a block of Anthropic's web search, None for an unsafe URL; nothing for any other block."""
     match block:
         case {"type": "web_search_tool_result", "content": [*found]}:
-            for one in found:
-                match one:
-                    case {"type": "web_search_result", "url": url, **more}:
-                        yield page(url, more.get("title"))
-                    case _:
-                        pass
+            results = cast("list[dict[str, Any]]", [one for one in found if isinstance(one, dict)])
+            yield from (page(one["url"], one.get("title")) for one in results if one.get("type") == "web_search_result" and "url" in one)
         case _:
             pass
 
 
 def image(given: Any) -> Produced | None:
-    """Return the file of an image in a chat completion, in OpenRouter's form; None if it is not a safe file in a `data:` URL."""
+    """Return the file of an image in a chat completion, in OpenRouter's form; None if it is no safe file in a `data:` URL (base64)."""
     match given:
-        case {"image_url": {"url": url}} | {"image_url": str(url)}:
-            return produced_at(url)
+        case {"image_url": {"url": str(url)}} | {"image_url": str(url)} if head := DATA.match(url):
+            return produced(head[1], url[head.end() :])
         case _:
             return None

@@ -6,8 +6,8 @@ Neighbouring pieces of one kind become one event per read, because a fast answer
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -25,12 +25,8 @@ from router.value import replace
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
 """Limit of one call's arguments in characters; more raises TargetDown `malformed`."""
-
-
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 """Pattern of a model name that a provider may report."""
-
-
 BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
 """Limit of reasoning states per model call. One more, and all of them are dropped."""
@@ -43,24 +39,8 @@ MAX_PRODUCED = 16 * 1024 * 1024
 log = logging.getLogger("router.targets")
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """A reasoning state that a Speech holds, and its position.
-
-    at: characters of text before it
-    call: the call that it belongs to, if known
-    calls: number of calls before it
-    """
-
-    value: JsonObject
-    at: int
-    call: "OpenCall | None"
-    calls: int
-
-
 class Speech:
     """Assembler of one model call's deltas into events. A lane's reader feeds it; its events are taken after each read, and at the end.
-
     target: name of the target, for errors
     issuer: the target and its model, for reasoning states
     """
@@ -73,7 +53,8 @@ class Speech:
         self.cut = False
         """True if the router ended the answer: the rest of it is not read."""
         self._issuer = issuer
-        self._states: list[Marked] = []
+        self._states: list[tuple[JsonObject, int, OpenCall | None, int]] = []
+        """Reasoning states so far: (value, characters of text before it, call that it belongs to, if known, number of calls before it)."""
         self._states_size = 0
         """Bytes of all states so far, dropped ones included."""
         self.states_at_end: Callable[[], Iterable[JsonObject]] | None = None
@@ -113,8 +94,7 @@ class Speech:
     def take(self) -> list[Event]:
         """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
-            # The usual case: one text without limits.
-            if not (piece := "".join(self._run)):
+            if not (piece := "".join(self._run)):  # the usual case: one text without limits
                 return []
             del self._run[:]
             self._written += len(piece)
@@ -156,10 +136,7 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """Return the part of a piece of text or thought that is within the limits. Ends the answer (`cut`) if that is not all.
-
-        Stop texts are looked for in text alone, and the beginning of one is held back.
-        """
+        """Return the part of a piece within the limits; end the answer (`cut`) if that is not all. Stop texts count in text alone."""
         if self._cutter is not None and self._kind is Text:
             piece = self._cutter.feed(piece)
             if self._cutter.over:
@@ -207,18 +184,14 @@ class Speech:
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source, unless the model call has it already, or MAX_SOURCES others. Nothing is added once its text was cut.
-        None, which stands for an unsafe source, is ignored.
-        """
+        """Add a source, unless it is None (unsafe), the model call has it already or MAX_SOURCES others, or the text was cut."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made; drop None (an unsafe file), and one that would bring the total above MAX_PRODUCED.
-        The first drop is logged.
-        """
+        """Add a file that the model made; drop None (unsafe), and one that would bring the total above MAX_PRODUCED. Log the first drop."""
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:
@@ -254,10 +227,7 @@ class Speech:
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id, or a new name, starts a new call, unless `goes_on` says otherwise of the id.
-
-        index: the provider's number of the call
-        part: the piece of its arguments
+        """Add a piece of a tool call: `part` of its arguments. A new id or name starts a new call, unless `goes_on` denies it of the id.
         A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
         are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
@@ -289,23 +259,20 @@ class Speech:
             return
         if pending.twin is not None and pending.repeats:
             pending.unsaid += part
-            return
-        if len(pending.parts) == 1 and part.strip() in EMPTY:
+        elif len(pending.parts) == 1 and part.strip() in EMPTY:
             pending.unsaid = part
-            return
-        self._close_run()
-        self._events.append(ToolInput(pending.call_id, pending.name, repaired(pending.unsaid + part)))
-        pending.unsaid = ""
+        else:
+            self._close_run()
+            self._events.append(ToolInput(pending.call_id, pending.name, repaired(pending.unsaid + part)))
+            pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
         """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
-
         A repeated complete call is found at another index, too; an incomplete one under another id (`goes_on`).
         """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
-            # The complete call once more, at another index.
-            alike = (one for one in self._calls if one.theirs == call_id and one.name == name)
+            alike = (one for one in self._calls if one.theirs == call_id and one.name == name)  # at another index
             known = next((one for one in alike if follows(one, call_id, name, part) == "repeated"), None)
         if known is None and call_id and (latest := self._latest.get(index)) is not None and goes_on(latest, name, part):
             latest.theirs = latest.theirs or call_id
@@ -328,30 +295,19 @@ class Speech:
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
         """Add reasoning state, in the form in which the provider wants it back with the results of the calls.
-
-        call: index of the call that it belongs to; without it, state between two calls belongs to the second
+        `call`: index of the call that it belongs to; without it, state between two calls belongs to the second.
         Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
         """
-        size = _size(value)
-        self._states_size += MAX_STATE + 1 if size is None or len(self._states) >= MAX_STATES else size
+        size = MAX_STATE + 1
+        if len(self._states) < MAX_STATES and not deeper(value, MAX_DEPTH):
+            with suppress(OverflowError, TypeError, ValueError):
+                size = len(msgspec.json.encode(value := cast("JsonObject", mended(value))))
+        self._states_size += size
         if self._states_size > MAX_STATE:
             self._states.clear()
             return
         self._close_run()
-        beside = None if call is None else self._latest.get(call)
-        self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
-
-    def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the reasoning states of this model call and of `states_at_end`, each with its call id and the count of characters after it.
-
-        calls: the calls of the answer that have a name
-        """
-        for value in self.states_at_end() if self.states_at_end is not None else ():
-            self.state(value)
-        for one in self._states:
-            beside = one.call or next((call for call in self._calls[one.calls :] if one.calls and call in calls), None)
-            beside = beside and (beside.twin or beside)
-            yield ReasoningState(self._issuer, one.value, beside.call_id if beside else "", self._written - one.at)
+        self._states.append((value, self._written, None if call is None else self._latest.get(call), len(self._calls)))
 
     @property
     def used(self) -> Usage | None:
@@ -400,18 +356,16 @@ class Speech:
 
     def end(self) -> Iterator[Event]:
         """Yield the remaining events: text, then reasoning states and ToolCalls if there are calls, at last Finish.
-
         Raises TargetDown `cut`, after the remaining text, without a finish reason, or with one that reports a failure.
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """
         if self._thought.half:
             self._extend_run(Thought, self._thought.end())
         if self._text.half:
-            rest = self._text.end()
             if self._opening is not None:
-                self._opened(self._opening, rest)
+                self._opened(self._opening, self._text.end())
             else:
-                self._extend_run(Text, rest)
+                self._extend_run(Text, self._text.end())
         if self._opening is not None:
             self._end_opening(self._opening)
         self._close_run()
@@ -425,7 +379,12 @@ class Speech:
         calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name] if self._calls else []
         calls = [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
         if calls:
-            yield from self._stated(calls)
+            for value in self.states_at_end() if self.states_at_end is not None else ():
+                self.state(value)
+            for value, at, call, before in self._states:
+                beside = call or next((one for one in self._calls[before:] if before and one in calls), None)
+                beside = beside and (beside.twin or beside)
+                yield ReasoningState(self._issuer, value, beside.call_id if beside else "", self._written - at)
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
@@ -439,13 +398,3 @@ class Speech:
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self.meter.usage, model=self.model or "")
-
-
-def _size(value: JsonObject) -> int | None:
-    """Return the bytes of a reasoning state as JSON; None if it is nested more than MAX_DEPTH levels, or cannot be written as JSON."""
-    if deeper(value, MAX_DEPTH):
-        return None
-    try:
-        return len(msgspec.json.encode(mended(value)))
-    except (OverflowError, TypeError, ValueError):
-        return None

@@ -15,21 +15,14 @@ from router.value import Value, replace
 
 SUBSETS = {
     "openai": OPENAI,
-    "azure": STRICT,
-    "groq": STRICT,
-    "cerebras": STRICT,
-    "openrouter": STRICT,
-    "vercel_ai_gateway": STRICT,
     "anthropic": CLAUDE,
     "gemini": GEMINI,
+    **dict.fromkeys(("azure", "groq", "cerebras", "openrouter", "vercel_ai_gateway"), STRICT),
 }
 """Provider → the subset of JSON schemas that it takes; GUIDED for all others."""
 APART = frozenset({"groq"})
 """Providers that refuse an output format beside tools. Source: Groq's guide to structured outputs."""
-ONLY = {
-    True: "Answer with one JSON object alone: no Markdown, no code fence, and no word before or after it.",
-    False: "Answer with JSON alone: no Markdown, no code fence, and no word before or after it.",
-}
+ONLY = "Answer with {} alone: no Markdown, no code fence, and no word before or after it."
 
 
 class FittedQuestion(Value, frozen=True):
@@ -51,16 +44,12 @@ class FittedQuestion(Value, frozen=True):
         """Return `{"response_format": …}` for the body of a chat completion; an empty dict if it is not sent."""
         if self.schema is not None:
             return {"response_format": {"type": "json_schema", "json_schema": self._named}}
-        return {"response_format": self._object} if self.mode else {}
+        return {"response_format": {"type": "json_object"}} if self.mode else {}
 
     @property
     def text_format(self) -> dict[str, Json] | None:
         """Return the value of `text.format` for the Responses API; None if it is not sent."""
-        return {"type": "json_schema", **self._named} if self.schema is not None else self._object
-
-    @property
-    def _object(self) -> dict[str, Json] | None:
-        return {"type": "json_object"} if self.mode else None
+        return {"type": "json_schema", **self._named} if self.schema is not None else {"type": "json_object"} if self.mode else None
 
     @property
     def _named(self) -> dict[str, Json]:
@@ -81,7 +70,6 @@ def subset_of(provider: str) -> Subset:
 
 def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
     """Return whether a schema has to be emulated by an instruction for a model (provider/model) with these facts.
-
     True: its provider enforces no schema. False: it enforces this one. None: it enforces schemas, but does not take this one.
     """
     if not facts.schemas:
@@ -115,17 +103,13 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
     """Return the question with an instruction for JSON output at the end of its first system message.
-
     Without a system message, it is at the end of the last user message; without a user message, too, in a new system message.
     """
-    words = instruction(output)
-    messages = list(ask.messages)
-    places = [at for at, one in enumerate(messages) if one.role == "system"][:1] or [
-        at for at, one in enumerate(messages) if one.role == "user"
-    ][-1:]
-    if not places:
+    words, messages = instruction(output), list(ask.messages)
+    roles = [one.role for one in messages]
+    place = roles.index("system") if "system" in roles else next((at for at in range(len(roles) - 1, -1, -1) if roles[at] == "user"), None)
+    if place is None:
         return ask.with_messages(Message("system", (words,)), *messages)
-    place = places[0]
     messages[place] = replace(messages[place], parts=(*messages[place].parts, f"\n\n{words}"))
     return ask.with_messages(*messages)
 
@@ -133,7 +117,7 @@ def instructed(ask: Ask, output: OutputFormat) -> Ask:
 def instruction(output: OutputFormat) -> str:
     """Return the text that asks a model for an output format: JSON alone, its description and its schema."""
     schema = output.schema
-    said = [ONLY[schema is None or schema.get("type") == "object"]]
+    said = [ONLY.format("one JSON object" if schema is None or schema.get("type") == "object" else "JSON")]
     if output.description:
         said.append(f"What it is for: {output.description}")
     if schema is not None:

@@ -53,19 +53,14 @@ GUIDED = Subset()
 CLAUDE = Subset(recursive=False, listed=False, formats=FORMATS)
 GEMINI = Subset(ITEMS | {"minimum", "maximum"}, recursive=False, listed=False)
 
-BINDS = frozenset(
-    (
-        *("allOf", "not", "if", "then", "else", "dependentSchemas", "dependentRequired", "dependencies", "$dynamicRef", "$recursiveRef"),
-        *("properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"),
-        *("unevaluatedProperties", "unevaluatedItems", "items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains"),
-        *("minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", *NUMBERS, "oneOf", "anyOf", "enum", "const", "type"),
-    )
-)
+BINDS = frozenset((
+    "allOf", "not", "if", "then", "else", "dependentSchemas", "dependentRequired", "dependencies", "$dynamicRef", "$recursiveRef",
+    "properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties",
+    "unevaluatedProperties", "unevaluatedItems", "items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains",
+    "minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", *NUMBERS, "oneOf", "anyOf", "enum", "const", "type",
+))  # fmt: skip
 """Constraint keywords; all others are annotations."""
-OF_TYPE: dict[str, frozenset[str]] = {
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items"}),
-}
+OF_TYPE = {"object": frozenset({"properties", "required", "additionalProperties"}), "array": frozenset({"items"})}
 BOUND: dict[str, frozenset[str]] = {"array": ITEMS, "string": frozenset({"pattern"}), "number": NUMBERS, "integer": NUMBERS}
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
@@ -76,10 +71,12 @@ class Unenforceable(Exception):
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
     """Return the schema in a provider's subset, perhaps narrower; None if that cannot enforce all of it, or its root is not an object."""
+    work = _Narrowing(schema, subset)
     try:
-        return _Narrowing(schema, subset).complete()
+        made = work.narrow(schema, 0)
     except (Unenforceable, RecursionError):
         return None
+    return None if made.get("type") != "object" else {**made, "$defs": work.defined} if work.defined else made
 
 
 class _Narrowing:
@@ -88,18 +85,13 @@ class _Narrowing:
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root
         self._subset = subset
-        self._defined: dict[str, Json] = {}
+        self.defined: dict[str, Json] = {}
         self._open: list[str] = []
         """References whose definitions are just being narrowed, the outermost first: another one to them is recursive."""
         self._properties = 0
 
-    def complete(self) -> dict[str, Json]:
-        made = self._one(self._root, 0)
-        if made.get("type") != "object":
-            raise Unenforceable
-        return {**made, "$defs": self._defined} if self._defined else made
-
-    def _one(self, schema: Json, level: int) -> dict[str, Json]:
+    def narrow(self, schema: Json, level: int) -> dict[str, Json]:
+        """Return a schema or subschema in the subset. Raises Unenforceable if the subset cannot express it."""
         if not isinstance(schema, Mapping) or level > MAX_LEVELS:
             raise Unenforceable
         known = cast("JsonObject", schema)
@@ -130,21 +122,19 @@ class _Narrowing:
 
     def _referred(self, reference: str, level: int) -> str:
         """Return the reference's new form, and narrow its definition into `$defs` at the first use.
-
         Raises Unenforceable for an unknown reference, or a recursive one if the subset allows none.
         """
         if reference == "#" and self._subset.recursive:
             return "#"
-        name = reference.rpartition("/")[2]
-        found = referred(reference, self._root)
+        name, found = reference.rpartition("/")[2], referred(reference, self._root)
         if reference not in (f"#/$defs/{name}", f"#/definitions/{name}") or not isinstance(found, Mapping):
             raise Unenforceable
         if reference in self._open and not self._subset.recursive:
             raise Unenforceable
-        if name not in self._defined:
-            self._defined[name] = {}
+        if name not in self.defined:
+            self.defined[name] = {}
             self._open.append(reference)
-            self._defined[name] = self._one(found, level)
+            self.defined[name] = self.narrow(found, level)
             self._open.pop()
         return f"#/$defs/{name}"
 
@@ -157,7 +147,7 @@ class _Narrowing:
             raise Unenforceable
         if name == "oneOf" and not _disjoint(listed):
             raise Unenforceable
-        return [self._one(one, level) for one in listed]
+        return [self.narrow(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
         """Return the narrowed schema of one type. Raises Unenforceable if the subset lacks the type, or a constraint in `bound`."""
@@ -167,15 +157,12 @@ class _Narrowing:
         made: dict[str, Json] = {"type": kind, **{name: schema[name] for name in sorted(binds)}}
         if "(?" in str(made.get("pattern", "")):
             raise Unenforceable  # lookaround, which no grammar can express
-        match kind:
-            case "object":
-                made |= self._object(schema, level)
-            case "array":
-                made["items"] = self._one(schema.get("items"), level + 1)
-            case _ if kind not in SCALARS:
-                raise Unenforceable
-            case _:
-                pass
+        if kind == "object":
+            made |= self._object(schema, level)
+        elif kind == "array":
+            made["items"] = self.narrow(schema.get("items"), level + 1)
+        elif kind not in SCALARS:
+            raise Unenforceable
         return made
 
     def _object(self, schema: JsonObject, level: int) -> dict[str, Json]:
@@ -190,14 +177,13 @@ class _Narrowing:
         if self._properties > MAX_PROPERTIES or names - set(known) or (not self._subset.optional and len(names) < len(known)):
             raise Unenforceable
         return {
-            "properties": {name: self._one(one, level + 1) for name, one in known.items()},
+            "properties": {name: self.narrow(one, level + 1) for name, one in known.items()},
             "required": [name for name in known if name in names],
             "additionalProperties": False,
         }
 
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
         """Return an `enum` schema for the listed values or the one constant.
-
         Raises Unenforceable if they do not fit a `type` beside them, have other constraints, or are not taken by the subset.
         """
         listed = schema["enum"] if "enum" in bound else [schema["const"]]
@@ -239,11 +225,8 @@ def _disjoint(choices: Sequence[Json]) -> bool:
     if len(tables) < len(choices):
         return False
     names = [set(cast("list[str]", one.get("required") or ())) for one in tables]
-    for name in sorted(set[str].intersection(*names)):
-        marks = [_mark(one, name) for one in tables]
-        if None not in marks and len(set(marks)) == len(marks):
-            return True
-    return False
+    marked = ([_mark(one, name) for one in tables] for name in set[str].intersection(*names))
+    return any(None not in marks and len(set(marks)) == len(marks) for marks in marked)
 
 
 def _mark(schema: JsonObject, name: str) -> str | None:

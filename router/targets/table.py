@@ -21,8 +21,6 @@ STRANGE = 2
 """The most words in which the names of two models of one family may differ: 2 in gpt-7-nova and gpt-6.1-sol."""
 TIERS = (512, 272, 200, 128, 100)
 """Thousands of input tokens above which the table may have another price, the largest first."""
-SERVICES = ("flex", "priority")
-"""Service tiers for which the table has prices."""
 COSTS = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -92,15 +90,13 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def price(self) -> Price | None:
         """Return the prices in dollars per million tokens; None if not stated.
-
         It is a TieredPrice if long prompts, service tiers, audio, images or web searches have prices of their own.
         """
-        usual = self._costs("")
-        if usual is None:
+        if (usual := self._costs("")) is None:
             return None
         more: dict[str, Any] = {
             "tiers": tuple(self._tiers("", usual)),
-            "services": {service: price for service in SERVICES if (price := self._served(service, usual)) is not None},
+            "services": {service: price for service in ("flex", "priority") if (price := self._served(service, usual)) is not None},
             "search": self._search,
             **self._otherwise(""),
         }
@@ -108,9 +104,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def _tiers(self, service: str, usual: Price) -> Iterator[tuple[int, Price]]:
         """Yield (input tokens above which it applies, price) for each stated price of long prompts, the longest first.
-
-        service: suffix of a service tier's fields, such as `_flex`; empty for the usual one
-        usual: the price of shorter prompts, which fills in unstated numbers
+        `service`: suffix of a service tier's fields, such as `_flex`. `usual`: the price of shorter prompts, for unstated numbers.
         """
         for above in TIERS:
             if (price := self._costs(f"_above_{above}k_tokens{service}", usual)) is not None:
@@ -118,11 +112,9 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def _served(self, service: str, usual: Price) -> TieredPrice | None:
         """Return the price of a service tier; None if not stated.
-
         Cache prices that it lacks are those of `usual`. Unstated prices of long prompts are scaled like the price of short ones.
         """
-        price = self._costs(f"_{service}")
-        if price is None:
+        if (price := self._costs(f"_{service}")) is None:
             return None
         kept = {name: getattr(usual, name) for name in ("cached", "cache_write", "cache_write_1h") if getattr(price, name) is None}
         price = replace(price, **kept)
@@ -132,10 +124,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(price), tiers=tuple(tiers), search=self._search, **self._otherwise(f"_{service}"))
 
     def _otherwise(self, service: str) -> dict[str, Any]:
-        """Return the prices of audio and image tokens under the field names of TieredPrice, None where not stated.
-
-        service: suffix of a service tier's fields; where the tier has no price, the usual one counts
-        """
+        """Return the prices of audio and image tokens by the fields of TieredPrice: those of a service tier, else the usual, else None."""
         named = COSTS_APART.items()
         return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in named}
 
@@ -148,15 +137,14 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
         """Return the price in the fields with the suffix `tier`; None if its input is not stated.
-
         Other unstated numbers are those of `usual`. Without `usual`, an unstated output also gives None.
         """
         if self._cost(COSTS["input"], tier) is None:
             return None
         known = {ours: cost for ours, name in COSTS.items() if (cost := self._cost(name, tier)) is not None}
-        if usual is None:
-            return Price(**known) if "output" in known else None
-        return replace(usual, **known)
+        if usual is not None:
+            return replace(usual, **known)
+        return Price(**known) if "output" in known else None
 
     def _cost(self, name: str, tier: str) -> float | None:
         cost: object = self.stated.get(name + tier)
@@ -235,10 +223,9 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
     """Return a provider's chat models as first word of the name → tuples of (family, name in the table). The result is cached."""
     grouped: dict[str, list[tuple[Family, str]]] = {}
     for name, maker in entries().makers.items():
-        if maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/"):
-            family = parsed(name)
-            if family.words:
-                grouped.setdefault(family.words[0], []).append((family, name))
+        ours = maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/")
+        if ours and (family := parsed(name)).words:
+            grouped.setdefault(family.words[0], []).append((family, name))
     return {word: tuple(found) for word, found in grouped.items()}
 
 
@@ -249,11 +236,9 @@ def nearest(model: str) -> str | None:
     Preferred, in this order: the same generation, the same version, the nearest generation, the fewest differing words, the newest version.
     Without a version of its own, the newest generation; for a model older than all that are known, the oldest version.
     """
-    provider = model.partition("/")[0]
     wanted = parsed(model)
     if not wanted.words:
         return None
-    known = families(provider).get(wanted.words[0], ())
 
     def fitness(one: tuple[Family, str]) -> tuple[object, ...]:
         family, name = one
@@ -265,6 +250,7 @@ def nearest(model: str) -> str | None:
         return (generation, family.version == wanted.version, () if generation else version[:1], -strange, version, name)
 
     purposes = PURPOSES & set(wanted.words)
-    known = [one for one in known if ("oss" in one[0].words) == ("oss" in purposes)]  # gpt-oss is no gpt-5
+    siblings = families(model.partition("/")[0]).get(wanted.words[0], ())
+    known = [one for one in siblings if ("oss" in one[0].words) == ("oss" in purposes)]  # gpt-oss is no gpt-5
     alike = (one for one in known if PURPOSES & set(one[0].words) <= purposes and len(set(one[0].words) ^ set(wanted.words)) <= STRANGE)
     return max(alike, key=fitness, default=(None, None))[1]

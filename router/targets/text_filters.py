@@ -35,7 +35,6 @@ MAX_BLANK = 64
 
 class Opening(Mutable):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
-
     `over` is true after the closing tag, or once other text came. A closing tag alone is text.
     """
 
@@ -98,7 +97,6 @@ class Cutter:
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
     """Limits at which the router ends an answer, because the model does not take them as parameters.
-
     stops: texts before which it ends
     tokens: maximum of tokens of text and thoughts, estimated at four bytes each; None if the provider enforces the limit
     """

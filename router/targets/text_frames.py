@@ -53,10 +53,7 @@ class TextFrames(ABC):
         return text
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several frames, at most up to the end of the answer. Return False if it ended, otherwise True.
-
-        Raises TargetError for an error.
-        """
+        """Read the data of frames up to the end of the answer. Return False if it ended, else True. Raises TargetError for an error."""
         if max(map(len, found), default=0) > SMALL:
             return all(map(self.frame, found))  # which bounds the values of a frame
         speech, texts = self.speech, list[str]()

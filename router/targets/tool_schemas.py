@@ -19,12 +19,11 @@ MAX_DEPTH = 8
 
 def flattened(schema: JsonObject) -> JsonObject:
     """Return the schema of an object that permits whatever `schema` does, without a keyword of REFUSED at its top.
-
     Its properties are those of all alternatives; those are required which each alternative requires. The same object if nothing changes.
     """
-    if REFUSED.isdisjoint(schema) and not isinstance(schema.get("type"), list):
-        return schema
-    if "object" not in _types(schema):
+    types = schema.get("type", "object")
+    is_object = "object" in types if isinstance(types, list) else types == "object"
+    if not is_object or (REFUSED.isdisjoint(schema) and not isinstance(types, list)):
         return schema
     properties, required = _merged(schema, schema, MAX_DEPTH)
     made = {name: value for name, value in schema.items() if name not in REFUSED and name != "required"}
@@ -32,17 +31,8 @@ def flattened(schema: JsonObject) -> JsonObject:
     return {**made, "required": list[Json](required)} if required else made
 
 
-def _types(schema: JsonObject) -> tuple[Json, ...]:
-    """Return the types that a schema states; `object` if it states none."""
-    stated = schema.get("type", "object")
-    return tuple(stated) if isinstance(stated, list) else (stated,)
-
-
 def _merged(schema: JsonObject, root: JsonObject, depth: int) -> tuple[dict[str, Json], tuple[str, ...]]:
-    """Return the properties of a schema and all its alternatives, and the names that are required whichever of them holds.
-
-    root: the schema in which its references are found
-    """
+    """Return the properties of a schema and all its alternatives, and the names that are required whichever of them holds."""
     properties = dict(_object(schema.get("properties")))
     required = dict.fromkeys(_names(schema.get("required")))
     if depth:
@@ -62,10 +52,7 @@ def _merged(schema: JsonObject, root: JsonObject, depth: int) -> tuple[dict[str,
 def _add(properties: dict[str, Json], more: Mapping[str, Json]) -> None:
     """Add properties; one that is there with another schema becomes an alternative of both."""
     for name, schema in more.items():
-        known = properties.get(name, schema)
-        if known == schema:
-            properties[name] = schema
-        else:
+        if (known := properties.setdefault(name, schema)) != schema:
             before = _object(known).get("anyOf") if list(_object(known)) == ["anyOf"] else None
             listed = before if isinstance(before, list) else [known]
             properties[name] = {"anyOf": [*listed, *([] if schema in listed else [schema])]}

@@ -19,7 +19,6 @@ class UnreadableBody(ValueError):
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
     """Return the decompressor for a `Content-Encoding`; None if it names no known encoding, so that the body stays as it is.
-
     `most`: limit in bytes of what one piece may become. Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
     """
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
@@ -38,10 +37,7 @@ class Unpacker:
         """The input so far, kept to try bare deflate with it; None once output came, or once that was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return a piece decompressed, without data after the last member. Raises UnreadableBody if it is invalid.
-
-        Raises that, too, if this one piece becomes `most` bytes or more.
-        """
+        """Return a piece decompressed, without data after the last member. Raises UnreadableBody if it is invalid, or becomes too large."""
         made: list[bytes] = []
         left = self._most
         while piece:
@@ -64,10 +60,7 @@ class Unpacker:
                 raise UnreadableBody from None
             piece, self._inner = self._begun + piece, zlib.decompressobj(RAW)
             self._begun = None
-            try:
-                return self._inner.decompress(piece, left)
-            except zlib.error:
-                raise UnreadableBody from None
+            return self._unpacked(piece, left)
         if self._begun is not None:
             self._begun = None if made else self._begun + piece
         return made

@@ -15,19 +15,9 @@ from router.errors import ContentFiltered, ContextTooLong, FileRefused, TargetDe
 from router.targets.delays import delay_asked_for, limits_reset, quota_reset, retry_after
 
 Why = Literal[
-    "too_long",
-    "filtered",
-    "no_images",
-    "no_documents",
-    "no_audio",
-    "no_credit",
-    "wrong_key",
-    "no_access",
-    "unknown_model",
-    "this_question",
-    "its_content",
-    "bad_parameter",
-]
+    "too_long", "filtered", "no_images", "no_documents", "no_audio", "no_credit", "wrong_key", "no_access", "unknown_model",
+    "this_question", "its_content", "bad_parameter",
+]  # fmt: skip
 """Reasons of a refusal.
 
 this_question: another fault of the question than the ones above
@@ -36,7 +26,6 @@ no_access: the key may not do this, or not from this country"""
 SUCH_INPUT = r"( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)"
 """Pattern of what follows the name of a kind of file that a model does not read."""
 PHRASES: dict[Why, dict[str, str]] = {
-    # The conversation is longer than the model's window.
     "too_long": {
         r"context[_ ]length[_ ](is )?exceeded|exceeded[_ ]context[_ ]length": "OpenAI's code; Ollama, openclaw/openclaw#58839",
         r"(maximum|max) context (length|window|size)": "OpenAI, vLLM, OpenRouter, Ollama; earendil-works/pi#5929",
@@ -72,9 +61,8 @@ PHRASES: dict[Why, dict[str, str]] = {
             "LM Studio; lmstudio-ai/lmstudio-bug-tracker#546, cline/cline#3664"
         ),
         r"input is too large to process|prompt is too big": "llama.cpp; ggml-org/llama.cpp#12295, gpustack/gpustack#1357",
-        r"exceed(s|ed|ing)?\b.{0,40}\bcontext (window|length|size|limit)|context (window|size|limit) (is |was |has been )?exceeded": (
-            "gateways, in general words"
-        ),
+        r"exceed(s|ed|ing)?\b.{0,40}\bcontext (window|length|size|limit)": "gateways, in general words",
+        r"context (window|size|limit) (is |was |has been )?exceeded": "gateways, in general words",
         r"\b(input|prompt|conversation|context) (is |are )?too long": "gateways, in general words",
         r"(length|size) of (the |your )?(input|prompt|messages|conversation) exceeds": "gateways, in general words",
         r"exceed(s|ed|ing)? (the )?(max(imum)?|allowed) (number|amount) of (input |prompt )?tokens": "gateways, in general words",
@@ -86,9 +74,7 @@ PHRASES: dict[Why, dict[str, str]] = {
             "OpenAI, Moonshot, Anthropic; MoonshotAI/kimi-cli#1002, anthropics/claude-code#6195"
         ),
         r"content[_ ]management[_ ]policy|responsible ?ai ?policy|responsible_ai": "Azure; continuedev/continue#4192",
-        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": (
-            "OpenAI's images and reasoning models"
-        ),
+        r"content[_ ]policy[_ ]violation|violat\w* (of )?(our|the|openai'?s?) (usage|content|safety) polic": "OpenAI, images and reasoning",
         r"prompt was flagged|prompt_blocked": "OpenAI; alan-turing-institute/t0-1#69",
         r"(rejected|blocked) (by|as a result of) our safety system|safety system": "OpenAI's images and audio",
         r"cyber_policy_violation|bio_policy_violation": "OpenAI's reasoning models",
@@ -99,9 +85,7 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"new_sensitive|content is sensitive|image is sensitive": "MiniMax, its codes 1026 and 1027; MiniMax-AI/MiniMax-M3#11",
         r"unsafe or sensitive content|不安全或敏感": "Z.ai, its code 1301",
         r"sensitive_?content_?detected|inputtextsensitive|outputtextsensitive": "Volcengine, its codes",
-        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": (
-            "OpenRouter; its documents of moderation"
-        ),
+        r"(input|prompt|message|content|text)[\w ]{0,20}\bflagged|flagged_input|requires moderation": "OpenRouter's documents",
         r"prohibited_content|request contains prohibited content|blocked_reason_|response was blocked due to safety": "Google",
         r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail": "Bedrock, Together, Databricks",
         r"(blocked|rejected|flagged|refused)[\w ]{0,24}\b(safety|moderation|harmful|unsafe)": "gateways, in general words",
@@ -125,38 +109,30 @@ PHRASES: dict[Why, dict[str, str]] = {
         ),
         r"(not|n't) (support|have) (vision|image_url|multimodal)|only supports? text inputs?": "gateways, in general words",
     },
-    "no_documents": {
-        rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821",
-    },
+    "no_documents": {rf"(not|n't) support (the )?(document|pdf)s?{SUCH_INPUT}": "Bedrock; anomalyco/models.dev#6821"},
     "no_audio": {
         r"content blocks are expected to be either text or image_url": "OpenAI; openai/openai-python#2454",
         r"audio input is not supported": "llama.cpp, with a 500; ServiceStack/llms#2, mozilla-ai/llamafile#960",
         r"audio content type \S+ is not supported for this model": "Google; hkjarral/AVA-AI-Voice-Agent-for-Asterisk#541",
     },
-    # The account is out of money.
     "no_credit": {
         r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits": "DeepSeek, Anthropic, OpenRouter",
         r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment": "OpenAI, DashScope, xAI",
     },
-    # The key is invalid or has expired.
     "wrong_key": {
         r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key": "xAI, OpenAI; recordings of both",
         r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid": "Google, Mistral",
         r"invalid_authentication|authentication (fails|failed|error)|unauthorized": "DeepSeek, Moonshot",
     },
-    # The key may not do this.
     "no_access": {
         r"permission|access|account|\bmodel|organi[sz]ation|subscription|billing|api[ _-]?key|token|credential": "every API's own 403",
         r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated": "OpenAI, Moonshot",
     },
-    # The provider does not have the model.
     "unknown_model": {
-        r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model": (
-            "OpenAI, DeepSeek, OpenRouter"
-        ),
+        r"model[_ ]not[_ ](found|exist)|not a valid model|unknown model": "OpenAI, DeepSeek, OpenRouter",
+        r"model .{0,100}(does not exist|not found)": "OpenAI, DeepSeek, OpenRouter",
         r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model": "Bedrock, Azure, Together",
     },
-    # Something in this question is refused: model and key are valid.
     "this_question": {
         r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)": (
             "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"
@@ -168,22 +144,16 @@ PHRASES: dict[Why, dict[str, str]] = {
         r"fewer max_tokens|can only afford": "OpenRouter's 402: this answer might cost more than there is",
     },
     "its_content": {
-        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": (
-            "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785"
-        ),
+        r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b": "xAI, OpenRouter, of a 403; theopenco/llmgateway#1785",
         r"\b(this|your) (message|request|question)\b.{0,24}\b(blocked|rejected|denied)|firewall|security rule": (
             "firewalls before a provider, whose refusal is a document"
         ),
     },
     # The model does not take a parameter, or not with this value.
     "bad_parameter": {
-        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": (
-            "OpenAI; recording openai.err-400-bad-request-3"
-        ),
+        r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument": "OpenAI; openai.err-400-bad-request-3",
         r"extra_forbidden|extra inputs are not permitted|is not (supported|permitted|allowed)": "Anthropic, Mistral, vLLM",
-        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": (
-            "Anthropic, Moonshot; models' own rules"
-        ),
+        r"is deprecated|only .{1,40} (is|are) (allowed|supported)|must be (between|one of|less|greater)": "Anthropic, Moonshot: own rules",
     },
 }
 """Reason → case-insensitive patterns of the words by which providers give it → the providers, and where that was reported or is documented
@@ -261,13 +231,11 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
 PAGE = re.compile(r"\s*<")
 """Pattern of the start of an HTML page, from a proxy or firewall in front of the provider."""
 TAG = re.compile(r"<[^>]{0,2000}>")
-SAYING = frozenset(
-    [
-        *("error", "errors", "message", "msg", "detail", "details", "code", "type", "status", "title", "reason", "reasons", "param"),
-        *("error_msg", "error_message", "error_description", "innererror", "metadata", "raw", "statusMessage", "description"),
-        *("base_resp", "status_msg", "contentFilter", "flagged_input"),
-    ]
-)
+SAYING = frozenset((
+    "error", "errors", "message", "msg", "detail", "details", "code", "type", "status", "title", "reason", "reasons", "param", "raw",
+    "error_msg", "error_message", "error_description", "innererror", "metadata", "statusMessage", "description", "base_resp", "status_msg",
+    "contentFilter", "flagged_input",
+))  # fmt: skip
 """Keys whose values are the provider's own words. Values of other keys may repeat the request."""
 PAIR = re.compile(r"""['"](\w{1,30})['"]\s{0,8}:\s{0,8}(['"])(.{0,2048}?)(?<!\\)\2""", re.DOTALL)
 """Pattern of a key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
@@ -325,15 +293,13 @@ NAMED = {
 
 def inside(target: str, error: Any) -> TargetError:
     """Return the TargetError for an error, an object or a text, that came with status 200.
-
     It is judged by the status in the error, else by that of its name in NAMED, else by 500.
     """
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]
     numbers = [int(one) for one in stated if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
-    status = next((number for number in numbers if 400 <= number < 600), 0) or max(
-        (NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500
-    )
+    named = max((NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500)
+    status = next((number for number in numbers if 400 <= number < 600), named)
     text = error if isinstance(error, str) else json.dumps(error)
     made = verdict(target, status, text)
     made.stated = (status, text)
