@@ -10,8 +10,7 @@ from router.chat import JsonObject
 from router.config import production
 from router.config.declaration import Route
 from router.config.server import Auth, Server
-from router.config.tool_servers import ToolServer
-from router.config.tool_sets import ToolSetEntry
+from router.config.tools import ToolServer, ToolSetEntry
 from router.description import listing, pipelines_of, table
 from router.errors import Complaint, Place
 from router.generation import Generation

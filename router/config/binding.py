@@ -1,5 +1,6 @@
 """Binding of nodes to shapes: a value, and a complaint for each part that does not fit."""
 
+import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 
@@ -25,7 +26,9 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
     """
     if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:
-            complaints.lack(node.place, node.unset + _to_set(node.unset))
+            hit = re.fullmatch(r"the environment variable (\w+) is not set", node.unset)
+            advice = f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
+            complaints.lack(node.place, node.unset + advice)
         return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
     match shape:
         case Spelled() | Plain() | OneOf():  # most are
@@ -40,12 +43,6 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             return _listing(node, item, complaints, what)
         case Anything():
             return _anything(node, complaints)
-
-
-def _to_set(unset: str) -> str:
-    """Return the advice to append to the sentence `unset` if it is about a variable that is not set, as `: set it …`; else empty."""
-    hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
-    return f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
 
 
 def _stand_in(shape: Shape) -> object:
@@ -183,8 +180,7 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
         return {}, False
     node = _lifted(node, record, complaints)
     bound: dict[str, object] = {}
-    meant = ""
-    empty = ""
+    meant = empty = ""
     for key, entry in node.pairs:
         item = record.named.get(key.text)
         if item is None:
@@ -214,21 +210,10 @@ def built(node: Node, record: Record, values: Mapping[str, object], complaints: 
         if among is not None and misfit.field not in among:
             return UNFIT
         culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
-        if culprit is not None and _is_guessed(culprit):
-            return UNFIT  # the objection is to a stand-in for an unknown value
-        complaints.add(misfit.place or (culprit or node).place, misfit.message)
+        held = document.values_in(culprit) if culprit else ()
+        if not any(isinstance(one, document.Scalar) and (one.forgiven or one.unset) for one in held):  # else it objects to a stand-in
+            complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
-
-
-def _is_guessed(node: Node) -> bool:
-    """Return True if a node, or a node in it, holds a stand-in for an unknown value."""
-    match node:
-        case document.Scalar():
-            return node.forgiven or bool(node.unset)
-        case document.Listing():
-            return any(_is_guessed(item) for item in node.items)
-        case document.Table():
-            return any(_is_guessed(value) for _, value in node.pairs)
 
 
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
@@ -247,7 +232,7 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
             complaints.add(node.place, f"`{node.source}` is not one of {', '.join(only.values)}{''.join(others)}{hint}")
             return UNFIT
     for option in meant[:-1]:
-        trial = complaints.trial()
+        trial = dataclasses.replace(complaints, found={})  # a mistake found in it is none of the load's
         value = bind(node, option, trial, what)
         if not trial.found:
             return value
@@ -257,9 +242,7 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
 
 def _known_keys(node: Node, shape: Shape) -> int:
     """Return the number of a mapping's keys that are fields of a record; 0 for other nodes and shapes."""
-    if not isinstance(node, document.Table) or not isinstance(shape, Record):
-        return 0
-    return sum(key.text in shape.named for key, _ in node.pairs)
+    return sum(key.text in shape.named for key, _ in document.pairs_of(node)) if isinstance(shape, Record) else 0
 
 
 def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:

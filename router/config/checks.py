@@ -1,7 +1,7 @@
 """Checks across the entries of routes.yaml: names that must exist, and entries that are a mistake beside others."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 
 from router.config import document
 from router.config.complaints import Complaints
@@ -28,30 +28,29 @@ def check_across(
     """
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
-    _check_limits(tree, complaints)
-    _check_users(tree, routes, complaints)
+    _check_limits(tree, routes, complaints)
     check_kinds(written, complaints)
     check_entries(tree, _callers_known(tree, routes), complaints)
     _check_proxies(tree, complaints)
-    _check_exposure(tree, written.place.file, host, complaints)
+    if not loopback(host):
+        reached = host or "every address of this machine"
+        why = f"whoever reaches {reached} could ask, and you would pay: write under `server` who may"
+        _require_auth(tree, written.place.file, why, complaints)
     _warn_of_addresses(tree, complaints)
     _warn_of_paths(tree, complaints)
     return used
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Complain of unknown targets, aliases that are an id or alias already, repeated tools, and unknown names in drills.
-
-    Return {"pipeline": …, "tools": …}: each name that routes use → where it stands first.
-    """
+    """Complain of unknown and repeated names in routes and drills. Return as `check_across`."""
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, pairs = at(tree, "targets"), pairs_of(at(tree, "routes"))
-    known = {key.text: key.place for key, _ in targets.pairs} if isinstance(targets, Table) else None
+    known = dict.fromkeys(key.text for key, _ in targets.pairs) if isinstance(targets, Table) else None
     taken = {key.text: key.place for key, _ in pairs}
     for key, route in pairs:
         for target in _words(route, "targets"):
             if known is not None and target.text not in known:
-                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, [*known])}")
+                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
         for alias in _words(route, "aliases"):
             if alias.text in taken:
                 complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
@@ -71,7 +70,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     return used
 
 
-def _declared(target: document.Scalar, known: Sequence[str]) -> str:
+def _declared(target: document.Scalar, known: Iterable[str]) -> str:
     """Return the advice for an unknown target of a route: a similar name, or how to declare the model that it names; may be empty."""
     hint = did_you_mean(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
@@ -111,28 +110,11 @@ def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints
 
 
 def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
-    """Return the callers that a condition may name, perhaps none (an empty KnownCallers).
-
-    None if `server.auth` has a mistake.
-    """
+    """Return the callers that a condition may name, perhaps none (an empty KnownCallers); None if `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
         return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
     return None if isinstance(at(tree, "server", "auth"), Table) else KnownCallers({}, jwt=False)
-
-
-def _check_limits(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of a limit per key if no callers are declared: a client could get a fresh limit with each key that it makes up."""
-    if isinstance(at(tree, "server", "auth"), Table):
-        return
-    for _, route in pairs_of(at(tree, "routes")):
-        for per in _words(at(route, "limit") or route, "per"):
-            if per.text == "key":
-                complaints.add(
-                    per.place,
-                    "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), "
-                    "or write `per: ip` or `per: route`",
-                )
 
 
 NO_USERS = (
@@ -141,18 +123,26 @@ NO_USERS = (
 )
 
 
-def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Complain of limits, and warn of caches, per end user if no caller names its end users."""
-    if _names_users(tree, routes):
-        return
+def _check_limits(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
+    """Complain of limits per key if no callers are declared: a client could get a fresh limit with each key that it makes up.
+
+    If no caller names its end users, complain of limits per end user, too, and warn of caches for each.
+    """
+    names_callers, names_users = isinstance(at(tree, "server", "auth"), Table), _names_users(tree, routes)
     for _, route in pairs_of(at(tree, "routes")):
         for per in _words(at(route, "limit") or route, "per"):
-            if per.text == "user":
+            if per.text == "key" and not names_callers:
+                complaints.add(
+                    per.place,
+                    "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), "
+                    "or write `per: ip` or `per: route`",
+                )
+            if per.text == "user" and not names_users:
                 complaints.add(
                     per.place, f"`per: user` counts each end user, and {NO_USERS}; or write `per: key`, which counts each caller"
                 )
         for scope in _words(at(route, "cache") or route, "scope"):
-            if scope.text == "user":
+            if scope.text == "user" and not names_users:
                 complaints.warn(
                     scope.place, f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
                 )
@@ -160,16 +150,13 @@ def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) 
 
 def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
     """Return True if some caller names its end users, or if the file of keys could not be read."""
-    auth = at(tree, "server", "auth")
+    auth, declared = at(tree, "server", "auth"), routes.server.auth
+    keys = at(auth, "keys")
     if at(auth, "jwt", "user_claim") is not None:
         return True
-    keys = at(auth, "keys")
-    if isinstance(keys, Table):
-        return any(at(key, "user") is not None for _, key in keys.pairs)
-    declared = routes.server.auth
-    if keys is None or not isinstance(declared, Auth) or declared.keys is None:
-        return keys is not None
-    return any(key.user is not None for key in declared.keys.values())
+    if isinstance(keys, Table) or keys is None:
+        return any(at(key, "user") is not None for _, key in pairs_of(keys))
+    return not isinstance(declared, Auth) or declared.keys is None or any(key.user is not None for key in declared.keys.values())
 
 
 def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
@@ -191,31 +178,20 @@ def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
             )
 
 
-def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
-    """Complain of a missing `server.auth` if other machines can reach `host`."""
-    if not loopback(host):
-        reached = host or "every address of this machine"
-        _require_auth(tree, file, f"whoever reaches {reached} could ask, and you would pay: write under `server` who may", complaints)
-
-
 def require_auth(declaration: Declaration) -> None:
-    """Add a complaint to the declaration if it has no `server.auth`, whatever the address; for ROUTER_ENV=production.
-
-    `auth: none` counts as declared.
-    """
+    """Complain of a declaration without `server.auth`, whatever the address; for ROUTER_ENV=production. `auth: none` counts as declared."""
     why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
     _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
 
 
 def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints) -> None:
     server = at(tree, "server")
-    if not isinstance(tree, Table) or at(server, "auth") is not None:
-        return
-    complaints.add(
-        server.place if server is not None else Place(file, 1, 1),
-        f"{why}. `auth: {{keys: {{NAME: {{hash: …}}}}}}` takes what `router keys new NAME` prints, `auth: {{jwt: …}}` an issuer's tokens; "
-        "where something else keeps strangers out, write `auth: none`",
-    )
+    if isinstance(tree, Table) and at(server, "auth") is None:
+        complaints.add(
+            server.place if server else Place(file, 1, 1),
+            f"{why}. `auth: {{keys: {{NAME: {{hash: …}}}}}}` takes what `router keys new NAME` prints, `auth: {{jwt: …}}` an issuer's tokens; "
+            "where something else keeps strangers out, write `auth: none`",
+        )
 
 
 def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
@@ -256,12 +232,6 @@ def _words(node: Node | None, name: str) -> list[document.Scalar]:
 
 
 def _scalars(node: Node | None) -> list[document.Scalar]:
-    match node:
-        case document.Scalar():
-            return [node]
-        case document.Listing():
-            return [scalar for item in node.items for scalar in _scalars(item)]
-        case Table():
-            return _scalars(node.get("use"))
-        case None:
-            return []
+    if isinstance(node, document.Scalar):
+        return [node]
+    return [scalar for one in (*items_of(node), at(node, "use")) if one is not None for scalar in _scalars(one)]

@@ -23,8 +23,7 @@ from router.config.options import BodyField, HeaderName, HeaderValue, check_head
 from router.config.price import Price
 from router.config.server import Server
 from router.config.snapshot import Snapshot
-from router.config.tool_servers import ToolServer
-from router.config.tool_sets import ToolSetEntry
+from router.config.tools import ToolServer, ToolSetEntry
 from router.config.values import ApiBase, Backoff, ByteSize, Key, ModelName, Name, Reference, Seconds, Secret, Share, Span
 from router.errors import Misfit
 from router.params import Params

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from router.config.document import Listing, Node, Scalar, Table
+from router.config.document import Node, Scalar, with_scalars
 from router.config.remedies import dollar
 from router.errors import Place
 from router.value import replace
@@ -67,13 +67,7 @@ class Environment:
 
         A scalar with a missing variable or file has the reason in `unset`. A malformed reference is complained of.
         """
-        match node:
-            case Scalar():
-                return self._scalar(node) if "$" in node.text else node
-            case Listing():
-                return Listing(node.place, tuple([self.resolve(item) for item in node.items]))
-            case Table():
-                return Table(node.place, tuple([(key, self.resolve(value)) for key, value in node.pairs]))
+        return with_scalars(node, lambda scalar: self._scalar(scalar) if "$" in scalar.text else scalar)
 
     def _scalar(self, node: Scalar) -> Scalar:
         lacks: list[str] = []

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from router.config.limits import Limit
-from router.config.users import UserSource, user_source
+from router.config.options import MAX_NAME, NAME
+from router.config.secrecy import secret_in_name
 from router.config.values import Name, Reference, name_of
 from router.errors import Misfit
 from router.signature import Spelled
@@ -46,8 +47,46 @@ def moment(text: str) -> datetime:
     raise Misfit(f"`{text}` is no day and no moment: write e.g. 2027-01-31, or 2027-01-31T18:00:00Z")
 
 
+def user_header(text: str) -> str:
+    """Return the name of a header as it is written. Raise Misfit if it is not one, or if its last word marks a secret (`X-Api-Key`)."""
+    if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
+        raise Misfit(f"`{text[:40]}` is not the name of a header: write e.g. X-OpenWebUI-User-Id")
+    if secret_in_name(text.rpartition("-")[2]) is not None:  # the last word alone: X-Auth-Request-User holds a user
+        raise Misfit(f"the header {text} holds a secret, and the id of a user is logged: name the header that holds the id alone")
+    return text
+
+
 KeyHash = Annotated[str, Spelled("key's hash", _hash, f"^{HASH}$", f"sha256:{'0' * 64}")]
 Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-31")]
+UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "X-OpenWebUI-User-Id")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSource:
+    """The place in a caller's requests that names the end user: a header or a field. It is trusted only for this caller.
+
+    header: the name of the header, e.g. X-OpenWebUI-User-Id
+    field: the name of the field of the body
+    optional: true accepts a request that names no end user, and counts it for the caller itself; false refuses it
+    """
+
+    header: UserHeader | None = None
+    field: Literal["user", "safety_identifier"] | None = None
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.header is None) == (self.field is None):
+            raise Misfit("a user is named either in a `header` or in a `field` of the body", "field" if self.header else None)
+
+
+def user_source(text: str) -> UserSource:
+    """Parse the `user=` option of a key file, `header:NAME` or `field:NAME`, into a UserSource. Raise Misfit for any other text."""
+    kind, _, name = text.partition(":")
+    if kind == "header":
+        return UserSource(header=user_header(name))
+    if kind == "field" and name in ("user", "safety_identifier"):
+        return UserSource(field=name)
+    raise Misfit("write user=header:NAME, e.g. user=header:X-OpenWebUI-User-Id; or user=field:user, or user=field:safety_identifier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

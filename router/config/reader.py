@@ -54,7 +54,7 @@ def declare(
     complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     env_file = beside or EnvFile()
     environment = Environment(variables, snapshot.root, complaints.add, env_file.variables)
-    complaints.warnings.extend(env_file.warnings)
+    complaints.warnings.update(dict.fromkeys(env_file.warnings))
     tree = _routes_tree(snapshot, environment, complaints)
     skipped: dict[str, str] = {}
     routes = RoutesFile(targets={}, routes={})

@@ -3,15 +3,17 @@
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.config.origin import origin
 from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
 from router.signature import Spelled
+
+T = TypeVar("T")
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -188,14 +190,23 @@ def _fault(text: str) -> Fault:
     return Fault(what, int(what) if what.isdigit() else None, after or 0.0, retry, lasts, times)
 
 
+def checked(made: Callable[[str], T], fits: Callable[[str], object], mistake: str) -> Callable[[str], T]:
+    """Return a function that makes a value of a text if it fits, and else raises Misfit.
+
+    mistake: its message; `{text}` in it stands for the first 40 characters of the text
+    """
+
+    def read(text: str) -> T:
+        if not fits(text):
+            raise Misfit(mistake.replace("{text}", text[:40]))
+        return made(text)
+
+    return read
+
+
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
-
-
-def name_of(text: str) -> Name:
-    """Return a text as a Name: 1 to 128 letters, digits and . _ - : / @, a letter or digit first. Raise Misfit if it is not one."""
-    if not re.fullmatch(NAME, text):
-        raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
-    return Name(text)
+name_of = checked(Name, re.compile(NAME).fullmatch, "`{text}` is not a name: use letters, digits and . _ - : / @, 128 at most")
+"""Returns a text as a Name: 1 to 128 letters, digits and . _ - : / @, a letter or digit first. Raises Misfit if it is not one."""
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -203,12 +214,6 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise Misfit(f"`{text}` is no address and no network: write e.g. 127.0.0.1 or 10.0.0.0/8") from None
-
-
-def _title(text: str) -> Name:
-    if not text.strip() or len(text) > 200:
-        raise Misfit("a title is a few words")
-    return Name(text)
 
 
 def _model(text: str) -> Name:
@@ -320,11 +325,12 @@ Origin = Annotated[str, Spelled("origin", origin, r"^[A-Za-z][A-Za-z0-9+.-]*://[
 ApiBase = Annotated[str, Spelled("web address", _api_base, r"^(https?://|\$\{)", "https://host/v1")]
 WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
+_title = checked(Name, lambda text: text.strip() and len(text) <= 200, "a title is a few words")
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]
 Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503", numbers=(400, 599))]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-5.6")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
-RedisAddress = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
+RedisUrl = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
 SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]
-KeySetSource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]
+KeySource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]

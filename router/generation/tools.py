@@ -6,8 +6,7 @@ from pathlib import Path
 from router.config.declaration import Route
 from router.config.document import Scalar
 from router.config.meant import file_meant
-from router.config.tool_servers import ToolServer
-from router.config.tool_sets import ToolSetEntry
+from router.config.tools import ToolServer, ToolSetEntry
 from router.config.values import Name
 from router.errors import Misfit, Place
 from router.generation.construction import Construction

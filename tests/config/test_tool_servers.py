@@ -24,7 +24,7 @@ def test_mcp_servers_by_address_and_by_command_are_declared_among_tools(workspac
         '[weather, {mcp: "https://${HOST}/mcp", token: "${TOKEN}"}, {mcp: [npx, -y, "${PACKAGE}"], env: {ROOT: "/srv/a b"}, only: [read]}]'
     )
     made = declared(workspace, tools, HOST="mcp.example.com", TOKEN="tok-1", PACKAGE="@example/files")
-    assert made.complaints.found == []
+    assert not made.complaints.found
     route = next(iter(made.routes.routes.values()))
     assert route.tool_sets == ("weather",)
     address, command = route.tool_servers
