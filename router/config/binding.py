@@ -20,9 +20,7 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
     """Return the value of a YAML node bound to a shape; UNFIT if it does not fit. Each mistake in it is recorded as a complaint.
 
     A scalar whose variable is missing gets a stand-in value. Its absence is recorded, unless the scalar is `forgiven`.
-    Entries of a list or mapping that do not fit are left out of the value.
-
-    what: the name of the node in complaints
+    Entries of a list or mapping that do not fit are left out of the value. `what`: the name of the node in complaints.
     """
     if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:

@@ -7,12 +7,12 @@ from router.config import document
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile
 from router.config.document import Node, Table, at, items_of, pairs_of
-from router.config.drill_file import check_names
 from router.config.entries import KnownCallers, check_entries
 from router.config.kinds import check_kinds
 from router.config.meant import did_you_mean
 from router.config.network import has_literal_password
 from router.config.server import Auth
+from router.config.snapshot import DRILLS
 from router.config.values import loopback
 from router.errors import Place
 
@@ -66,7 +66,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     drills = at(tree, "drills")
     for drill in items_of(drills):
         _check_drill(drill, known or {}, taken, complaints)
-    check_names(drills, complaints)
+    _check_names(drills, complaints)
     return used
 
 
@@ -87,6 +87,17 @@ def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str],
     for model in _words(at(drill, "ask"), "model"):
         if model.text not in routes:
             complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
+
+
+def _check_names(drills: Node | None, complaints: Complaints) -> None:
+    """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file, where it was valid before."""
+    first: dict[str, Place] = {}
+    names = (at(drill, "name") for drill in items_of(drills))
+    for name in (one for one in names if isinstance(one, document.Scalar)):
+        known = first.setdefault(name.text, name.place)
+        if known != name.place:
+            say = complaints.add if name.place.file == DRILLS else complaints.warn
+            say(name.place, f"line {known.line} of {known.file} has a drill of this name: give one of them another name")
 
 
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:

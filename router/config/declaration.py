@@ -1,7 +1,4 @@
-"""Declaration of routes.yaml and the pipelines, as frozen values. The docstrings are the reference.
-
-`server:` and `drills:` stand in modules of their own; `reader.py` makes a declaration.
-"""
+"""Declaration of routes.yaml and the pipelines, as frozen values. The docstrings are the reference; `reader.py` makes a declaration."""
 
 import re
 from collections.abc import Mapping
@@ -355,14 +352,10 @@ class Route:
         return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
 
     @property
-    def tool_sets(self) -> tuple[Name, ...]:
-        """The names of the route's tool sets (tools/<name>.py), isolated ones included; tool servers are left out."""
-        return tuple(one.use if isinstance(one, ToolSetEntry) else one for one in self.tools if not isinstance(one, ToolServer))
-
-    @property
-    def isolated_sets(self) -> "tuple[ToolSetEntry, ...]":
-        """The tool sets with `isolate`: each call runs in a process of its own."""
-        return tuple(one for one in self.tools if isinstance(one, ToolSetEntry) and one.isolate is not None)
+    def tool_sets(self) -> tuple[ToolSetEntry, ...]:
+        """The tool sets of the route (tools/<name>.py), those without options included; tool servers are left out."""
+        sets = (one for one in self.tools if not isinstance(one, ToolServer))
+        return tuple(one if isinstance(one, ToolSetEntry) else ToolSetEntry(use=one) for one in sets)
 
     @property
     def approved(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,23 +44,13 @@ def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
         return EnvFile()
     text, why = secret(path)
     if text is None:
-        return EnvFile(warnings=(_warning(1, f"the variables of this file are not known: it {why}"),))
+        return EnvFile(warnings=(Complaint(Place(ENV_FILE, 1, 1), f"the variables of this file are not known: it {why}"),))
     bindings = list(parse_stream(io.StringIO(text.removeprefix("\ufeff"))))
     resolved = resolve_variables(((one.key, one.value) for one in bindings if one.key and not one.error), override=False)
     variables = {name: value for name, value in resolved.items() if value and name not in environment}
     # A line that is not a variable is not quoted: a key may stand in it.
-    wrong = [_warning(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error]
-    return EnvFile(variables, text, (*wrong, *_exposed(path)))
-
-
-def _exposed(path: Path) -> tuple[Complaint, ...]:
-    """Return a warning if every user of the machine can read the file; else an empty tuple."""
-    try:
-        everybody = bool(path.stat().st_mode & stat.S_IROTH) and os.name == "posix"
-    except OSError:  # removed meanwhile
-        return ()
-    return (_warning(1, "every user of this machine can read this file: write `chmod 600 .env`"),) if everybody else ()
-
-
-def _warning(line: int, message: str) -> Complaint:
-    return Complaint(Place(ENV_FILE, line, 1), message)
+    wrong = [(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error]
+    with suppress(OSError):  # removed meanwhile
+        if path.stat().st_mode & stat.S_IROTH and os.name == "posix":
+            wrong.append((1, "every user of this machine can read this file: write `chmod 600 .env`"))
+    return EnvFile(variables, text, tuple(Complaint(Place(ENV_FILE, line, 1), message) for line, message in wrong))

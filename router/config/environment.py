@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from router.config.document import Node, Scalar, with_scalars
 from router.config.remedies import dollar
@@ -49,11 +48,7 @@ class Environment:
     """
 
     def __init__(
-        self,
-        variables: Mapping[str, str] | None,
-        root: Path,
-        complain: Callable[[Place, str], None],
-        beside: Mapping[str, str] = MappingProxyType({}),
+        self, variables: Mapping[str, str] | None, root: Path, complain: Callable[[Place, str], None], beside: Mapping[str, str]
     ) -> None:
         self._variables = variables
         self._beside = beside
@@ -63,48 +58,38 @@ class Environment:
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
-        """Return the tree with the references in its values resolved; keys stay as they are.
-
-        A scalar with a missing variable or file has the reason in `unset`. A malformed reference is complained of.
-        """
+        """Return the tree with the references in its values resolved. `unset` says which are missing; malformed ones are complained of."""
         return with_scalars(node, lambda scalar: self._scalar(scalar) if "$" in scalar.text else scalar)
 
     def _scalar(self, node: Scalar) -> Scalar:
         lacks: list[str] = []
-        malformed: list[str] = []
+        malformed = False
 
         def value(hit: re.Match[str]) -> str:
+            nonlocal malformed
             if hit["dollar"]:
                 return "$"
-            body = BODY.fullmatch(hit["body"] or "")
-            if body is None:
-                malformed.append(dollar(node.text))
+            if (body := BODY.fullmatch(hit["body"] or "")) is None:
+                malformed = True
                 return ""
-            if self._variables is None:
-                lacks.append(UNKNOWN)
-                return ""
-            found, lack = self._file(body["file"]) if body["file"] else self._variable(body)
-            if lack:
-                lacks.append(lack)
+            found, lack = ("", UNKNOWN) if self._variables is None else self._file(body["file"]) if body["file"] else self._variable(body)
+            lacks.extend([lack] if lack else [])
             return found
 
         text = REFERENCE.sub(value, node.text)
         if malformed:
-            self._complain(node.place, malformed[0])  # for an optional target too; the scalar is not checked further
-        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=bool(malformed) or UNKNOWN in lacks)
+            self._complain(node.place, dollar(node.text))  # for an optional target too; the scalar is not checked further
+        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=malformed or UNKNOWN in lacks)
 
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
         name = body["name"]
         value = (self._variables or {}).get(name)
         if value is None and (value := self._beside.get(name)):
             self.used[f"{ENV_FILE}:{name}"] = value
-        if body["mode"] == ":-":
+        if value or body["mode"] == ":-":
             return value or body["rest"], ""
-        if value:
-            return value, ""
-        if body["mode"] == ":?":
-            return "", f"{name} is not set: {body['rest'] or 'it is needed'}"
-        return "", f"the environment variable {name} is not set"
+        needed = f"{name} is not set: {body['rest'] or 'it is needed'}" if body["mode"] else f"the environment variable {name} is not set"
+        return "", needed
 
     def _file(self, path: str) -> tuple[str, str]:
         text, why = secret(self._root / path)

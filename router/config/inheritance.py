@@ -16,10 +16,7 @@ from router.value import replace
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Return the tree with each missing variable of an optional target marked as `forgiven`, so that it is no mistake.
-
-    skipped: filled here: name of such a target → what it lacks
-    """
+    """Return the tree with missing variables of optional targets `forgiven`. `skipped`, filled here: such a target → what it lacks."""
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree

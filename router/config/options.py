@@ -1,7 +1,4 @@
-"""A target's `body` and `headers`: fields and headers that its requests carry in addition to the router's own.
-
-The fields of a body that are reserved for the router depend on the API that is asked: see router/targets/options.py.
-"""
+"""A target's `body` and `headers`: fields and headers of its requests beside the router's own (its fields: router/targets/options.py)."""
 
 import re
 from collections.abc import Mapping

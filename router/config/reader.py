@@ -1,7 +1,8 @@
 """Reading of a snapshot of files into a Declaration that has every complaint about them. Without complaints it is consistent."""
 
+import dataclasses
+import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 from router.config import document
@@ -10,7 +11,6 @@ from router.config.checks import check_across
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile, StepLine
 from router.config.document import Node, Table, UnreadableYaml
-from router.config.drill_file import joined
 from router.config.env_file import EnvFile
 from router.config.environment import ENV_FILE, Environment
 from router.config.inheritance import through, with_defaults, with_optional_targets
@@ -21,6 +21,7 @@ from router.config.values import Name
 from router.errors import Place
 from router.garbage import uncollected
 from router.signature import record_of
+from router.value import replace
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
@@ -32,6 +33,7 @@ def _places() -> Mapping[str, tuple[Spot, ...]]:
     return found
 
 
+FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask: {{model: a route}}, expect: {{served_by: a target}}}}`"
 ADVICE = Advice(_places())
 
 
@@ -63,7 +65,7 @@ def declare(
         tree = with_defaults(with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(RoutesFile), complaints, f"`{snapshot.routes}`")
-        routes = through(replace(routes, **pieces))
+        routes = through(dataclasses.replace(routes, **pieces))
     used = check_across(tree, written, routes, host, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
@@ -77,7 +79,25 @@ def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Compl
     if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
         return tree
     beside = _tree(DRILLS, snapshot, environment, complaints)
-    return joined(tree, beside, complaints) if isinstance(tree, Table) and beside is not None else tree
+    return _joined(tree, beside, complaints) if isinstance(tree, Table) and beside is not None else tree
+
+
+def _joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
+    """Return the routes file with the drills of drills.yaml (`beside`) after its own; unchanged, after a complaint, for another form."""
+    for key, _ in document.pairs_of(beside):
+        if key.text != "drills":
+            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
+            complaints.add(key.place, f"unknown key `{word}` in {DRILLS}, which has `drills` alone: write the others in the routes file")
+    drills, own = document.at(beside, "drills"), routes.get("drills")
+    if not isinstance(drills, document.Listing):
+        complaints.add((drills or beside).place, FORM)
+        return routes
+    if own is None:
+        key = document.Scalar(drills.place, "drills", plain=True, source="drills")
+        return replace(routes, pairs=(*routes.pairs, (key, drills)))
+    if not isinstance(own, document.Listing):
+        return routes  # a mistake, complained of elsewhere
+    return routes.having("drills", replace(own, items=(*own.items, *drills.items)))
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
@@ -95,12 +115,9 @@ def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: C
 def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
     file = f"pipelines/{named.text}.yaml"
     if file not in snapshot.texts:
-        known = [
-            text.removeprefix("pipelines/").removesuffix(".yaml")
-            for text in snapshot.texts
-            if text.startswith("pipelines/") and text.endswith(".yaml")
-        ]
-        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, known, '.yaml')}")
+        complaints.add(
+            named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, snapshot.texts, 'pipelines/', '.yaml')}"
+        )
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:

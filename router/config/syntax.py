@@ -10,7 +10,6 @@ UNSPACED = re.compile(r"\s*(?:- +)?(?P<key>[A-Za-z_][\w-]*):(?=[^\s:/\\\d])")
 REFERENCE = re.compile(r"(?<![\"'\w])\$\{(?P<body>[^{}\s]*)")
 """A `${NAME}` without quotes."""
 KEY_AND_VALUE = re.compile(r"\s*(?:- +)?[^\s#'\"{\[][^#'\"{\[]*?:\s+\S")
-INDENT = re.compile(r"\s*")
 NO_START = {"while scanning an alias": "`*` begins an alias", "while scanning an anchor": "`&` begins an anchor"}
 """libyaml's context of an error → words for the character that misled it."""
 
@@ -22,10 +21,13 @@ def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
     began = _place(error.context_mark) if error.context_mark else at
     problem, context = error.problem or "syntax error", error.context or ""
     line = _line(lines, at[0])
-    if (tab := _tab(line, at[1])) is not None:
-        return at[0], tab, "indent with spaces, not tabs"
+    indent = line[: len(line) - len(line.lstrip())]
+    if "\t" in indent or line[at[1] - 1 : at[1]] == "\t":
+        return at[0], indent.find("\t") + 1 or at[1], "indent with spaces, not tabs"
     if context.endswith("quoted scalar"):
-        return _quoted(problem, at, began)
+        if "escape" in problem:
+            return *at, "in double quotes a backslash begins an escape: write it twice, or use single quotes"
+        return *began, "the quote that begins here is not closed: write its other half"
     if context in NO_START:
         return *began, f"{NO_START[context]}: put the value in quotes"
     if "cannot start any token" in problem:
@@ -57,20 +59,6 @@ def _line(lines: Sequence[str], number: int) -> str:
     return lines[number - 1] if 0 < number <= len(lines) else ""
 
 
-def _tab(line: str, column: int) -> int | None:
-    """Return the column of a tab in a line's indent, or at `column`; None without one."""
-    indent = INDENT.match(line)
-    if indent and "\t" in indent[0]:
-        return indent[0].index("\t") + 1
-    return column if line[column - 1 : column] == "\t" else None
-
-
-def _quoted(problem: str, at: tuple[int, int], began: tuple[int, int]) -> tuple[int, int, str]:
-    if "escape" in problem:
-        return *at, "in double quotes a backslash begins an escape: write it twice, or use single quotes"
-    return *began, "the quote that begins here is not closed: write its other half"
-
-
 def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, str] | None:
     """Return (line, column, advice) for a key without a space after its colon in the lines `first` - 1 to `last`; None without one."""
     for number in range(max(1, first - 1), last + 1):
@@ -84,9 +72,8 @@ def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) 
     """Return (line, column, advice) for a mistake between `{` and `}`, or `[` and `]`."""
     opening, closing = ("{", "}") if context.endswith("mapping") else ("[", "]")
     if hit := REFERENCE.search(line[: at[1] + 1]):
-        rest = re.match(r"[A-Za-z_]\w*", line[hit.start("body") :])
-        name = rest[0] if rest else "NAME"
-        return at[0], hit.start() + 1, f'between {opening} and {closing} a reference stands in quotes: write "${{{name}}}"'
+        name = re.match(r"[A-Za-z_]\w*", line[hit.start("body") :]) or ["NAME"]
+        return at[0], hit.start() + 1, f'between {opening} and {closing} a reference stands in quotes: write "${{{name[0]}}}"'
     if at[0] > began[0]:
         return *began, f"the `{opening}` that begins here is not closed before line {at[0]}: write `{closing}`"
     return *at, (

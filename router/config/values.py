@@ -24,10 +24,10 @@ MAX_DIGITS = 20
 
 
 def _duration(text: str) -> float:
-    if len(text) > MAX_DIGITS or not re.fullmatch(DURATION, text, re.ASCII):
+    hit = re.fullmatch(DURATION, text, re.ASCII)
+    if hit is None or len(text) > MAX_DIGITS:
         raise Misfit(f"`{text}` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h")
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
-    return float(number) * SECONDS[unit]
+    return float(text.removesuffix(hit[2])) * SECONDS[hit[2]]
 
 
 def duration(text: str) -> float:
@@ -46,15 +46,14 @@ def written_duration(seconds: float) -> str:
 
 
 def _written_size(count: int) -> str:
-    unit = next(unit for unit in reversed(BYTES) if count % BYTES[unit] == 0)
-    return f"{count // BYTES[unit]}{unit}"
+    return next(f"{count // size}{unit}" for unit, size in reversed(BYTES.items()) if count % size == 0)
 
 
 def _size(text: str) -> int:
-    hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text, re.ASCII)
+    hit = re.fullmatch(SIZE, text, re.ASCII)
     if hit is None or len(text) > MAX_DIGITS:
         raise Misfit(f"`{text}` is not a size: write a whole number and its unit, e.g. 64KiB, 1MiB")
-    return int(hit[1]) * BYTES[hit[2]]
+    return int(text.removesuffix(hit[1])) * BYTES[hit[1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,9 @@ class Span:
 
     least: float
     most: float
+
+    def __str__(self) -> str:
+        return f"{written_duration(self.least)}..{written_duration(self.most)}"
 
 
 def _span(text: str) -> Span:
@@ -75,16 +77,8 @@ def _span(text: str) -> Span:
     return span
 
 
-def _written_span(span: Span) -> str:
-    return f"{written_duration(span.least)}..{written_duration(span.most)}"
-
-
 def _within(text: str) -> Span:
     return _span(text) if ".." in text else Span(0, duration(text))
-
-
-def _written_within(span: Span) -> str:
-    return _written_span(span) if span.least else written_duration(span.most)
 
 
 def _share(text: str) -> float:
@@ -186,15 +180,12 @@ def _fault(text: str) -> Fault:
     if hit["lasts"] and what != "stall":
         raise Misfit(f"`{text}`: `for` goes with stall, e.g. stall for 12s")
     after, retry, lasts = (_duration(hit[group]) if hit[group] else None for group in ("after", "retry", "lasts"))
-    times = int(hit["times"]) if hit["times"] else None
-    return Fault(what, int(what) if what.isdigit() else None, after or 0.0, retry, lasts, times)
+    status, times = (int(text) if text and text.isdigit() else None for text in (what, hit["times"]))
+    return Fault(what, status, after or 0.0, retry, lasts, times)
 
 
 def checked(made: Callable[[str], T], fits: Callable[[str], object], mistake: str) -> Callable[[str], T]:
-    """Return a function that makes a value of a text if it fits, and else raises Misfit.
-
-    mistake: its message; `{text}` in it stands for the first 40 characters of the text
-    """
+    """Return a function that makes a value of a text that fits, and raises Misfit for another: `{text}` is its first 40 characters."""
 
     def read(text: str) -> T:
         if not fits(text):
@@ -224,15 +215,9 @@ def _model(text: str) -> Name:
 
 
 FAMILIES = {
-    "claude": "anthropic",
-    "gemini": "gemini",
-    "mistral": "mistral",
-    "codestral": "mistral",
-    "deepseek": "deepseek",
-    "grok": "xai",
-    "llama": "ollama_chat",
-    "qwen": "ollama_chat",
-}
+    "claude": "anthropic", "gemini": "gemini", "mistral": "mistral", "codestral": "mistral", "deepseek": "deepseek", "grok": "xai",
+    "llama": "ollama_chat", "qwen": "ollama_chat",
+}  # fmt: skip
 """Beginning of a model's name → its most likely provider; for all others OpenAI."""
 PROVIDERS = frozenset({"openai", "anthropic", "azure", "gemini", "groq", "mistral", "deepseek", "ollama", "openrouter", "xai"})
 """Providers that other programs put before a model with a colon."""
@@ -318,8 +303,9 @@ def _redis_address(text: str) -> Secret:
 
 Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s", written_duration)]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
-Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
-Within = Annotated[Span, Spelled("time", _within, rf"^({DURATION}\.\.)?{DURATION}$", "3s", _written_within)]
+Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", str)]
+WITHIN = rf"^({DURATION}\.\.)?{DURATION}$"
+Within = Annotated[Span, Spelled("time", _within, WITHIN, "3s", lambda span: str(span) if span.least else written_duration(span.most))]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", lambda share: f"{share * 100:.10g}%")]
 Origin = Annotated[str, Spelled("origin", origin, r"^[A-Za-z][A-Za-z0-9+.-]*://[^/*]+$", "http://localhost:3000")]
 ApiBase = Annotated[str, Spelled("web address", _api_base, r"^(https?://|\$\{)", "https://host/v1")]

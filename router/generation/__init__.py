@@ -23,10 +23,8 @@ EXTRAS = {"otel": "opentelemetry.sdk"}
 def build(declaration: Declaration, before: Carryover | None = None, ground: Ground | None = None) -> Generation:
     """Return the generation of a declaration, not yet started. It holds Redis and the tool servers until `close` or `discard`.
 
-    Raises ConfigError with every complaint, the declaration's own included.
-
-    before: the state of the generation before it; None for the first
-    ground: the environment, replaced in tests; None for the real one
+    Raises ConfigError with every complaint, the declaration's own included. `before`: the state of the generation before it; None for the
+    first. `ground`: the environment, replaced in tests; None for the real one.
     """
     parts = Construction(declaration, before or Carryover(), ground or Ground())
     server, declared, kept = declaration.routes.server, declaration.routes.routes, parts.kept

@@ -70,9 +70,7 @@ class Built:
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
     """Return what became of this content: a generation, or the ConfigError; neither if it is what serves. Blocks for seconds.
 
-    Runs the drills if that is configured: a failed one is a ConfigError.
-
-    now: the generation that serves. host: the address that it serves at
+    Runs the drills if that is configured: a failed one is a ConfigError. `now`: the generation that serves, at the address `host`.
     """
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
@@ -83,11 +81,10 @@ def edit_built(content: FileContents, now: Generation, host: str) -> Built:
             return Built(declaration)
         generation = build(declaration, now.kept)
         reload = declaration.routes.server.reload
-        if isinstance(reload, Reloading) and reload.drills:
-            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
-            if failed:
-                generation.discard()
-                return Built(declaration, error=ConfigError(tuple(failed)))
+        drills = drilled(declaration) if isinstance(reload, Reloading) and reload.drills else ()
+        if failed := tuple(one.complaint(declaration.snapshot.routes) for one in drills if one.faults):
+            generation.discard()
+            return Built(declaration, error=ConfigError(failed))
     except ConfigError as error:
         return Built(declaration, error=error)
     finally:
@@ -102,6 +99,5 @@ def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
         after = declared(snapshot, host)
     except ConfigError as error:
         return PendingEdit(None, (), error.complaints)
-    found = after.complaints.in_order()
     said = () if after.digest == now.digest else tuple(sentences(changes(describe(now.declaration), describe(after))))
-    return PendingEdit(after.digest, said, tuple(found))
+    return PendingEdit(after.digest, said, after.complaints.in_order())
