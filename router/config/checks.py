@@ -200,8 +200,8 @@ def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints
     if isinstance(tree, Table) and at(server, "auth") is None:
         complaints.add(
             server.place if server else Place(file, 1, 1),
-            f"{why}. `auth: {{keys: {{NAME: {{hash: …}}}}}}` takes what `router keys new NAME` prints, `auth: {{jwt: …}}` an issuer's tokens; "
-            "where something else keeps strangers out, write `auth: none`",
+            f"{why}. `auth: {{keys: {{NAME: {{hash: …}}}}}}` takes what `router keys new NAME` prints, `auth: {{jwt: …}}` an issuer's "
+            "tokens; where something else keeps strangers out, write `auth: none`",
         )
 
 

@@ -27,12 +27,9 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
         values = [one for one in document.values_in(node) if isinstance(one, document.Scalar)] if is_optional else []
         if lacks := dict.fromkeys(one.unset for one in values if one.unset and not one.forgiven):
             skipped[key.text] = "; ".join(lacks)
-        pairs.append((key, document.with_scalars(node, _forgiven) if is_optional else node))
+        forgiven = document.with_scalars(node, lambda one: replace(one, forgiven=True) if one.unset else one) if is_optional else node
+        pairs.append((key, forgiven))
     return tree.having("targets", replace(targets, pairs=tuple(pairs)))
-
-
-def _forgiven(node: document.Scalar) -> document.Scalar:
-    return replace(node, forgiven=True) if node.unset else node
 
 
 def with_defaults(tree: Table) -> Table:

@@ -129,35 +129,34 @@ def lines(text: str) -> dict[Name, ApiKey]:
     """Parse a file of keys, one to a line: name → key. Raise Misfit at the first wrong line, with its number and no text of it."""
     found: dict[Name, ApiKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        if words[0].startswith(KEY):
-            raise Misfit(f"line {number} of the keys: it begins with a key; write NAME HASH, and make another key: this one was shown")
-        if words[0] in found:
-            raise Misfit(f"line {number} of the keys: this name stands in an earlier line")
         try:
-            found[name_of(words[0])] = _line(words[1:])
+            if words := line.partition("#")[0].split():
+                _add(words, found)
         except Misfit as misfit:
-            complaint = misfit.message
-            raise Misfit(
-                f"line {number} of the keys: {complaint if not complaint.startswith('`') else 'write NAME HASH [expires=…] [routes=…] [user=…]'}"
-            ) from None
-        if len({key.hash for key in found.values()}) < len(found):
-            raise Misfit(f"line {number} of the keys: this key stands in an earlier line")
+            why = "write NAME HASH [expires=…] [routes=…] [user=…]" if misfit.message.startswith("`") else misfit.message
+            raise Misfit(f"line {number} of the keys: {why}") from None
     return found
 
 
-def _line(words: list[str]) -> ApiKey:
-    if not words:
+def _add(words: list[str], keys: dict[Name, ApiKey]) -> None:
+    """Add the key in a line with these words. Raise Misfit if it, or its name, is there already, or the line is wrong."""
+    if words[0].startswith(KEY):
+        raise Misfit("it begins with a key; write NAME HASH, and make another key: this one was shown")
+    if words[0] in keys:
+        raise Misfit("this name stands in an earlier line")
+    owner = name_of(words[0])
+    if len(words) == 1:
         raise Misfit("there is no hash: write NAME HASH [expires=…] [routes=…] [user=…]")
     given: dict[str, object] = {}
-    for word in words[1:]:
+    for word in words[2:]:
         name, equals, value = word.partition("=")
         if not equals or name not in OPTIONS or name in given:
             raise Misfit(f"write NAME HASH, then {', '.join(f'{one}=…' for one in OPTIONS)}, each at most once")
         given[name] = OPTIONS[name](value)
-    return ApiKey(hash=_hash(words[0]), **given)  # type: ignore[arg-type]
+    made = ApiKey(hash=_hash(words[1]), **given)  # type: ignore[arg-type]
+    if any(key.hash == made.hash for key in keys.values()):
+        raise Misfit("this key stands in an earlier line")
+    keys[owner] = made
 
 
 KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", f"alice sha256:{'0' * 64}")]

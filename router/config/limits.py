@@ -18,10 +18,7 @@ UNIT = f"({'|'.join(UNITS)})"
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A rate: at most `count` in any period of `seconds`.
-
-    It does not hold what is counted: the field of the limit says whether requests, tokens or US dollars.
-    """
+    """A rate: at most `count` in any period of `seconds`. The field of the limit says what is counted: requests, tokens or US dollars."""
 
     count: float
     seconds: float

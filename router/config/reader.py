@@ -57,7 +57,9 @@ def declare(
     env_file = beside or EnvFile()
     environment = Environment(variables, snapshot.root, complaints.add, env_file.variables)
     complaints.warnings.update(dict.fromkeys(env_file.warnings))
-    tree = _routes_tree(snapshot, environment, complaints)
+    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    if DRILLS in snapshot.texts and snapshot.routes != DRILLS and (drills := _tree(DRILLS, snapshot, environment, complaints)) is not None:
+        tree = _joined(tree, drills, complaints) if isinstance(tree, Table) else tree
     skipped: dict[str, str] = {}
     routes = RoutesFile(targets={}, routes={})
     written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
@@ -71,15 +73,6 @@ def declare(
     digest = snapshot.digest(environment.used)
     files = environment.files if beside is None else {ENV_FILE: beside.text, **environment.files}
     return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, files, complaints, env_file, written)
-
-
-def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
-    """Return the tree of the routes file, with the drills of drills.yaml; None if the routes file is empty or unreadable."""
-    tree = _tree(snapshot.routes, snapshot, environment, complaints)
-    if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
-        return tree
-    beside = _tree(DRILLS, snapshot, environment, complaints)
-    return _joined(tree, beside, complaints) if isinstance(tree, Table) and beside is not None else tree
 
 
 def _joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
@@ -128,15 +121,12 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
             complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
     if not isinstance(steps, document.Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
-        return ()
-    return tuple(line for item in steps.items if (line := _step_line(item, complaints)) is not None)
-
-
-def _step_line(node: Node, complaints: Complaints) -> StepLine | None:
-    if isinstance(node, Table) and len(node.pairs) == 1:
-        key, options = node.pairs[0]
-        name = Name(key.text)
-        name.place = key.place
-        return StepLine(name, options)
-    complaints.add(node.place, "a step is one word and its options, e.g. `- history: {keep: 40}`")
-    return None
+    lines: list[StepLine] = []
+    for node in document.items_of(steps):
+        if isinstance(node, Table) and len(node.pairs) == 1:
+            key, options = node.pairs[0]
+            lines.append(StepLine(Name(key.text), options))
+            lines[-1].name.place = key.place
+        else:
+            complaints.add(node.place, "a step is one word and its options, e.g. `- history: {keep: 40}`")
+    return tuple(lines)

@@ -5,10 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.config.document import VARIABLE, Node, Scalar, Table, items_of
-from router.signature import Either, Field, OneOf, Record, Shape, Spelled
-from router.signature import ListOf as ListingShape
-from router.signature import MapOf as TableShape
-from router.signature import Plain as ScalarShape
+from router.signature import Either, Field, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
 
 LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
 STARTED = "it is said where the router is started: `router serve --{word} {value}`"
@@ -100,7 +97,7 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
     match shape:
         case Record():
             yield shape, ()
-        case TableShape(item):
+        case MapOf(item):
             yield from ((record, ("NAME", *more)) for record, more in _records(item))
         case Either(options):
             for option in options:
@@ -168,7 +165,7 @@ def _shown(shape: Shape, value: Node) -> str:
     options = shape.options if isinstance(shape, Either) else (shape,)
     if isinstance(value, Scalar) and value.source == value.text:
         for option in options:
-            if isinstance(option, ScalarShape) and option.kind in ("integer", "number", "boolean") and re.fullmatch(r"[\w.-]+", value.text):
+            if isinstance(option, Plain) and option.kind in ("integer", "number", "boolean") and re.fullmatch(r"[\w.-]+", value.text):
                 return value.text
             if isinstance(option, OneOf) and value.text in option.values:
                 return value.text
@@ -185,16 +182,16 @@ def example(shape: Shape) -> str:
             return f'"{text}"' if text.startswith("$") else text
         case OneOf(values):
             return values[0]
-        case ScalarShape(kind):
+        case Plain(kind):
             return {"string": "…", "boolean": "true", "integer": "1", "number": "1.0", "null": "~"}[kind]
         case Either(options):
             return example(options[0])
-        case ListingShape(item):
+        case ListOf(item):
             return f"[{example(item)}]"
         case Record():
             shown = [item for item in shape.fields if item.required] or [*shape.fields[:1]]
             return "{" + ", ".join(f"{item.name}: {_usual(item)}" for item in shown) + "}"
-        case TableShape(item):
+        case MapOf(item):
             return f"{{NAME: {example(item)}}}"
         case _:
             return "{…}"

@@ -34,8 +34,10 @@ def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
         character = line[at[1] - 1 : at[1]]
         return *at, f"a value cannot begin with {'a backtick' if character == '`' else f'`{character}`'}: put it in quotes"
     in_block = problem.startswith("mapping values") or problem == "could not find expected ':'"
-    if in_block and (found := _unspaced(lines, began[0], at[0])) is not None:
-        return found
+    for number in range(max(1, began[0] - 1), at[0] + 1 if in_block else 0):
+        if hit := UNSPACED.match(_line(lines, number)):
+            key = hit["key"]
+            return number, hit.start("key") + 1, f"a space is missing after the colon of `{key}`: write `{key}: …`"
     if context in ("while parsing a flow mapping", "while parsing a flow sequence"):
         return _flow(line, at, began, context)
     if problem.startswith("mapping values"):
@@ -43,7 +45,12 @@ def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
     if problem == "could not find expected ':'":
         return *began, "a key needs a colon behind it, and a list's entry `- ` before it"
     if problem.startswith("did not find expected key"):
-        return *at, _unaligned(line, at, began)
+        # Either the line belongs to no mapping, or it is text behind a value that has ended.
+        if line[: at[1] - 1].strip():
+            return *at, "the value has ended before this: put all of it in quotes, or take one bracket away"
+        if line[at[1] - 1 : at[1]] == "-":
+            return *at, "a list's entry stands among the keys of a mapping: give the list a key, and indent it"
+        return *at, f"this line lines up with none above it: indent it by {began[1] - 1} spaces, or as the line above"
     if problem.startswith("did not find expected '-'"):
         return *at, "this line stands in a list: begin it with `- `, or indent it as the keys of the entry above"
     if problem.startswith("did not find expected node content"):
@@ -57,15 +64,6 @@ def _place(mark: yaml.Mark | None) -> tuple[int, int]:
 
 def _line(lines: Sequence[str], number: int) -> str:
     return lines[number - 1] if 0 < number <= len(lines) else ""
-
-
-def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, str] | None:
-    """Return (line, column, advice) for a key without a space after its colon in the lines `first` - 1 to `last`; None without one."""
-    for number in range(max(1, first - 1), last + 1):
-        if hit := UNSPACED.match(_line(lines, number)):
-            key = hit["key"]
-            return number, hit.start("key") + 1, f"a space is missing after the colon of `{key}`: write `{key}: …`"
-    return None
 
 
 def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) -> tuple[int, int, str]:
@@ -91,12 +89,3 @@ def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple
     if above and indent > wanted:
         return at[0], indent + 1, f"this line is indented by {indent} spaces, below a key that has its value already: indent it by {wanted}"
     return *at, "a colon with a space makes a key, and none can stand here: put the value in quotes"
-
-
-def _unaligned(line: str, at: tuple[int, int], began: tuple[int, int]) -> str:
-    """Return the advice for a line that belongs to no mapping, or for text behind a value that has ended."""
-    if line[: at[1] - 1].strip():
-        return "the value has ended before this: put all of it in quotes, or take one bracket away"
-    if line[at[1] - 1 : at[1]] == "-":
-        return "a list's entry stands among the keys of a mapping: give the list a key, and indent it"
-    return f"this line lines up with none above it: indent it by {began[1] - 1} spaces, or as the line above"

@@ -24,10 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The environment of a generation, replaced in tests: functions that open targets and the like, a clock, randomness, and times.
-
-    loading: seconds within which a tool file in a process of its own must have been loaded
-    """
+    """The environment of a generation, replaced in tests. `loading`: seconds within which an isolated tool file must have been loaded."""
 
     open: Callable[[str, TargetConfig, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
@@ -41,11 +38,7 @@ class Ground:
 
 
 class Construction:
-    """A generation under construction: its declaration, and what all its parts share while they are made.
-
-    before: the state of the generation before it
-    kept: the state of this generation, filled while its parts are made
-    """
+    """A generation under construction, with the state of the one `before` it, and its own (`kept`), filled while its parts are made."""
 
     def __init__(self, declaration: Declaration, before: Carryover, ground: Ground) -> None:
         self.declaration = declaration
@@ -57,10 +50,9 @@ class Construction:
         self.kept = Carryover(before.connections, before.local, switches=before.switches, departed=before.departed, turned=before.turned)
         self.kept.redis = redis = self._redis()
         if redis is not None:
-            same = redis is before.redis
-            self.kept.shared = before.shared if same and before.shared else RedisCounts(redis, before.local)
-            self.kept.hints = before.hints if same and before.hints else Hints(redis)
-            self.kept.logs = before.logs if same and before.logs else ground.logs(redis)
+            known = before if redis is before.redis else Carryover()
+            self.kept.shared = known.shared or RedisCounts(redis, before.local)
+            self.kept.hints, self.kept.logs = known.hints or Hints(redis), known.logs or ground.logs(redis)
         self.kept.memory = Memory(before.memory.local, RedisStore(redis, "reasoning") if redis else None)
         key = declaration.routes.server.approval_key
         used = RedisStore(redis, "approval") if redis else None
@@ -75,20 +67,14 @@ class Construction:
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
-        """Return the state of a target from this generation or the one before; None without one, or if the declaration of it has changed.
-
-        table: picks the kind of state from a Carryover: target → (its declaration, its state)
-        """
-        for kept in (self.kept, self.before):
-            config, found = table(kept).get(name, (None, None))
-            if found is not None and config == declared:
-                return found
-        return None
+        """Return the state of a target, in a table of this or the last generation; None if its declaration has changed, or without one."""
+        states = (table(kept).get(name, (None, None)) for kept in (self.kept, self.before))
+        return next((found for config, found in states if found is not None and config == declared), None)
 
     def callers(self) -> Callers:
         """Return the authentication that `server.auth` declares; ANYBODY without one, or if it is invalid (then a complaint was added)."""
+        auth, connections = self.declaration.routes.server.auth, self.kept.connections
         try:
-            auth, connections = self.declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self.before.jwks, self.kept.jwks)
         except Misfit as misfit:
             self.complain(None, misfit.message)

@@ -88,10 +88,10 @@ class OpenedTargets:
             kept.health[key] = (declared, fared)
             kept.loads[name] = (declared, fared.load)
             kept.refusals[name] = (declared, fared.refusals)
-        stand_in = declared.script is not None and post.asked
+        _, health = kept.health[key]
         return Candidate(
-            name, target.answer, target.context_window, target.prefill, kept.health[key][1], kept.switches, target.ready, takes=target.takes,
-            refused=target.refused, stand_in=stand_in,
+            name, target.answer, target.context_window, target.prefill, health, kept.switches, target.ready,
+            takes=target.takes, refused=target.refused, stand_in=declared.script is not None and post.asked,
         )  # fmt: skip
 
 

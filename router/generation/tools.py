@@ -80,7 +80,7 @@ class LoadedTools:
         return self._loaded(str(name), name.source or name, name.place, lambda text, path: ToolProcesses(source(text, path)))
 
     def _loaded(self, name: str, source: str, place: Place | None, load: Callable[[str, Path], T]) -> T | None:
-        """Return what `load` makes of a tool set's text and path; None without such a file, or if it is invalid (a complaint by `source`)."""
+        """Return what `load` makes of a tool set's text and path; None, after a complaint, if there is no such file or it is invalid."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
             self._parts.complain(place, f"there is no tools/{source}.py{file_meant(name, texts, 'tools/', '.py')}")

@@ -16,11 +16,7 @@ from router.targets import forget_table
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """The content of the files at one moment.
-
-    snapshot: the texts; None if they cannot be read, as `complaints` explains
-    secrets: secret file → its text; None if it cannot be read
-    """
+    """The content of the files at one moment. `snapshot`: None for unreadable texts (`complaints`); `secrets`: None for an unreadable file."""
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -29,10 +25,7 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served, with its complaints in `error`. `at`: time of the attempt, in seconds since 1970.
-
-    digest: of its content; None if that could not be read, or took too long to build
-    """
+    """An edit that cannot be served. `at`: seconds since 1970. `digest`: None for content that cannot be read, or takes too long to build."""
 
     error: ConfigError
     digest: str | None
@@ -55,11 +48,9 @@ class PendingEdit:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The outcome of building an edit.
+    """The outcome of building an edit: a generation, not yet started, or an error; neither if the edit changes nothing.
 
     declaration: None if the files could not be read or declared
-    generation: not yet started; None if the edit changes nothing, or cannot be served
-    error: the reason that it cannot be served; None if it can, or changes nothing
     """
 
     declaration: Declaration | None = None
@@ -68,10 +59,7 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Return what became of this content: a generation, or the ConfigError; neither if it is what serves. Blocks for seconds.
-
-    Runs the drills if that is configured: a failed one is a ConfigError. `now`: the generation that serves, at the address `host`.
-    """
+    """Build this content, and run its drills if that is configured: a failed one is an error. `now`: serves at `host`. Blocks for seconds."""
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
     declaration: Declaration | None = None
