@@ -37,7 +37,7 @@ def expired(server: Server) -> dict[str, str]:
 def warned(generation: Generation, workers: int = 1) -> Sequence[Complaint]:
     """Return the warnings about a configuration, sorted by place. `workers`: the number of processes that serve it."""
     complaints = generation.declaration.complaints
-    return complaints.sorted([*complaints.warnings, *_unshared(generation, workers)])
+    return complaints.in_order([*complaints.warnings, *_unshared(generation, workers)])
 
 
 def _unshared(generation: Generation, workers: int) -> Iterator[Complaint]:
@@ -68,7 +68,7 @@ def _asking(route: Route) -> Place | None:
 def missing(generation: Generation) -> Sequence[Complaint]:
     """Return the missing variables and secret files of a configuration that was loaded `without_environment`; none for another."""
     complaints = generation.declaration.complaints
-    return complaints.sorted(complaints.lacking)
+    return complaints.in_order(complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from router.config.declaration import Declaration
-from router.config.env_file import EnvFile, read_env_file
-from router.config.environment import secret
+from router.config.environment import EnvFile, read_env_file, secret
 from router.config.reader import declare
 from router.config.server import Reloading
 from router.config.snapshot import Snapshot, keep, kept, read

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from router.config import document
 from router.config.complaints import Complaints
@@ -144,31 +144,27 @@ def _as_record(node: Node, record: Record) -> str:
 
 def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
     """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
-    if not any(isinstance(entry, document.Table) for _, entry in node.pairs):
-        return node
     pairs: list[tuple[document.Scalar, Node]] = []
     lifted: list[tuple[document.Scalar, Node]] = []
     for key, entry in node.pairs:
-        item = record.named.get(key.text)
-        inner = list(entry.pairs) if item is not None and isinstance(entry, document.Table) else []
-        strays = [pair for pair in inner if item is not None and _strayed(pair, item.shape, node, record)]
+        shape = item.shape if (item := record.named.get(key.text)) else None
+        below = shape.item.named if isinstance(shape, MapOf) and isinstance(shape.item, Record) else ()
+        strays = [pair for pair in document.pairs_of(entry) if below and _strayed(pair, below, node, record)]
         for stray, _ in strays:
             wide = stray.place.column > key.place.column and stray.place.line > key.place.line
             where = f"begin it in column {key.place.column}" if wide else f"close the bracket of `{key.text}` before it"
             complaints.add(stray.place, f"`{stray.text}` is part of `{key.text}` here, for it is indented too far: {where}")
         lifted += strays
-        kept = tuple(pair for pair in inner if pair not in strays)
+        kept = tuple(pair for pair in document.pairs_of(entry) if pair not in strays)
         pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, document.Table) else entry))
     return replace(node, pairs=(*pairs, *lifted)) if lifted else node
 
 
-def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
-    """Return True if a name is a key of `record` that was indented too far: `above` lacks that key, and nothing below it fits an entry."""
+def _strayed(pair: tuple[document.Scalar, Node], below: Container[str], above: document.Table, record: Record) -> bool:
+    """Return True for a key of `record` that was indented too far: `above` lacks it, and its value has keys, but none of those `below`."""
     key, entry = pair
-    if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
-        return False
-    fits = any(inner.text in shape.item.named for inner, _ in entry.pairs)
-    return key.text in record.named and above.get(key.text) is None and not fits and bool(entry.pairs)
+    inner = document.pairs_of(entry)
+    return key.text in record.named and above.get(key.text) is None and bool(inner) and not any(one.text in below for one, _ in inner)
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:

@@ -128,6 +128,10 @@ def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None
     return None if isinstance(at(tree, "server", "auth"), Table) else KnownCallers({}, jwt=False)
 
 
+NO_CALLERS = (
+    "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), or write `per: ip` or "
+    "`per: route`"
+)
 NO_USERS = (
     "no caller names its end users: write `user: {header: X-OpenWebUI-User-Id}` in the key of the front end under `server.auth.keys`, or "
     "`user_claim` under `server.auth.jwt`"
@@ -139,24 +143,20 @@ def _check_limits(tree: Node | None, routes: RoutesFile, complaints: Complaints)
 
     If no caller names its end users, complain of limits per end user, too, and warn of caches for each.
     """
-    names_callers, names_users = isinstance(at(tree, "server", "auth"), Table), _names_users(tree, routes)
+    names_users = _names_users(tree, routes)
+    refused = (
+        {} if names_users else {"user": f"`per: user` counts each end user, and {NO_USERS}; or write `per: key`, which counts each caller"}
+    )
+    if not isinstance(at(tree, "server", "auth"), Table):
+        refused["key"] = NO_CALLERS
     for _, route in pairs_of(at(tree, "routes")):
         for per in _words(at(route, "limit") or route, "per"):
-            if per.text == "key" and not names_callers:
-                complaints.add(
-                    per.place,
-                    "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), "
-                    "or write `per: ip` or `per: route`",
-                )
-            if per.text == "user" and not names_users:
-                complaints.add(
-                    per.place, f"`per: user` counts each end user, and {NO_USERS}; or write `per: key`, which counts each caller"
-                )
+            if why := refused.get(per.text):
+                complaints.add(per.place, why)
         for scope in _words(at(route, "cache") or route, "scope"):
             if scope.text == "user" and not names_users:
-                complaints.warn(
-                    scope.place, f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
-                )
+                why = f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
+                complaints.warn(scope.place, why)
 
 
 def _names_users(tree: Node | None, routes: RoutesFile) -> bool:

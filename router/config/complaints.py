@@ -59,15 +59,11 @@ class Complaints:
         line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
         return Complaint(place, message, line)
 
-    def in_order(self) -> tuple[Complaint, ...]:
-        """Return the mistakes (`found`), sorted by file, line and column."""
-        return self.sorted(self.found)
-
-    def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
-        """Return these complaints sorted by file (in the order of the load), line and column."""
+    def in_order(self, found: Iterable[Complaint] | None = None) -> tuple[Complaint, ...]:
+        """Return these complaints, by default the mistakes, sorted by file (in the order of the load), line and column."""
         order = {name: index for index, name in enumerate(self.texts)}
 
         def position(one: Complaint) -> tuple[int, str, int, int]:
             return order.get(one.place.file, len(order)), one.place.file, one.place.line, one.place.column
 
-        return tuple(sorted(found, key=position))
+        return tuple(sorted(self.found if found is None else found, key=position))

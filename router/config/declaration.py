@@ -12,7 +12,7 @@ from router.config.complaints import Complaints
 from router.config.conditions import When
 from router.config.document import Node, Table
 from router.config.drills import Drill
-from router.config.env_file import EnvFile
+from router.config.environment import EnvFile
 from router.config.facts import FactsConfig
 from router.config.limits import Limit
 from router.config.network import CaBundle, NetworkConfig, OwnEgress, OwnProxy, is_this_machine

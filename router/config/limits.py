@@ -14,6 +14,7 @@ RATES = ("requests", "tokens", "spend")
 """Fields of a limit that are a rate; the remaining limit, `concurrent`, is a number."""
 UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 UNIT = f"({'|'.join(UNITS)})"
+UNIT_OF = {seconds: unit for unit, seconds in UNITS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,12 @@ def spend(text: str) -> Rate:
 
 def written_rate(made: Rate) -> str:
     """Return a rate as the file has it, e.g. `10/minute`."""
-    return f"{made.count:.0f}/{_unit(made)}"
+    return f"{made.count:.0f}/{UNIT_OF[made.seconds]}"
 
 
 def written_spend(made: Rate) -> str:
     """Return a spend as the file has it, e.g. `5USD/day`."""
-    return f"{made.count:g}USD/{_unit(made)}"
-
-
-def _unit(made: Rate) -> str:
-    return next(unit for unit, seconds in UNITS.items() if seconds == made.seconds)
+    return f"{made.count:g}USD/{UNIT_OF[made.seconds]}"
 
 
 Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]

@@ -11,8 +11,7 @@ from router.config.checks import check_across
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile, StepLine
 from router.config.document import Node, Table, UnreadableYaml
-from router.config.env_file import EnvFile
-from router.config.environment import ENV_FILE, Environment
+from router.config.environment import ENV_FILE, EnvFile, Environment
 from router.config.inheritance import through, with_defaults, with_optional_targets
 from router.config.meant import file_meant, step_meant
 from router.config.remedies import Advice, Spot, spots

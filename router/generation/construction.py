@@ -50,9 +50,9 @@ class Construction:
         self.kept = Carryover(before.connections, before.local, switches=before.switches, departed=before.departed, turned=before.turned)
         self.kept.redis = redis = self._redis()
         if redis is not None:
-            known = before if redis is before.redis else Carryover()
-            self.kept.shared = known.shared or RedisCounts(redis, before.local)
-            self.kept.hints, self.kept.logs = known.hints or Hints(redis), known.logs or ground.logs(redis)
+            shared, hints, logs = (before.shared, before.hints, before.logs) if redis is before.redis else (None, None, None)
+            self.kept.shared = shared or RedisCounts(redis, before.local)
+            self.kept.hints, self.kept.logs = hints or Hints(redis), logs or ground.logs(redis)
         self.kept.memory = Memory(before.memory.local, RedisStore(redis, "reasoning") if redis else None)
         key = declaration.routes.server.approval_key
         used = RedisStore(redis, "approval") if redis else None

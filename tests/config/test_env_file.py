@@ -10,7 +10,7 @@ import pytest
 
 from router.commands import main
 from router.config import host_from_environment, load, production
-from router.config.env_file import read_env_file
+from router.config.environment import read_env_file
 from tests.conftest import ROOT, Workspace, routes
 
 KEYED = "a: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}\nb: {script: demo}"
