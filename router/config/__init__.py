@@ -1,5 +1,6 @@
 """Loading of a configuration: YAML → a frozen declaration with every mistake and its place. Only this package reads the environment."""
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,13 +9,13 @@ from router.config.declaration import Declaration
 from router.config.environment import EnvFile, read_env_file, secret
 from router.config.reader import declare
 from router.config.server import Reloading
-from router.config.snapshot import Snapshot, keep, kept, read
+from router.config.snapshot import Snapshot, read
 from router.config.values import Secret
 from router.config.watched import Watched, watched
 
 __all__ = [
     "COUNTERS", "FOLDER_VARIABLE", "HOST_VARIABLE", "PORT_VARIABLES", "RELOAD_VARIABLE", "ROUTES_VARIABLE", "Declaration", "EnvFile",
-    "Snapshot", "Watched", "admin_key", "as_written", "declare", "declared", "env_file_of", "folder_from_environment",
+    "Snapshot", "Watched", "as_written", "declare", "declared", "env_file_of", "folder_from_environment",
     "host_from_environment", "keep_live", "keep_run_key", "load", "load_live", "production", "read", "reloads",
     "routes_from_environment", "run_key", "secrets", "variable", "watched", "without_environment",
 ]  # fmt: skip
@@ -59,13 +60,20 @@ def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
     Environment and `.env` are read anew. Raises ConfigError if the files on disk are needed and cannot be read.
     """
     folder = folder_from_environment()
-    return declared((folder and kept(folder / LIVE)) or read(routes), host)
+    try:
+        found = json.loads((folder / LIVE).read_text(encoding="utf-8")) if folder is not None else None
+    except OSError:
+        found = None
+    return declared(Snapshot(Path(found["root"]), found["routes"], found["texts"]) if found else read(routes), host)
 
 
 def keep_live(declaration: Declaration) -> None:
     """Record the texts of the served configuration in the shared folder, for workers that start later. Without that folder do nothing."""
     if (folder := folder_from_environment()) is not None:
-        keep(declaration.snapshot, folder / LIVE)
+        snapshot, beside = declaration.snapshot, folder / f"live.{os.getpid()}"
+        texts = {"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}
+        beside.write_text(json.dumps(texts), encoding="utf-8")
+        beside.rename(folder / LIVE)  # other processes never read half of it
 
 
 def keep_run_key(folder: Path, key: Secret) -> None:
@@ -87,11 +95,6 @@ def run_key() -> Secret | None:
 def as_written(snapshot: Snapshot) -> Declaration:
     """Declare a snapshot without the environment: `${…}` stays as it is written. The declaration is to be described, not to be built."""
     return declare(snapshot, None)
-
-
-def admin_key(routes: Path) -> str:
-    """Return ROUTER_ADMIN_KEY of the environment or `.env`, which commands send to a running server; empty if it is not set."""
-    return variable("ROUTER_ADMIN_KEY", env_file_of(routes))
 
 
 def routes_from_environment() -> Path:

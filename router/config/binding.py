@@ -2,11 +2,10 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping
 
-from router.config import document
 from router.config.complaints import Complaints
-from router.config.document import TRUTHS, Node, is_null
+from router.config.document import TRUTHS, Listing, Node, Scalar, Table, is_null, pairs_of, values_in
 from router.config.meant import closest, did_you_mean
 from router.config.remedies import example
 from router.config.scalars import UNFIT, plain_value, scalar_value, truth_meant, wanted
@@ -22,7 +21,7 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
     A scalar whose variable is missing gets a stand-in value. Its absence is recorded, unless the scalar is `forgiven`.
     Entries of a list or mapping that do not fit are left out of the value. `what`: the name of the node in complaints.
     """
-    if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
+    if isinstance(node, Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:
             hit = re.fullmatch(r"the environment variable (\w+) is not set", node.unset)
             advice = f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
@@ -62,7 +61,7 @@ def _stand_in(shape: Shape) -> object:
 
 
 def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
-    if not isinstance(node, document.Listing):
+    if not isinstance(node, Listing):
         complaints.add(node.place, f"{what} takes a list{_as_list(node, item)}")
         return UNFIT
     values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
@@ -74,11 +73,11 @@ def _as_list(node: Node, item: Shape) -> str:
     """Return the advice for a node that is not a list where a list is needed, to append to the complaint."""
     if is_null(node):
         return f", and has no value: write [{example(item)}], or indent what belongs to it"
-    if isinstance(node, document.Scalar):
+    if isinstance(node, Scalar):
         entry = node.source.removeprefix("-").lstrip()
         dash = "; an entry's dash has a space behind it" if node.plain and node.text.startswith("-") else ""
         return f"; write [{example(item) if node.text in TRUTHS else entry}]{dash}"
-    names = ", ".join(key.text for key, _ in node.pairs) if isinstance(node, document.Table) else ""
+    names = ", ".join(key.text for key, _ in node.pairs) if isinstance(node, Table) else ""
     return f", not a mapping; write [{names}]" if names else f"; write [{example(item)}]"
 
 
@@ -87,16 +86,16 @@ def _as_table(node: Node, item: Shape) -> str:
     shown = f"NAME: {example(item)}"
     if is_null(node):
         return f", and has no value: indent what belongs to it, e.g. `{shown}`, by two spaces"
-    return f", not {'a list' if isinstance(node, document.Listing) else 'a text'}: write `{shown}`"
+    return f", not {'a list' if isinstance(node, Listing) else 'a text'}: write `{shown}`"
 
 
 def _table(node: Node, table: MapOf, complaints: Complaints, what: str) -> object:
-    if not isinstance(node, document.Table):
+    if not isinstance(node, Table):
         complaints.add(node.place, f"{what} takes a mapping of names{_as_table(node, table.item)}")
         return UNFIT
     values: dict[Name, object] = {}
     for key, entry in node.pairs:
-        if isinstance(table.item, Record) and key.text in table.item.named and not isinstance(entry, document.Table):
+        if isinstance(table.item, Record) and key.text in table.item.named and not isinstance(entry, Table):
             complaints.add(key.place, f"`{key.text}` stands among the names of {what}: indent it by two spaces more, below its name")
             continue
         name = bind(key, table.key, complaints, "a name") if table.key else Name(key.text)
@@ -116,7 +115,7 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
     return UNFIT
 
 
-def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
+def _hint(pair: tuple[Scalar, Node], node: Table, record: Record, empty: str, complaints: Complaints) -> str:
     """Return the hint for an unknown key of a mapping, as `; …`; empty if none is known. `empty`: the key before, if it has no value."""
     key, entry = pair
     known = [one.name for one in record.fields]
@@ -135,41 +134,41 @@ def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Reco
 def _as_record(node: Node, record: Record) -> str:
     """Return the advice for a node that is not a mapping where one with known keys is needed, to append to the complaint."""
     known = [item.name for item in record.fields]
-    if isinstance(node, document.Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
+    if isinstance(node, Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
         return f", each key with a colon and a space: write `{hit[1]}: …`"
     names = f" with {', '.join(known)}" if len(known) < 8 else ""
     empty = ", and has no value: indent its keys by two spaces more" if is_null(node) else ""
     return f"{names}{empty}, e.g. {example(record)}"
 
 
-def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
+def _lifted(node: Table, record: Record, complaints: Complaints) -> Table:
     """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
-    pairs: list[tuple[document.Scalar, Node]] = []
-    lifted: list[tuple[document.Scalar, Node]] = []
+    pairs: list[tuple[Scalar, Node]] = []
+    lifted: list[tuple[Scalar, Node]] = []
     for key, entry in node.pairs:
         shape = item.shape if (item := record.named.get(key.text)) else None
         below = shape.item.named if isinstance(shape, MapOf) and isinstance(shape.item, Record) else ()
-        strays = [pair for pair in document.pairs_of(entry) if below and _strayed(pair, below, node, record)]
+        strays = [pair for pair in pairs_of(entry) if below and _strayed(pair, below, node, record)]
         for stray, _ in strays:
             wide = stray.place.column > key.place.column and stray.place.line > key.place.line
             where = f"begin it in column {key.place.column}" if wide else f"close the bracket of `{key.text}` before it"
             complaints.add(stray.place, f"`{stray.text}` is part of `{key.text}` here, for it is indented too far: {where}")
         lifted += strays
-        kept = tuple(pair for pair in document.pairs_of(entry) if pair not in strays)
-        pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, document.Table) else entry))
+        kept = tuple(pair for pair in pairs_of(entry) if pair not in strays)
+        pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, Table) else entry))
     return replace(node, pairs=(*pairs, *lifted)) if lifted else node
 
 
-def _strayed(pair: tuple[document.Scalar, Node], below: Container[str], above: document.Table, record: Record) -> bool:
+def _strayed(pair: tuple[Scalar, Node], below: Container[str], above: Table, record: Record) -> bool:
     """Return True for a key of `record` that was indented too far: `above` lacks it, and its value has keys, but none of those `below`."""
     key, entry = pair
-    inner = document.pairs_of(entry)
+    inner = pairs_of(entry)
     return key.text in record.named and above.get(key.text) is None and bool(inner) and not any(one.text in below for one, _ in inner)
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
     """Return (values of fields that could be bound, by name; True if no key is unknown, unfit or missing). Mistakes become complaints."""
-    if not isinstance(node, document.Table):
+    if not isinstance(node, Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
     node = _lifted(node, record, complaints)
@@ -203,9 +202,9 @@ def built(node: Node, record: Record, values: Mapping[str, object], complaints: 
     except Misfit as misfit:
         if among is not None and misfit.field not in among:
             return UNFIT
-        culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
-        held = document.values_in(culprit) if culprit else ()
-        if not any(isinstance(one, document.Scalar) and (one.forgiven or one.unset) for one in held):  # else it objects to a stand-in
+        culprit = node.get(misfit.field) if misfit.field and isinstance(node, Table) else None
+        held = values_in(culprit) if culprit else ()
+        if not any(isinstance(one, Scalar) and (one.forgiven or one.unset) for one in held):  # else it objects to a stand-in
             complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
 
@@ -215,11 +214,13 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
     if not meant:
         complaints.add(node.place, f"{what} takes {wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
-    lists = [option for option in options if isinstance(option, ListOf)]
-    if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)) and _better_inside(node, meant, lists):
-        complaints.add(node.place, f"{what} takes {wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
-        return UNFIT
-    if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], OneOf) and len(meant) == 1:
+    if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)):
+        items = [option.item for option in options if isinstance(option, ListOf)]
+        inside = [option for item in items for option in (item.options if isinstance(item, Either) else (item,))]
+        if max(_known_keys(node, option) for option in inside) > max(_known_keys(node, option) for option in meant):
+            complaints.add(node.place, f"{what} takes {wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
+            return UNFIT
+    if isinstance(node, Scalar) and not node.unset and isinstance(only := meant[0], OneOf) and len(meant) == 1:
         others = [f" or {wanted(option)}" for option in options if isinstance(option, Record)]
         if node.text not in only.values and not is_null(node) and others:
             hint = closest(node.text, only.values) or truth_meant(node.text, only.values)
@@ -235,23 +236,15 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
 
 
 def _known_keys(node: Node, shape: Shape) -> int:
-    """Return the number of a mapping's keys that are fields of a record; 0 for other nodes and shapes."""
-    return sum(key.text in shape.named for key, _ in document.pairs_of(node)) if isinstance(shape, Record) else 0
-
-
-def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:
-    """Return True if an entry of one of `lists` has more of the mapping's keys than any shape in `meant`, those for the mapping itself."""
-    inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
-    most = max((_known_keys(node, option) for option in inside), default=0)
-    return most > max(_known_keys(node, option) for option in meant)
+    return sum(key.text in shape.named for key, _ in pairs_of(node)) if isinstance(shape, Record) else 0
 
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
     """Return the hint for a mapping that belongs in a list but stands alone, as `; …`; empty for any other node."""
     takes = any(isinstance(one, ListOf) and isinstance(node, kinds(one.item)) for one in options)
-    if not takes or not isinstance(node, document.Table):
+    if not takes or not isinstance(node, Table):
         return ""
-    shown = ", ".join(f"{key.text}: {value.source if isinstance(value, document.Scalar) else '…'}" for key, value in node.pairs)
+    shown = ", ".join(f"{key.text}: {value.source if isinstance(value, Scalar) else '…'}" for key, value in node.pairs)
     return f"; a mapping stands in a list of its own, a pool: write [{{{shown}}}]"
 
 
@@ -261,22 +254,22 @@ def kinds(shape: Shape) -> tuple[type, ...]:
         case Plain("null"):
             return ()  # an unwanted key is left out: an empty value is a slip
         case Plain() | OneOf() | Spelled():
-            return (document.Scalar,)
+            return (Scalar,)
         case ListOf():
-            return (document.Listing,)
+            return (Listing,)
         case Record() | MapOf():
-            return (document.Table,)
+            return (Table,)
         case Either(options):
             return tuple(kind for option in options for kind in kinds(option))
         case Anything():
-            return (document.Scalar, document.Listing, document.Table)
+            return (Scalar, Listing, Table)
 
 
 def _anything(node: Node, complaints: Complaints) -> object:
     match node:
-        case document.Listing():
+        case Listing():
             return [bind(item, Anything(), complaints) for item in node.items]
-        case document.Table():
+        case Table():
             return {key.text: bind(value, Anything(), complaints) for key, value in node.pairs}
-        case document.Scalar():
+        case Scalar():
             return plain_value(node, complaints)

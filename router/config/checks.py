@@ -3,10 +3,9 @@
 import re
 from collections.abc import Collection, Iterable
 
-from router.config import document
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile
-from router.config.document import Node, Table, at, items_of, pairs_of
+from router.config.document import Node, Scalar, Table, at, items_of, pairs_of
 from router.config.entries import KnownCallers, check_entries
 from router.config.kinds import check_kinds
 from router.config.meant import did_you_mean
@@ -17,9 +16,7 @@ from router.config.values import loopback
 from router.errors import Place
 
 
-def check_across(
-    tree: Node | None, written: Table, routes: RoutesFile, host: str, complaints: Complaints
-) -> dict[str, dict[str, document.Scalar]]:
+def check_across(tree: Node | None, written: Table, routes: RoutesFile, host: str, complaints: Complaints) -> dict[str, dict[str, Scalar]]:
     """Check what no entry shows by itself. Return {"pipeline": …, "tools": …}: each name that routes use → where it stands first.
 
     tree: the routes file with `defaults` put into its routes
@@ -41,9 +38,9 @@ def check_across(
     return used
 
 
-def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
+def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, Scalar]]:
     """Complain of unknown and repeated names in routes and drills. Return as `check_across`."""
-    used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
+    used: dict[str, dict[str, Scalar]] = {"pipeline": {}, "tools": {}}
     targets, pairs = at(tree, "targets"), pairs_of(at(tree, "routes"))
     known = dict.fromkeys(key.text for key, _ in targets.pairs) if isinstance(targets, Table) else None
     taken = {key.text: key.place for key, _ in pairs}
@@ -65,12 +62,14 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
                 complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{key.text}`")
     drills = at(tree, "drills")
     for drill in items_of(drills):
-        _check_drill(drill, known or {}, taken, complaints)
-    _check_names(drills, complaints)
+        given = (key for key, _ in pairs_of(at(drill, "given")))
+        _check_known("target", (*given, *_words(at(drill, "expect"), "served_by")), known or (), complaints)
+        _check_known("route", _words(at(drill, "ask"), "model"), taken, complaints)
+    _check_titles(drills, complaints)
     return used
 
 
-def _declared(target: document.Scalar, known: Iterable[str]) -> str:
+def _declared(target: Scalar, known: Iterable[str]) -> str:
     """Return the advice for an unknown target of a route: a similar name, or how to declare the model that it names; may be empty."""
     hint = did_you_mean(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
@@ -79,21 +78,18 @@ def _declared(target: document.Scalar, known: Iterable[str]) -> str:
     return f"; a route names targets, not models: write `{name}: {{model: {target.source}}}` under `targets:`, and `{name}` here"
 
 
-def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str], complaints: Complaints) -> None:
-    """Complain of unknown targets in `given` and `served_by` of a drill, and of an unknown route in its `model`."""
-    for target in (*(key for key, _ in pairs_of(at(drill, "given"))), *_words(at(drill, "expect"), "served_by")):
-        if target.text not in targets:
-            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
-    for model in _words(at(drill, "ask"), "model"):
-        if model.text not in routes:
-            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
+def _check_known(kind: str, words: Iterable[Scalar], known: Collection[str], complaints: Complaints) -> None:
+    """Complain of words that name no target, or no route (`kind`)."""
+    for word in words:
+        if word.text not in known:
+            complaints.add(word.place, f"no {kind} is named `{word.source}`{did_you_mean(word.text, known)}")
 
 
-def _check_names(drills: Node | None, complaints: Complaints) -> None:
+def _check_titles(drills: Node | None, complaints: Complaints) -> None:
     """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file, where it was valid before."""
     first: dict[str, Place] = {}
     names = (at(drill, "name") for drill in items_of(drills))
-    for name in (one for one in names if isinstance(one, document.Scalar)):
+    for name in (one for one in names if isinstance(one, Scalar)):
         known = first.setdefault(name.text, name.place)
         if known != name.place:
             say = complaints.add if name.place.file == DRILLS else complaints.warn
@@ -102,18 +98,14 @@ def _check_names(drills: Node | None, complaints: Complaints) -> None:
 
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
     """Complain of keys with the same hash, and of unknown routes in a key. Of a file of keys only the routes are checked here."""
-    auth = at(tree, "server", "auth")
-    known = dict.fromkeys(str(name) for name in routes.routes)
-    keys = at(auth, "keys")
+    known, keys = dict.fromkeys(map(str, routes.routes)), at(tree, "server", "auth", "keys")
     if isinstance(keys, Table):
         owners: dict[str, str] = {}
         for name, key in keys.pairs:
             for given in _words(key, "hash"):
                 if (first := owners.setdefault(given.text, name.text)) != name.text:
                     complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
-            for route in _words(key, "routes"):
-                if route.text not in known:
-                    complaints.add(route.place, f"no route is named `{route.source}`{did_you_mean(route.text, known)}")
+            _check_known("route", _words(key, "routes"), known, complaints)
     elif keys is not None and isinstance(routes.server.auth, Auth):
         for name, key in (routes.server.auth.keys or {}).items():
             if any(route not in known for route in key.routes or ()):
@@ -181,7 +173,7 @@ def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
     ]
     for holder in holders:
         proxy = at(holder, "proxy")
-        if isinstance(proxy, document.Scalar) and has_literal_password(proxy.source):
+        if isinstance(proxy, Scalar) and has_literal_password(proxy.source):
             complaints.add(
                 proxy.place,
                 "a password does not belong in the file: write http://${PROXY_USER}:${PROXY_PASSWORD}@host:port, and set the variables, "
@@ -211,7 +203,7 @@ def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
         return
     for _, holder in (*pairs_of(at(tree, "routes")), *pairs_of(at(tree, "server", "auth", "keys"))):
         per = at(holder, "limit", "per")
-        if isinstance(per, document.Scalar) and per.text == "ip":
+        if isinstance(per, Scalar) and per.text == "ip":
             complaints.warn(
                 per.place,
                 "`per: ip` counts by the address that a connection comes from: behind a proxy that is not declared, all clients share one "
@@ -227,7 +219,7 @@ def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
     """Warn of an `api_base` without a path and without variables for a provider in SERVERS: most of their servers answer below /v1."""
     for _, target in pairs_of(at(tree, "targets")):
         model, base = at(target, "model"), at(target, "api_base")
-        if not isinstance(model, document.Scalar) or not isinstance(base, document.Scalar) or base.source != base.text:
+        if not isinstance(model, Scalar) or not isinstance(base, Scalar) or base.source != base.text:
             continue
         if model.text.partition("/")[0] in SERVERS and re.fullmatch(r"https?://[^/\s?#@]+/?", base.text):
             complaints.warn(
@@ -237,12 +229,12 @@ def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
             )
 
 
-def _words(node: Node | None, name: str) -> list[document.Scalar]:
+def _words(node: Node | None, name: str) -> list[Scalar]:
     """Return the scalars under a key, also of nested lists and of the `use` of entries; not those that are empty or lack a variable."""
     return [entry for entry in _scalars(at(node, name)) if entry.text and not (entry.unset or entry.forgiven)]
 
 
-def _scalars(node: Node | None) -> list[document.Scalar]:
-    if isinstance(node, document.Scalar):
+def _scalars(node: Node | None) -> list[Scalar]:
+    if isinstance(node, Scalar):
         return [node]
     return [scalar for one in (*items_of(node), at(node, "use")) if one is not None for scalar in _scalars(one)]

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from router.bounds import Bounds
-from router.config import document
 from router.config.complaints import Complaints
 from router.config.conditions import When
-from router.config.document import Node, Table
+from router.config.document import Node, Scalar, Table
 from router.config.drills import Drill
 from router.config.environment import EnvFile
 from router.config.facts import FactsConfig
@@ -412,7 +411,7 @@ class Declaration:
 
     routes: RoutesFile
     pipelines: Mapping[str, tuple[StepLine, ...]]
-    tools: Mapping[str, document.Scalar]
+    tools: Mapping[str, Scalar]
     """Tool set that a route names → the scalar that names it first."""
     skipped: Mapping[str, str]
     """Optional target that is skipped → the reason: its missing variables or files."""

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.config import document
 from router.config.binding import bind
 from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
-from router.config.document import Node, Table
+from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
 from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
 from router.signature import record_of
@@ -27,7 +26,7 @@ class KnownCallers:
 class RouteEntry:
     """A target named in a route's `targets`. `condition`, `when`: its `when` as a YAML node, and as a value; None without one."""
 
-    name: document.Scalar
+    name: Scalar
     condition: Node | None
     when: When | None
 
@@ -37,8 +36,8 @@ def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Com
 
     known: the callers that conditions may name; None skips the check of conditions, because `server.auth` has a mistake
     """
-    for key, route in document.pairs_of(document.at(tree, "routes")):
-        targets = document.at(route, "targets")
+    for key, route in pairs_of(at(tree, "routes")):
+        targets = at(route, "targets")
         found = list(_entries(targets))
         entries = [entry for entry in found if entry is not None]
         _check_order(key.text, entries, complaints)
@@ -59,12 +58,12 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Route
     None stands for a target whose condition has a mistake, or whose name is a variable that is missing.
     """
     match node:
-        case document.Listing(items=items):
+        case Listing(items=items):
             for item in items:
                 yield from _entries(item, condition)
         case Table():
             yield from _entries(node.get("use"), node.get("when") or condition)
-        case document.Scalar() if node.text and not (node.unset or node.forgiven):
+        case Scalar() if node.text and not (node.unset or node.forgiven):
             when = bind(condition, WHEN, Complaints({})) if condition is not None else None
             yield RouteEntry(node, condition, when) if isinstance(when, When | None) else None
         case _:
@@ -93,18 +92,16 @@ def _check_condition(route: str, declared: Node, entry: RouteEntry, known: Known
     if when is None:
         return
     for name in ("claim", "header"):
-        named = document.at(condition, name)
+        named = at(condition, name)
         if isinstance(named, Table) and not named.pairs:
-            complaints.add(
-                named.place, f"`{name}` names none, so it asks for nothing: write e.g. `{name}: {{NAME: VALUE}}`, or leave it out"
-            )
-    _check_callers(route, document.at(condition, "caller"), known, complaints)
-    claim = document.at(condition, "claim")
+            why = f"`{name}` names none, so it asks for nothing: write e.g. `{name}: {{NAME: VALUE}}`, or leave it out"
+            complaints.add(named.place, why)
+    _check_callers(route, at(condition, "caller"), known, complaints)
+    claim = at(condition, "claim")
     if claim is not None and when.claim and not known.jwt:
-        complaints.add(
-            claim.place, "no caller has a token with claims, so this never holds: declare whose tokens are taken, under `server.auth.jwt`"
-        )
-    budget = document.at(condition, "budget_used")
+        why = "no caller has a token with claims, so this never holds: declare whose tokens are taken, under `server.auth.jwt`"
+        complaints.add(claim.place, why)
+    budget = at(condition, "budget_used")
     if budget is not None and when.budget_used is not None and not _has_budget(route, declared, when, known):
         complaints.add(
             budget.place,
@@ -114,13 +111,12 @@ def _check_condition(route: str, declared: Node, entry: RouteEntry, known: Known
 
 
 def _check_callers(route: str, caller: Node | None, known: KnownCallers, complaints: Complaints) -> None:
-    for one in document.items_of(caller) or (caller,):
-        if not isinstance(one, document.Scalar) or known.jwt:
+    for one in items_of(caller) or (caller,):
+        if not isinstance(one, Scalar) or known.jwt:
             continue
         if not known.keys:
-            complaints.add(
-                one.place, f"nobody is known as `{one.source}`, because no callers are declared: write `server.auth` with `keys` or `jwt`"
-            )
+            why = "because no callers are declared: write `server.auth` with `keys` or `jwt`"
+            complaints.add(one.place, f"nobody is known as `{one.source}`, {why}")
         elif one.text not in known.keys:
             complaints.add(one.place, f"no key is named `{one.source}`{did_you_mean(one.text, known.keys)}")
         elif not _may_ask(known.keys[one.text], route):
@@ -133,7 +129,7 @@ def _may_ask(key: ApiKey, route: str) -> bool:
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
-    if any(document.at(declared, "limit", name) is not None for name in ("spend", "tokens")):
+    if any(at(declared, "limit", name) is not None for name in ("spend", "tokens")):
         return True
     keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
     limits = [key.limit for key in keys if key.limit is not None and _may_ask(key, route)]

@@ -4,9 +4,8 @@ import dataclasses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from router.config import document
 from router.config.declaration import Defaults, Route, RoutesFile, TargetConfig
-from router.config.document import Node, Table
+from router.config.document import Node, Scalar, Table, at, pairs_of, values_in, with_scalars
 from router.config.kinds import with_pipeline
 from router.config.network import is_this_machine
 from router.config.server import Auth, Jwt, Otel
@@ -20,14 +19,14 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree
-    pairs: list[tuple[document.Scalar, Node]] = []
+    pairs: list[tuple[Scalar, Node]] = []
     for key, node in targets.pairs:
-        optional = document.at(node, "optional")
-        is_optional = isinstance(optional, document.Scalar) and optional.text == "true"
-        values = [one for one in document.values_in(node) if isinstance(one, document.Scalar)] if is_optional else []
+        optional = at(node, "optional")
+        is_optional = isinstance(optional, Scalar) and optional.text == "true"
+        values = [one for one in values_in(node) if isinstance(one, Scalar)] if is_optional else []
         if lacks := dict.fromkeys(one.unset for one in values if one.unset and not one.forgiven):
             skipped[key.text] = "; ".join(lacks)
-        forgiven = document.with_scalars(node, lambda one: replace(one, forgiven=True) if one.unset else one) if is_optional else node
+        forgiven = with_scalars(node, lambda one: replace(one, forgiven=True) if one.unset else one) if is_optional else node
         pairs.append((key, forgiven))
     return tree.having("targets", replace(targets, pairs=tuple(pairs)))
 
@@ -37,7 +36,7 @@ def with_defaults(tree: Table) -> Table:
     routes = tree.get("routes")
     if not isinstance(routes, Table):
         return tree
-    defaults = tuple(pair for pair in document.pairs_of(tree.get("defaults")) if pair[0].text in record_of(Defaults).named)
+    defaults = tuple(pair for pair in pairs_of(tree.get("defaults")) if pair[0].text in record_of(Defaults).named)
     under = Table(routes.place, defaults)
     pairs = tuple((key, _inherited(with_pipeline(node), under) if isinstance(node, Table) else node) for key, node in routes.pairs)
     return tree.having("routes", replace(routes, pairs=pairs))
@@ -72,9 +71,8 @@ def through(routes: RoutesFile) -> RoutesFile:
         return dataclasses.replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
 
     def route(one: Route) -> Route:
-        return dataclasses.replace(
-            one, tools=tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools)
-        )
+        tools = tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools)
+        return dataclasses.replace(one, tools=tools)
 
     auth, otel = server.auth, server.otel
     if isinstance(auth, Auth) and auth.jwt is not None and auth.jwt.jwks is not None and auth.jwt.jwks.url:

@@ -5,12 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from router.config import document
 from router.config.binding import bind_fields
 from router.config.checks import check_across
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile, StepLine
-from router.config.document import Node, Table, UnreadableYaml
+from router.config.document import Listing, Node, Scalar, Table, UnreadableYaml, at, is_null, items_of, pairs_of, parse
 from router.config.environment import ENV_FILE, EnvFile, Environment
 from router.config.inheritance import through, with_defaults, with_optional_targets
 from router.config.meant import file_meant, step_meant
@@ -76,35 +75,35 @@ def declare(
 
 def _joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
     """Return the routes file with the drills of drills.yaml (`beside`) after its own; unchanged, after a complaint, for another form."""
-    for key, _ in document.pairs_of(beside):
+    for key, _ in pairs_of(beside):
         if key.text != "drills":
             word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
             complaints.add(key.place, f"unknown key `{word}` in {DRILLS}, which has `drills` alone: write the others in the routes file")
-    drills, own = document.at(beside, "drills"), routes.get("drills")
-    if not isinstance(drills, document.Listing):
+    drills, own = at(beside, "drills"), routes.get("drills")
+    if not isinstance(drills, Listing):
         complaints.add((drills or beside).place, FORM)
         return routes
     if own is None:
-        key = document.Scalar(drills.place, "drills", plain=True, source="drills")
+        key = Scalar(drills.place, "drills", plain=True, source="drills")
         return replace(routes, pairs=(*routes.pairs, (key, drills)))
-    if not isinstance(own, document.Listing):
+    if not isinstance(own, Listing):
         return routes  # a mistake, complained of elsewhere
     return routes.having("drills", replace(own, items=(*own.items, *drills.items)))
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
     try:
-        node = document.parse(snapshot.texts[file], file, complaints.add)
+        node = parse(snapshot.texts[file], file, complaints.add)
     except UnreadableYaml as unreadable:
         complaints.add(unreadable.complaint.place, unreadable.complaint.message)
         return None
-    if node is None or document.is_null(node):
+    if node is None or is_null(node):
         complaints.add(Place(file, 1, 1), "the file is empty")
         return None
     return environment.resolve(node)
 
 
-def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
+def _pipeline(named: Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
     file = f"pipelines/{named.text}.yaml"
     if file not in snapshot.texts:
         complaints.add(
@@ -114,14 +113,14 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
         return ()
-    steps = document.at(tree, "steps")
-    for key, _ in document.pairs_of(tree):
+    steps = at(tree, "steps")
+    for key, _ in pairs_of(tree):
         if key.text != "steps":
             complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
-    if not isinstance(steps, document.Listing):
+    if not isinstance(steps, Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
     lines: list[StepLine] = []
-    for node in document.items_of(steps):
+    for node in items_of(steps):
         if isinstance(node, Table) and len(node.pairs) == 1:
             key, options = node.pairs[0]
             lines.append(StepLine(Name(key.text), options))

@@ -151,11 +151,8 @@ def _check_length(key: Key | None, name: str, field: str) -> None:
     """Raise Misfit at `field` for a key that can be guessed, with the advice to set ROUTER_<NAME>_KEY."""
     if key is not None and len(key.value) < LEAST_ADMIN_KEY:
         variable = f"ROUTER_{name.upper()}_KEY"
-        raise Misfit(
-            f"an {name} key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one; "
-            f"set {variable} to it, and write ${{{variable}}}",
-            field,
-        )
+        why = f"an {name} key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one"
+        raise Misfit(f"{why}; set {variable} to it, and write ${{{variable}}}", field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

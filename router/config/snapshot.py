@@ -1,7 +1,6 @@
 """Snapshot of a configuration's files, read once and named by a hash."""
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -70,22 +69,6 @@ def read(routes: Path) -> Snapshot:
     if complaints:
         raise ConfigError(tuple(complaints))
     return Snapshot(root, routes.name, texts)
-
-
-def keep(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot to a file atomically, as JSON, for `kept` in another process."""
-    beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps({"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}), encoding="utf-8")
-    beside.rename(path)
-
-
-def kept(path: Path) -> Snapshot | None:
-    """Return the snapshot that `keep` wrote to a file; None without such a file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    return Snapshot(Path(found["root"]), found["routes"], found["texts"])
 
 
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:

@@ -12,7 +12,7 @@ from router.config.server import Server
 from router.embed import Embedder
 from router.errors import UnknownModel
 from router.events import Answer
-from router.generation.carryover import Carryover
+from router.generation.construction import Carryover
 from router.generation.targets import name_between_replicas
 from router.quotas import Quota
 from router.targets import Post, Target

@@ -46,38 +46,29 @@ class PendingEdit:
     complaints: tuple[Complaint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """The outcome of building an edit: a generation, not yet started, or an error; neither if the edit changes nothing.
+def edit_built(content: FileContents, now: Generation, host: str) -> tuple[Declaration | None, Generation | ConfigError | None]:
+    """Return (declaration if there is one, outcome): a generation, not yet started, or an error; None if the edit changes nothing.
 
-    declaration: None if the files could not be read or declared
+    Runs the drills if that is configured: a failed one is an error. Blocks for seconds. `now`: the generation that serves, at `host`.
     """
-
-    declaration: Declaration | None = None
-    generation: Generation | None = None
-    error: ConfigError | None = None
-
-
-def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build this content, and run its drills if that is configured: a failed one is an error. `now`: serves at `host`. Blocks for seconds."""
     if content.snapshot is None:
-        return Built(error=ConfigError(content.complaints))
+        return None, ConfigError(content.complaints)
     declaration: Declaration | None = None
     try:
         declaration = declared(content.snapshot, host)
         if declaration.digest == now.digest and not declaration.complaints.found:
-            return Built(declaration)
+            return declaration, None
         generation = build(declaration, now.kept)
         reload = declaration.routes.server.reload
         drills = drilled(declaration) if isinstance(reload, Reloading) and reload.drills else ()
         if failed := tuple(one.complaint(declaration.snapshot.routes) for one in drills if one.faults):
             generation.discard()
-            return Built(declaration, error=ConfigError(failed))
+            return declaration, ConfigError(failed)
     except ConfigError as error:
-        return Built(declaration, error=error)
+        return declaration, error
     finally:
         forget_table()
-    return Built(declaration, generation)
+    return declaration, generation
 
 
 def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:

@@ -20,12 +20,11 @@ from router.config import EnvFile, Watched, declared, keep_live, load_live, read
 from router.config.declaration import Declaration
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
-from router.reload.edits import Built, FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
+from router.reload.edits import FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
 from router.reload.live import Live
 from router.threads import in_thread
 
 log = logging.getLogger("router.reload")
-
 THREAD = "reload"
 
 
@@ -234,25 +233,25 @@ class Reload:
         late, seconds = threading.Event(), self.timing.build
         now = self._live.generation
 
-        def made() -> Built:
-            built = edit_built(content, now, self._host)
-            if built.generation is not None and late.is_set():
-                built.generation.discard()
-            return built
+        def made() -> tuple[Declaration | None, Generation | ConfigError | None]:
+            declaration, outcome = edit_built(content, now, self._host)
+            if isinstance(outcome, Generation) and late.is_set():
+                outcome.discard()
+            return declaration, outcome
 
         try:
             async with asyncio.timeout(seconds):
-                built = await in_thread(made, THREAD)
+                declaration, outcome = await in_thread(made, THREAD)
         except TimeoutError:
             late.set()
             words = f"the configuration takes longer than {seconds:g} s to build: does a file in tools/ wait for something when it is run?"
             raise ConfigError((Complaint(Place(self._routes.name, 1, 1), words),)) from None
-        if built.declaration is not None:
-            self._digest, self._secrets = built.declaration.digest, tuple(built.declaration.secrets)
-            self._tried = FileContents(content.snapshot, built.declaration.secrets)
-        if built.error is not None:
-            raise built.error
-        return built.generation
+        if declaration is not None:
+            self._digest, self._secrets = declaration.digest, tuple(declaration.secrets)
+            self._tried = FileContents(content.snapshot, declaration.secrets)
+        if isinstance(outcome, ConfigError):
+            raise outcome
+        return outcome
 
     async def _settled_content(self) -> FileContents:
         """Return the content of the files: that tried last at once, else once it stops changing or `timing.max_settle` seconds are over."""
