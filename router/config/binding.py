@@ -70,7 +70,6 @@ def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> obje
 
 
 def _as_list(node: Node, item: Shape) -> str:
-    """Return the advice for a node that is not a list where a list is needed, to append to the complaint."""
     if is_null(node):
         return f", and has no value: write [{example(item)}], or indent what belongs to it"
     if isinstance(node, Scalar):
@@ -82,7 +81,6 @@ def _as_list(node: Node, item: Shape) -> str:
 
 
 def _as_table(node: Node, item: Shape) -> str:
-    """Return the advice for a node that is not a mapping where a mapping of names is needed, to append to the complaint."""
     shown = f"NAME: {example(item)}"
     if is_null(node):
         return f", and has no value: indent what belongs to it, e.g. `{shown}`, by two spaces"
@@ -132,7 +130,6 @@ def _hint(pair: tuple[Scalar, Node], node: Table, record: Record, empty: str, co
 
 
 def _as_record(node: Node, record: Record) -> str:
-    """Return the advice for a node that is not a mapping where one with known keys is needed, to append to the complaint."""
     known = [item.name for item in record.fields]
     if isinstance(node, Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
         return f", each key with a colon and a space: write `{hit[1]}: …`"
@@ -175,8 +172,7 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     bound: dict[str, object] = {}
     meant = empty = ""
     for key, entry in node.pairs:
-        item = record.named.get(key.text)
-        if item is None:
+        if (item := record.named.get(key.text)) is None:
             word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
             hint = _hint((key, entry), node, record, empty, complaints)
             meant += hint
@@ -185,18 +181,14 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
             bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
             empty = key.text if is_null(entry) else ""
     missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]
-    untold = [name for name in missing if f"did you mean `{name}`" not in meant]  # a slip in a key is one mistake, not two
-    if untold:
+    if untold := [name for name in missing if f"did you mean `{name}`" not in meant]:  # a slip in a key is one mistake, not two
         complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in untold)}")
     values = {name: value for name, value in bound.items() if value is not UNFIT}
     return values, not missing and len(values) == len(node.pairs)
 
 
 def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints, among: Collection[str] | None = None) -> object:
-    """Return the record built from the values; UNFIT if its constructor raises Misfit, which becomes a complaint at the field it names.
-
-    No complaint is made if that field holds a stand-in for a missing variable, or is not in `among` (if that is given).
-    """
+    """Return the record built from the values; UNFIT if that raises Misfit: a complaint, unless its field is guessed or not in `among`."""
     try:
         return record.build(**values)
     except Misfit as misfit:
@@ -241,8 +233,7 @@ def _known_keys(node: Node, shape: Shape) -> int:
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
     """Return the hint for a mapping that belongs in a list but stands alone, as `; …`; empty for any other node."""
-    takes = any(isinstance(one, ListOf) and isinstance(node, kinds(one.item)) for one in options)
-    if not takes or not isinstance(node, Table):
+    if not isinstance(node, Table) or not any(isinstance(one, ListOf) and Table in kinds(one.item) for one in options):
         return ""
     shown = ", ".join(f"{key.text}: {value.source if isinstance(value, Scalar) else '…'}" for key, value in node.pairs)
     return f"; a mapping stands in a list of its own, a pool: write [{{{shown}}}]"

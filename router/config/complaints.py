@@ -8,13 +8,14 @@ from router.config.remedies import Advice
 from router.config.secrecy import without_secret_queries
 from router.errors import Complaint, Place
 
-LITERAL_SECRET = re.compile(
-    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*"""
+SENSITIVE = (
+    r"""(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie"""
+    r"""|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*"""
 )
+NUMBER = r"\d{1,3}(?:ms|s|m|h)?\s*"
+LITERAL_SECRET = re.compile(rf"""(?i)({SENSITIVE}[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{{(?!\w+:-)|{NUMBER}[,}}\n]|{NUMBER}$)[^\s,}}].*""")
 """A secret written out in a file, also in an address or as a default: the line is quoted without it. Times and numbers are not secrets."""
-SECRET_BELOW = re.compile(
-    r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
-)
+SECRET_BELOW = re.compile(rf"(?i){SENSITIVE}:\s*[|>]?[-+]?\s*(?:#.*)?$")
 """A line whose secret stands on the next line: that next line is not quoted at all."""
 
 

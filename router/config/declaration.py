@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -148,12 +148,7 @@ class TargetEntry:
         """The targets of the entry, each with the entry's condition; with weight 1 if it has none and any is written as `{use: …}`."""
         members = self.use if isinstance(self.use, tuple) else (self.use,)
         weighted = any(isinstance(one, Member) for one in members)
-        return tuple(
-            replace(one, when=self.when, weight=one.weight or 1.0)
-            if isinstance(one, Member)
-            else Member(use=one, when=self.when, weight=1.0 if weighted else None)
-            for one in members
-        )
+        return tuple(Member(use=named(one), when=self.when, weight=weight_of(one) if weighted else None) for one in members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +366,11 @@ class Route:
 def named(one: "Reference | Member") -> Name:
     """Return the name of the target in an entry of a pool."""
     return one.use if isinstance(one, Member) else one
+
+
+def weight_of(one: "Reference | Member") -> float:
+    """Return the weight of an entry of a pool: 1.0 unless given."""
+    return (one.weight if isinstance(one, Member) else None) or 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,10 +53,7 @@ def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Com
 
 
 def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry | None]:
-    """Yield the targets below a node, in order, each with the nearest `when` above it alone. `condition`: the `when` above the node.
-
-    None stands for a target whose condition has a mistake, or whose name is a variable that is missing.
-    """
+    """Yield the targets below a node, each with the nearest `when` (`condition`: that above the node); None for one with a mistake."""
     match node:
         case Listing(items=items):
             for item in items:
@@ -129,8 +126,7 @@ def _may_ask(key: ApiKey, route: str) -> bool:
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
-    if any(at(declared, "limit", name) is not None for name in ("spend", "tokens")):
-        return True
-    keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
+    keys = (key for name, key in known.keys.items() if not when.callers or name in when.callers)
     limits = [key.limit for key in keys if key.limit is not None and _may_ask(key, route)]
-    return any(limit.spend is not None or limit.tokens is not None for limit in limits)
+    own = at(declared, "limit", "spend") or at(declared, "limit", "tokens")
+    return own is not None or any(limit.spend is not None or limit.tokens is not None for limit in limits)

@@ -10,6 +10,7 @@ A key cannot be derived from its hash, so neither file is a secret. Write access
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -38,12 +39,10 @@ def _hash(text: str) -> str:
 
 def moment(text: str) -> datetime:
     """Parse a moment with its time zone, or a day, which becomes its first second in UTC. Raise Misfit if it is neither."""
-    try:
+    with suppress(ValueError):
         if re.fullmatch(MOMENT, text, re.ASCII):
             made = datetime.fromisoformat(text)
             return made if made.tzinfo else made.replace(tzinfo=UTC)
-    except ValueError:
-        pass
     raise Misfit(f"`{text}` is no day and no moment: write e.g. 2027-01-31, or 2027-01-31T18:00:00Z")
 
 

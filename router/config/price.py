@@ -45,9 +45,7 @@ class Price:
 
     def saved(self, usage: Usage) -> float:
         """Return the dollars that the provider's prompt cache saved in one model call; negative if writing to it cost more."""
-        if not usage.cached_tokens and not usage.cache_write_tokens:
-            return 0.0
-        return self.of(usage.uncached) - self.of(usage)
+        return self.of(usage.uncached) - self.of(usage) if usage.cached_tokens or usage.cache_write_tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from router.targets import Connections, Learned, Target, open_target, split_of
 from router.toolbox import LOADING_S, McpServer, ToolSet, load
 
 T = TypeVar("T")
+Health = dict[tuple[str, BreakerConfig, Retry], tuple[TargetConfig, TargetHealth]]
 
 
 @dataclass(slots=True)
@@ -42,9 +43,7 @@ class Carryover:
     """Functions that are called each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
     jwks: Sources = field(default_factory=dict[tuple[str, Egress], Jwks])
-    health: dict[tuple[str, BreakerConfig, Retry], tuple[TargetConfig, TargetHealth]] = field(
-        default_factory=dict[tuple[str, BreakerConfig, Retry], tuple[TargetConfig, TargetHealth]]
-    )
+    health: Health = field(default_factory=Health)
     redis: Redis | None = None
     """The Redis that replicas share; None if `server.redis` is not declared."""
     departed: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from router.cache import LocalStore, Shared
 from router.chat import Ask
-from router.config.declaration import Cache, Member, Route, named
+from router.config.declaration import Cache, Member, Route, named, weight_of
 from router.config.options import public_headers
 from router.config.values import Name
 from router.embed import Split
@@ -178,5 +178,4 @@ def _no_chat(_: Ask) -> Events:
 
 def _made(one: Name | Member) -> tuple[object, ...]:
     """Return (target, weight) or (target, weight, condition) of a pool's entry; the weight is 1.0 unless given."""
-    member = one if isinstance(one, Member) else Member(use=one)
-    return (str(member.use), 1.0 if member.weight is None else member.weight, *([member.when] if member.when else ()))
+    return (str(named(one)), weight_of(one), *([one.when] if isinstance(one, Member) and one.when else ()))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from router.config.declaration import Member, Route, TargetConfig, named
+from router.config.declaration import Member, Route, TargetConfig, named, weight_of
 from router.config.price import Price
 from router.errors import Misfit
 from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetRefusals, new_health
@@ -70,7 +70,7 @@ class OpenedTargets:
             if present := [(candidates[named(one)], one, first + at) for at, one in enumerate(pool) if named(one) in candidates]:
                 found, entries, places = zip(*present, strict=True)
                 weighted = any(isinstance(one, Member) and one.shares for one in entries)
-                weights = tuple((one.weight if isinstance(one, Member) else None) or 1.0 for one in entries) if weighted else ()
+                weights = tuple(map(weight_of, entries)) if weighted else ()
                 pools.append(Pool(found, weights, route.balance, places, route.affinity))
         return pools
 

@@ -16,7 +16,7 @@ from router.targets import forget_table
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """The content of the files at one moment. `snapshot`: None for unreadable texts (`complaints`); `secrets`: None for an unreadable file."""
+    """The content of the files at one moment. `snapshot`: None if unreadable (`complaints` says why); `secrets`: file → text or None."""
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -25,7 +25,7 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served. `at`: seconds since 1970. `digest`: None for content that cannot be read, or takes too long to build."""
+    """An edit that cannot be served. `at`: seconds since 1970. `digest`: None if it cannot be read, or takes too long to build."""
 
     error: ConfigError
     digest: str | None
