@@ -116,17 +116,13 @@ def _check_callers(route: str, caller: Node | None, known: KnownCallers, complai
             complaints.add(one.place, f"nobody is known as `{one.source}`, {why}")
         elif one.text not in known.keys:
             complaints.add(one.place, f"no key is named `{one.source}`{did_you_mean(one.text, known.keys)}")
-        elif not _may_ask(known.keys[one.text], route):
+        elif (allowed := known.keys[one.text].routes) is not None and route not in allowed:
             complaints.add(one.place, f"the key of `{one.source}` may not ask `{route}`: add it to the key's `routes`, or take it out here")
-
-
-def _may_ask(key: ApiKey, route: str) -> bool:
-    return key.routes is None or route in key.routes
 
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
     keys = (key for name, key in known.keys.items() if not when.callers or name in when.callers)
-    limits = [key.limit for key in keys if key.limit is not None and _may_ask(key, route)]
+    limits = [key.limit for key in keys if key.limit is not None and (key.routes is None or route in key.routes)]
     own = at(declared, "limit", "spend") or at(declared, "limit", "tokens")
     return own is not None or any(limit.spend is not None or limit.tokens is not None for limit in limits)

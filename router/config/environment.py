@@ -79,7 +79,8 @@ class Environment:
                 malformed = True
                 return ""
             found, lack = ("", UNKNOWN) if self._variables is None else self._file(body["file"]) if body["file"] else self._variable(body)
-            lacks.extend([lack] if lack else [])
+            if lack:
+                lacks.append(lack)
             return found
 
         text = REFERENCE.sub(value, node.text)

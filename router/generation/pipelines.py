@@ -36,8 +36,7 @@ def _step(parts: Construction, line: StepLine) -> Step | None:
     record = record_of(function)
     parameters = inspect.signature(function).parameters.values()
     own = next((one.name for one in parameters if one.kind is one.POSITIONAL_ONLY), None)
-    supplies: dict[str, object] = {"templates": parts.templates}
-    given = {one.name: supplies[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY}
+    given = {one.name: {"templates": parts.templates}[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY}
 
     def call(**values: object) -> object:
         return function(*([values.pop(own)] if own else []), **values, **given)
