@@ -144,7 +144,7 @@ class RouteCompiler:
         if route.cache is not None and (supplied := toolbox.supplied):
             tool, kind = next(iter(supplied.items()))
             self._parts.complain(
-                next((one.use.place for one in route.tool_sets), None),
+                next((one.use.place for one in route.tool_sets if one.use.place), None),
                 f"`{name}` has a `cache`, and its tool `{tool}` takes {kind}: what that says is not in the question that the cache compares. "
                 "Leave out `cache`, or the tool set",
             )
