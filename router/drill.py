@@ -153,7 +153,7 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     server = replace(all_of_it.server, redis=None)  # a drill shares nothing with replicas
     routes = replace(all_of_it, server=server, routes={name: route}, targets={one: all_of_it.targets[one] for one in route.names})
     pipelines = {name: declaration.pipelines[name] for name in (str(route.pipeline),) if route.kind == "chat"}
-    tools = {one: declaration.tools[one] for one in route.tool_sets}
+    tools = {one.use: declaration.tools[one.use] for one in route.tool_sets}
     digest = f"{declaration.digest}_drilled"
     return replace(declaration, digest=digest, routes=routes, pipelines=pipelines, tools=tools, skipped={})
 

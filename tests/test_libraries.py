@@ -86,7 +86,7 @@ NEEDS: dict[str, dict[str, str]] = {
         f"{_SUPERVISOR}:Multiprocess.signal_queue": "a Ctrl-C that the supervisor has not read yet",
         "prometheus_client.values#PROMETHEUS_MULTIPROC_DIR": "workers keep their counters together",
     },
-    "router/config/env_file.py": {
+    "router/config/environment.py": {
         "dotenv.main:resolve_variables(values, override)": "`${HOST}` in a value of `.env`",
         "dotenv.parser:parse_stream(stream)": "lines that are no variable are reported with their number",
         "dotenv.parser:Binding.error": "lines that are no variable",

@@ -4,8 +4,8 @@ import hashlib
 from typing import Literal
 
 from router.chat import Json, JsonObject, owner
+from router.config.keys import UserSource
 from router.config.limits import Limit
-from router.config.users import UserSource
 from router.errors import NotAllowed
 from router.value import PartlyCompared, field
 

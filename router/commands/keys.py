@@ -19,8 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from router.callers.keys import hashed, new, shown
-from router.config.keys import moment
-from router.config.users import user_header
+from router.config.keys import moment, user_header
 from router.config.values import duration, name_of
 from router.errors import Misfit
 

@@ -19,7 +19,7 @@ from urllib.request import HTTPDefaultErrorHandler, HTTPErrorProcessor, HTTPHand
 
 from router.chat import JsonObject
 from router.commands.paths import is_file
-from router.config import admin_key, routes_from_environment
+from router.config import env_file_of, routes_from_environment, variable
 from router.config.values import loopback
 from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
@@ -146,7 +146,7 @@ def _address(url: str) -> tuple[str, str]:
 
 def _key(given: argparse.Namespace) -> str:
     if (file := given.key_file) is None:
-        return admin_key(getattr(given, "routes", routes_from_environment()))
+        return variable("ROUTER_ADMIN_KEY", env_file_of(getattr(given, "routes", routes_from_environment())))
     try:
         key = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

@@ -10,8 +10,7 @@ from router.chat import Json, JsonObject
 from router.config import production
 from router.config.declaration import Route
 from router.config.server import Auth, Server
-from router.config.tool_servers import ToolServer
-from router.config.tool_sets import ToolSetEntry
+from router.config.tools import ToolServer, ToolSetEntry
 from router.description import listing, pipelines_of, table
 from router.errors import Complaint, Place
 from router.generation import Generation
@@ -37,7 +36,7 @@ def expired(server: Server) -> dict[str, str]:
 def warned(generation: Generation, workers: int = 1) -> Sequence[Complaint]:
     """Return the warnings about a configuration, sorted by place. `workers`: the number of processes that serve it."""
     complaints = generation.declaration.complaints
-    return complaints.sorted([*complaints.warnings, *_unshared(generation, workers)])
+    return complaints.in_order([*complaints.warnings, *_unshared(generation, workers)])
 
 
 def _unshared(generation: Generation, workers: int) -> Iterator[Complaint]:
@@ -67,7 +66,7 @@ def _asking(route: Route) -> Place | None:
 
 def missing(generation: Generation) -> Sequence[Complaint]:
     """Return the missing variables and secret files of a configuration that was loaded `without_environment`; none for another."""
-    return generation.declaration.complaints.sorted(generation.declaration.complaints.lacking)
+    return generation.declaration.complaints.in_order(generation.declaration.complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:

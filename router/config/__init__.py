@@ -1,21 +1,21 @@
 """Loading of a configuration: YAML → a frozen declaration with every mistake and its place. Only this package reads the environment."""
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from router.config.declaration import Declaration
-from router.config.env_file import EnvFile, read_env_file
-from router.config.environment import secret
+from router.config.environment import EnvFile, read_env_file, secret
 from router.config.reader import declare
 from router.config.server import Reloading
-from router.config.snapshot import Snapshot, keep, kept, read
+from router.config.snapshot import Snapshot, read
 from router.config.values import Secret
 from router.config.watched import Watched, watched
 
 __all__ = [
     "COUNTERS", "FOLDER_VARIABLE", "HOST_VARIABLE", "PORT_VARIABLES", "RELOAD_VARIABLE", "ROUTES_VARIABLE", "Declaration", "EnvFile",
-    "Snapshot", "Watched", "admin_key", "as_written", "declare", "declared", "env_file_of", "folder_from_environment",
+    "Snapshot", "Watched", "as_written", "declare", "declared", "env_file_of", "folder_from_environment",
     "host_from_environment", "keep_live", "keep_run_key", "load", "load_live", "production", "read", "reloads",
     "routes_from_environment", "run_key", "secrets", "variable", "watched", "without_environment",
 ]  # fmt: skip
@@ -49,10 +49,7 @@ def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
 
 
 def without_environment(routes: Path) -> Declaration:
-    """Load the configuration on disk although variables and secret files may be missing: to be checked, not to be served.
-
-    The missing ones are listed in `Complaints.lacking`. Raises ConfigError if a file of the configuration cannot be read.
-    """
+    """Load the configuration to be checked, not served: missing variables and files are in `lacking`. Raises ConfigError as `load` does."""
     snapshot = read(routes)
     return declare(snapshot, os.environ, lacking="noted", beside=read_env_file(snapshot.root, os.environ))
 
@@ -60,18 +57,23 @@ def without_environment(routes: Path) -> Declaration:
 def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
     """Load the configuration that the workers of this server serve, as `keep_live` recorded it; the one on disk if none is recorded.
 
-    So a worker that replaces a dead one serves what the others serve. Environment and `.env` are read anew.
-    Raises ConfigError if the files on disk are needed and cannot be read.
+    Environment and `.env` are read anew. Raises ConfigError if the files on disk are needed and cannot be read.
     """
     folder = folder_from_environment()
-    live = kept(folder / LIVE) if folder is not None else None
-    return declared(live or read(routes), host)
+    try:
+        found = json.loads((folder / LIVE).read_text(encoding="utf-8")) if folder is not None else None
+    except OSError:
+        found = None
+    return declared(Snapshot(Path(found["root"]), found["routes"], found["texts"]) if found else read(routes), host)
 
 
 def keep_live(declaration: Declaration) -> None:
     """Record the texts of the served configuration in the shared folder, for workers that start later. Without that folder do nothing."""
     if (folder := folder_from_environment()) is not None:
-        keep(declaration.snapshot, folder / LIVE)
+        snapshot, beside = declaration.snapshot, folder / f"live.{os.getpid()}"
+        texts = {"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}
+        beside.write_text(json.dumps(texts), encoding="utf-8")
+        beside.rename(folder / LIVE)  # other processes never read half of it
 
 
 def keep_run_key(folder: Path, key: Secret) -> None:
@@ -95,21 +97,13 @@ def as_written(snapshot: Snapshot) -> Declaration:
     return declare(snapshot, None)
 
 
-def admin_key(routes: Path) -> str:
-    """Return ROUTER_ADMIN_KEY of the environment or `.env`, which commands send to a running server; empty if it is not set."""
-    return variable("ROUTER_ADMIN_KEY", env_file_of(routes))
-
-
 def routes_from_environment() -> Path:
     """Return the routes file that ROUTER_ROUTES names, else routes.yaml."""
     return Path(os.environ.get(ROUTES_VARIABLE) or "routes.yaml")
 
 
 def host_from_environment(routes: Path) -> str:
-    """Return the address at which a worker serves: ROUTER_HOST of the environment or `.env`, else 127.0.0.1.
-
-    An empty ROUTER_HOST in the environment is returned as it is: every address of this machine.
-    """
+    """Return the address at which a worker serves: ROUTER_HOST of the environment (empty: every address) or of `.env`, else 127.0.0.1."""
     return os.environ[HOST_VARIABLE] if HOST_VARIABLE in os.environ else variable(HOST_VARIABLE, env_file_of(routes)) or "127.0.0.1"
 
 
@@ -125,15 +119,13 @@ def variable(name: str, env_file: EnvFile) -> str:
 
 def folder_from_environment() -> Path | None:
     """Return the folder that the workers of this server share; None if ROUTER_FOLDER is not set, as for a server with one worker."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else None
+    return Path(named) if (named := os.environ.get(FOLDER_VARIABLE)) else None
 
 
 def reloads(declaration: Declaration) -> bool:
     """Return True if edits go live by themselves: as `--reload` says, else `server.reload`; for `auto`, unless ROUTER_ENV is production."""
-    server = declaration.routes.server
-    declared = server.reload.when if isinstance(server.reload, Reloading) else server.reload
-    when = os.environ.get(RELOAD_VARIABLE) or declared
+    declared = declaration.routes.server.reload
+    when = os.environ.get(RELOAD_VARIABLE) or (declared.when if isinstance(declared, Reloading) else declared)
     return when == "on" or (when == "auto" and not production(declaration))
 
 
@@ -143,8 +135,5 @@ def production(declaration: Declaration) -> bool:
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:
-    """Return each of these paths, which are relative to `root` → the secret file's current text.
-
-    The text is None for a file that is missing, unreadable, not UTF-8 or over 1 MiB.
-    """
+    """Return path (relative to `root`) → the secret file's text; None if it is missing, unreadable, not UTF-8 or over 1 MiB."""
     return {path: secret(root / path)[0] for path in paths}

@@ -1,11 +1,11 @@
 """Binding of nodes to shapes: a value, and a complaint for each part that does not fit."""
 
+import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping
 
-from router.config import document
 from router.config.complaints import Complaints
-from router.config.document import TRUTHS, Node, is_null
+from router.config.document import TRUTHS, Listing, Node, Scalar, Table, is_null, pairs_of, values_in
 from router.config.meant import closest, did_you_mean
 from router.config.remedies import example
 from router.config.scalars import UNFIT, plain_value, scalar_value, truth_meant, wanted
@@ -19,13 +19,13 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
     """Return the value of a YAML node bound to a shape; UNFIT if it does not fit. Each mistake in it is recorded as a complaint.
 
     A scalar whose variable is missing gets a stand-in value. Its absence is recorded, unless the scalar is `forgiven`.
-    Entries of a list or mapping that do not fit are left out of the value.
-
-    what: the name of the node in complaints
+    Entries of a list or mapping that do not fit are left out of the value. `what`: the name of the node in complaints.
     """
-    if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
+    if isinstance(node, Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:
-            complaints.lack(node.place, node.unset + _to_set(node.unset))
+            hit = re.fullmatch(r"the environment variable (\w+) is not set", node.unset)
+            advice = f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
+            complaints.lack(node.place, node.unset + advice)
         return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
     match shape:
         case Spelled() | Plain() | OneOf():  # most are
@@ -40,12 +40,6 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             return _listing(node, item, complaints, what)
         case Anything():
             return _anything(node, complaints)
-
-
-def _to_set(unset: str) -> str:
-    """Return the advice to append to the sentence `unset` if it is about a variable that is not set, as `: set it …`; else empty."""
-    hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
-    return f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
 
 
 def _stand_in(shape: Shape) -> object:
@@ -67,7 +61,7 @@ def _stand_in(shape: Shape) -> object:
 
 
 def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
-    if not isinstance(node, document.Listing):
+    if not isinstance(node, Listing):
         complaints.add(node.place, f"{what} takes a list{_as_list(node, item)}")
         return UNFIT
     values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
@@ -76,32 +70,30 @@ def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> obje
 
 
 def _as_list(node: Node, item: Shape) -> str:
-    """Return the advice for a node that is not a list where a list is needed, to append to the complaint."""
     if is_null(node):
         return f", and has no value: write [{example(item)}], or indent what belongs to it"
-    if isinstance(node, document.Scalar):
+    if isinstance(node, Scalar):
         entry = node.source.removeprefix("-").lstrip()
         dash = "; an entry's dash has a space behind it" if node.plain and node.text.startswith("-") else ""
         return f"; write [{example(item) if node.text in TRUTHS else entry}]{dash}"
-    names = ", ".join(key.text for key, _ in node.pairs) if isinstance(node, document.Table) else ""
+    names = ", ".join(key.text for key, _ in node.pairs) if isinstance(node, Table) else ""
     return f", not a mapping; write [{names}]" if names else f"; write [{example(item)}]"
 
 
 def _as_table(node: Node, item: Shape) -> str:
-    """Return the advice for a node that is not a mapping where a mapping of names is needed, to append to the complaint."""
     shown = f"NAME: {example(item)}"
     if is_null(node):
         return f", and has no value: indent what belongs to it, e.g. `{shown}`, by two spaces"
-    return f", not {'a list' if isinstance(node, document.Listing) else 'a text'}: write `{shown}`"
+    return f", not {'a list' if isinstance(node, Listing) else 'a text'}: write `{shown}`"
 
 
 def _table(node: Node, table: MapOf, complaints: Complaints, what: str) -> object:
-    if not isinstance(node, document.Table):
+    if not isinstance(node, Table):
         complaints.add(node.place, f"{what} takes a mapping of names{_as_table(node, table.item)}")
         return UNFIT
     values: dict[Name, object] = {}
     for key, entry in node.pairs:
-        if isinstance(table.item, Record) and key.text in table.item.named and not isinstance(entry, document.Table):
+        if isinstance(table.item, Record) and key.text in table.item.named and not isinstance(entry, Table):
             complaints.add(key.place, f"`{key.text}` stands among the names of {what}: indent it by two spaces more, below its name")
             continue
         name = bind(key, table.key, complaints, "a name") if table.key else Name(key.text)
@@ -121,7 +113,7 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
     return UNFIT
 
 
-def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
+def _hint(pair: tuple[Scalar, Node], node: Table, record: Record, empty: str, complaints: Complaints) -> str:
     """Return the hint for an unknown key of a mapping, as `; …`; empty if none is known. `empty`: the key before, if it has no value."""
     key, entry = pair
     known = [one.name for one in record.fields]
@@ -138,56 +130,49 @@ def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Reco
 
 
 def _as_record(node: Node, record: Record) -> str:
-    """Return the advice for a node that is not a mapping where one with known keys is needed, to append to the complaint."""
     known = [item.name for item in record.fields]
-    if isinstance(node, document.Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
+    if isinstance(node, Scalar) and (hit := re.match(r"(\w+)\s*[:=：]", node.text)) and hit[1] in known:
         return f", each key with a colon and a space: write `{hit[1]}: …`"
     names = f" with {', '.join(known)}" if len(known) < 8 else ""
     empty = ", and has no value: indent its keys by two spaces more" if is_null(node) else ""
     return f"{names}{empty}, e.g. {example(record)}"
 
 
-def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
+def _lifted(node: Table, record: Record, complaints: Complaints) -> Table:
     """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
-    if not any(isinstance(entry, document.Table) for _, entry in node.pairs):
-        return node
-    pairs: list[tuple[document.Scalar, Node]] = []
-    lifted: list[tuple[document.Scalar, Node]] = []
+    pairs: list[tuple[Scalar, Node]] = []
+    lifted: list[tuple[Scalar, Node]] = []
     for key, entry in node.pairs:
-        item = record.named.get(key.text)
-        inner = list(entry.pairs) if item is not None and isinstance(entry, document.Table) else []
-        strays = [pair for pair in inner if item is not None and _strayed(pair, item.shape, node, record)]
+        shape = item.shape if (item := record.named.get(key.text)) else None
+        below = shape.item.named if isinstance(shape, MapOf) and isinstance(shape.item, Record) else ()
+        strays = [pair for pair in pairs_of(entry) if below and _strayed(pair, below, node, record)]
         for stray, _ in strays:
             wide = stray.place.column > key.place.column and stray.place.line > key.place.line
             where = f"begin it in column {key.place.column}" if wide else f"close the bracket of `{key.text}` before it"
             complaints.add(stray.place, f"`{stray.text}` is part of `{key.text}` here, for it is indented too far: {where}")
         lifted += strays
-        kept = tuple(pair for pair in inner if pair not in strays)
-        pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, document.Table) else entry))
+        kept = tuple(pair for pair in pairs_of(entry) if pair not in strays)
+        pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, Table) else entry))
     return replace(node, pairs=(*pairs, *lifted)) if lifted else node
 
 
-def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
-    """Return True if a name is a key of `record` that was indented too far: `above` lacks that key, and nothing below it fits an entry."""
+def _strayed(pair: tuple[Scalar, Node], below: Container[str], above: Table, record: Record) -> bool:
+    """Return True for a key of `record` that was indented too far: `above` lacks it, and its value has keys, but none of those `below`."""
     key, entry = pair
-    if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
-        return False
-    fits = any(inner.text in shape.item.named for inner, _ in entry.pairs)
-    return key.text in record.named and above.get(key.text) is None and not fits and bool(entry.pairs)
+    inner = pairs_of(entry)
+    return key.text in record.named and above.get(key.text) is None and bool(inner) and not any(one.text in below for one, _ in inner)
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
     """Return (values of fields that could be bound, by name; True if no key is unknown, unfit or missing). Mistakes become complaints."""
-    if not isinstance(node, document.Table):
+    if not isinstance(node, Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
     node = _lifted(node, record, complaints)
     bound: dict[str, object] = {}
-    meant = ""
-    empty = ""
+    meant = empty = ""
     for key, entry in node.pairs:
-        item = record.named.get(key.text)
-        if item is None:
+        if (item := record.named.get(key.text)) is None:
             word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
             hint = _hint((key, entry), node, record, empty, complaints)
             meant += hint
@@ -196,39 +181,24 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
             bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
             empty = key.text if is_null(entry) else ""
     missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]
-    untold = [name for name in missing if f"did you mean `{name}`" not in meant]  # a slip in a key is one mistake, not two
-    if untold:
+    if untold := [name for name in missing if f"did you mean `{name}`" not in meant]:  # a slip in a key is one mistake, not two
         complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in untold)}")
     values = {name: value for name, value in bound.items() if value is not UNFIT}
     return values, not missing and len(values) == len(node.pairs)
 
 
 def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints, among: Collection[str] | None = None) -> object:
-    """Return the record built from the values; UNFIT if its constructor raises Misfit, which becomes a complaint at the field it names.
-
-    No complaint is made if that field holds a stand-in for a missing variable, or is not in `among` (if that is given).
-    """
+    """Return the record built from the values; UNFIT if that raises Misfit: a complaint, unless its field is guessed or not in `among`."""
     try:
         return record.build(**values)
     except Misfit as misfit:
         if among is not None and misfit.field not in among:
             return UNFIT
-        culprit = node.get(misfit.field) if misfit.field and isinstance(node, document.Table) else None
-        if culprit is not None and _is_guessed(culprit):
-            return UNFIT  # the objection is to a stand-in for an unknown value
-        complaints.add(misfit.place or (culprit or node).place, misfit.message)
+        culprit = node.get(misfit.field) if misfit.field and isinstance(node, Table) else None
+        held = values_in(culprit) if culprit else ()
+        if not any(isinstance(one, Scalar) and (one.forgiven or one.unset) for one in held):  # else it objects to a stand-in
+            complaints.add(misfit.place or (culprit or node).place, misfit.message)
         return UNFIT
-
-
-def _is_guessed(node: Node) -> bool:
-    """Return True if a node, or a node in it, holds a stand-in for an unknown value."""
-    match node:
-        case document.Scalar():
-            return node.forgiven or bool(node.unset)
-        case document.Listing():
-            return any(_is_guessed(item) for item in node.items)
-        case document.Table():
-            return any(_is_guessed(value) for _, value in node.pairs)
 
 
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
@@ -236,18 +206,20 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
     if not meant:
         complaints.add(node.place, f"{what} takes {wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
-    lists = [option for option in options if isinstance(option, ListOf)]
-    if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)) and _better_inside(node, meant, lists):
-        complaints.add(node.place, f"{what} takes {wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
-        return UNFIT
-    if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], OneOf) and len(meant) == 1:
+    if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)):
+        items = [option.item for option in options if isinstance(option, ListOf)]
+        inside = [option for item in items for option in (item.options if isinstance(item, Either) else (item,))]
+        if max(_known_keys(node, option) for option in inside) > max(_known_keys(node, option) for option in meant):
+            complaints.add(node.place, f"{what} takes {wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
+            return UNFIT
+    if isinstance(node, Scalar) and not node.unset and isinstance(only := meant[0], OneOf) and len(meant) == 1:
         others = [f" or {wanted(option)}" for option in options if isinstance(option, Record)]
         if node.text not in only.values and not is_null(node) and others:
             hint = closest(node.text, only.values) or truth_meant(node.text, only.values)
             complaints.add(node.place, f"`{node.source}` is not one of {', '.join(only.values)}{''.join(others)}{hint}")
             return UNFIT
     for option in meant[:-1]:
-        trial = complaints.trial()
+        trial = dataclasses.replace(complaints, found={})  # a mistake found in it is none of the load's
         value = bind(node, option, trial, what)
         if not trial.found:
             return value
@@ -256,25 +228,14 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
 
 
 def _known_keys(node: Node, shape: Shape) -> int:
-    """Return the number of a mapping's keys that are fields of a record; 0 for other nodes and shapes."""
-    if not isinstance(node, document.Table) or not isinstance(shape, Record):
-        return 0
-    return sum(key.text in shape.named for key, _ in node.pairs)
-
-
-def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:
-    """Return True if an entry of one of `lists` has more of the mapping's keys than any shape in `meant`, those for the mapping itself."""
-    inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
-    most = max((_known_keys(node, option) for option in inside), default=0)
-    return most > max(_known_keys(node, option) for option in meant)
+    return sum(key.text in shape.named for key, _ in pairs_of(node)) if isinstance(shape, Record) else 0
 
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
     """Return the hint for a mapping that belongs in a list but stands alone, as `; …`; empty for any other node."""
-    takes = any(isinstance(one, ListOf) and isinstance(node, kinds(one.item)) for one in options)
-    if not takes or not isinstance(node, document.Table):
+    if not isinstance(node, Table) or not any(isinstance(one, ListOf) and Table in kinds(one.item) for one in options):
         return ""
-    shown = ", ".join(f"{key.text}: {value.source if isinstance(value, document.Scalar) else '…'}" for key, value in node.pairs)
+    shown = ", ".join(f"{key.text}: {value.source if isinstance(value, Scalar) else '…'}" for key, value in node.pairs)
     return f"; a mapping stands in a list of its own, a pool: write [{{{shown}}}]"
 
 
@@ -284,22 +245,22 @@ def kinds(shape: Shape) -> tuple[type, ...]:
         case Plain("null"):
             return ()  # an unwanted key is left out: an empty value is a slip
         case Plain() | OneOf() | Spelled():
-            return (document.Scalar,)
+            return (Scalar,)
         case ListOf():
-            return (document.Listing,)
+            return (Listing,)
         case Record() | MapOf():
-            return (document.Table,)
+            return (Table,)
         case Either(options):
             return tuple(kind for option in options for kind in kinds(option))
         case Anything():
-            return (document.Scalar, document.Listing, document.Table)
+            return (Scalar, Listing, Table)
 
 
 def _anything(node: Node, complaints: Complaints) -> object:
     match node:
-        case document.Listing():
+        case Listing():
             return [bind(item, Anything(), complaints) for item in node.items]
-        case document.Table():
+        case Table():
             return {key.text: bind(value, Anything(), complaints) for key, value in node.pairs}
-        case document.Scalar():
+        case Scalar():
             return plain_value(node, complaints)

@@ -36,11 +36,9 @@ class Range:
         return self.least <= number < self.below
 
     @property
-    def ends(self) -> Iterator[float]:
-        """Yield the lower end, and the upper end if there is one."""
-        yield self.least
-        if self.below != math.inf:
-            yield self.below
+    def ends(self) -> tuple[float, ...]:
+        """The lower end, and the upper end if there is one."""
+        return (self.least,) if self.below == math.inf else (self.least, self.below)
 
 
 def _tokens(text: str) -> Range:
@@ -55,8 +53,10 @@ def _tokens(text: str) -> Range:
     return made
 
 
-def _written_tokens(made: Range) -> str:
-    return f"{made.least:.0f}.." * bool(made.least) + ("" if made.least else "..") + (f"{made.below:.0f}" if made.below != math.inf else "")
+def _written(made: Range, ends: str, factor: int = 1) -> str:
+    """Return a range as the file has it. `ends`: the format of its ends, each times `factor`; an end that is none is left out."""
+    least, below = (ends.format(end * factor) if end not in (0, math.inf) else "" for end in (made.least, made.below))
+    return f"{least}..{below}"
 
 
 SHARE = r"\d{1,3}(?:\.\d{1,4})?%"
@@ -66,8 +66,7 @@ def _used(text: str) -> Range:
     hit = re.fullmatch(rf"({SHARE})?(\.\.)?({SHARE})?", text, re.ASCII)
     if hit is None or not (hit[1] or hit[3]) or (hit[1] and hit[3] and not hit[2]):
         raise Misfit(f"`{text}` is not a share of a budget: write 80% for that much and more, ..80% for less, or 50%..80%")
-    least = float(hit[1][:-1]) / 100 if hit[1] else 0.0
-    below = float(hit[3][:-1]) / 100 if hit[3] else 1.0
+    least, below = float((hit[1] or "0%")[:-1]) / 100, float((hit[3] or "100%")[:-1]) / 100
     if least >= 1:
         raise Misfit(f"`{text}` never holds: once all of a limit is used, questions are refused; write less than 100%")
     if below > 1 or least >= below:
@@ -76,13 +75,6 @@ def _used(text: str) -> Range:
     if made == Range():
         raise Misfit(f"`{text}` holds for every question: leave `budget_used` out, or write e.g. 80%")
     return made
-
-
-def _written_used(made: Range) -> str:
-    least, below = f"{made.least * 100:.10g}%", f"{made.below * 100:.10g}%"
-    if made.below == math.inf:
-        return f"{least}.."
-    return f"{least}..{below}" if made.least else f"..{below}"
 
 
 def _word(text: str) -> str:
@@ -95,17 +87,17 @@ def _header(text: str) -> Name:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text, re.ASCII):
         raise Misfit(f"`{text[:40]}` is not the name of a header: letters, digits and -, e.g. X-Tier")
     if text.lower() in CREDENTIALS:
-        raise Misfit(
-            f"`{text}` holds a secret, and none is written here: name the caller with `caller`, or a claim of its token with `claim`"
-        )
+        why = "name the caller with `caller`, or a claim of its token with `claim`"
+        raise Misfit(f"`{text}` holds a secret, and none is written here: {why}")
     return Name(text.lower())
 
 
 Word = Annotated[str, Spelled("text", _word, "", "gold")]
 RequestHeader = Annotated[Name, Spelled("header", _header, "^[A-Za-z0-9-]{1,64}$", "X-Tier")]
 ClaimName = Annotated[Name, Spelled("claim", lambda text: Name(_word(text)), "", "plan")]
-Tokens = Annotated[Range, Spelled("range of tokens", _tokens, r"^(\d+\.\.\d*|\.\.\d+)$", "8000..", _written_tokens)]
-BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, r"^\d[\d.]*%(\.\.(\d[\d.]*%)?)?$|^\.\.\d[\d.]*%$", "80%", _written_used)]
+Tokens = Annotated[Range, Spelled("range of tokens", _tokens, r"^(\d+\.\.\d*|\.\.\d+)$", "8000..", lambda made: _written(made, "{:.0f}"))]
+BUDGET = r"^\d[\d.]*%(\.\.(\d[\d.]*%)?)?$|^\.\.\d[\d.]*%$"
+BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, BUDGET, "80%", lambda made: _written(made, "{:.10g}%", 100))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +180,6 @@ def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
     if None in earlier:
         return False
     others = [one for one in earlier if one is not None]
-    return any(not any(one.holds(here, tokens, has_image=image) for one in others) for here, tokens, image in _questions(entry, others))
-
-
-def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Circumstances, int, bool]]:
-    """Yield (circumstances, tokens, has_image) of questions for which an entry holds: one of each kind that these entries tell apart."""
     known = [*others, *([entry] if entry else [])]
     tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
     shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})
@@ -200,8 +187,10 @@ def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Cir
     for caller, claims, headers in product(sorted(callers) or [""], _choices(claim or {}), _choices(header or {})):
         for count, share, image in product(tokens, shares, (False, True)):
             here = Circumstances(caller, claims, {name: (value,) for name, value in headers.items()}, share)
-            if entry is None or entry.holds(here, count, has_image=image):
-                yield here, count, image
+            taken = any(one.holds(here, count, has_image=image) for one in others)
+            if not taken and (entry is None or entry.holds(here, count, has_image=image)):
+                return True
+    return False
 
 
 def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:

@@ -1,21 +1,17 @@
-"""Declaration of routes.yaml and the pipelines, as frozen values. The docstrings are the reference.
-
-`server:` and `drills:` stand in modules of their own; `reader.py` makes a declaration.
-"""
+"""Declaration of routes.yaml and the pipelines, as frozen values. The docstrings are the reference; `reader.py` makes a declaration."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from router.bounds import Bounds
-from router.config import document
 from router.config.complaints import Complaints
 from router.config.conditions import When
-from router.config.document import Node, Table
+from router.config.document import Node, Scalar, Table
 from router.config.drills import Drill
-from router.config.env_file import EnvFile
+from router.config.environment import EnvFile
 from router.config.facts import FactsConfig
 from router.config.limits import Limit
 from router.config.network import CaBundle, NetworkConfig, OwnEgress, OwnProxy, is_this_machine
@@ -23,8 +19,7 @@ from router.config.options import BodyField, HeaderName, HeaderValue, check_head
 from router.config.price import Price
 from router.config.server import Server
 from router.config.snapshot import Snapshot
-from router.config.tool_servers import ToolServer
-from router.config.tool_sets import ToolSetEntry
+from router.config.tools import ToolServer, ToolSetEntry
 from router.config.values import ApiBase, Backoff, ByteSize, Key, ModelName, Name, Reference, Seconds, Secret, Share, Span
 from router.errors import Misfit
 from router.params import Params
@@ -153,12 +148,7 @@ class TargetEntry:
         """The targets of the entry, each with the entry's condition; with weight 1 if it has none and any is written as `{use: …}`."""
         members = self.use if isinstance(self.use, tuple) else (self.use,)
         weighted = any(isinstance(one, Member) for one in members)
-        return tuple(
-            replace(one, when=self.when, weight=one.weight or 1.0)
-            if isinstance(one, Member)
-            else Member(use=one, when=self.when, weight=1.0 if weighted else None)
-            for one in members
-        )
+        return tuple(Member(use=named(one), when=self.when, weight=weight_of(one) if weighted else None) for one in members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,14 +346,10 @@ class Route:
         return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
 
     @property
-    def tool_sets(self) -> tuple[Name, ...]:
-        """The names of the route's tool sets (tools/<name>.py), isolated ones included; tool servers are left out."""
-        return tuple(one.use if isinstance(one, ToolSetEntry) else one for one in self.tools if not isinstance(one, ToolServer))
-
-    @property
-    def isolated_sets(self) -> "tuple[ToolSetEntry, ...]":
-        """The tool sets with `isolate`: each call runs in a process of its own."""
-        return tuple(one for one in self.tools if isinstance(one, ToolSetEntry) and one.isolate is not None)
+    def tool_sets(self) -> tuple[ToolSetEntry, ...]:
+        """The tool sets of the route (tools/<name>.py), those without options included; tool servers are left out."""
+        sets = (one for one in self.tools if not isinstance(one, ToolServer))
+        return tuple(one if isinstance(one, ToolSetEntry) else ToolSetEntry(use=one) for one in sets)
 
     @property
     def approved(self) -> tuple[str, ...]:
@@ -380,6 +366,11 @@ class Route:
 def named(one: "Reference | Member") -> Name:
     """Return the name of the target in an entry of a pool."""
     return one.use if isinstance(one, Member) else one
+
+
+def weight_of(one: "Reference | Member") -> float:
+    """Return the weight of an entry of a pool: 1.0 unless given."""
+    return (one.weight if isinstance(one, Member) else None) or 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -420,7 +411,7 @@ class Declaration:
 
     routes: RoutesFile
     pipelines: Mapping[str, tuple[StepLine, ...]]
-    tools: Mapping[str, document.Scalar]
+    tools: Mapping[str, Scalar]
     """Tool set that a route names → the scalar that names it first."""
     skipped: Mapping[str, str]
     """Optional target that is skipped → the reason: its missing variables or files."""

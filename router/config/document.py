@@ -5,7 +5,8 @@ declaration says which type is wanted. Duplicate keys are errors, and an alias c
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 import yaml
 
@@ -52,10 +53,7 @@ class Table(Value, frozen=True):
 
     def get(self, name: str) -> "Node | None":
         """Return the value under a key; None without that key."""
-        for key, value in self.pairs:
-            if key.text == name:
-                return value
-        return None
+        return next((value for key, value in self.pairs if key.text == name), None)
 
     def having(self, name: str, node: "Node") -> "Table":
         """Return a copy with this node as the value of a key; unchanged if the mapping does not have the key."""
@@ -82,12 +80,30 @@ def items_of(node: Node | None) -> tuple[Node, ...]:
     return node.items if isinstance(node, Listing) else ()
 
 
+def values_in(node: Node) -> Iterator[Node]:
+    """Yield a node and all values and items below it."""
+    yield node
+    for inner in (*items_of(node), *(value for _, value in pairs_of(node))):
+        yield from values_in(inner)
+
+
+def with_scalars(node: Node, change: Callable[[Scalar], Scalar]) -> Node:
+    """Return the tree with each scalar replaced by what `change` returns for it; keys stay as they are."""
+    match node:
+        case Scalar():
+            return change(node)
+        case Listing():
+            return Listing(node.place, tuple([with_scalars(item, change) for item in node.items]))
+        case Table():
+            return Table(node.place, tuple([(key, with_scalars(value, change)) for key, value in node.pairs]))
+
+
 class UnreadableYaml(Exception):
     """The error of a text that is not YAML, or is too large, too deep, or has refused aliases or keys. It holds one complaint."""
 
-    def __init__(self, complaint: Complaint) -> None:
-        super().__init__(str(complaint))
-        self.complaint = complaint
+    def __init__(self, place: Place, message: str) -> None:
+        self.complaint = Complaint(place, message)
+        super().__init__(str(self.complaint))
 
 
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
@@ -95,24 +111,26 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
 
     complain: receives place and sentence of each mistake that still leaves a tree: a repeated key, a tag, a second document
     """
-    if len(text) > MAX_BYTES:
-        raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
-    try:
+    with yaml_errors(text, file):
         return _NodeReader(file, complain).document(yaml.parse(text, Loader=yaml.CSafeLoader))
+
+
+@contextmanager
+def yaml_errors(text: str, file: str) -> Generator[None, None, None]:
+    """Raise a parser's error in the block as UnreadableYaml, with the place and, where known, the remedy; also one for too large a text."""
+    if len(text) > MAX_BYTES:
+        raise UnreadableYaml(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB")
+    line, column = 1, 1
+    try:
+        yield
     except yaml.YAMLError as error:
-        raise unreadable(error, text, file) from None
-
-
-def unreadable(error: yaml.YAMLError, text: str, file: str) -> UnreadableYaml:
-    """Return the UnreadableYaml for a parser's error; its complaint has the place and, where known, the remedy."""
-    if isinstance(error, yaml.MarkedYAMLError):
-        line, column, advice = explained(error, text)
-        return UnreadableYaml(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
-    if isinstance(error, yaml.reader.ReaderError):
-        before = text.encode()[: error.position].decode()
-        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        return UnreadableYaml(Complaint(place, f"this is not YAML: {error.reason}"))
-    return UnreadableYaml(Complaint(Place(file, 1, 1), f"this is not YAML: {error}"))
+        advice = str(error)
+        if isinstance(error, yaml.MarkedYAMLError):
+            line, column, advice = explained(error, text)
+        elif isinstance(error, yaml.reader.ReaderError):
+            before = text.encode()[: error.position].decode()
+            line, column, advice = before.count("\n") + 1, len(before) - before.rfind("\n"), error.reason
+        raise UnreadableYaml(Place(file, line, column), f"this is not YAML: {advice}") from None
 
 
 class _NodeReader:
@@ -124,26 +142,18 @@ class _NodeReader:
 
     def document(self, events: Iterator[yaml.Event]) -> Node | None:
         root: Node | None = None
-        documents = 0
         for event in events:
-            match event:
-                case yaml.DocumentStartEvent():
-                    documents += 1
-                    if documents > 1:
-                        self._complain(
-                            self._place(event), "a second document begins here: take this `---` away, it may stand at the top only"
-                        )
-                        return root
-                case yaml.NodeEvent():
-                    root = self._node(event, events, 0)
-                case _:
-                    pass
+            if isinstance(event, yaml.NodeEvent):
+                root = self._node(event, events, 0)
+            elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                self._complain(self._place(event), "a second document begins here: take this `---` away, it may stand at the top only")
+                break
         return root
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         place = self._place(event)
         if depth > MAX_DEPTH:
-            raise UnreadableYaml(Complaint(place, f"nested deeper than {MAX_DEPTH} levels"))
+            raise UnreadableYaml(place, f"nested deeper than {MAX_DEPTH} levels")
         match event:
             case yaml.AliasEvent():
                 return self._alias(event, place)
@@ -165,10 +175,10 @@ class _NodeReader:
         node = self._anchors.get(event.anchor or "")
         if node is None:
             why = f"`*` begins an alias, and no anchor &{event.anchor} stands above: write `{event.anchor}` without it, or in quotes"
-            raise UnreadableYaml(Complaint(place, why))
-        self._aliased += _size(node)
+            raise UnreadableYaml(place, why)
+        self._aliased += sum(1 + len(pairs_of(one)) for one in values_in(node))
         if self._aliased > MAX_ALIASES:
-            raise UnreadableYaml(Complaint(place, f"aliases repeat more than {MAX_ALIASES} nodes"))
+            raise UnreadableYaml(place, f"aliases repeat more than {MAX_ALIASES} nodes")
         return node
 
     def _items(self, events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
@@ -196,16 +206,6 @@ class _NodeReader:
     def _place(self, event: yaml.Event) -> Place:
         mark = event.start_mark
         return Place(self._file, mark.line + 1, mark.column + 1) if mark else Place(self._file, 1, 1)
-
-
-def _size(node: Node) -> int:
-    match node:
-        case Scalar():
-            return 1
-        case Listing():
-            return 1 + sum(_size(item) for item in node.items)
-        case Table():
-            return 1 + sum(1 + _size(value) for _, value in node.pairs)
 
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")

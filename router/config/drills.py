@@ -45,21 +45,9 @@ class DrillAsk:
 
 
 EventKind = Literal[
-    "Start",
-    "Text",
-    "Thought",
-    "Source",
-    "Produced",
-    "ToolInput",
-    "ToolCall",
-    "ToolProgress",
-    "ToolResult",
-    "Approval",
-    "LateResult",
-    "ReasoningState",
-    "Finish",
-    "Failure",
-]
+    "Start", "Text", "Thought", "Source", "Produced", "ToolInput", "ToolCall", "ToolProgress", "ToolResult", "Approval", "LateResult",
+    "ReasoningState", "Finish", "Failure",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.config import document
 from router.config.binding import bind
 from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
-from router.config.document import Node, Table
+from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
 from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
 from router.signature import record_of
@@ -25,15 +24,11 @@ class KnownCallers:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """A target named in a route's `targets`.
+    """A target named in a route's `targets`. `condition`, `when`: its `when` as a YAML node, and as a value; None without one."""
 
-    condition: its `when` as a node of the YAML tree; None without one
-    when: its `when` as a value; None without one
-    """
-
-    name: document.Scalar
-    condition: Table | None = None
-    when: When | None = None
+    name: Scalar
+    condition: Node | None
+    when: When | None
 
 
 def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Complaints) -> None:
@@ -41,15 +36,15 @@ def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Com
 
     known: the callers that conditions may name; None skips the check of conditions, because `server.auth` has a mistake
     """
-    for key, route in document.pairs_of(document.at(tree, "routes")):
-        targets = document.at(route, "targets")
-        entries = list(_entries(targets))
+    for key, route in pairs_of(at(tree, "routes")):
+        targets = at(route, "targets")
+        found = list(_entries(targets))
+        entries = [entry for entry in found if entry is not None]
         _check_order(key.text, entries, complaints)
         if known is not None:
             for entry in entries:
                 _check_condition(key.text, route, entry, known, complaints)
-        conditions = [entry.when for entry in entries]
-        if targets is not None and entries and len(entries) == _size(targets) and reachable(None, conditions):
+        if targets is not None and entries and None not in found and reachable(None, [entry.when for entry in entries]):
             complaints.warn(
                 targets.place,
                 f"a question for which none of these conditions holds gets the error `no_target` from `{key.text}`: write a target without "
@@ -57,36 +52,19 @@ def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Com
             )
 
 
-def _size(targets: Node) -> int:
-    """Return the number of targets below a node, including those whose condition has a mistake."""
-    match targets:
-        case document.Listing(items=items):
-            return sum(map(_size, items))
-        case Table():
-            used = targets.get("use")
-            return _size(used) if used is not None else 1
-        case _:
-            return 1
-
-
-def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry]:
-    """Yield the targets below a node, in order, each with the nearest `when` above it alone. `condition`: the `when` above the node.
-
-    A target is left out if its condition has a mistake, or if its name is a variable that is missing.
-    """
+def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry | None]:
+    """Yield the targets below a node, each with the nearest `when` (`condition`: that above the node); None for one with a mistake."""
     match node:
-        case document.Scalar() if node.text and not (node.unset or node.forgiven):
-            if condition is None:
-                yield RouteEntry(node)
-            elif isinstance(condition, Table) and isinstance(when := bind(condition, WHEN, Complaints({})), When):
-                yield RouteEntry(node, condition, when)
-        case document.Listing(items=items):
+        case Listing(items=items):
             for item in items:
                 yield from _entries(item, condition)
         case Table():
             yield from _entries(node.get("use"), node.get("when") or condition)
+        case Scalar() if node.text and not (node.unset or node.forgiven):
+            when = bind(condition, WHEN, Complaints({})) if condition is not None else None
+            yield RouteEntry(node, condition, when) if isinstance(when, When | None) else None
         case _:
-            pass
+            yield None
 
 
 def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complaints) -> None:
@@ -108,22 +86,19 @@ def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complain
 def _check_condition(route: str, declared: Node, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
     """Complain of a condition that never holds: unknown callers, claims without tokens, a budget without a limit; and of an empty one."""
     condition, when = entry.condition, entry.when
-    if condition is None or when is None:
+    if when is None:
         return
     for name in ("claim", "header"):
-        named = condition.get(name)
+        named = at(condition, name)
         if isinstance(named, Table) and not named.pairs:
-            complaints.add(
-                named.place, f"`{name}` names none, so it asks for nothing: write e.g. `{name}: {{NAME: VALUE}}`, or leave it out"
-            )
-    if when.caller is not None:
-        _check_callers(route, condition, known, complaints)
-    claim = condition.get("claim")
+            why = f"`{name}` names none, so it asks for nothing: write e.g. `{name}: {{NAME: VALUE}}`, or leave it out"
+            complaints.add(named.place, why)
+    _check_callers(route, at(condition, "caller"), known, complaints)
+    claim = at(condition, "claim")
     if claim is not None and when.claim and not known.jwt:
-        complaints.add(
-            claim.place, "no caller has a token with claims, so this never holds: declare whose tokens are taken, under `server.auth.jwt`"
-        )
-    budget = condition.get("budget_used")
+        why = "no caller has a token with claims, so this never holds: declare whose tokens are taken, under `server.auth.jwt`"
+        complaints.add(claim.place, why)
+    budget = at(condition, "budget_used")
     if budget is not None and when.budget_used is not None and not _has_budget(route, declared, when, known):
         complaints.add(
             budget.place,
@@ -132,30 +107,22 @@ def _check_condition(route: str, declared: Node, entry: RouteEntry, known: Known
         )
 
 
-def _check_callers(route: str, condition: Table, known: KnownCallers, complaints: Complaints) -> None:
-    caller = condition.get("caller")
-    named = caller.items if isinstance(caller, document.Listing) else (caller,)
-    for one in named:
-        if not isinstance(one, document.Scalar):
+def _check_callers(route: str, caller: Node | None, known: KnownCallers, complaints: Complaints) -> None:
+    for one in items_of(caller) or (caller,):
+        if not isinstance(one, Scalar) or known.jwt:
             continue
-        if not known.keys and not known.jwt:
-            complaints.add(
-                one.place, f"nobody is known as `{one.source}`, because no callers are declared: write `server.auth` with `keys` or `jwt`"
-            )
-        elif not known.jwt and one.text not in known.keys:
-            complaints.add(one.place, f"no key is named `{one.source}`{did_you_mean(one.text, list(known.keys))}")
-        elif not known.jwt and not _may_ask(known.keys[one.text], route):
+        if not known.keys:
+            why = "because no callers are declared: write `server.auth` with `keys` or `jwt`"
+            complaints.add(one.place, f"nobody is known as `{one.source}`, {why}")
+        elif one.text not in known.keys:
+            complaints.add(one.place, f"no key is named `{one.source}`{did_you_mean(one.text, known.keys)}")
+        elif (allowed := known.keys[one.text].routes) is not None and route not in allowed:
             complaints.add(one.place, f"the key of `{one.source}` may not ask `{route}`: add it to the key's `routes`, or take it out here")
-
-
-def _may_ask(key: ApiKey, route: str) -> bool:
-    return key.routes is None or route in key.routes
 
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
-    if any(document.at(declared, "limit", name) is not None for name in ("spend", "tokens")):
-        return True
-    keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
-    limits = [key.limit for key in keys if key.limit is not None and _may_ask(key, route)]
-    return any(limit.spend is not None or limit.tokens is not None for limit in limits)
+    keys = (key for name, key in known.keys.items() if not when.callers or name in when.callers)
+    limits = [key.limit for key in keys if key.limit is not None and (key.routes is None or route in key.routes)]
+    own = at(declared, "limit", "spend") or at(declared, "limit", "tokens")
+    return own is not None or any(limit.spend is not None or limit.tokens is not None for limit in limits)

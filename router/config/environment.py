@@ -7,22 +7,27 @@ ${file:/path}     the content of a file, without its last line break
 $$                a dollar sign
 """
 
+import io
 import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
-from router.config.document import Listing, Node, Scalar, Table
+from dotenv.main import resolve_variables
+from dotenv.parser import parse_stream
+
+from router.config.document import Node, Scalar, with_scalars
 from router.config.remedies import dollar
-from router.errors import Place
+from router.errors import Complaint, Place
 from router.value import replace
 
 REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)\}|(?P<stray>))")
 BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mode>:-|:\?)(?P<rest>.*))?")
 ENV_FILE = ".env"
-"""The file of variables beside the routes file: see env_file.py."""
+"""The file beside the routes file with variables that the environment of the process lacks. Read with python-dotenv."""
 OWN = ("ROUTER_ENV",)
 """Variables that the router reads without a `${…}` that names them; from `.env` they count in the digest."""
 MAX_SECRET = 1024 * 1024
@@ -49,11 +54,7 @@ class Environment:
     """
 
     def __init__(
-        self,
-        variables: Mapping[str, str] | None,
-        root: Path,
-        complain: Callable[[Place, str], None],
-        beside: Mapping[str, str] = MappingProxyType({}),
+        self, variables: Mapping[str, str] | None, root: Path, complain: Callable[[Place, str], None], beside: Mapping[str, str]
     ) -> None:
         self._variables = variables
         self._beside = beside
@@ -63,54 +64,39 @@ class Environment:
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
-        """Return the tree with the references in its values resolved; keys stay as they are.
-
-        A scalar with a missing variable or file has the reason in `unset`. A malformed reference is complained of.
-        """
-        match node:
-            case Scalar():
-                return self._scalar(node) if "$" in node.text else node
-            case Listing():
-                return Listing(node.place, tuple([self.resolve(item) for item in node.items]))
-            case Table():
-                return Table(node.place, tuple([(key, self.resolve(value)) for key, value in node.pairs]))
+        """Return the tree with the references in its values resolved. `unset` says which are missing; malformed ones are complained of."""
+        return with_scalars(node, lambda scalar: self._scalar(scalar) if "$" in scalar.text else scalar)
 
     def _scalar(self, node: Scalar) -> Scalar:
         lacks: list[str] = []
-        malformed: list[str] = []
+        malformed = False
 
         def value(hit: re.Match[str]) -> str:
+            nonlocal malformed
             if hit["dollar"]:
                 return "$"
-            body = BODY.fullmatch(hit["body"] or "")
-            if body is None:
-                malformed.append(dollar(node.text))
+            if (body := BODY.fullmatch(hit["body"] or "")) is None:
+                malformed = True
                 return ""
-            if self._variables is None:
-                lacks.append(UNKNOWN)
-                return ""
-            found, lack = self._file(body["file"]) if body["file"] else self._variable(body)
+            found, lack = ("", UNKNOWN) if self._variables is None else self._file(body["file"]) if body["file"] else self._variable(body)
             if lack:
                 lacks.append(lack)
             return found
 
         text = REFERENCE.sub(value, node.text)
         if malformed:
-            self._complain(node.place, malformed[0])  # for an optional target too; the scalar is not checked further
-        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=bool(malformed) or UNKNOWN in lacks)
+            self._complain(node.place, dollar(node.text))  # for an optional target too; the scalar is not checked further
+        return replace(node, text=text, unset="" if malformed else "; ".join(lacks), forgiven=malformed or UNKNOWN in lacks)
 
     def _variable(self, body: re.Match[str]) -> tuple[str, str]:
         name = body["name"]
         value = (self._variables or {}).get(name)
         if value is None and (value := self._beside.get(name)):
             self.used[f"{ENV_FILE}:{name}"] = value
-        if body["mode"] == ":-":
+        if value or body["mode"] == ":-":
             return value or body["rest"], ""
-        if value:
-            return value, ""
-        if body["mode"] == ":?":
-            return "", f"{name} is not set: {body['rest'] or 'it is needed'}"
-        return "", f"the environment variable {name} is not set"
+        needed = f"{name} is not set: {body['rest'] or 'it is needed'}" if body["mode"] else f"the environment variable {name} is not set"
+        return "", needed
 
     def _file(self, path: str) -> tuple[str, str]:
         text, why = secret(self._root / path)
@@ -136,3 +122,44 @@ def secret(path: Path) -> tuple[str | None, str]:
     except (OSError, ValueError) as error:
         return None, f"cannot be read: {error.strerror if isinstance(error, OSError) else 'no file has such a name'}"
     return (None, f"is larger than {MAX_SECRET // 1024 // 1024} MiB") if len(text) > MAX_SECRET else (text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """The content of `.env`.
+
+    variables: name → value, of its variables that are not empty and that the process's environment does not set, not even to an empty text
+    text: the whole file; None if there is none, or if it cannot be read
+    warnings: that it cannot be read, lines that are no variable, and that every user of the machine can read it
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    text: str | None = field(default=None, repr=False)
+    warnings: tuple[Complaint, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its variables, sorted."""
+        return tuple(sorted(self.variables))
+
+
+def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
+    """Return what the `.env` in a folder adds to an environment. A missing file adds nothing; an unreadable one adds a warning.
+
+    A value may refer to variables, as `${HOST}`: of the process first, then of the lines above it.
+    """
+    path = root / ENV_FILE
+    if not os.path.lexists(path):
+        return EnvFile()
+    text, why = secret(path)
+    if text is None:
+        return EnvFile(warnings=(Complaint(Place(ENV_FILE, 1, 1), f"the variables of this file are not known: it {why}"),))
+    bindings = list(parse_stream(io.StringIO(text.removeprefix("\ufeff"))))
+    resolved = resolve_variables(((one.key, one.value) for one in bindings if one.key and not one.error), override=False)
+    variables = {name: value for name, value in resolved.items() if value and name not in environment}
+    # A line that is not a variable is not quoted: a key may stand in it.
+    wrong = [(one.original.line, "this line is left out: write NAME=value") for one in bindings if one.error]
+    with suppress(OSError):  # removed meanwhile
+        if path.stat().st_mode & stat.S_IROTH and os.name == "posix":
+            wrong.append((1, "every user of this machine can read this file: write `chmod 600 .env`"))
+    return EnvFile(variables, text, tuple(Complaint(Place(ENV_FILE, line, 1), message) for line, message in wrong))

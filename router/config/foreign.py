@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import yaml
 
-from router.config.document import MAX_BYTES, MAX_DEPTH, UnreadableYaml, unreadable
-from router.errors import Complaint, Place
+from router.config.document import MAX_DEPTH, UnreadableYaml, yaml_errors
+from router.errors import Place
 
 Plain: TypeAlias = "str | int | float | bool | None"
 TYPED = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
@@ -38,12 +38,8 @@ class Located:
 
 def understood(text: str, file: str) -> Located | None:
     """Return the root of a YAML text as a Located; None for an empty text. Raises UnreadableYaml if it is broken, too large or too deep."""
-    if len(text) > MAX_BYTES:
-        raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
-    try:
+    with yaml_errors(text, file):
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise unreadable(error, text, file) from None
     return None if root is None else _ForeignReader(file).located(root, 0)
 
 
@@ -56,19 +52,17 @@ class _ForeignReader:
 
     def located(self, node: yaml.Node, depth: int) -> Located:
         if depth > MAX_DEPTH:
-            raise UnreadableYaml(Complaint(self._place(node), f"nested deeper than {MAX_DEPTH} levels"))
-        if (known := self._known.get(id(node))) is not None:
-            return known
-        place = self._place(node)
-        match node:
-            case yaml.MappingNode():
-                made = Located(place, dict(self._pairs(node, depth)))
-            case yaml.SequenceNode():
-                made = Located(place, tuple(self.located(item, depth + 1) for item in node.value))
-            case _:
-                made = Located(place, self._scalar(node))
-        self._known[id(node)] = made
-        return made
+            raise UnreadableYaml(self._place(node), f"nested deeper than {MAX_DEPTH} levels")
+        if id(node) not in self._known:
+            match node:
+                case yaml.MappingNode():
+                    value = dict(self._pairs(node, depth))
+                case yaml.SequenceNode():
+                    value = tuple(self.located(item, depth + 1) for item in node.value)
+                case _:
+                    value = self._scalar(node)
+            self._known[id(node)] = Located(self._place(node), value)
+        return self._known[id(node)]
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Located]]:
         """Yield (key, value) of a mapping: those of `<<` first, so that the mapping's own replace them."""
@@ -77,22 +71,21 @@ class _ForeignReader:
                 merged = reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]
                 for one in merged:
                     if not isinstance(one, yaml.MappingNode):
-                        raise UnreadableYaml(Complaint(self._place(one), "`<<` takes a mapping, or a list of them"))
+                        raise UnreadableYaml(self._place(one), "`<<` takes a mapping, or a list of them")
                     yield from self.located(one, depth + 1).table.items()
         for key, value in node.value:
             if key.tag != MERGE:
                 if not isinstance(key, yaml.ScalarNode):
-                    raise UnreadableYaml(Complaint(self._place(key), "a key must be a plain word"))
+                    raise UnreadableYaml(self._place(key), "a key must be a plain word")
                 yield key.value, self.located(value, depth + 1)
 
     def _scalar(self, node: yaml.Node) -> Plain:
-        text: str = node.value
         if node.tag not in TYPED:
-            return text
+            return node.value
         try:
             value: object = self._constructor.construct_object(node)  # pyright: ignore[reportUnknownMemberType] - the stubs do not say
         except (ValueError, OverflowError):
-            return text
+            return node.value
         return value if isinstance(value, bool | int | float) else None
 
     def _place(self, node: yaml.Node) -> Place:

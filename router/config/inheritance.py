@@ -4,56 +4,41 @@ import dataclasses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from router.config import document
 from router.config.declaration import Defaults, Route, RoutesFile, TargetConfig
-from router.config.document import Node, Table
-from router.config.kinds import without_pipelines
+from router.config.document import Node, Scalar, Table, at, pairs_of, values_in, with_scalars
+from router.config.kinds import with_pipeline
 from router.config.network import is_this_machine
 from router.config.server import Auth, Jwt, Otel
-from router.config.tool_servers import ToolServer
+from router.config.tools import ToolServer
 from router.signature import record_of
 from router.value import replace
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Return the tree with each missing variable of an optional target marked as `forgiven`, so that it is no mistake.
-
-    skipped: filled here: name of such a target → what it lacks
-    """
+    """Return the tree with missing variables of optional targets `forgiven`. `skipped`, filled here: such a target → what it lacks."""
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree
-    pairs: list[tuple[document.Scalar, Node]] = []
+    pairs: list[tuple[Scalar, Node]] = []
     for key, node in targets.pairs:
-        optional = document.at(node, "optional")
-        is_optional = isinstance(optional, document.Scalar) and optional.text == "true"
-        lacks: list[str] = []
-        pairs.append((key, _forgiven(node, lacks) if is_optional else node))
-        if lacks:
-            skipped[key.text] = "; ".join(dict.fromkeys(lacks))
+        optional = at(node, "optional")
+        is_optional = isinstance(optional, Scalar) and optional.text == "true"
+        values = [one for one in values_in(node) if isinstance(one, Scalar)] if is_optional else []
+        if lacks := dict.fromkeys(one.unset for one in values if one.unset and not one.forgiven):
+            skipped[key.text] = "; ".join(lacks)
+        forgiven = with_scalars(node, lambda one: replace(one, forgiven=True) if one.unset else one) if is_optional else node
+        pairs.append((key, forgiven))
     return tree.having("targets", replace(targets, pairs=tuple(pairs)))
-
-
-def _forgiven(node: Node, lacks: list[str]) -> Node:
-    match node:
-        case document.Scalar():
-            if node.unset and not node.forgiven:
-                lacks.append(node.unset)
-            return replace(node, forgiven=True) if node.unset else node
-        case document.Listing():
-            return replace(node, items=tuple(_forgiven(item, lacks) for item in node.items))
-        case Table():
-            return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
 
 
 def with_defaults(tree: Table) -> Table:
     """Return the tree with `defaults` put into each route, nested mappings included, and a stand-in for a missing embeddings pipeline."""
-    tree = without_pipelines(tree)
-    defaults, routes = tree.get("defaults"), tree.get("routes")
-    if not isinstance(defaults, Table) or not isinstance(routes, Table):
+    routes = tree.get("routes")
+    if not isinstance(routes, Table):
         return tree
-    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if pair[0].text in record_of(Defaults).named))
-    pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
+    defaults = tuple(pair for pair in pairs_of(tree.get("defaults")) if pair[0].text in record_of(Defaults).named)
+    under = Table(routes.place, defaults)
+    pairs = tuple((key, _inherited(with_pipeline(node), under) if isinstance(node, Table) else node) for key, node in routes.pairs)
     return tree.having("routes", replace(routes, pairs=pairs))
 
 
@@ -86,9 +71,8 @@ def through(routes: RoutesFile) -> RoutesFile:
         return dataclasses.replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
 
     def route(one: Route) -> Route:
-        return dataclasses.replace(
-            one, tools=tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools)
-        )
+        tools = tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools)
+        return dataclasses.replace(one, tools=tools)
 
     auth, otel = server.auth, server.otel
     if isinstance(auth, Auth) and auth.jwt is not None and auth.jwt.jwks is not None and auth.jwt.jwks.url:

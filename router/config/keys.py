@@ -10,12 +10,14 @@ A key cannot be derived from its hash, so neither file is a secret. Write access
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from router.config.limits import Limit
-from router.config.users import UserSource, user_source
+from router.config.options import MAX_NAME, NAME
+from router.config.secrecy import secret_in_name
 from router.config.values import Name, Reference, name_of
 from router.errors import Misfit
 from router.signature import Spelled
@@ -37,17 +39,53 @@ def _hash(text: str) -> str:
 
 def moment(text: str) -> datetime:
     """Parse a moment with its time zone, or a day, which becomes its first second in UTC. Raise Misfit if it is neither."""
-    try:
+    with suppress(ValueError):
         if re.fullmatch(MOMENT, text, re.ASCII):
             made = datetime.fromisoformat(text)
             return made if made.tzinfo else made.replace(tzinfo=UTC)
-    except ValueError:
-        pass
     raise Misfit(f"`{text}` is no day and no moment: write e.g. 2027-01-31, or 2027-01-31T18:00:00Z")
+
+
+def user_header(text: str) -> str:
+    """Return the name of a header as it is written. Raise Misfit if it is not one, or if its last word marks a secret (`X-Api-Key`)."""
+    if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
+        raise Misfit(f"`{text[:40]}` is not the name of a header: write e.g. X-OpenWebUI-User-Id")
+    if secret_in_name(text.rpartition("-")[2]) is not None:  # the last word alone: X-Auth-Request-User holds a user
+        raise Misfit(f"the header {text} holds a secret, and the id of a user is logged: name the header that holds the id alone")
+    return text
 
 
 KeyHash = Annotated[str, Spelled("key's hash", _hash, f"^{HASH}$", f"sha256:{'0' * 64}")]
 Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-31")]
+UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "X-OpenWebUI-User-Id")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSource:
+    """The place in a caller's requests that names the end user: a header or a field. It is trusted only for this caller.
+
+    header: the name of the header, e.g. X-OpenWebUI-User-Id
+    field: the name of the field of the body
+    optional: true accepts a request that names no end user, and counts it for the caller itself; false refuses it
+    """
+
+    header: UserHeader | None = None
+    field: Literal["user", "safety_identifier"] | None = None
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.header is None) == (self.field is None):
+            raise Misfit("a user is named either in a `header` or in a `field` of the body", "field" if self.header else None)
+
+
+def user_source(text: str) -> UserSource:
+    """Parse the `user=` option of a key file, `header:NAME` or `field:NAME`, into a UserSource. Raise Misfit for any other text."""
+    kind, _, name = text.partition(":")
+    if kind == "header":
+        return UserSource(header=user_header(name))
+    if kind == "field" and name in ("user", "safety_identifier"):
+        return UserSource(field=name)
+    raise Misfit("write user=header:NAME, e.g. user=header:X-OpenWebUI-User-Id; or user=field:user, or user=field:safety_identifier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,35 +128,34 @@ def lines(text: str) -> dict[Name, ApiKey]:
     """Parse a file of keys, one to a line: name → key. Raise Misfit at the first wrong line, with its number and no text of it."""
     found: dict[Name, ApiKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        if words[0].startswith(KEY):
-            raise Misfit(f"line {number} of the keys: it begins with a key; write NAME HASH, and make another key: this one was shown")
-        if words[0] in found:
-            raise Misfit(f"line {number} of the keys: this name stands in an earlier line")
         try:
-            found[name_of(words[0])] = _line(words[1:])
+            if words := line.partition("#")[0].split():
+                _add(words, found)
         except Misfit as misfit:
-            complaint = misfit.message
-            raise Misfit(
-                f"line {number} of the keys: {complaint if not complaint.startswith('`') else 'write NAME HASH [expires=…] [routes=…] [user=…]'}"
-            ) from None
-        if len({key.hash for key in found.values()}) < len(found):
-            raise Misfit(f"line {number} of the keys: this key stands in an earlier line")
+            why = "write NAME HASH [expires=…] [routes=…] [user=…]" if misfit.message.startswith("`") else misfit.message
+            raise Misfit(f"line {number} of the keys: {why}") from None
     return found
 
 
-def _line(words: list[str]) -> ApiKey:
-    if not words:
+def _add(words: list[str], keys: dict[Name, ApiKey]) -> None:
+    """Add the key in a line with these words. Raise Misfit if it, or its name, is there already, or the line is wrong."""
+    if words[0].startswith(KEY):
+        raise Misfit("it begins with a key; write NAME HASH, and make another key: this one was shown")
+    if words[0] in keys:
+        raise Misfit("this name stands in an earlier line")
+    owner = name_of(words[0])
+    if len(words) == 1:
         raise Misfit("there is no hash: write NAME HASH [expires=…] [routes=…] [user=…]")
     given: dict[str, object] = {}
-    for word in words[1:]:
+    for word in words[2:]:
         name, equals, value = word.partition("=")
         if not equals or name not in OPTIONS or name in given:
             raise Misfit(f"write NAME HASH, then {', '.join(f'{one}=…' for one in OPTIONS)}, each at most once")
         given[name] = OPTIONS[name](value)
-    return ApiKey(hash=_hash(words[0]), **given)  # type: ignore[arg-type]
+    made = ApiKey(hash=_hash(words[1]), **given)  # type: ignore[arg-type]
+    if any(key.hash == made.hash for key in keys.values()):
+        raise Misfit("this key stands in an earlier line")
+    keys[owner] = made
 
 
 KeyLines = Annotated[dict[Name, ApiKey], Spelled("list of keys", lines, "", f"alice sha256:{'0' * 64}")]

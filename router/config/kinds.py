@@ -1,9 +1,7 @@
 """Kinds of routes, and the keys that each of them has a use for."""
 
-from collections.abc import Container, Iterator
-
 from router.config.complaints import Complaints
-from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
+from router.config.document import Node, Scalar, Table, at, items_of, pairs_of
 from router.value import replace
 
 CHAT_ONLY = {
@@ -35,45 +33,30 @@ def check_kinds(tree: Node | None, complaints: Complaints) -> None:
     embedders = [(name.text, route) for name, route in routes if isinstance(route, Table) and _makes_embeddings(route)]
     for name, route in embedders:
         for key, _ in route.pairs:
-            if (why := CHAT_ONLY.get(key.text)) is not None:
+            if why := CHAT_ONLY.get(key.text):
                 complaints.add(key.place, f"`{name}` is of kind embeddings, and has no use for `{key.text}`: {why}. Leave it out")
         for when in _conditions(route.get("targets")):
             complaints.add(when.place, f"`{name}` is of kind embeddings, and its targets take no `when`: conditions are for chats")
 
-    named = {one for name, route in embedders for one in (name, *_aliases(route))}
+    aliases = (one.text for _, route in embedders for one in items_of(route.get("aliases")) if isinstance(one, Scalar))
+    named = {*aliases, *(name for name, _ in embedders)}
     for drill in items_of(at(tree, "drills")):
-        _check_drill(drill, named, complaints)
+        model = at(drill, "ask", "model")
+        if not isinstance(model, Scalar) or model.text not in named:
+            continue
+        for part, useless in DRILL_OF_CHATS.items():
+            for key, _ in pairs_of(at(drill, part)):
+                if why := useless.get(key.text):
+                    found = f"`{model.text}` is of kind embeddings, and its drills have no `{key.text}`: {why}. Leave it out"
+                    complaints.add(key.place, found)
 
 
-def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints) -> None:
-    """Complain of keys that only chats have, in a drill of an embeddings route. `embedders`: ids and aliases of these routes."""
-    model = at(drill, "ask", "model")
-    if not isinstance(model, Scalar) or model.text not in embedders:
-        return
-    for part, useless in DRILL_OF_CHATS.items():
-        for key, _ in pairs_of(at(drill, part)):
-            if (why := useless.get(key.text)) is not None:
-                complaints.add(key.place, f"`{model.text}` is of kind embeddings, and its drills have no `{key.text}`: {why}. Leave it out")
-
-
-def without_pipelines(tree: Table) -> Table:
-    """Return the tree with a stand-in pipeline (NO_PIPELINE) in each embeddings route that has none."""
-    routes = tree.get("routes")
-    if not isinstance(routes, Table):
-        return tree
-    pairs = tuple((name, _stood_in(route) if _makes_embeddings(route) else route) for name, route in routes.pairs)
-    return tree.having("routes", replace(routes, pairs=pairs))
-
-
-def _stood_in(route: Node) -> Node:
-    if not isinstance(route, Table) or route.get("pipeline") is not None:
+def with_pipeline(route: Table) -> Table:
+    """Return the route with a stand-in pipeline (NO_PIPELINE) if it is an embeddings route without one."""
+    if not _makes_embeddings(route) or route.get("pipeline") is not None:
         return route
-    key = Scalar(route.place, "pipeline", plain=True, source="pipeline")
-    return replace(route, pairs=(*route.pairs, (key, Scalar(route.place, NO_PIPELINE, plain=True, source=NO_PIPELINE))))
-
-
-def _aliases(route: Table) -> Iterator[str]:
-    return (one.text for one in items_of(route.get("aliases")) if isinstance(one, Scalar))
+    key, value = (Scalar(route.place, text, plain=True, source=text) for text in ("pipeline", NO_PIPELINE))
+    return replace(route, pairs=(*route.pairs, (key, value)))
 
 
 def _makes_embeddings(route: Node) -> bool:
@@ -82,9 +65,6 @@ def _makes_embeddings(route: Node) -> bool:
 
 
 def _conditions(node: Node | None) -> list[Node]:
-    if isinstance(node, Listing):
-        return [found for item in node.items for found in _conditions(item)]
-    if isinstance(node, Table):
-        own = node.get("when")
-        return [*([own] if own is not None else []), *_conditions(node.get("use"))]
-    return []
+    own = at(node, "when")
+    below = [*items_of(node), *([used] if (used := at(node, "use")) is not None else [])]
+    return [*([own] if own is not None else []), *(found for one in below for found in _conditions(one))]

@@ -1,18 +1,56 @@
 """Limits on use, as a route or a caller's key declares them."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from router.bounds import Bounds
-from router.config.rates import Rate, rate, spend, written_rate, written_spend
 from router.errors import Misfit
 from router.signature import Spelled
 
 MAX_CONCURRENT = 1_000_000
 RATES = ("requests", "tokens", "spend")
 """Fields of a limit that are a rate; the remaining limit, `concurrent`, is a number."""
-UNIT = "(second|minute|hour|day)"
+UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+UNIT = f"({'|'.join(UNITS)})"
+UNIT_OF = {seconds: unit for unit, seconds in UNITS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate: at most `count` in any period of `seconds`. The field of the limit says what is counted: requests, tokens or US dollars."""
+
+    count: float
+    seconds: float
+
+
+def rate(text: str) -> Rate:
+    """Parse a rate such as `10/minute`: a whole number in a second, minute, hour or day. Raise Misfit if it is not one."""
+    hit = re.fullmatch(rf"([1-9]\d{{0,14}})/{UNIT}", text, re.ASCII)
+    if hit is None:
+        raise Misfit(f"`{text}` is not a rate: write a whole number and second, minute, hour or day, e.g. 10/minute")
+    return Rate(int(hit[1]), UNITS[hit[2]])
+
+
+def spend(text: str) -> Rate:
+    """Parse a spend such as `5USD/day`: US dollars in a second, minute, hour or day. Raise Misfit if it is not one."""
+    hit = re.fullmatch(rf"(\d{{1,9}}(?:\.\d{{1,6}})?)USD/{UNIT}", text, re.ASCII)
+    if hit is None or not float(hit[1]):
+        raise Misfit(f"`{text}` is not a sum in a time: write US dollars and second, minute, hour or day, e.g. 5USD/day")
+    return Rate(float(hit[1]), UNITS[hit[2]])
+
+
+def written_rate(made: Rate) -> str:
+    """Return a rate as the file has it, e.g. `10/minute`."""
+    return f"{made.count:.0f}/{UNIT_OF[made.seconds]}"
+
+
+def written_spend(made: Rate) -> str:
+    """Return a spend as the file has it, e.g. `5USD/day`."""
+    return f"{made.count:g}USD/{UNIT_OF[made.seconds]}"
+
+
 Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
 

@@ -20,8 +20,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; there is {', '.join(f'`{one}`' for one in words)}" if 0 < len(words) <= 12 else ""
 
 
-def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for an unknown file, as `did_you_mean`; for a known name with its folder or `ending`, to leave these out."""
+def file_meant(word: str, texts: Iterable[str], folder: str, ending: str) -> str:
+    """Return `did_you_mean` for an unknown file; for a known name with its folder or ending, to leave these out. `texts`: all paths."""
+    known = [text.removeprefix(folder).removesuffix(ending) for text in texts if text.startswith(folder) and text.endswith(ending)]
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
         return f"; did you mean `{bare}`, without its folder and `{ending}`?"

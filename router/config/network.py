@@ -99,7 +99,7 @@ def proxy_of(text: str) -> Proxy:
     if not port:
         raise Misfit("the address of a proxy needs its port, e.g. http://proxy.example.com:3128")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    if not f"{user}{password}".isascii() or not f"{user}{password}".isprintable():
+    if not ((pair := user + password).isascii() and pair.isprintable()):
         raise Misfit("the credentials of a proxy are visible ASCII characters")
     if ":" in user:
         raise Misfit("the user's name of a proxy cannot hold a colon: a proxy reads the password from there on")
@@ -141,10 +141,7 @@ OwnProxy = Literal["none"] | ProxyAddress
 
 
 class OwnEgress:
-    """Base class of the declarations with a `proxy` and a `ca` of their own: a target, an MCP server, an issuer, the collector.
-
-    It turns these two into the Egress of their connections.
-    """
+    """Base class of the declarations with a `proxy` and a `ca` of their own: a target, an MCP server, an issuer, the collector."""
 
     __slots__ = ()
     proxy: OwnProxy | None

@@ -1,14 +1,11 @@
-"""A target's `body` and `headers`: fields and headers that its requests carry in addition to the router's own.
-
-The fields of a body that are reserved for the router depend on the API that is asked: see router/targets/options.py.
-"""
+"""A target's `body` and `headers`: fields and headers of its requests beside the router's own (its fields: router/targets/options.py)."""
 
 import re
 from collections.abc import Mapping
 from typing import Annotated
 
 from router.config.secrecy import secret_in_name
-from router.config.values import Name, Secret
+from router.config.values import Name, Secret, checked
 from router.errors import Misfit
 from router.signature import Spelled
 
@@ -42,20 +39,14 @@ def header_name(text: str) -> Name:
     return Name(text)
 
 
-def header_value(text: str) -> Secret:
-    """Return a header's value as a Secret. Raise Misfit if it is longer than 8 KiB, or not one line of visible ASCII."""
-    # Nothing of the text is repeated: it may be a secret.
-    if not VALUE.fullmatch(text) or len(text) > MAX_VALUE:
-        raise Misfit("a header's value is one line of visible ASCII characters, with blanks only between them")
-    return Secret(text)
-
-
-def _field_name(text: str) -> Name:
-    if not text or not text.isprintable():
-        raise Misfit("a field's name is visible characters")
-    return Name(text)
-
-
+# Nothing of the text is repeated: it may be a secret.
+header_value = checked(
+    Secret,
+    lambda text: VALUE.fullmatch(text) and len(text) <= MAX_VALUE,
+    "a header's value is one line of visible ASCII characters, with blanks only between them",
+)
+"""Returns a header's value as a Secret. Raises Misfit if it is longer than 8 KiB, or not one line of visible ASCII."""
+_field_name = checked(Name, lambda text: text and text.isprintable(), "a field's name is visible characters")
 BodyField = Annotated[Name, Spelled("field", _field_name, "", "top_k")]
 HeaderName = Annotated[Name, Spelled("header's name", header_name, f"^{NAME}$", "anthropic-beta")]
 HeaderValue = Annotated[Secret, Spelled("header's value", header_value, "", "${TEAM}")]
@@ -69,9 +60,8 @@ def check_headers(headers: Mapping[Name, Secret]) -> None:
             raise Misfit(f"`{name}` is there twice: a header's name has no case", "headers", place=name.place)
         seen.add(name.lower())
         if secret_in_name(name) is not None and "$" not in value.source:
-            raise Misfit(
-                f"`{name}` holds a secret: write ${{NAME}}, and set that variable where the router is started", "headers", place=name.place
-            )
+            why = f"`{name}` holds a secret: write ${{NAME}}, and set that variable where the router is started"
+            raise Misfit(why, "headers", place=name.place)
 
 
 def public_headers(headers: Mapping[Name, Secret]) -> dict[str, str]:

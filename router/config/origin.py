@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from router.errors import Misfit
 
-WRITE = "write scheme and host without a path, e.g. https://chat.example.com"
 WEB = {"http": 80, "https": 443}
 """Schemes of web pages → the port that a browser leaves out."""
 NEVER = frozenset({"about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"})
@@ -26,8 +25,8 @@ def origin(text: str) -> str:
     hit = PARTS.fullmatch(text)
     made = _normalised(hit) if hit else None
     if made is None:
-        meant = _meant(text)
-        raise Misfit(f"`{text}` is not an origin: " + (f"write {meant}" if meant else WRITE))
+        meant = _meant(text) or "scheme and host without a path, e.g. https://chat.example.com"
+        raise Misfit(f"`{text}` is not an origin: write {meant}")
     return made
 
 

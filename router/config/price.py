@@ -45,9 +45,7 @@ class Price:
 
     def saved(self, usage: Usage) -> float:
         """Return the dollars that the provider's prompt cache saved in one model call; negative if writing to it cost more."""
-        if not usage.cached_tokens and not usage.cache_write_tokens:
-            return 0.0
-        return self.of(usage.uncached) - self.of(usage)
+        return self.of(usage.uncached) - self.of(usage) if usage.cached_tokens or usage.cache_write_tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +71,10 @@ class TieredPrice(Price):
         """Return the cost of one model call with this usage, in dollars."""
         if (served := self.services.get(usage.service_tier)) is not None:
             return served.of(replace(usage, service_tier=""))
-        price: Price = next((price for above, price in self.tiers if usage.input_tokens > above), self)
-        return Price.of(price, usage) + self._otherwise(price, usage) / MILLION + usage.searches * self.search
-
-    def _otherwise(self, usual: Price, usage: Usage) -> float:
-        """Return what audio and images cost beyond the price of text (`usual`), in millionths of a dollar; negative if they are cheaper."""
+        usual: Price = next((price for above, price in self.tiers if usage.input_tokens > above), self)
+        # The cost of audio and images beyond the price of text, in millionths of a dollar; negative if they are cheaper.
         heard = min(usage.audio_input_tokens, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
         parts = 0.0 if self.audio_input is None else max(0, heard) * (self.audio_input - usual.input)
         parts += 0.0 if self.audio_output is None else usage.audio_output_tokens * (self.audio_output - usual.output)
-        return parts + (0.0 if self.image_output is None else usage.image_output_tokens * (self.image_output - usual.output))
+        parts += 0.0 if self.image_output is None else usage.image_output_tokens * (self.image_output - usual.output)
+        return Price.of(usual, usage) + parts / MILLION + usage.searches * self.search

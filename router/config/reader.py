@@ -1,18 +1,16 @@
 """Reading of a snapshot of files into a Declaration that has every complaint about them. Without complaints it is consistent."""
 
+import dataclasses
+import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
-from router.config import document
 from router.config.binding import bind_fields
 from router.config.checks import check_across
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile, StepLine
-from router.config.document import Node, Table, UnreadableYaml
-from router.config.drill_file import joined
-from router.config.env_file import EnvFile
-from router.config.environment import ENV_FILE, Environment
+from router.config.document import Listing, Node, Scalar, Table, UnreadableYaml, at, is_null, items_of, pairs_of, parse
+from router.config.environment import ENV_FILE, EnvFile, Environment
 from router.config.inheritance import through, with_defaults, with_optional_targets
 from router.config.meant import file_meant, step_meant
 from router.config.remedies import Advice, Spot, spots
@@ -21,6 +19,7 @@ from router.config.values import Name
 from router.errors import Place
 from router.garbage import uncollected
 from router.signature import record_of
+from router.value import replace
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
@@ -32,6 +31,7 @@ def _places() -> Mapping[str, tuple[Spot, ...]]:
     return found
 
 
+FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask: {{model: a route}}, expect: {{served_by: a target}}}}`"
 ADVICE = Advice(_places())
 
 
@@ -54,8 +54,10 @@ def declare(
     complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
     env_file = beside or EnvFile()
     environment = Environment(variables, snapshot.root, complaints.add, env_file.variables)
-    complaints.warnings.extend(env_file.warnings)
-    tree = _routes_tree(snapshot, environment, complaints)
+    complaints.warnings.update(dict.fromkeys(env_file.warnings))
+    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    if DRILLS in snapshot.texts and snapshot.routes != DRILLS and (drills := _tree(DRILLS, snapshot, environment, complaints)) is not None:
+        tree = _joined(tree, drills, complaints) if isinstance(tree, Table) else tree
     skipped: dict[str, str] = {}
     routes = RoutesFile(targets={}, routes={})
     written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
@@ -63,7 +65,7 @@ def declare(
         tree = with_defaults(with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(RoutesFile), complaints, f"`{snapshot.routes}`")
-        routes = through(replace(routes, **pieces))
+        routes = through(dataclasses.replace(routes, **pieces))
     used = check_across(tree, written, routes, host, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)
@@ -71,55 +73,58 @@ def declare(
     return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, files, complaints, env_file, written)
 
 
-def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
-    """Return the tree of the routes file, with the drills of drills.yaml; None if the routes file is empty or unreadable."""
-    tree = _tree(snapshot.routes, snapshot, environment, complaints)
-    if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
-        return tree
-    beside = _tree(DRILLS, snapshot, environment, complaints)
-    return joined(tree, beside, complaints) if isinstance(tree, Table) and beside is not None else tree
+def _joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
+    """Return the routes file with the drills of drills.yaml (`beside`) after its own; unchanged, after a complaint, for another form."""
+    for key, _ in pairs_of(beside):
+        if key.text != "drills":
+            word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
+            complaints.add(key.place, f"unknown key `{word}` in {DRILLS}, which has `drills` alone: write the others in the routes file")
+    drills, own = at(beside, "drills"), routes.get("drills")
+    if not isinstance(drills, Listing):
+        complaints.add((drills or beside).place, FORM)
+        return routes
+    if own is None:
+        key = Scalar(drills.place, "drills", plain=True, source="drills")
+        return replace(routes, pairs=(*routes.pairs, (key, drills)))
+    if not isinstance(own, Listing):
+        return routes  # a mistake, complained of elsewhere
+    return routes.having("drills", replace(own, items=(*own.items, *drills.items)))
 
 
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
     try:
-        node = document.parse(snapshot.texts[file], file, complaints.add)
+        node = parse(snapshot.texts[file], file, complaints.add)
     except UnreadableYaml as unreadable:
         complaints.add(unreadable.complaint.place, unreadable.complaint.message)
         return None
-    if node is None or document.is_null(node):
+    if node is None or is_null(node):
         complaints.add(Place(file, 1, 1), "the file is empty")
         return None
     return environment.resolve(node)
 
 
-def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
+def _pipeline(named: Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
     file = f"pipelines/{named.text}.yaml"
     if file not in snapshot.texts:
-        known = [
-            text.removeprefix("pipelines/").removesuffix(".yaml")
-            for text in snapshot.texts
-            if text.startswith("pipelines/") and text.endswith(".yaml")
-        ]
-        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, known, '.yaml')}")
+        complaints.add(
+            named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, snapshot.texts, 'pipelines/', '.yaml')}"
+        )
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
         return ()
-    steps = document.at(tree, "steps")
-    for key, _ in document.pairs_of(tree):
+    steps = at(tree, "steps")
+    for key, _ in pairs_of(tree):
         if key.text != "steps":
             complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
-    if not isinstance(steps, document.Listing):
+    if not isinstance(steps, Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
-        return ()
-    return tuple(line for item in steps.items if (line := _step_line(item, complaints)) is not None)
-
-
-def _step_line(node: Node, complaints: Complaints) -> StepLine | None:
-    if isinstance(node, Table) and len(node.pairs) == 1:
-        key, options = node.pairs[0]
-        name = Name(key.text)
-        name.place = key.place
-        return StepLine(name, options)
-    complaints.add(node.place, "a step is one word and its options, e.g. `- history: {keep: 40}`")
-    return None
+    lines: list[StepLine] = []
+    for node in items_of(steps):
+        if isinstance(node, Table) and len(node.pairs) == 1:
+            key, options = node.pairs[0]
+            lines.append(StepLine(Name(key.text), options))
+            lines[-1].name.place = key.place
+        else:
+            complaints.add(node.place, "a step is one word and its options, e.g. `- history: {keep: 40}`")
+    return tuple(lines)

@@ -1,17 +1,11 @@
-"""Advice for unknown keys: words of other programs, and the router's own words in the wrong place.
-
-A key that its mapping does not have is looked up here before the nearest spelling is guessed.
-"""
+"""Advice for unknown keys, before the nearest spelling is guessed: words of other programs, and the router's own in the wrong place."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.config.document import VARIABLE, Node, Scalar, Table, items_of
-from router.signature import Either, Field, OneOf, Record, Shape, Spelled
-from router.signature import ListOf as ListingShape
-from router.signature import MapOf as TableShape
-from router.signature import Plain as ScalarShape
+from router.signature import Either, Field, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
 
 LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
 STARTED = "it is said where the router is started: `router serve --{word} {value}`"
@@ -103,7 +97,7 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
     match shape:
         case Record():
             yield shape, ()
-        case TableShape(item):
+        case MapOf(item):
             yield from ((record, ("NAME", *more)) for record, more in _records(item))
         case Either(options):
             for option in options:
@@ -119,15 +113,11 @@ class Advice:
     places: Mapping[str, Sequence[Spot]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
-        """Return the advice for a key that `record` does not know, as a clause without the `; ` before it; empty if there is none.
-
-        table: the mapping that has the key
-        """
+        """Return the advice for a key of `table` that `record` does not know, as a clause without the `; ` before it; empty without any."""
         word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.text).replace("-", "_").lower()  # `base_url` for `baseUrl` and `BASE-URL`
         if word in FALLBACKS:
             return _fallbacks(table, value)
-        known = IN.get(record.name, {}).get(word) or WORDS.get(word)
-        if known is not None:
+        if known := IN.get(record.name, {}).get(word) or WORDS.get(word):
             return _filled(known, word, value)
         if key.text.startswith("x-"):
             return "what routes share stands under `defaults`; there is no other place for it"
@@ -136,17 +126,12 @@ class Advice:
     def _moved(self, record: Record, word: str, value: Node) -> str:
         """Return the advice for a known key in the wrong mapping: its place below this mapping, else elsewhere; empty for other words."""
         below = [spot for name, spot in spots(record) if name == word and len(spot.path) > 1]
-        if below:
-            return f"it belongs in `{below[0].path[0]}`: write `{_written(below[0], value)}`"
-        found = sorted(self.places.get(word, ()), key=lambda spot: len(spot.path))
+        found = below or sorted(self.places.get(word, ()), key=lambda spot: len(spot.path))
         if not found:
             return ""
         advice = f"it belongs in `{found[0].path[0]}`: write `{_written(found[0], value)}`"
-        return (
-            f"{advice}, or `- params: {{{word}: {_shown(found[0].shape, value)}}}` in the pipeline"
-            if found[0].owner == "Params"
-            else advice
-        )
+        in_pipeline = f", or `- params: {{{word}: {_shown(found[0].shape, value)}}}` in the pipeline"
+        return advice + (in_pipeline if found[0].owner == "Params" and not below else "")
 
 
 def _filled(sentence: str, word: str, value: Node) -> str:
@@ -161,16 +146,10 @@ def _filled(sentence: str, word: str, value: Node) -> str:
 
 def _fallbacks(table: Table, value: Node) -> str:
     """Return the advice to write fallbacks after the route's own targets, with both lists joined."""
-    own = [one.source for one in _names(table.get("targets"))]
-    behind = [one.source for one in _names(value)]
-    listed = ", ".join([*own, *behind]) if own and behind else "FIRST, SECOND"
+    own, behind = items_of(table.get("targets")), items_of(value)
+    names = [one.source for one in (*own, *behind) if isinstance(one, Scalar)]
+    listed = ", ".join(names) if own and behind and len(names) == len(own) + len(behind) else "FIRST, SECOND"
     return f"a route asks its targets in order: write `targets: [{listed}]`"
-
-
-def _names(node: Node | None) -> list[Scalar]:
-    """Return the scalars of a list; none if the node is not a list, or holds other nodes too."""
-    items = items_of(node)
-    return [one for one in items if isinstance(one, Scalar)] if all(isinstance(one, Scalar) for one in items) else []
 
 
 def _written(spot: Spot, value: Node) -> str:
@@ -186,7 +165,7 @@ def _shown(shape: Shape, value: Node) -> str:
     options = shape.options if isinstance(shape, Either) else (shape,)
     if isinstance(value, Scalar) and value.source == value.text:
         for option in options:
-            if isinstance(option, ScalarShape) and option.kind in ("integer", "number", "boolean") and re.fullmatch(r"[\w.-]+", value.text):
+            if isinstance(option, Plain) and option.kind in ("integer", "number", "boolean") and re.fullmatch(r"[\w.-]+", value.text):
                 return value.text
             if isinstance(option, OneOf) and value.text in option.values:
                 return value.text
@@ -203,16 +182,16 @@ def example(shape: Shape) -> str:
             return f'"{text}"' if text.startswith("$") else text
         case OneOf(values):
             return values[0]
-        case ScalarShape(kind):
+        case Plain(kind):
             return {"string": "…", "boolean": "true", "integer": "1", "number": "1.0", "null": "~"}[kind]
         case Either(options):
             return example(options[0])
-        case ListingShape(item):
+        case ListOf(item):
             return f"[{example(item)}]"
         case Record():
             shown = [item for item in shape.fields if item.required] or [*shape.fields[:1]]
             return "{" + ", ".join(f"{item.name}: {_usual(item)}" for item in shown) + "}"
-        case TableShape(item):
+        case MapOf(item):
             return f"{{NAME: {example(item)}}}"
         case _:
             return "{…}"

@@ -2,27 +2,23 @@
 
 from collections.abc import Sequence
 
-from router.config import document, remedies
+from router.config import remedies
 from router.config.complaints import Complaints
-from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, VARIABLE, Node, is_null
+from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, VARIABLE, Listing, Node, Scalar, is_null
 from router.config.meant import closest
 from router.config.remedies import example
 from router.config.values import Name, Secret
 from router.errors import Misfit
 from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
 
-
-class Unfit:
-    """The type of UNFIT, the result for a node that could not be bound. Its complaint, if it is a mistake, has been recorded."""
-
-
-UNFIT = Unfit()
+UNFIT = object()
+"""The result for a node that could not be bound. Its complaint, if it is a mistake, has been recorded."""
 
 
 def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
     """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it does not fit. `what`: its name in complaints."""
-    if not isinstance(node, document.Scalar):
-        complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
+    if not isinstance(node, Scalar):
+        complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, Listing) else 'mapping'}")
         return UNFIT
     if is_null(node):
         complaints.add(node.place, f"{what} has no value: {wanted(shape)} is needed")
@@ -31,10 +27,8 @@ def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complai
         case OneOf(values):
             if node.text in values:
                 return node.text
-            complaints.add(
-                node.place,
-                f"`{node.source}` is not one of {', '.join(values)}{closest(node.text, values) or truth_meant(node.text, values)}",
-            )
+            hint = closest(node.text, values) or truth_meant(node.text, values)
+            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(values)}{hint}")
             return UNFIT
         case Spelled():
             return _spelled(node, shape, complaints)
@@ -53,7 +47,7 @@ def truth_meant(word: str, values: Sequence[str]) -> str:
     return next((f"; did you mean `{one}`?" for one in words if one in values), "")
 
 
-def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> object:
+def _spelled(node: Scalar, shape: Spelled, complaints: Complaints) -> object:
     bare = node.text if shape.kind is Secret and VARIABLE.fullmatch(node.text) else ""
     if node.source == node.text and (name := remedies.variable(node.text) or bare):
         quotes = ", in quotes where it stands between brackets" if node.plain else ""
@@ -83,7 +77,7 @@ TYPOGRAPHIC = tuple("“”„‘’«»")
 """Quotes that word processors and web pages make."""
 
 
-def _scalar(node: document.Scalar, kind: str, complaints: Complaints, what: str) -> object:
+def _scalar(node: Scalar, kind: str, complaints: Complaints, what: str) -> object:
     text = node.text
     resolved = node.source != text  # what a variable holds counts as plain, whatever quotes the reference bore
     bare = node.plain or resolved
@@ -131,7 +125,7 @@ def wanted(shape: Shape) -> str:
             return "a value"
 
 
-def plain_value(node: document.Scalar, complaints: Complaints) -> object:
+def plain_value(node: Scalar, complaints: Complaints) -> object:
     """Return the value of a scalar of any type, as YAML 1.2 reads it; UNFIT, with a complaint, for `yes`, `012` and the like."""
     if not node.plain:
         return node.text
@@ -144,9 +138,7 @@ def plain_value(node: document.Scalar, complaints: Complaints) -> object:
     if NUMBER.fullmatch(node.text):
         return float(node.text)
     if DOUBTFUL.fullmatch(node.text):
-        complaints.add(
-            node.place,
-            f"`{node.source}` means different things to different readers: put it in quotes, or write true, false or a plain number",
-        )
+        why = "means different things to different readers: put it in quotes, or write true, false or a plain number"
+        complaints.add(node.place, f"`{node.source}` {why}")
         return UNFIT
     return node.text

@@ -6,6 +6,8 @@ from router.config.declaration import Defaults, Route, RoutesFile
 from router.config.drills import DrillFile
 from router.signature import record_of, schema
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def routes_schema() -> dict[str, object]:
     """Return the JSON schema of routes.yaml. A text with `${…}` may stand for any scalar: its value is known only at load."""
@@ -17,14 +19,10 @@ def routes_schema() -> dict[str, object]:
     route |= {"if": {"properties": {"kind": {"const": "embeddings"}}, "required": ["kind"]}, "then": {}, "else": {"required": ["pipeline"]}}
     for item in record_of(Defaults).fields:
         own[item.name].pop("default", None)  # a route without it has the value of `defaults`
-    return _document("routes.yaml", root, definitions)
+    return {"$schema": DIALECT, "title": "routes.yaml", **root, "$defs": definitions}
 
 
 def drills_schema() -> dict[str, object]:
     """Return the JSON schema of drills.yaml."""
     definitions: dict[str, object] = {}
-    return _document("drills.yaml", schema(record_of(DrillFile), definitions), definitions)
-
-
-def _document(title: str, root: dict[str, object], definitions: dict[str, object]) -> dict[str, object]:
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **root, "$defs": definitions}
+    return {"$schema": DIALECT, "title": "drills.yaml", **schema(record_of(DrillFile), definitions), "$defs": definitions}

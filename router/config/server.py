@@ -6,19 +6,7 @@ from typing import Annotated, Literal
 from router.bounds import Bounds
 from router.config.keys import ApiKey, KeyLines
 from router.config.network import CaBundle, OwnEgress, OwnProxy
-from router.config.values import (
-    ByteSize,
-    Key,
-    KeySetSource,
-    Network,
-    Origin,
-    RedisAddress,
-    Reference,
-    Seconds,
-    Share,
-    SigningSecret,
-    WebAddress,
-)
+from router.config.values import ByteSize, Key, KeySource, Network, Origin, RedisUrl, Reference, Seconds, Share, SigningSecret, WebAddress
 from router.errors import Misfit
 
 
@@ -99,7 +87,7 @@ class Jwt(OwnEgress):
     issuer: str
     audience: str
     algorithms: tuple[Algorithm, ...]
-    jwks: KeySetSource | None = None
+    jwks: KeySource | None = None
     secret: SigningSecret | None = None
     routes_claim: str | None = None
     user_claim: str | None = None
@@ -159,6 +147,14 @@ LEAST_ADMIN_KEY = 20
 """Fewest characters of an admin key: it opens every admin page, and guesses are not limited otherwise."""
 
 
+def _check_length(key: Key | None, name: str, field: str) -> None:
+    """Raise Misfit at `field` for a key that can be guessed, with the advice to set ROUTER_<NAME>_KEY."""
+    if key is not None and len(key.value) < LEAST_ADMIN_KEY:
+        variable = f"ROUTER_{name.upper()}_KEY"
+        why = f"an {name} key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one"
+        raise Misfit(f"{why}; set {variable} to it, and write ${{{variable}}}", field)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminConfig:
     """Access to /admin, /metrics and /docs. Without a declared key, only this machine has access.
@@ -169,12 +165,7 @@ class AdminConfig:
     key: Key | None = None
 
     def __post_init__(self) -> None:
-        if self.key is not None and len(self.key.value) < LEAST_ADMIN_KEY:
-            raise Misfit(
-                f"an admin key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one; "
-                "set ROUTER_ADMIN_KEY to it, and write ${ROUTER_ADMIN_KEY}",
-                "key",
-            )
+        _check_length(self.key, "admin", "key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,17 +191,7 @@ class Otel(OwnEgress):
 
 
 Protocol = Literal[
-    "auto",
-    "line",
-    "data-stream",
-    "ui-message-stream",
-    "openai",
-    "anthropic",
-    "responses",
-    "text-completion",
-    "ag-ui",
-    "ai-gateway",
-    "text",
+    "auto", "line", "data-stream", "ui-message-stream", "openai", "anthropic", "responses", "text-completion", "ag-ui", "ai-gateway", "text"
 ]
 """A dialect of answers, by its name; auto goes by the body of the request."""
 
@@ -244,7 +225,7 @@ class Server:
     keep_alive: Seconds = 15.0
     resume: Resume = field(default_factory=Resume)
     reload: Literal["auto", "on", "off"] | Reloading = "auto"
-    redis: RedisAddress | None = None
+    redis: RedisUrl | None = None
     drain: Seconds = 30.0
     admin: AdminConfig = field(default_factory=AdminConfig)
     otel: Otel | None = None
@@ -255,9 +236,4 @@ class Server:
     approval_key: Key | None = None
 
     def __post_init__(self) -> None:
-        if self.approval_key is not None and len(self.approval_key.value) < LEAST_ADMIN_KEY:
-            raise Misfit(
-                f"an approval key of fewer than {LEAST_ADMIN_KEY} characters can be guessed: `openssl rand -hex 24` makes one; "
-                "set ROUTER_APPROVAL_KEY to it, and write ${ROUTER_APPROVAL_KEY}",
-                "approval_key",
-            )
+        _check_length(self.approval_key, "approval", "approval_key")

@@ -1,7 +1,6 @@
 """Snapshot of a configuration's files, read once and named by a hash."""
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -50,51 +49,30 @@ def read(routes: Path) -> Snapshot:
     texts: dict[str, str] = {}
     drills = root / DRILLS  # a dangling link counts: reading it is an error
     for path in [routes, *([drills] if drills != routes and os.path.lexists(drills) else []), *_beside(root, complaints)]:
-        name = path.relative_to(root).as_posix()
-        if not _resolved(path).is_relative_to(_resolved(root)) and not _same_mount(path, root):
-            complaints.append(Complaint(Place(name, 1, 1), "this link leads out of the configuration's folder"))
-            continue
+        name, line, why = path.relative_to(root).as_posix(), 1, ""
         try:
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for its writer
-                complaints.append(Complaint(Place(name, 1, 1), "this is no file"))
-                continue
-            if found.st_size > MAX_BYTES:
-                complaints.append(Complaint(Place(name, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
-                continue
-            texts[name] = path.read_text(encoding="utf-8-sig")
+            if not _resolved(path).is_relative_to(_resolved(root)) and not _same_mount(path, root):
+                why = "this link leads out of the configuration's folder"
+            elif not stat.S_ISREG((found := path.stat()).st_mode):  # reading a pipe would wait for its writer
+                why = "this is no file"
+            elif found.st_size > MAX_BYTES:
+                why = f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"
+            else:
+                texts[name] = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             hint = BEGIN if path == routes and isinstance(error, FileNotFoundError) else ""
-            complaints.append(Complaint(Place(name, 1, 1), f"the file cannot be read: {error.strerror}{hint}"))
+            why = f"the file cannot be read: {error.strerror}{hint}"
         except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            complaints.append(Complaint(Place(name, line, 1), "the file is not UTF-8"))
+            line, why = error.object[: error.start].count(b"\n") + 1, "the file is not UTF-8"
+        if why:
+            complaints.append(Complaint(Place(name, line, 1), why))
     if complaints:
         raise ConfigError(tuple(complaints))
     return Snapshot(root, routes.name, texts)
 
 
-def keep(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot to a file atomically, as JSON, for `kept` in another process."""
-    beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps({"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}), encoding="utf-8")
-    beside.rename(path)
-
-
-def kept(path: Path) -> Snapshot | None:
-    """Return the snapshot that `keep` wrote to a file; None without such a file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    return Snapshot(Path(found["root"]), found["routes"], found["texts"])
-
-
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Yield (folder, sorted names of its files) for a folder and those below it, except hidden, `__…` and linked folders.
-
-    unread: receives the error for each folder that cannot be listed
-    """
+    """Yield (folder, sorted file names) of a folder and those below, not hidden, `__…` and linked ones. `unread` receives errors."""
     for parent, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield parent, sorted(names)
@@ -119,11 +97,10 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
 def _same_mount(path: Path, root: Path) -> bool:
     """Return True if a folder between `root` and the path is a link, and the resolved path is below its destination.
 
-    So a linked folder may lead out of the configuration's folder.
-    A Kubernetes ConfigMap mounts each file as a link into `..data`; an operator may mount a whole folder (pipelines/ → elsewhere).
+    So an operator may mount a whole folder from elsewhere. A Kubernetes ConfigMap mounts each file as a link into `..data`.
     """
-    between = path.relative_to(root).parents
-    return any((root / one).is_symlink() and _resolved(path).is_relative_to(_resolved(root / one)) for one in between if one.name)
+    between = [root / one for one in path.relative_to(root).parents if one.name]
+    return any(one.is_symlink() and _resolved(path).is_relative_to(_resolved(one)) for one in between)
 
 
 def _resolved(path: Path) -> Path:

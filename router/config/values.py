@@ -3,15 +3,17 @@
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.config.origin import origin
 from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
 from router.signature import Spelled
+
+T = TypeVar("T")
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -22,10 +24,10 @@ MAX_DIGITS = 20
 
 
 def _duration(text: str) -> float:
-    if len(text) > MAX_DIGITS or not re.fullmatch(DURATION, text, re.ASCII):
+    hit = re.fullmatch(DURATION, text, re.ASCII)
+    if hit is None or len(text) > MAX_DIGITS:
         raise Misfit(f"`{text}` is not a duration: write a number and its unit, e.g. 250ms, 3s, 5m, 1h")
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
-    return float(number) * SECONDS[unit]
+    return float(text.removesuffix(hit[2])) * SECONDS[hit[2]]
 
 
 def duration(text: str) -> float:
@@ -44,15 +46,14 @@ def written_duration(seconds: float) -> str:
 
 
 def _written_size(count: int) -> str:
-    unit = next(unit for unit in reversed(BYTES) if count % BYTES[unit] == 0)
-    return f"{count // BYTES[unit]}{unit}"
+    return next(f"{count // size}{unit}" for unit, size in reversed(BYTES.items()) if count % size == 0)
 
 
 def _size(text: str) -> int:
-    hit = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text, re.ASCII)
+    hit = re.fullmatch(SIZE, text, re.ASCII)
     if hit is None or len(text) > MAX_DIGITS:
         raise Misfit(f"`{text}` is not a size: write a whole number and its unit, e.g. 64KiB, 1MiB")
-    return int(hit[1]) * BYTES[hit[2]]
+    return int(text.removesuffix(hit[1])) * BYTES[hit[1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ class Span:
 
     least: float
     most: float
+
+    def __str__(self) -> str:
+        return f"{written_duration(self.least)}..{written_duration(self.most)}"
 
 
 def _span(text: str) -> Span:
@@ -73,16 +77,8 @@ def _span(text: str) -> Span:
     return span
 
 
-def _written_span(span: Span) -> str:
-    return f"{written_duration(span.least)}..{written_duration(span.most)}"
-
-
 def _within(text: str) -> Span:
     return _span(text) if ".." in text else Span(0, duration(text))
-
-
-def _written_within(span: Span) -> str:
-    return _written_span(span) if span.least else written_duration(span.most)
 
 
 def _share(text: str) -> float:
@@ -184,18 +180,24 @@ def _fault(text: str) -> Fault:
     if hit["lasts"] and what != "stall":
         raise Misfit(f"`{text}`: `for` goes with stall, e.g. stall for 12s")
     after, retry, lasts = (_duration(hit[group]) if hit[group] else None for group in ("after", "retry", "lasts"))
-    times = int(hit["times"]) if hit["times"] else None
-    return Fault(what, int(what) if what.isdigit() else None, after or 0.0, retry, lasts, times)
+    status, times = (int(text) if text and text.isdigit() else None for text in (what, hit["times"]))
+    return Fault(what, status, after or 0.0, retry, lasts, times)
+
+
+def checked(made: Callable[[str], T], fits: Callable[[str], object], mistake: str) -> Callable[[str], T]:
+    """Return a function that makes a value of a text that fits, and raises Misfit for another: `{text}` is its first 40 characters."""
+
+    def read(text: str) -> T:
+        if not fits(text):
+            raise Misfit(mistake.replace("{text}", text[:40]))
+        return made(text)
+
+    return read
 
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
-
-
-def name_of(text: str) -> Name:
-    """Return a text as a Name: 1 to 128 letters, digits and . _ - : / @, a letter or digit first. Raise Misfit if it is not one."""
-    if not re.fullmatch(NAME, text):
-        raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
-    return Name(text)
+name_of = checked(Name, re.compile(NAME).fullmatch, "`{text}` is not a name: use letters, digits and . _ - : / @, 128 at most")
+"""Returns a text as a Name: 1 to 128 letters, digits and . _ - : / @, a letter or digit first. Raises Misfit if it is not one."""
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -203,12 +205,6 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise Misfit(f"`{text}` is no address and no network: write e.g. 127.0.0.1 or 10.0.0.0/8") from None
-
-
-def _title(text: str) -> Name:
-    if not text.strip() or len(text) > 200:
-        raise Misfit("a title is a few words")
-    return Name(text)
 
 
 def _model(text: str) -> Name:
@@ -219,15 +215,9 @@ def _model(text: str) -> Name:
 
 
 FAMILIES = {
-    "claude": "anthropic",
-    "gemini": "gemini",
-    "mistral": "mistral",
-    "codestral": "mistral",
-    "deepseek": "deepseek",
-    "grok": "xai",
-    "llama": "ollama_chat",
-    "qwen": "ollama_chat",
-}
+    "claude": "anthropic", "gemini": "gemini", "mistral": "mistral", "codestral": "mistral", "deepseek": "deepseek", "grok": "xai",
+    "llama": "ollama_chat", "qwen": "ollama_chat",
+}  # fmt: skip
 """Beginning of a model's name → its most likely provider; for all others OpenAI."""
 PROVIDERS = frozenset({"openai", "anthropic", "azure", "gemini", "groq", "mistral", "deepseek", "ollama", "openrouter", "xai"})
 """Providers that other programs put before a model with a colon."""
@@ -313,18 +303,20 @@ def _redis_address(text: str) -> Secret:
 
 Seconds = Annotated[float, Spelled("duration", duration, f"^{DURATION}$", "10s", written_duration)]
 ByteSize = Annotated[int, Spelled("size", _size, f"^{SIZE}$", "1MiB", _written_size)]
-Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", _written_span)]
-Within = Annotated[Span, Spelled("time", _within, rf"^({DURATION}\.\.)?{DURATION}$", "3s", _written_within)]
+Backoff = Annotated[Span, Spelled("span", _span, rf"^{DURATION}\.\.{DURATION}$", "0.25s..4s", str)]
+WITHIN = rf"^({DURATION}\.\.)?{DURATION}$"
+Within = Annotated[Span, Spelled("time", _within, WITHIN, "3s", lambda span: str(span) if span.least else written_duration(span.most))]
 Share = Annotated[float, Spelled("share", _share, r"^\d+(\.\d+)?%$", "5%", lambda share: f"{share * 100:.10g}%")]
 Origin = Annotated[str, Spelled("origin", origin, r"^[A-Za-z][A-Za-z0-9+.-]*://[^/*]+$", "http://localhost:3000")]
 ApiBase = Annotated[str, Spelled("web address", _api_base, r"^(https?://|\$\{)", "https://host/v1")]
 WebAddress = Annotated[str, Spelled("web address", web_address, r"^(https?://|\$\{)", "https://host/v1")]
 Reference = Annotated[Name, Spelled("name", name_of, f"^{NAME}$", "chat")]
+_title = checked(Name, lambda text: text.strip() and len(text) <= 200, "a title is a few words")
 Title = Annotated[Name, Spelled("title", _title, "", "chat survives OpenAI")]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, Spelled("network", _network, r"^[0-9a-fA-F.:/]+$", "10.0.0.0/8", str)]
 Deed = Annotated[Fault, Spelled("fault", _fault, f"^({'|'.join(FAULTS)}|[45][0-9][0-9])( |$)", "503", numbers=(400, 599))]
 ModelName = Annotated[Name, Spelled("model name", _model, r"^([^/]+/.+|.*\$\{.*)$", "openai/gpt-5.6")]
 Key = Annotated[Secret, Spelled("key", _secret, "", "${OPENAI_API_KEY}")]
-RedisAddress = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
+RedisUrl = Annotated[Secret, Spelled("Redis address", _redis_address, "", "${REDIS_URL}")]
 SigningSecret = Annotated[Secret, Spelled("secret", _secret, "", "as-many-characters-as-the-hash-of-the-algorithm-has-bytes:-64-do.")]
-KeySetSource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]
+KeySource = Annotated[KeySet, Spelled("key set", _key_set, r"^(https?://|\$\{|\s*\{)", "https://login.example.com/jwks.json")]

@@ -6,6 +6,7 @@ because the link may be turned. A missing file is waited for in the folder where
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +74,6 @@ def _way(path: Path) -> Iterator[Path]:
 
 def _known(folders: Iterable[str]) -> Iterator[tuple[str, int, int]]:
     for path in folders:
-        try:
+        with suppress(OSError, ValueError):  # removed meanwhile: the next look finds where it would be
             found = Path(path).stat()
-        except (OSError, ValueError):
-            continue  # removed meanwhile: the next look finds where it would be
-        yield path, found.st_dev, found.st_ino
+            yield path, found.st_dev, found.st_ino

@@ -8,31 +8,24 @@ from importlib.util import find_spec
 from router.config.declaration import Declaration
 from router.errors import ConfigError
 from router.garbage import uncollected
-from router.generation.carryover import Carryover
-from router.generation.construction import Construction, Ground
+from router.generation.construction import Carryover, Construction, Ground
 from router.generation.routes import RouteCompiler
 from router.generation.serving import OTHER_KIND, Compiled, Generation
 
-__all__ = ["EXTRAS", "OTHER_KIND", "Carryover", "Compiled", "Generation", "Ground", "build"]
-
-EXTRAS = {"otel": "opentelemetry.sdk"}
-"""Key of `server` → the module that it needs, which the extra of the same name installs."""
+__all__ = ["OTHER_KIND", "Carryover", "Compiled", "Generation", "Ground", "build"]
 
 
 @uncollected()
 def build(declaration: Declaration, before: Carryover | None = None, ground: Ground | None = None) -> Generation:
     """Return the generation of a declaration, not yet started. It holds Redis and the tool servers until `close` or `discard`.
 
-    Raises ConfigError with every complaint, the declaration's own included.
-
-    before: the state of the generation before it; None for the first
-    ground: the environment, replaced in tests; None for the real one
+    Raises ConfigError with every complaint, the declaration's own included. `before`: the state of the generation before it; None for the
+    first. `ground`: the environment, replaced in tests; None for the real one.
     """
     parts = Construction(declaration, before or Carryover(), ground or Ground())
     server, declared, kept = declaration.routes.server, declaration.routes.routes, parts.kept
-    for key, package in EXTRAS.items():
-        if getattr(server, key) is not None and find_spec(package.partition(".")[0]) is None:
-            parts.complain(None, f"`server.{key}` needs a package that is not here: pip install 'pointsman[{key}]'")
+    if server.otel is not None and find_spec("opentelemetry") is None:
+        parts.complain(None, "`server.otel` needs a package that is not here: pip install 'pointsman[otel]'")
     compiler = RouteCompiler(parts)
     routes = {str(name): made for name, route in declared.items() if (made := compiler.compiled(name, route))}
     callers = parts.callers()

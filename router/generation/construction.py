@@ -7,27 +7,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
 
-from router.cache import Memory, PickupTiming
-from router.callers import ANYBODY, Callers, callers
-from router.config.declaration import Declaration, TargetConfig
+from router.cache import Approvals, LocalStore, Memory, PickupTiming
+from router.callers import ANYBODY, Callers, Jwks, Sources, callers
+from router.config.declaration import BreakerConfig, Declaration, Retry, TargetConfig
+from router.config.network import Egress
 from router.embed import Split
 from router.errors import Misfit, Place
-from router.failover import Clock
-from router.generation.carryover import Carryover
-from router.quotas import RedisCounts
+from router.failover import Clock, Listener, Load, Switches, TargetHealth, TargetRefusals
+from router.quotas import CountStore, Local, RedisCounts
 from router.shared import Hints, Logs, Redis, RedisStore, RedisTiming
 from router.targets import Connections, Learned, Target, open_target, split_of
-from router.toolbox import LOADING_S, ToolSet, load
+from router.toolbox import LOADING_S, McpServer, ToolSet, load
 
 T = TypeVar("T")
+Health = dict[tuple[str, BreakerConfig, Retry], tuple[TargetConfig, TargetHealth]]
+
+
+@dataclass(slots=True)
+class Carryover:
+    """State that outlives a generation: connections, counts, caches, the health of targets, operators' switches.
+
+    The next generation takes over the state of what it declares in the same way, and drops the rest. Operators' switches always stay.
+    """
+
+    connections: Connections = field(default_factory=Connections)
+    local: Local = field(default_factory=Local)
+    """Use of every limit, as counted in this process. A limit whose declaration changes starts anew: it is counted under another key."""
+    shared: RedisCounts | None = None
+    """Use of every limit, counted in Redis for all replicas; None without Redis."""
+    loads: dict[str, tuple[TargetConfig, Load]] = field(default_factory=dict[str, tuple[TargetConfig, Load]])
+    learned: dict[str, tuple[TargetConfig, Learned]] = field(default_factory=dict[str, tuple[TargetConfig, Learned]])
+    """Target → (the declaration that it was asked under, what its refusals taught, such as a parameter to leave out)."""
+    refusals: dict[str, tuple[TargetConfig, TargetRefusals]] = field(default_factory=dict[str, tuple[TargetConfig, TargetRefusals]])
+    turned: list[Listener] = field(default_factory=list[Listener])
+    """Functions that are called each time that a target begins to refuse every question, or answers again."""
+    switches: Switches = field(default_factory=Switches)
+    jwks: Sources = field(default_factory=dict[tuple[str, Egress], Jwks])
+    health: Health = field(default_factory=Health)
+    redis: Redis | None = None
+    """The Redis that replicas share; None if `server.redis` is not declared."""
+    departed: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Functions that are called each time that Redis goes away."""
+    hints: Hints | None = None
+    """Open circuit breakers, shared between replicas through Redis; None without it."""
+    logs: Logs | None = None
+    """Answers that this replica writes for the others in Redis, and reads of theirs; None without Redis."""
+    tool_servers: list[McpServer] = field(default_factory=list[McpServer])
+    """Tool servers in use, each once although several routes may grant its tools."""
+    memory: Memory = field(default_factory=Memory)
+    """The model calls whose tools clients run, stored for the next request of the same chat."""
+    approvals: Approvals = field(default_factory=Approvals)
+    """The signed ids under which users are asked to allow tool calls, and those that are used up."""
+    stores: dict[str, LocalStore] = field(default_factory=dict[str, LocalStore])
+    """Route → its answers cached in this process. Answers of another configuration have other keys, are no hits, and expire."""
+
+    @property
+    def counts(self) -> CountStore:
+        """Return the store in which limits are counted: Redis if it is declared, else this process."""
+        return self.shared or self.local
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The environment of a generation, replaced in tests: functions that open targets and the like, a clock, randomness, and times.
-
-    loading: seconds within which a tool file in a process of its own must have been loaded
-    """
+    """The environment of a generation, replaced in tests. `loading`: seconds within which an isolated tool file must have been loaded."""
 
     open: Callable[[str, TargetConfig, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
@@ -41,11 +83,7 @@ class Ground:
 
 
 class Construction:
-    """A generation under construction: its declaration, and what all its parts share while they are made.
-
-    before: the state of the generation before it
-    kept: the state of this generation, filled while its parts are made
-    """
+    """A generation under construction, with the state of the one `before` it, and its own (`kept`), filled while its parts are made."""
 
     def __init__(self, declaration: Declaration, before: Carryover, ground: Ground) -> None:
         self.declaration = declaration
@@ -57,10 +95,9 @@ class Construction:
         self.kept = Carryover(before.connections, before.local, switches=before.switches, departed=before.departed, turned=before.turned)
         self.kept.redis = redis = self._redis()
         if redis is not None:
-            same = redis is before.redis
-            self.kept.shared = before.shared if same and before.shared else RedisCounts(redis, before.local)
-            self.kept.hints = before.hints if same and before.hints else Hints(redis)
-            self.kept.logs = before.logs if same and before.logs else ground.logs(redis)
+            shared, hints, logs = (before.shared, before.hints, before.logs) if redis is before.redis else (None, None, None)
+            self.kept.shared = shared or RedisCounts(redis, before.local)
+            self.kept.hints, self.kept.logs = hints or Hints(redis), logs or ground.logs(redis)
         self.kept.memory = Memory(before.memory.local, RedisStore(redis, "reasoning") if redis else None)
         key = declaration.routes.server.approval_key
         used = RedisStore(redis, "approval") if redis else None
@@ -75,20 +112,14 @@ class Construction:
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
-        """Return the state of a target from this generation or the one before; None without one, or if the declaration of it has changed.
-
-        table: picks the kind of state from a Carryover: target → (its declaration, its state)
-        """
-        for kept in (self.kept, self.before):
-            config, found = table(kept).get(name, (None, None))
-            if found is not None and config == declared:
-                return found
-        return None
+        """Return the state of a target, in a table of this or the last generation; None if its declaration has changed, or without one."""
+        states = (table(kept).get(name, (None, None)) for kept in (self.kept, self.before))
+        return next((found for config, found in states if found is not None and config == declared), None)
 
     def callers(self) -> Callers:
         """Return the authentication that `server.auth` declares; ANYBODY without one, or if it is invalid (then a complaint was added)."""
+        auth, connections = self.declaration.routes.server.auth, self.kept.connections
         try:
-            auth, connections = self.declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self.before.jwks, self.kept.jwks)
         except Misfit as misfit:
             self.complain(None, misfit.message)

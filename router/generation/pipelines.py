@@ -1,9 +1,7 @@
 """The pipelines of a generation: steps, bound to their options."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import cast
 
 from router.config.binding import bind, bind_fields, built
@@ -20,17 +18,14 @@ from router.steps.prompt import unsteady
 
 def pipelines(parts: Construction) -> dict[str, list[Step]]:
     """Return pipeline → its steps, outermost first. A step with a mistake is left out (a complaint was added)."""
-    made = {name: _pipeline(parts, lines) for name, lines in parts.declaration.pipelines.items()}
+    made: dict[str, list[Step]] = {}
+    for pipeline, lines in parts.declaration.pipelines.items():
+        for line in lines if "output" in [line.name for line in lines] else ():
+            if line.name == "edit":
+                parts.complain(line.name.place, "`edit` would change the JSON that `output` promises: leave one of them out")
+        made[pipeline] = [step for line in lines if (step := _step(parts, line)) is not None]
     _warn_of_cold_prompts(parts)
     return made
-
-
-def _pipeline(parts: Construction, lines: Sequence[StepLine]) -> list[Step]:
-    names = [str(line.name) for line in lines]
-    for line in lines if "output" in names else ():
-        if line.name == "edit":
-            parts.complain(line.name.place, "`edit` would change the JSON that `output` promises: leave one of them out")
-    return [step for line in lines if (step := _step(parts, line)) is not None]
 
 
 def _step(parts: Construction, line: StepLine) -> Step | None:
@@ -41,9 +36,12 @@ def _step(parts: Construction, line: StepLine) -> Step | None:
     record = record_of(function)
     parameters = inspect.signature(function).parameters.values()
     own = next((one.name for one in parameters if one.kind is one.POSITIONAL_ONLY), None)
-    supplies: dict[str, object] = {"templates": parts.templates}
-    given = {one.name: supplies[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY}
-    record = replace(record, build=partial(_call, function, own, given))
+    given = {one.name: {"templates": parts.templates}[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+    def call(**values: object) -> object:
+        return function(*([values.pop(own)] if own else []), **values, **given)
+
+    record = replace(record, build=call)
     complaints = parts.declaration.complaints
     if own is None:
         values, fits = bind_fields(line.options, record, complaints, f"`{line.name}`")
@@ -54,20 +52,12 @@ def _step(parts: Construction, line: StepLine) -> Step | None:
     return None if step is UNFIT else cast("Step", step)
 
 
-def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:
-    """Call a step's function: the value named `own` goes first by position, the other options and `given` go by name."""
-    first = [values.pop(own)] if own else []
-    return function(*first, **values, **given)
-
-
 def _warn_of_cold_prompts(parts: Construction) -> None:
     """Warn of templates that make a different system prompt each time, in pipelines of a route whose `prompt_cache` is not off."""
     asked = {str(route.pipeline) for route in parts.declaration.routes.routes.values() if route.prompt_cache != "off"}
-    lines = [line for name, pipeline in parts.declaration.pipelines.items() if name in asked for line in pipeline]
-    for line in lines:
-        if line.name != "prompt" or not isinstance(line.options, Scalar):
-            continue
-        for place, what in unsteady(line.options.text, parts.templates):
+    lines = (line for name, pipeline in parts.declaration.pipelines.items() if name in asked for line in pipeline)
+    for template in (line.options.text for line in lines if line.name == "prompt" and isinstance(line.options, Scalar)):
+        for place, what in unsteady(template, parts.templates):
             parts.warn(
                 place,
                 f"{what} makes another system prompt each time, and no provider finds it in its prompt cache: leave it out, have a tool "

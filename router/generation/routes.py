@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from router.cache import LocalStore, Shared
 from router.chat import Ask
-from router.config.declaration import Cache, Member, Route, named
+from router.config.declaration import Cache, Member, Route, named, weight_of
 from router.config.options import public_headers
 from router.config.values import Name
 from router.embed import Split
@@ -35,10 +35,7 @@ class RouteCompiler:
         self.targets = OpenedTargets(parts)
 
     def compiled(self, name: str, route: Route) -> Compiled | None:
-        """Return the compiled route; None if no target or pipeline is left for it (a complaint was added).
-
-        Other mistakes only add complaints: `build` then raises, and the route is not used.
-        """
+        """Return the compiled route; None if no target or pipeline is left for it. Each mistake adds a complaint: then `build` raises."""
         skipped, connect, uncached = self._parts.declaration.skipped, route.timeout.connect, route.prompt_cache == "off"
         opened = {name: self.targets.open(name, connect, uncached=uncached) for name in route.names if name not in skipped}
         targets = tuple(target for target in opened.values() if target is not None)
@@ -118,11 +115,8 @@ class RouteCompiler:
         return replace(self._described(name, route, targets, Toolbox((), route.timeout.tool, []), _no_chat), embed=embed)
 
     def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
-        kept = self._parts.kept
-        store = self._parts.before.stores.get(name)
-        if store is None or store.size != declared.size:
-            store = LocalStore(declared.size)
-        kept.stores[name] = store
+        kept, known = self._parts.kept, self._parts.before.stores.get(name)
+        store = kept.stores[name] = known if known is not None and known.size == declared.size else LocalStore(declared.size)
         shared = Shared(kept.redis, kept.logs, self._parts.ground.pickup) if kept.redis is not None and kept.logs is not None else None
         scripts = frozenset(target.name for target in targets if target.lane == "script")
         last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
@@ -130,10 +124,9 @@ class RouteCompiler:
         return FROM_ROUTE["cache"](declared=declared, store=store, shared=shared, made_by=made_by, last_resort=last_resort)
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
-        """Return a digest of the configuration that makes a route's answers. The answer cache has it in its keys.
+        """Return a digest of the configuration that makes a route's answers, for the keys of the answer cache.
 
-        It covers targets, weights, conditions, settings of targets, tools, approvals, `max_steps` and `max_output`; not skipped targets,
-        keys, secret headers, proxy and CA. The pipeline's effect is in the question already.
+        Skipped targets, keys, secret headers, proxy and CA do not count. The pipeline's effect is in the question already.
         """
         present = {target.name for target in targets}
         declared = {one: self._parts.targets[one] for one in route.names if one in present}
@@ -141,18 +134,17 @@ class RouteCompiler:
         of_no_effect = {"api_key": None, "headers": None, "optional": False, "proxy": None, "ca": None, "prompt_cache": "auto"}
         asked = [(name, replace(one, batch_size=None, **of_no_effect)) for name, one in declared.items()]
         headers = [sorted(public_headers(one.headers or {}).items()) for one in declared.values()]
-        tools = [(str(one), self._parts.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
+        tools = [(str(one.use), self._parts.texts.get(f"tools/{one.use}.py")) for one in route.tool_sets]
         servers = [replace(one, token=None, env={}, proxy=None, ca=None) for one in route.tool_servers]
-        return hashlib.sha256(
-            repr((str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output, route.approved)).encode()
-        ).hexdigest()
+        parts = (str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output, route.approved)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _check_supplied(self, name: str, route: Route, toolbox: Toolbox) -> None:
         """Complain if a cached route has a tool that takes a parameter from the router: its result depends on more than the question."""
         if route.cache is not None and (supplied := toolbox.supplied):
             tool, kind = next(iter(supplied.items()))
             self._parts.complain(
-                next((one.place for one in route.tool_sets if one.place), None),
+                next((one.use.place for one in route.tool_sets if one.use.place), None),
                 f"`{name}` has a `cache`, and its tool `{tool}` takes {kind}: what that says is not in the question that the cache compares. "
                 "Leave out `cache`, or the tool set",
             )
@@ -161,7 +153,7 @@ class RouteCompiler:
         """Add a complaint for each target that is asked only about images, and is known not to read them."""
         for one in (one for pool in route.pools for one in pool):
             target = opened.get(named(one))
-            if isinstance(one, Member) and one.when and one.when.has_image and target is not None and target.facts.images is False:
+            if isinstance(one, Member) and one.when and one.when.has_image and target and target.facts.images is False:
                 self._parts.complain(
                     one.use.place,
                     f"`{one.use}` is asked about images alone, and its model is known to read none, so it never is: "
@@ -186,6 +178,4 @@ def _no_chat(_: Ask) -> Events:
 
 def _made(one: Name | Member) -> tuple[object, ...]:
     """Return (target, weight) or (target, weight, condition) of a pool's entry; the weight is 1.0 unless given."""
-    if not isinstance(one, Member):
-        return (str(one), 1.0)
-    return (str(one.use), 1.0 if one.weight is None else one.weight, *([one.when] if one.when else ()))
+    return (str(named(one)), weight_of(one), *([one.when] if isinstance(one, Member) and one.when else ()))

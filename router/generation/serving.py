@@ -12,7 +12,7 @@ from router.config.server import Server
 from router.embed import Embedder
 from router.errors import UnknownModel
 from router.events import Answer
-from router.generation.carryover import Carryover
+from router.generation.construction import Carryover
 from router.generation.targets import name_between_replicas
 from router.quotas import Quota
 from router.targets import Post, Target
@@ -84,9 +84,7 @@ class Generation:
 
     def route(self, model: str) -> Compiled:
         """Return the compiled route of this id or alias. Raises UnknownModel if there is none; the error does not repeat the id."""
-        if not MODEL_ID.fullmatch(model):
-            raise UnknownModel
-        found = self.routes.get(self.aliases.get(model, model))
+        found = self.routes.get(self.aliases.get(model, model)) if MODEL_ID.fullmatch(model) else None
         if found is None:
             raise UnknownModel
         return found
@@ -94,8 +92,7 @@ class Generation:
     def start(self) -> None:
         """Start warming up slow targets, Redis, hints and tool servers in the background. Returns at once; see `ready`."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
-        for warm in warmers:
-            self._warming.add(asyncio.create_task(warm()))
+        self._warming |= {asyncio.create_task(warm()) for warm in warmers}
         if self.kept.redis is not None:
             self.kept.redis.start()
         if self.kept.hints is not None:
@@ -107,14 +104,11 @@ class Generation:
     @property
     def ready(self) -> bool:
         """Return whether every warm-up has ended without an error, and every tool server has been tried, reached or not."""
-        if not all(server.tried for server in self.kept.tool_servers):
-            return False
-        return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
+        warm = all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
+        return warm and all(server.tried for server in self.kept.tool_servers)
 
     async def close(self) -> None:
-        """End warm-ups, and close what this generation opened.
-        Tool servers, Redis and its logs stay open while another generation holds them.
-        """
+        """End warm-ups, and close what this generation opened; not tool servers, Redis and its logs while another generation holds them."""
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from router.config.declaration import Member, Route, TargetConfig, named
+from router.config.declaration import Member, Route, TargetConfig, named, weight_of
 from router.config.price import Price
-from router.config.values import Name
 from router.errors import Misfit
 from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetRefusals, new_health
 from router.generation.construction import Construction
@@ -50,8 +49,7 @@ class OpenedTargets:
                 self._opened[name, connect, uncached] = ground.open(str(name), asked, connect, kept.connections, learned)
             except Misfit as misfit:
                 self._parts.complain(misfit.place or getattr(declared.model, "place", None), misfit.message)
-                return None
-        return self._opened[name, connect, uncached]
+        return self._opened.get((name, connect, uncached))
 
     def posts(self, route: Route) -> dict[str, Post]:
         """Return target → its position in a route: the models in the pools before its first entry, and which of them are skipped."""
@@ -65,17 +63,14 @@ class OpenedTargets:
         return posts
 
     def pools(self, route: Route, targets: Sequence[Target], posts: dict[str, Post]) -> list[Pool]:
-        """Return the pools of a route, without skipped targets and without pools that are empty then.
-
-        A target's place is its position among all targets of the route, skipped ones included.
-        """
+        """Return the pools of a route without skipped targets. Places of targets are positions in the route, skipped ones included."""
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         pools: list[Pool] = []
         for first, pool in zip(accumulate((len(pool) for pool in route.pools), initial=0), route.pools, strict=False):
             if present := [(candidates[named(one)], one, first + at) for at, one in enumerate(pool) if named(one) in candidates]:
-                weighted = any(isinstance(one, Member) and one.shares for _, one, _ in present)
-                weights = tuple(_weight(one) for _, one, _ in present) if weighted else ()
-                found, places = tuple(candidate for candidate, _, _ in present), tuple(place for _, _, place in present)
+                found, entries, places = zip(*present, strict=True)
+                weighted = any(isinstance(one, Member) and one.shares for one in entries)
+                weights = tuple(map(weight_of, entries)) if weighted else ()
                 pools.append(Pool(found, weights, route.balance, places, route.affinity))
         return pools
 
@@ -93,24 +88,13 @@ class OpenedTargets:
             kept.health[key] = (declared, fared)
             kept.loads[name] = (declared, fared.load)
             kept.refusals[name] = (declared, fared.refusals)
+        _, health = kept.health[key]
         return Candidate(
-            name,
-            target.answer,
-            target.context_window,
-            target.prefill,
-            kept.health[key][1],
-            kept.switches,
-            target.ready,
-            takes=target.takes,
-            refused=target.refused,
-            stand_in=declared.script is not None and post.asked,
-        )
+            name, target.answer, target.context_window, target.prefill, health, kept.switches, target.ready,
+            takes=target.takes, refused=target.refused, stand_in=declared.script is not None and post.asked,
+        )  # fmt: skip
 
 
 def name_between_replicas(target: TargetConfig) -> str:
     """Return the name under which replicas share hints about a target: a digest of model, `api_base` and `api_version`."""
     return hashlib.sha256(repr((target.model, target.api_base, target.api_version)).encode()).hexdigest()
-
-
-def _weight(one: Name | Member) -> float:
-    return (one.weight or 1.0) if isinstance(one, Member) else 1.0

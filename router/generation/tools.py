@@ -1,17 +1,20 @@
 """The tools of a generation: tool sets, each loaded once in this process or in others, and tool servers."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from router.config.declaration import Route
 from router.config.document import Scalar
 from router.config.meant import file_meant
-from router.config.tool_servers import ToolServer
-from router.config.tool_sets import ToolSetEntry
-from router.config.values import Name
+from router.config.tools import ToolSetEntry
 from router.errors import Misfit, Place
 from router.generation.construction import Construction
 from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet
+
+T = TypeVar("T")
 
 
 class LoadedTools:
@@ -19,11 +22,10 @@ class LoadedTools:
 
     def __init__(self, parts: Construction) -> None:
         self._parts = parts
-        routes = parts.declaration.routes.routes.values()
-        apart = {one.key: one for route in routes for one in route.isolated_sets}
+        entries = [entry for route in parts.declaration.routes.routes.values() for entry in route.tool_sets]
+        apart = {entry.key: entry for entry in entries if entry.isolate}
         self._isolated = {key: made for key, one in apart.items() if (made := self._processes(one))}
-        inside = {_set_of(one) for route in routes for one in route.tools if not isinstance(one, ToolServer) and not _isolated(one)}
-        outside = {name for name, _ in apart} - inside
+        outside = {name for name, _ in apart} - {entry.use for entry in entries if not entry.isolate}
         files = parts.declaration.tools.items()
         self._sets = {name: made for name, node in files if name not in outside and (made := self._tool_set(node))}
         self.askable: dict[str, AskableRoute] = {}
@@ -38,18 +40,14 @@ class LoadedTools:
         """Return the tools of a route, of its files and servers. Two functions of one name from different files add a complaint."""
         approve: set[str] = set()
         granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
-        for entry in route.tools:
-            if isinstance(entry, ToolServer):
-                continue
-            set_name = _set_of(entry)
-            made = self._isolated.get(entry.key) if isinstance(entry, ToolSetEntry) and _isolated(entry) else self._sets.get(str(set_name))
+        for entry in route.tool_sets:
+            made = self._isolated.get(entry.key) if entry.isolate else self._sets.get(str(entry.use))
             for tool in made.tools if made else ():
-                first = granted.setdefault(tool.spec.name, (set_name, tool))
-                if first[0] != set_name and set_name.place:
-                    self._parts.complain(
-                        set_name.place, f"`{name}` gets two tools named `{tool.spec.name}`: from {first[0]} and from {set_name}"
-                    )
-                elif isinstance(entry, ToolSetEntry) and entry.approve == "always":
+                first, _ = granted.setdefault(tool.spec.name, (entry.use, tool))
+                if first != entry.use and entry.use.place:
+                    found = f"`{name}` gets two tools named `{tool.spec.name}`: from {first} and from {entry.use}"
+                    self._parts.complain(entry.use.place, found)
+                elif entry.approve == "always":
                     approve.add(tool.spec.name)
         functions = tuple(tool for _, tool in granted.values())
         return Toolbox(functions, route.timeout.tool, self._servers(route), frozenset(approve), self.askable)
@@ -73,39 +71,22 @@ class LoadedTools:
         return grants
 
     def _tool_set(self, named: Scalar) -> ToolSet | None:
-        if (found := self._file(named.text, named.source, named.place)) is None:
-            return None
-        try:
-            return self._parts.ground.load(named.text, *found, self._parts.declaration.digest)
-        except Misfit as misfit:
-            self._parts.complain(misfit.place or named.place, misfit.message)
-            return None
+        load, digest = self._parts.ground.load, self._parts.declaration.digest
+        return self._loaded(named.text, named.source, named.place, lambda text, path: load(named.text, text, path, digest))
 
     def _processes(self, declared: ToolSetEntry) -> ToolProcesses | None:
-        if (found := self._file(str(declared.use), declared.use.source or declared.use, declared.use.place)) is None:
-            return None
-        environment = {str(name): value.value for name, value in declared.env.items()}
-        try:
-            return ToolProcesses(ProcessSource(str(declared.use), *found, environment, self._parts.ground.loading))
-        except Misfit as misfit:
-            self._parts.complain(misfit.place or declared.use.place, misfit.message)
-            return None
+        name, environment = declared.use, {str(name): value.value for name, value in declared.env.items()}
+        source = partial(ProcessSource, str(name), env=environment, loading=self._parts.ground.loading)
+        return self._loaded(str(name), name.source or name, name.place, lambda text, path: ToolProcesses(source(text, path)))
 
-    def _file(self, name: str, source: str, place: Place | None) -> tuple[str, Path] | None:
-        """Return (text, path) of a tool set's file; None without one (a complaint, with the name as written, `source`, was added)."""
+    def _loaded(self, name: str, source: str, place: Place | None, load: Callable[[str, Path], T]) -> T | None:
+        """Return what `load` makes of a tool set's text and path; None, after a complaint, if there is no such file or it is invalid."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
-            known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]
-            self._parts.complain(place, f"there is no tools/{source}.py{file_meant(name, known, '.py')}")
+            self._parts.complain(place, f"there is no tools/{source}.py{file_meant(name, texts, 'tools/', '.py')}")
             return None
-        return texts[file], Path(self._parts.declaration.snapshot.root, file)
-
-
-def _set_of(entry: Name | ToolSetEntry) -> Name:
-    """Return the name of the tool set that an entry of `tools` grants."""
-    return entry.use if isinstance(entry, ToolSetEntry) else entry
-
-
-def _isolated(entry: Name | ToolSetEntry) -> bool:
-    """Return whether an entry of `tools` wants its functions run in processes of their own."""
-    return isinstance(entry, ToolSetEntry) and entry.isolate is not None
+        try:
+            return load(texts[file], Path(self._parts.declaration.snapshot.root, file))
+        except Misfit as misfit:
+            self._parts.complain(misfit.place or place, misfit.message)
+            return None

@@ -5,8 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from router.config.limits import Limit
-from router.config.rates import Rate, written_rate, written_spend
+from router.config.limits import Limit, Rate, written_rate, written_spend
 from router.errors import TooMany
 from router.quotas.store import ADDRESS, USER, CountStore, Crowd, Taken, crowd_of
 from router.usage import Usage

@@ -16,11 +16,7 @@ from router.targets import forget_table
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """The content of the files at one moment.
-
-    snapshot: the texts; None if they cannot be read, as `complaints` explains
-    secrets: secret file → its text; None if it cannot be read
-    """
+    """The content of the files at one moment. `snapshot`: None if unreadable (`complaints` says why); `secrets`: file → text or None."""
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -29,10 +25,7 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served, with its complaints in `error`. `at`: time of the attempt, in seconds since 1970.
-
-    digest: of its content; None if that could not be read, or took too long to build
-    """
+    """An edit that cannot be served. `at`: seconds since 1970. `digest`: None if it cannot be read, or takes too long to build."""
 
     error: ConfigError
     digest: str | None
@@ -53,46 +46,29 @@ class PendingEdit:
     complaints: tuple[Complaint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """The outcome of building an edit.
+def edit_built(content: FileContents, now: Generation, host: str) -> tuple[Declaration | None, Generation | ConfigError | None]:
+    """Return (declaration if there is one, outcome): a generation, not yet started, or an error; None if the edit changes nothing.
 
-    declaration: None if the files could not be read or declared
-    generation: not yet started; None if the edit changes nothing, or cannot be served
-    error: the reason that it cannot be served; None if it can, or changes nothing
-    """
-
-    declaration: Declaration | None = None
-    generation: Generation | None = None
-    error: ConfigError | None = None
-
-
-def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Return what became of this content: a generation, or the ConfigError; neither if it is what serves. Blocks for seconds.
-
-    Runs the drills if that is configured: a failed one is a ConfigError.
-
-    now: the generation that serves. host: the address that it serves at
+    Runs the drills if that is configured: a failed one is an error. Blocks for seconds. `now`: the generation that serves, at `host`.
     """
     if content.snapshot is None:
-        return Built(error=ConfigError(content.complaints))
+        return None, ConfigError(content.complaints)
     declaration: Declaration | None = None
     try:
         declaration = declared(content.snapshot, host)
         if declaration.digest == now.digest and not declaration.complaints.found:
-            return Built(declaration)
+            return declaration, None
         generation = build(declaration, now.kept)
         reload = declaration.routes.server.reload
-        if isinstance(reload, Reloading) and reload.drills:
-            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
-            if failed:
-                generation.discard()
-                return Built(declaration, error=ConfigError(tuple(failed)))
+        drills = drilled(declaration) if isinstance(reload, Reloading) and reload.drills else ()
+        if failed := tuple(one.complaint(declaration.snapshot.routes) for one in drills if one.faults):
+            generation.discard()
+            return declaration, ConfigError(failed)
     except ConfigError as error:
-        return Built(declaration, error=error)
+        return declaration, error
     finally:
         forget_table()
-    return Built(declaration, generation)
+    return declaration, generation
 
 
 def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
@@ -102,6 +78,5 @@ def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
         after = declared(snapshot, host)
     except ConfigError as error:
         return PendingEdit(None, (), error.complaints)
-    found = after.complaints.in_order()
     said = () if after.digest == now.digest else tuple(sentences(changes(describe(now.declaration), describe(after))))
-    return PendingEdit(after.digest, said, tuple(found))
+    return PendingEdit(after.digest, said, after.complaints.in_order())

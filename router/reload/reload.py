@@ -11,7 +11,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import watchfiles
@@ -20,12 +19,11 @@ from router.config import EnvFile, Watched, declared, keep_live, load_live, read
 from router.config.declaration import Declaration
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
-from router.reload.edits import Built, FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
+from router.reload.edits import FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
 from router.reload.live import Live
 from router.threads import in_thread
 
 log = logging.getLogger("router.reload")
-
 THREAD = "reload"
 
 
@@ -43,10 +41,6 @@ class ReloadTiming:
     """Time after which building an edit fails. Some builds import LiteLLM; a tool file may hang when it is loaded."""
 
 
-def _nobody() -> None:
-    """Do nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Listeners:
     """Functions that are called when the serving configuration changes or an edit fails.
@@ -55,8 +49,8 @@ class Listeners:
     failed: for each edit that cannot be served; not again for the same complaints
     """
 
-    swapped: Callable[[], None] = _nobody
-    failed: Callable[[], None] = _nobody
+    swapped: Callable[[], None] = lambda: None
+    failed: Callable[[], None] = lambda: None
 
 
 class Reload:
@@ -67,16 +61,11 @@ class Reload:
     """
 
     def __init__(
-        self,
-        live: Live,
-        routes: Path,
-        host: str = "127.0.0.1",
-        listeners: Listeners | None = None,
-        timing: ReloadTiming = ReloadTiming(),
+        self, live: Live, routes: Path, host: str = "127.0.0.1", listeners: Listeners = Listeners(), timing: ReloadTiming = ReloadTiming()
     ) -> None:
         self._live = live
         self.timing = timing
-        self._listeners = listeners or Listeners()
+        self._listeners = listeners
         self._routes = routes.absolute()
         self._host = host
         self._hint = asyncio.Event()
@@ -110,7 +99,7 @@ class Reload:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a signal that came while the process started is delivered now
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -118,19 +107,12 @@ class Reload:
     async def _watch(self) -> None:
         """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched."""
         watch: Any = watchfiles
+        options = {"debounce": 50, "step": 25, "stop_event": self._moved, "recursive": False, "ignore_permission_denied": True}
         while True:
             self._moved.clear()
             self._watched = wanted = await in_thread(self._to_watch, THREAD)
             self._hint.set()  # for edits made before
-            hints = watch.awatch(
-                *wanted.paths,
-                watch_filter=wanted.counts,
-                debounce=50,
-                step=25,
-                stop_event=self._moved,
-                recursive=False,
-                ignore_permission_denied=True,
-            )
+            hints = watch.awatch(*wanted.paths, watch_filter=wanted.counts, **options)
             try:
                 async with aclosing(hints):
                     async for changes in hints:
@@ -179,13 +161,14 @@ class Reload:
         """
         if self.failed is not None or self._returned:
             self._tried = None
-        looking = asyncio.create_task(self._refresh_alone())
-        looking.add_done_callback(_retrieve_error)
-        await asyncio.shield(looking)
 
-    async def _refresh_alone(self) -> None:
-        async with self._one:
-            await self._refresh()
+        async def alone() -> None:
+            async with self._one:
+                await self._refresh()
+
+        looking = asyncio.create_task(alone())
+        looking.add_done_callback(lambda task: task.cancelled() or task.exception())  # asyncio would report it if the caller has left
+        await asyncio.shield(looking)
 
     async def _refresh(self) -> None:
         content = await self._settled_content()
@@ -195,14 +178,12 @@ class Reload:
         try:
             generation = await self._build(content)
         except ConfigError as error:
-            reported = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
-            self.failed = FailedEdit(error, self._digest, time.time())
-            if reported:
-                return  # tried once more, it lacks what it lacked before
-            self.failures += 1
-            self._listeners.failed()
-            complaints = [str(complaint) for complaint in error.complaints]
-            log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
+            before, self.failed = self.failed, FailedEdit(error, self._digest, time.time())
+            if before is None or before.digest != self._digest or before.error.complaints != error.complaints:  # else it was reported
+                self.failures += 1
+                self._listeners.failed()
+                complaints = [str(complaint) for complaint in error.complaints]
+                log.warning("not reloaded", extra={"fields": {"generation": self._live.generation.digest, "complaints": complaints}})
             return
         self.failed, self._returned = None, False
         if generation is not None:
@@ -247,38 +228,32 @@ class Reload:
         return await in_thread(lambda: pending_edit(self._routes, now, self._host), THREAD)
 
     async def _build(self, content: FileContents) -> Generation | None:
-        """Return the generation of this content, built in a thread; None if the content is what serves already.
-
-        Raises ConfigError if it cannot be served or takes too long to build; a late result is closed.
-        """
+        """Return the generation of this content, built in a thread; None if it serves already. Raises ConfigError, also for a late one."""
         late, seconds = threading.Event(), self.timing.build
         now = self._live.generation
 
-        def made() -> Built:
-            built = edit_built(content, now, self._host)
-            if built.generation is not None and late.is_set():
-                built.generation.discard()
-            return built
+        def made() -> tuple[Declaration | None, Generation | ConfigError | None]:
+            declaration, outcome = edit_built(content, now, self._host)
+            if isinstance(outcome, Generation) and late.is_set():
+                outcome.discard()
+            return declaration, outcome
 
         try:
             async with asyncio.timeout(seconds):
-                built = await in_thread(made, THREAD)
+                declaration, outcome = await in_thread(made, THREAD)
         except TimeoutError:
             late.set()
             words = f"the configuration takes longer than {seconds:g} s to build: does a file in tools/ wait for something when it is run?"
             raise ConfigError((Complaint(Place(self._routes.name, 1, 1), words),)) from None
-        if built.declaration is not None:
-            self._digest, self._secrets = built.declaration.digest, tuple(built.declaration.secrets)
-            self._tried = FileContents(content.snapshot, built.declaration.secrets)
-        if built.error is not None:
-            raise built.error
-        return built.generation
+        if declaration is not None:
+            self._digest, self._secrets = declaration.digest, tuple(declaration.secrets)
+            self._tried = FileContents(content.snapshot, declaration.secrets)
+        if isinstance(outcome, ConfigError):
+            raise outcome
+        return outcome
 
     async def _settled_content(self) -> FileContents:
-        """Return the content of the files once it stops changing, or after `timing.max_settle` seconds as it is then.
-
-        Content that was tried last is returned at once.
-        """
+        """Return the content of the files: that tried last at once, else once it stops changing or `timing.max_settle` seconds are over."""
         until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
@@ -302,9 +277,3 @@ def _log_env_file(env_file: EnvFile) -> None:
         log.info("variables come from .env", extra={"fields": {"names": list(env_file.names)}})
     if env_file.warnings:
         log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
-
-
-def _retrieve_error(looking: asyncio.Task[None]) -> None:
-    """Retrieve the error of a finished reload, so that asyncio does not report it if the caller has left."""
-    if not looking.cancelled():
-        looking.exception()

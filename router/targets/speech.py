@@ -6,7 +6,7 @@ Neighbouring pieces of one kind become one event per read, because a fast answer
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import cast
 

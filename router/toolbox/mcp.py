@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from router.chat import Json, JsonObject, ToolSpec, deeper, mended, repaired
 from router.config.network import tls_context
-from router.config.tool_servers import TOOL_NAME, ToolServer
+from router.config.tools import TOOL_NAME, ToolServer
 from router.errors import Misfit, ToolError
 from router.lifecycle import Backoff, SharedConnection
 from router.toolbox.bounded import bounded

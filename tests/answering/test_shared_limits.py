@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.callers.keys import hashed, new
-from router.config.limits import Limit
-from router.config.rates import Rate
+from router.config.limits import Limit, Rate
 from router.config.values import Secret
 from router.events import Usage
 from router.quotas import BudgetUse, Local, Quota, RedisCounts

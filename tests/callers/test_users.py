@@ -10,7 +10,7 @@ from router.cache.key import key
 from router.callers import Caller, from_body, from_headers
 from router.callers.users import MAX_USER, well_formed
 from router.chat import Ask, Message, owner
-from router.config.users import UserSource
+from router.config.keys import UserSource
 from router.errors import BadAsk
 
 HEADER = "X-OpenWebUI-User-Id"

@@ -10,7 +10,7 @@ import pytest
 
 from router.commands import main
 from router.config import host_from_environment, load, production
-from router.config.env_file import read_env_file
+from router.config.environment import read_env_file
 from tests.conftest import ROOT, Workspace, routes
 
 KEYED = "a: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}\nb: {script: demo}"
@@ -99,7 +99,7 @@ def test_world_readable_env_file_is_a_warning(keyed: Workspace, capsys: pytest.C
     found = json.loads(capsys.readouterr().out)
     assert (found["env_file"], [one["file"] for one in found["warnings"]]) == (["A_KEY_OF_THE_TESTS"], [".env"])
     (keyed.root / ".env").chmod(0o640)
-    assert load(file).complaints.warnings == []
+    assert not load(file).complaints.warnings
 
 
 def test_invalid_line_of_the_env_file_is_a_warning_without_its_text(keyed: Workspace) -> None:

@@ -69,7 +69,7 @@ def test_schema_default_of_a_key_equals_that_of_the_declaration(key: str) -> Non
         node = parse(text, "f", complaints.add)
         assert node is not None
         assert bind(node, item.shape, complaints, "`key`") in (item.default, default)
-        assert complaints.found == []
+        assert not complaints.found
 
 
 def _is_shown(item: Field) -> bool:

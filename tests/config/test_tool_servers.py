@@ -24,9 +24,9 @@ def test_mcp_servers_by_address_and_by_command_are_declared_among_tools(workspac
         '[weather, {mcp: "https://${HOST}/mcp", token: "${TOKEN}"}, {mcp: [npx, -y, "${PACKAGE}"], env: {ROOT: "/srv/a b"}, only: [read]}]'
     )
     made = declared(workspace, tools, HOST="mcp.example.com", TOKEN="tok-1", PACKAGE="@example/files")
-    assert made.complaints.found == []
+    assert not made.complaints.found
     route = next(iter(made.routes.routes.values()))
-    assert route.tool_sets == ("weather",)
+    assert [one.use for one in route.tool_sets] == ["weather"]
     address, command = route.tool_servers
     assert (address.mcp, address.token and address.token.value) == ("https://mcp.example.com/mcp", "tok-1")
     assert (command.mcp, command.env, command.only) == (("npx", "-y", "@example/files"), {"ROOT": Secret("/srv/a b")}, ("read",))

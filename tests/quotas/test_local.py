@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from router.config.limits import Limit
-from router.config.rates import Rate
+from router.config.limits import Limit, Rate
 from router.errors import TooMany
 from router.events import Usage
 from router.quotas import BudgetUse, Local, Quota, Spent, Taken, Window

@@ -384,14 +384,14 @@ def test_check_warns_of_a_prompt_that_changes_with_each_request(workspace: Works
     file, line = ("part.j2", 1) if "include" in template else ("chat.j2", 2)
     assert (warning.place.file, warning.place.line) == (f"pipelines/{file}", line)
     workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    prompt_cache: off"))
-    assert workspace.build().declaration.complaints.warnings == []
+    assert not workspace.build().declaration.complaints.warnings
 
 
 def test_check_does_not_warn_of_a_prompt_that_is_stable_in_a_chat(workspace: Workspace) -> None:
     """A time zone, the first message, or fields such as `update` and `candidate` in a prompt template cause no warning."""
     steady = "{{ ask.timezone | default('UTC') }}{{ params.update | default('') }}{{ messages[0].text }}{{ ask.candidate | default('') }}"
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n").write("pipelines/chat.j2", steady)
-    assert workspace.write("routes.yaml", routes("a: {script: demo}")).build().declaration.complaints.warnings == []
+    assert not workspace.write("routes.yaml", routes("a: {script: demo}")).build().declaration.complaints.warnings
 
 
 BEFORE = """targets:

@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from router.chat import Json
-from router.config.tool_servers import ToolServer
+from router.config.tools import ToolServer
 from router.config.values import Name, Secret
 from router.errors import ToolError
 from router.toolbox import Grant, McpServer, Toolbox

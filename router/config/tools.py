@@ -1,7 +1,9 @@
-"""Tool servers, as a route declares them among its `tools:`.
+"""Tools of a route, as it declares them among its `tools:`: tool sets with options, and tool servers.
 
 tools:
-- weather                                          # tools/weather.py
+- weather                                          # tools/weather.py, in the router's own process
+- {use: reports, isolate: process, env: {REPORTS: /srv/reports}}
+- {use: orders, approve: always}                   # each call waits until the user has allowed it
 - {mcp: https://mcp.example.com/mcp, token: "${MCP_TOKEN}"}
 - {mcp: [npx, -y, "@example/files"], env: {ROOT: /srv/files}, only: [read_file]}
 """
@@ -11,9 +13,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from router.config.network import CaBundle, OwnEgress, OwnProxy
-from router.config.values import Key, Name, Secret, web_address
+from router.config.values import Key, Name, Reference, Secret, checked, web_address
 from router.errors import Misfit
 from router.signature import Spelled
+
+TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
+"""A tool's name that all providers accept."""
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 def _server_address(text: str) -> Name:
@@ -24,38 +30,42 @@ def _server_address(text: str) -> Name:
     return Name(web_address(text))
 
 
-def _word(text: str) -> Name:
-    if not text or any(not character.isprintable() for character in text):
-        raise Misfit("a word of a command is visible characters")
-    return Name(text)
-
-
-def _variable(text: str) -> Name:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text, re.ASCII):
-        raise Misfit(f"`{text[:40]}` is no variable: use letters, digits and _")
-    return Name(text)
-
-
-def _held(text: str) -> Secret:
-    if not text.isprintable():
-        raise Misfit("what a variable holds is one line of visible characters")
-    return Secret(text)
-
-
-def _tool_name(text: str) -> Name:
-    if not re.fullmatch(TOOL_NAME, text, re.ASCII):
-        raise Misfit(f"`{text[:40]}` is no tool's name: use letters, digits, _ and -, 64 at most")
-    return Name(text)
-
-
-TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
-"""A tool's name that all providers accept."""
-
+_word = checked(Name, lambda text: text and text.isprintable(), "a word of a command is visible characters")
+_variable = checked(Name, re.compile(VARIABLE).fullmatch, "`{text}` is no variable: use letters, digits and _")
+_held = checked(Secret, str.isprintable, "what a variable holds is one line of visible characters")
+_tool_name = checked(Name, re.compile(TOOL_NAME).fullmatch, "`{text}` is no tool's name: use letters, digits, _ and -, 64 at most")
 ServerAddress = Annotated[Name, Spelled("web address", _server_address, r"^(https?://|\$\{)", "https://mcp.example.com/mcp")]
 Word = Annotated[Name, Spelled("word", _word, "", "npx")]
-Variable = Annotated[Name, Spelled("variable", _variable, r"^[A-Za-z_][A-Za-z0-9_]*$", "ROOT")]
+Variable = Annotated[Name, Spelled("variable", _variable, f"^{VARIABLE}$", "ROOT")]
 Held = Annotated[Secret, Spelled("value", _held, "", "${ROOT}")]
 ToolName = Annotated[Name, Spelled("tool's name", _tool_name, f"^{TOOL_NAME}$", "read_file")]
+Approve = Literal["always", "never"]
+"""always: a user has to allow each call before it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSetEntry:
+    """A tool set with options.
+
+    use: the name of the tool set, tools/<name>.py
+    isolate: `process` runs each call in a process beside the router; if a call exceeds its time, the process is killed
+    env: variables for the process; of the router's variables it inherits only PATH, HOME and the like
+    approve: with always, a call runs only after the user has allowed it; if the client cannot ask the user, the call does not run
+    """
+
+    use: Reference
+    isolate: Literal["process"] | None = None
+    env: dict[Variable, Held] = field(default_factory=dict[Variable, Held])
+    approve: Approve = "never"
+
+    def __post_init__(self) -> None:
+        if self.env and self.isolate is None:
+            raise Misfit("only a process of its own has an `env`: write `isolate: process`, too", "env")
+
+    @property
+    def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """(Name, environment as sorted pairs): routes whose entries have equal keys share one loaded tool set."""
+        return str(self.use), tuple(sorted((str(name), value.value) for name, value in self.env.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +87,7 @@ class ToolServer(OwnEgress):
     only: tuple[ToolName, ...] | None = None
     proxy: OwnProxy | None = None
     ca: CaBundle | None = None
-    approve: Literal["always", "never"] = "never"
+    approve: Approve = "never"
 
     def __post_init__(self) -> None:
         if self.mcp == ():
