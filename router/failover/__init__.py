@@ -9,31 +9,13 @@ else.
 
 from router.failover.answer import failover
 from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
-from router.failover.candidate import Candidate, Pool, Position, Switches, TargetHealth, new_health
+from router.failover.candidate import Candidate, Pool, Position, Switches, TargetHealth
 from router.failover.chain import PASSED_OVER, FailureRules
 from router.failover.load import Load
 from router.failover.refusals import Listener, Reason, RefusalChange, RefusingTarget, TargetRefusals
 from router.failover.whole import embedding
 
 __all__ = [
-    "NO_HINT",
-    "PASSED_OVER",
-    "Breaker",
-    "Candidate",
-    "Clock",
-    "FailureRules",
-    "Hint",
-    "Listener",
-    "Load",
-    "Pool",
-    "Position",
-    "Reason",
-    "RefusalChange",
-    "RefusingTarget",
-    "Switches",
-    "TargetHealth",
-    "TargetRefusals",
-    "embedding",
-    "failover",
-    "new_health",
-]
+    "NO_HINT", "PASSED_OVER", "Breaker", "Candidate", "Clock", "FailureRules", "Hint", "Listener", "Load", "Pool", "Position", "Reason",
+    "RefusalChange", "RefusingTarget", "Switches", "TargetHealth", "TargetRefusals", "embedding", "failover",
+]  # fmt: skip

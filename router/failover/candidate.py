@@ -27,15 +27,6 @@ Takes = Callable[[FileSort], bool | None]
 """Returns whether a target reads files of a sort; None where that is unknown."""
 
 
-def reads_every_file(_: FileSort) -> bool | None:
-    """Return True: the target, a script, is asked whatever files a question shows."""
-    return True
-
-
-def remembers_no_refusal(_: FileSort) -> None:
-    """Do nothing: the target learns nothing from refused files."""
-
-
 Window = Callable[[], Awaitable[int | None]]
 """Looks up how many tokens a target can read; None where that is unknown."""
 
@@ -46,36 +37,28 @@ async def unknown() -> int | None:
 
 
 class TargetHealth:
-    """The breaker, pace, load, retry budget and refusals of a target. Routes with equal `breaker` and `retry` settings share it."""
-
-    def __init__(
-        self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: TargetRefusals, clock: Clock = time.monotonic
-    ) -> None:
-        self.clock = clock
-        self.breaker = breaker
-        self.pace = pace
-        self.load = load
-        self.retries = retries
-        self.refusals = refusals
-        self.prefixes = Prefixes(clock)
-
-
-def new_health(
-    breaker: BreakerDeclared | None = None,
-    retry: Retry | None = None,
-    load: Load | None = None,
-    clock: Clock = time.monotonic,
-    hint: Hint = NO_HINT,
-    *,
-    refusals: TargetRefusals | None = None,
-) -> TargetHealth:
-    """Return the health of a target that has not been asked yet.
+    """The breaker, pace, load, retry budget and refusals of a target. Routes with equal `breaker` and `retry` settings share it.
     `load` and `refusals` may be shared with other healths: they belong to the target, whichever route asks it.
     """
-    declared = breaker or BreakerDeclared()
-    retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
-    refusals = refusals or TargetRefusals(clock=clock)
-    return TargetHealth(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, refusals=refusals, clock=clock)
+
+    def __init__(
+        self,
+        breaker: BreakerDeclared | None = None,
+        retry: Retry | None = None,
+        load: Load | None = None,
+        clock: Clock = time.monotonic,
+        hint: Hint = NO_HINT,
+        *,
+        refusals: TargetRefusals | None = None,
+    ) -> None:
+        declared = breaker or BreakerDeclared()
+        self.clock = clock
+        self.breaker = Breaker(declared, clock, hint)
+        self.pace = Pace(declared, clock)
+        self.load = load or Load(clock)
+        self.retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
+        self.refusals = refusals or TargetRefusals(clock=clock)
+        self.prefixes = Prefixes(clock)
 
 
 Position = Literal["auto", "drain", "open"]
@@ -123,12 +106,12 @@ class Candidate:
     window: Window = unknown
     prefill: bool = False
     """True if the model accepts a prefill: it continues an assistant message at the end of the question."""
-    health: TargetHealth = field(default_factory=new_health)
+    health: TargetHealth = field(default_factory=TargetHealth)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until the target can be asked: until its library is imported. That time does not count as the target's."""
-    takes: Takes = reads_every_file
-    refused: Callable[[FileSort], None] = remembers_no_refusal
+    takes: Takes = lambda _: True
+    refused: Callable[[FileSort], None] = lambda _: None
     """Remembers that the target refused a file of this sort."""
     stand_in: bool = False
     """True for a script behind models of its route: it answers while they fail, and reads no files."""
@@ -157,9 +140,6 @@ class Candidate:
         return self.off or self.health.breaker.wait() > 0
 
 
-Balance = Literal["least_busy", "latency"]
-
-
 CROWDED = 1.5
 """Multiple of its share of the pool's requests in flight above which a target loses chats with affinity to others."""
 SPARE = 4
@@ -176,7 +156,7 @@ class Pool:
 
     members: tuple[Candidate, ...]
     weights: tuple[float, ...] = ()
-    balance: Balance = "least_busy"
+    balance: Literal["least_busy", "latency"] = "least_busy"
     places: tuple[int, ...] = ()
     """The position of each member among all targets of the route; `Ask.held` has the positions whose condition holds."""
     affinity: Literal["chat", "off"] = "chat"

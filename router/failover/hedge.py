@@ -27,9 +27,8 @@ class Hedge:
         self._after = declared.after
         # Up to twice the share may be slow before the quantile measures the slow answers themselves.
         self._most = 1 - min(0.5, 2 * declared.at_most)
-        self._allowance = Allowance(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
-        self.spend = self._allowance.spend
-        self.earn = self._allowance.earn
+        allowance = Allowance(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
+        self.spend, self.earn = allowance.spend, allowance.earn
 
     def delay(self, load: Load) -> float | None:
         """Return the seconds after which the first target is late: `after`, else LATE × a quantile of its times to first token.

@@ -107,20 +107,17 @@ class TargetRefusals:
             return
         if isinstance(error, TargetDenied) and error.certain:
             self._run = 0
-            self._refuses(REASONS.get(error.outcome, "unauthorized"), asked, asked)
+            self._refuses(REASONS.get(error.outcome, "unauthorized"), asked)
             return
         if not self._run:
             self._first = asked
         self._run += 1
         if self._run >= RUN and asked - self._first >= LASTING:
-            self._refuses(REASONS.get(error.outcome, "bad_request"), self._first, self._first)
+            self._refuses(REASONS.get(error.outcome, "bad_request"), self._first)
 
-    def _refuses(self, reason: Reason, since: float, as_of: float) -> None:
+    def _refuses(self, reason: Reason, since: float) -> None:
         before = self.now
-        if before is None:
-            self.now = RefusingTarget(reason, since, as_of)
-        else:
-            self.now = replace(before, reason=reason, as_of=max(before.as_of, as_of))
+        self.now = replace(before, reason=reason, as_of=max(before.as_of, since)) if before else RefusingTarget(reason, since, since)
         if before is None or before.reason != reason:
             self._turned(self.now, refuses=True)
 

@@ -10,6 +10,7 @@ Halves that cannot be joined without a repeated or a missing word are not joined
 """
 
 import re
+from os.path import commonprefix
 
 from router.chat import Ask, Message
 from router.events import Event, Text, ToolCall
@@ -65,17 +66,17 @@ class Splice:
         if self._joined:
             return self._paid(piece)
         self._held += piece
-        return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
+        return self._decide(over=False)
 
     def end(self) -> str:
         """End the continuation, and return its held rest; "" without any.
         Diverged if it began again and did not reach the end of the text before.
         """
-        if self._joined:
-            return ""
-        return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
+        return "" if self._joined else self._decide(over=True)
 
     def _decide(self, *, over: bool) -> str:
+        if self._passed is not None:
+            return self._caught_up(over=over)
         said, new = self._said, self._held
         bare = new.lstrip()
         if not bare:
@@ -87,7 +88,7 @@ class Splice:
         if start.startswith(bare) and not over:
             return ""
         if self._same is None:
-            self._same = _common(start, bare)
+            self._same = len(commonprefix([start, bare]))
         if self._same >= max(REPEATED, len(start) // 4):
             self._passed, self._held = 0, bare
             return self._caught_up(over=over)
@@ -120,17 +121,8 @@ class Splice:
         """Return the text without the leading white space that was sent already."""
         while self._owed and text and text[0].isspace():
             text, self._owed = text[1:], self._owed - 1
-        if text:
-            self._owed = 0
+        self._owed = 0 if text else self._owed
         return text
-
-
-def _common(one: str, other: str) -> int:
-    """Return the number of characters at the beginning in which two texts agree."""
-    for index, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return index
-    return min(len(one), len(other))
 
 
 def _ends_with_start_of(said: str, new: str) -> bool:

@@ -16,21 +16,7 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 class Watch:
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
 
-        watch = Watch()
-        try:
-            watch.wait(10)
-            try:
-                event = await anext(events)
-            except asyncio.CancelledError:
-                if watch.late():
-                    raise TargetSilent(...) from None
-                raise
-            finally:
-                watch.waiting = False
-        finally:
-            watch.close()
-
-    Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
+    A wait begins with `wait`, and ends when `waiting` is set to False; see `following` in attempt.py. Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
     """
 
     def __init__(self) -> None:
@@ -104,11 +90,10 @@ class Watch:
             return
         if self._loop.time() < self._due:
             self._arm()
-            return
-        if self._wakes is not None:
+        elif self._wakes is None:
+            self._fired = True
+            self._task.cancel()
+        else:
             self.overdue = not self._wakes.done()
             if self.overdue:
                 self._wakes.set_result(None)
-            return
-        self._fired = True
-        self._task.cancel()

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 from router.attempt import LET_GO, Attempt
 from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
 from router.errors import ContentFiltered, TargetDown, TargetError, TargetSilent
-from router.failover.attempt import TAKEN_UP, left_alone, report
+from router.failover.attempt import TAKEN_UP, left_alone, report, tried
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import PASSED_OVER, FailureRules, delay, pause, unanswered, worth_retrying
 from router.usage import Usage
@@ -113,9 +113,7 @@ class Errand:
                 return await self._once(candidate, parts)
             except TargetDown as error:
                 others = any(not one.left_alone for one in self._waiting)
-                if tries >= self._policy.retry.attempts or not worth_retrying(
-                    candidate, error, self._policy, others=others, until=self._until
-                ):
+                if not worth_retrying(candidate, error, tries, self._policy, others=others, until=self._until):
                     raise
                 if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
                     raise
@@ -134,13 +132,11 @@ class Errand:
         progress = Progress[R]([])
 
         def ended(outcome: str, wait: float | None = None) -> Attempt:
-            rounded = None if wait is None else round(wait, 3)
-            made = Attempt(candidate.name, outcome, round(clock() - began, 3), wait=rounded, began=began)
-            return replace(made, usage=progress.used, estimate=progress.estimate)
+            return replace(tried(candidate, began, outcome, wait), usage=progress.used, estimate=progress.estimate)
 
         permit = breaker.admit() if not candidate.off else None
         if permit is None:
-            raise left_alone(candidate, ended, self._attempts.append)
+            raise left_alone(candidate, began, self._attempts.append)
         health.load.busy += 1
         try:
             for part in parts():
