@@ -92,10 +92,7 @@ class Broken(Unanswered):
 
 
 LONG = 2048
-"""Characters of tools and conversation (about 512 tokens) from which a question without a chat stays at one target of a pool.
-
-No provider caches shorter prompts.
-"""
+"""Characters (about 512 tokens) from which a question without a chat stays at one target: no provider caches shorter prompts."""
 
 
 def _held_by(ask: Ask) -> str:

@@ -116,7 +116,6 @@ def _failed(candidate: Candidate, began: float, ask: Ask, start: Start | None, e
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
     """Ask one target once, and return its stream as soon as an event after its Start arrives.
     Raises a TargetError if the target may not be asked now, fails, is silent, or gives an empty answer. The stream is then closed.
-    watch: the timer of the task that calls this
     first_token: seconds to wait for that event at most; most probes of a silent target wait at most for the breaker's `open`
     note: receives the attempt if it failed or was cancelled
     """
@@ -173,13 +172,11 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
 
 def report(candidate: Candidate, permit: Permit, began: float, error: TargetError, owner: str) -> None:
     """Report an error of the target to its breaker and its refusals. A refusal of the question alone does not count at the breaker.
-    began: when the target was asked
-    owner: the caller and end user for whom it was asked (`Ask.owner`)
+    `began`: when the target was asked. `owner`: the caller and end user for whom it was asked (`Ask.owner`).
     """
-    health = candidate.health
-    breaker = health.breaker
+    breaker = candidate.health.breaker
     if isinstance(error, TargetRefused):
-        health.refusals.refused(began, error)
+        candidate.health.refusals.refused(began, error)
     if isinstance(error, TargetDenied):
         if error.certain:
             breaker.denied(permit)
@@ -194,9 +191,8 @@ def report(candidate: Candidate, permit: Permit, began: float, error: TargetErro
 
 
 def left_alone(candidate: Candidate, began: float, note: Note) -> TargetDown:
-    """Record that the target was not asked, and return the error to raise. Its outcome is `drained` or `breaker_open`.
-    The error is TargetDown, which may be retried, if only the target's own `Retry-After` forbids it. Else it is TargetSilent, which is not
-    retried.
+    """Record that the target was not asked (`drained` or `breaker_open`), and return the error to raise.
+    It is TargetDown, which may be retried, if only the target's own `Retry-After` forbids it; else TargetSilent, which is not retried.
     """
     breaker, switched = candidate.health.breaker, candidate.off
     wait, outcome = (None, "drained") if switched else (breaker.wait(), "breaker_open")
@@ -207,7 +203,6 @@ def left_alone(candidate: Candidate, began: float, note: Note) -> TargetDown:
 
 def _is_empty(end: Finish, ask: Ask) -> bool:
     """Return whether an answer that has nothing but this Finish is empty, which is a failure.
-
     An empty answer is valid in these cases, but never with the finish reason `unknown`:
 
     - it ended at a token limit or a content filter

@@ -106,7 +106,6 @@ class Breaker:
     @property
     def state(self) -> State:
         """The state of the breaker; `open` also during the target's `Retry-After`, even if the breaker did not open by itself.
-
         Otherwise it is half-open as soon as its open time is over, with or without a running probe. On trial it is `closed`.
         """
         now = self._clock()

@@ -122,7 +122,6 @@ class Candidate:
 
     def doubt(self, shows: Iterable[FileSort]) -> int:
         """Return the target's rank for files of these sorts: the lowest is asked first.
-
         0: it is known for each sort whether the target reads it
         1: that is unknown for one of them
         2: a stand-in script
@@ -186,7 +185,6 @@ class Pool:
 
     def _of(self, session: str) -> list[Candidate]:
         """Return the members in the order of this session, by weighted rendezvous hashing.
-
         Each session has an order of its own, the same in every replica and worker. A target is first for a share of the sessions
         that its weight says. A target that comes or goes moves only the sessions that become, or were, its own (Schindelhauer and
         Schomaker, Weighted Distributed Hash Tables, 2005).

@@ -57,7 +57,6 @@ ROUNDED = 1e-6
 
 async def pause(seconds: float, clock: Clock) -> None:
     """Wait until so many seconds have passed by the breakers' clock.
-
     A timer may fire a millisecond early, and a breaker that opens just then would refuse the question that waited for it.
     """
     until = math.nextafter(clock() + seconds, math.inf)  # the sum may be rounded to below the breaker's time
@@ -165,7 +164,6 @@ class Chain:
 
     def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
         """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
-
         transcript: the text that was sent to the client; used: tokens that the stream had cost, if its provider reported them
         """
         self.note(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
@@ -213,7 +211,6 @@ class Chain:
 
     async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return the next stream of an answer with a required form, after one that broke off or was invalid; None if there is none.
-
         An invalid answer is corrected by the target that gave it. One that broke off is asked for anew, unless some of it was sent: no
         target continues another's JSON.
         """

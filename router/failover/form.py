@@ -24,7 +24,6 @@ CORRECT = (
 @dataclass(slots=True)
 class Form:
     """The text of an answer with a required form, over all the targets that give it.
-
     tools: True if the model may call tools: text is then held even from a target that supports the schema natively
     sent: True once some of its text was passed on
     wrong: the check of the last target's answer, with its errors; None if that was not found invalid

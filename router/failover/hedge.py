@@ -47,7 +47,6 @@ async def race(
     let_go: Callable[[T], Awaitable[None]],
 ) -> T | None:
     """Return the first result that is not None, of `first` or of `second`; None if both have ended without one.
-
     `second` starts after `delay` seconds, unless `first` has ended by then, with or without a result.
     An exception that comes before such a result is raised at once, although the other may still run.
     The loser is cancelled, and a result that it has all the same is passed to `let_go`. If the race is cancelled, both results are.

@@ -44,7 +44,6 @@ LASTING = 60.0
 @dataclass(frozen=True, slots=True)
 class RefusingTarget:
     """A target that refuses every question. Times are seconds by the target's clock.
-
     since: when the first of the refused questions was asked
     as_of: an answer to a question that was asked at this time or later ends the state
     """

@@ -27,7 +27,6 @@ class Relay:
 
     def gives(self, event: Event, opened: Opened, *, held: bool) -> None:
         """Open the fast path for the wait after this event, or close it. It is open after Text and Thought while no text is held back.
-
         held: true if the generator holds text back; the transcript may, too, once another target has taken over
         """
         self.opened = opened if isinstance(event, Text | Thought) and not held and self.transcript.joined else None

@@ -9,9 +9,6 @@
 Halves that cannot be joined without a repeated or a missing word are not joined: Diverged.
 """
 
-import re
-from os.path import commonprefix
-
 from router.chat import Ask, Message
 from router.events import Event, Text, ToolCall
 from router.value import Mutable, field
@@ -44,7 +41,6 @@ def wished(ask: Ask, said: str) -> Ask:
 
 class Splice:
     """The joint between the text so far and its continuation, whose first words are held until it is clear how it begins.
-
     It may go on from the end of that text, repeat the last words, or begin again.
     """
 
@@ -88,7 +84,8 @@ class Splice:
         if start.startswith(bare) and not over:
             return ""
         if self._same is None:
-            self._same = len(commonprefix([start, bare]))
+            pairs = enumerate(zip(start, bare, strict=False))
+            self._same = next((at for at, (one, other) in pairs if one != other), min(len(start), len(bare)))
         if self._same >= max(REPEATED, len(start) // 4):
             self._passed, self._held = 0, bare
             return self._caught_up(over=over)
@@ -139,12 +136,8 @@ def _ends_with_start_of(said: str, new: str) -> bool:
 def _overlap(said: str, new: str) -> int:
     """Return how many characters at the beginning of `new` repeat the end of `said`; 0 if too few to be sure."""
     tail = said.rstrip()
-    for length in range(min(len(tail), len(new), 2_000), REPEATED - 1, -1):
-        if tail.endswith(new[:length]) and re.match(r"\W|\b", tail[-length:]):
-            before = tail[-length - 1 : -length]
-            if not (before.isalnum() and new[0].isalnum()):
-                return length
-    return 0
+    found = (at for at in range(min(len(tail), len(new), 2_000), REPEATED - 1, -1) if tail.endswith(new[:at]))
+    return next((at for at in found if not (tail[-at - 1 : -at].isalnum() and new[0].isalnum())), 0)
 
 
 class Transcript(Mutable):

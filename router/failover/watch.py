@@ -15,7 +15,6 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 
 class Watch:
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
-
     A wait begins with `wait`, and ends when `waiting` is set to False; see `following` in attempt.py. Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
     """
 

@@ -39,27 +39,24 @@ class Progress(Generic[R]):
     estimate: Usage | None = None
     part: EmbedCall[R] | None = None
 
-    def came(self, part: EmbedCall[R], result: R, counted: Usage | None) -> None:
-        """Record the result of a part, with the usage that the provider counted or an estimate."""
-        self.results.append(result)
-        self.part = None
+    def came(self, result: R, counted: Usage | None) -> None:
+        """Record the result of the part under way, with the usage that the provider counted or an estimate."""
         if counted is None:
-            self._guess(part)
+            self.lost()
         else:
             self.used = counted + self.used if self.used else counted
+        self.results.append(result)
+        self.part = None
 
     def lost(self) -> None:
         """Add an estimate for the call under way: its result is lost, but its provider may charge for it."""
         if self.part is not None:
-            self._guess(self.part)
-
-    def _guess(self, part: EmbedCall[R]) -> None:
-        guess = Usage(part.tokens())
-        self.estimate = guess + self.estimate if self.estimate else guess
+            guess = Usage(self.part.tokens())
+            self.estimate = guess + self.estimate if self.estimate else guess
 
 
 def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: FailureRules, chance: random.Random) -> Embedder:
-    """Return a function that makes embeddings by the first target that can. It raises Unanswered, or a subclass of it, if none does.
+    """Return a function that makes embeddings by the first target that can; it raises Unanswered, or a subclass, if none does.
     splits: target → the function that splits a question into its calls
     """
 
@@ -87,8 +84,7 @@ class Errand:
         self._waiting = deque(sorted(order, key=lambda one: (one.left_alone, one.health.pace.slow or one.health.breaker.hint.warned)))
         self._policy = policy
         self._chance = chance
-        self._owner = question.owner
-        self._until = question.until
+        self._question = question
         self._attempts = attempts
         self._failed: list[TargetError] = []
 
@@ -113,7 +109,7 @@ class Errand:
                 return await self._once(candidate, parts)
             except TargetDown as error:
                 others = any(not one.left_alone for one in self._waiting)
-                if not worth_retrying(candidate, error, tries, self._policy, others=others, until=self._until):
+                if not worth_retrying(candidate, error, tries, self._policy, others=others, until=self._question.until):
                     raise
                 if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
                     raise
@@ -122,12 +118,10 @@ class Errand:
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.
-
         Raises the TargetError of the first part that fails, or at once if the candidate is drained or its breaker is open.
         The try is recorded as an attempt in any case.
         """
-        health = candidate.health
-        breaker, clock = health.breaker, health.clock
+        health, breaker, clock = candidate.health, candidate.health.breaker, candidate.health.clock
         began = clock()
         progress = Progress[R]([])
 
@@ -150,12 +144,12 @@ class Errand:
                     breaker.began(permit)
                     health.load.started(clock() - began)
                     health.pace.started(clock() - began)
-                progress.came(part, result, counted)
+                progress.came(result, counted)
         except TargetError as error:
             if isinstance(error, TargetSilent) or error.outcome in TAKEN_UP:
                 progress.lost()
             self._attempts.append(ended(error.outcome, error.retry_after))
-            report(candidate, permit, began, error, self._owner)
+            report(candidate, permit, began, error, self._question.owner)
             raise
         except asyncio.CancelledError:
             progress.lost()

@@ -94,7 +94,6 @@ def _path_and_branches(parts: Sequence[str | int], given: Json, *, missing: bool
 
 def _likeliest(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
     """Return the mistakes; of each union only those of the alternative probably meant, or one that names all kinds if none is likely.
-
     level: enclosing unions decided already
     """
     meant: list[_Misfit] = []

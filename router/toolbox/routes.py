@@ -15,7 +15,7 @@ from typing import Annotated, get_args, get_origin
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, Message, OutputFormat
 from router.errors import RouterError, ToolError
-from router.events import Answer, Event, Failure, Finish, Text
+from router.events import Answer, Failure, Finish, Text
 from router.usage import Usage
 from router.value import replace
 
@@ -39,9 +39,7 @@ class Fields(dict[str, Json]):
 
 class RouteAnswer:
     """The answer of a route that a tool asked, as text: iterate over its pieces, or await `text`. Reading raises ToolError if it fails.
-
     The text is empty after `aclose`. An answer longer than MAX_ANSWER characters ends in a ToolError, too.
-
     usage: tokens of the answer, as its provider counted them; None before its end, or without a count
     """
 
@@ -79,7 +77,9 @@ class RouteAnswer:
                         if left < 0:
                             break
                         yield event.text
-                    self._see(event)
+                    elif isinstance(event, Finish | Failure):
+                        self._end = event
+                        self.usage = event.usage if isinstance(event, Finish) else None
         except RouterError as error:
             raise ToolError(error.public) from None
         finally:
@@ -88,13 +88,6 @@ class RouteAnswer:
             raise ToolError(f"The answer of {self._route} is longer than {MAX_ANSWER:,} characters.")
         if isinstance(self._end, Failure):
             raise ToolError(self._end.public)
-
-    def _see(self, event: Event) -> None:
-        """Record the end of the answer; any other event is ignored."""
-        if isinstance(event, Finish | Failure):
-            self._end = event
-        if isinstance(event, Finish):
-            self.usage = event.usage
 
 
 class Routes:
@@ -109,12 +102,10 @@ class Routes:
         self, route: str, prompt: str, *, system: str = "", fields: JsonObject | None = None, schema: JsonObject | None = None
     ) -> RouteAnswer:
         """Return the answer of a route to a prompt, still unread. The request is sent when the answer is first read.
-
         route: its id, or an alias
         system: an instruction before the prompt, besides that of the route's pipeline
         fields: what the templates of its pipeline see as `ask.<name>`
         schema: the JSON schema of the answer's text
-
         Raises ToolError if there is no such route, if its own tools ask routes, or after MAX_ASKED answers.
         """
         known = self._known.get(route)
@@ -157,19 +148,3 @@ def supplied_type(hint: object) -> Supplied | None:
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return next((one for one in SUPPLIED if hint is one), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Supplies:
-    """The Routes and Fields of one call, for the parameters that the router fills in."""
-
-    routes: Routes
-    fields: Fields
-
-    def of(self, kind: Supplied) -> object:
-        """Return the Routes or the Fields, by the type of the parameter."""
-        return self.routes if kind is Routes else self.fields
-
-    async def aclose(self) -> None:
-        """Stop the answers that the call asked for and that still run."""
-        await self.routes.aclose()

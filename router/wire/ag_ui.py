@@ -127,7 +127,6 @@ class _Run(PartEncoder):
 
 def counted(usage: Usage, models: Collection[str]) -> dict[str, Json]:
     """Return an answer's usage as an entry of `usage` in RUN_FINISHED. Counts of reasoning and cache are left out if zero.
-
     models: models of the targets that answered; the entry names the model if there was only one
     """
     parts = {

@@ -167,10 +167,4 @@ def refusal(why: Refusal) -> bytes:
     return body({"error": error, "generationId": why.request_id})
 
 
-WIRE = Wire(
-    name="ai-gateway",
-    encoder=lambda heading: _Parts(heading).encode,
-    complete=complete,
-    refusal=refusal,
-    keep_alive=KEEP_ALIVE,
-)
+WIRE = Wire(name="ai-gateway", encoder=lambda heading: _Parts(heading).encode, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

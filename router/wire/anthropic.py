@@ -156,7 +156,6 @@ def _message(heading: Heading, model: str, content: list[Json], stop_reason: str
 
 def counted(usage: Usage | None) -> dict[str, Json]:
     """Return the usage object of the API. `input_tokens` excludes tokens read from a prompt cache or written to it.
-
     Counts are zero if no provider reported usage. Fields that the API's schema requires and that are unknown here are null.
     """
     usage = usage or Usage()
@@ -184,7 +183,6 @@ def complete(answer: Answered) -> bytes:
 
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
     """Yield the answer's text and reasoning as content blocks; adjacent pieces of one kind are one block.
-
     A page is cited in the open text block; without one, in the next, or in an empty one at the end.
     """
     kind: type[Text | Thought] = Thought

@@ -118,7 +118,6 @@ class Chunks:
 
 def counted(usage: Usage | None) -> dict[str, Json]:
     """Return OpenAI's usage object. Counts are zero if no provider reported usage, because clients read them unchecked.
-
     Details (cached, cache writes, reasoning) are written only if not zero; `cache_write_tokens` is OpenRouter's name.
     """
     usage = usage or Usage()
@@ -184,7 +183,6 @@ CODES = {
 
 def code_and_parameter(code: str, question: str) -> tuple[str, str | None]:
     """Return (OpenAI's code for a router's error code, the parameter at fault or None). A code without an equivalent is unchanged.
-
     question: this API's field with the question, named if the question is too long
     """
     return CODES.get(code, code), {"unknown_model": "model", "context_too_long": question}.get(code)

@@ -64,7 +64,6 @@ USUAL: JsonObject = {
 
 class _ResponseFrames:
     """An encoder of one answer. It holds the output items so far, the open item, and the calls without a result yet.
-
     Frames with numbers up to `heading.after` are left out: the client already has them.
     """
 
@@ -92,7 +91,6 @@ class _ResponseFrames:
     @property
     def standing(self) -> JsonObject:
         """Return the response object as it is now: with the items that have ended; complete once the answer has ended.
-
         Until then its status is `in_progress`, or `queued` for a background response before its first target has answered.
         """
         return self.response or self._response("queued" if self._background and not self._model else "in_progress")
@@ -158,7 +156,6 @@ class _ResponseFrames:
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
         """End the open item and begin another; return the frames for both.
-
         The item's id contains the response's id, by which the response of an `item_reference` is found.
         """
         before = self._started() + self._closed()

@@ -138,7 +138,6 @@ def broken_off(heading: Heading, failure: Failure) -> Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
-
     content_type, headers: of a stream
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
     complete: encodes an answer that is not streamed, as one body

@@ -124,7 +124,6 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON UIMessage, its parts in the order of the events.
-
     A source that comes within a text stands after the whole text.
     """
     parts: list[dict[str, Json]] = []
