@@ -25,10 +25,7 @@ REASONS: dict[str, Reason] = {
     "status_402": "payment_required",
     "status_403": "forbidden",
     "status_404": "not_found",
-    "status_407": "proxy",
-    "proxy_login": "proxy",
-    "proxy_denied": "proxy",
-    "proxy_tls": "proxy",
+    **dict.fromkeys(("status_407", "proxy_login", "proxy_denied", "proxy_tls"), "proxy"),
     "tls": "tls",
     "no_library": "no_library",
 }

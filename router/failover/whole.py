@@ -94,27 +94,23 @@ class Errand:
         """
         while self._waiting:
             candidate = self._waiting.popleft()
-            try:
-                return candidate.name, await self._asked(candidate, parts[candidate.name])
-            except TargetError as error:
-                self._failed.append(error)
-                if isinstance(error, ContentFiltered):
+            for tries in count(1):
+                try:
+                    return candidate.name, await self._once(candidate, parts[candidate.name])
+                except TargetError as error:
+                    if isinstance(error, TargetDown) and self._may_retry(candidate, error, tries):
+                        await pause(delay(self._policy.retry, error, tries, self._chance), candidate.health.clock)
+                        continue
+                    self._failed.append(error)
+                    if isinstance(error, ContentFiltered):
+                        self._waiting.clear()
                     break
         raise unanswered(self._failed, OVERLONG)
 
-    async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate, retry while that may help, and return the results of its parts. Raises the TargetError of the last try."""
-        for tries in count(1):
-            try:
-                return await self._once(candidate, parts)
-            except TargetDown as error:
-                others = any(not one.left_alone for one in self._waiting)
-                if not worth_retrying(candidate, error, tries, self._policy, others=others, until=self._question.until):
-                    raise
-                if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
-                    raise
-                await pause(delay(self._policy.retry, error, tries, self._chance), candidate.health.clock)
-        raise AssertionError  # it counts without end
+    def _may_retry(self, candidate: Candidate, error: TargetDown, tries: int) -> bool:
+        others = any(not one.left_alone for one in self._waiting)
+        worth_it = worth_retrying(candidate, error, tries, self._policy, others=others, until=self._question.until)
+        return worth_it and (error.outcome in PASSED_OVER or candidate.health.retries.spend())
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.

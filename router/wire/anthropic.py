@@ -24,15 +24,8 @@ from router.events import Event, Failure, Finish, Produced, Reason, Source, Star
 from router.wire.frames import END, PartEncoder
 from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact
 
-REASONS: dict[Reason, str] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "content-filter": "refusal",
-    "tool-calls": "max_tokens",
-    "other": "end_turn",
-    "unknown": "end_turn",
-}
-"""Internal reason → stop reason, if no call is left to the client. `tool-calls` then means that `max_steps` cut the answer off."""
+REASONS: dict[Reason, str] = {"length": "max_tokens", "content-filter": "refusal", "tool-calls": "max_tokens"}
+"""Internal reason → stop reason, if no call is left to the client; all others are `end_turn`. `tool-calls` then means that `max_steps` cut it off."""
 TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -129,7 +122,7 @@ class _MessageFrames(PartEncoder):
             made.append(self._block("tool_use", {**_call(call), "input": {}}, "input_json_delta", "partial_json"))
             made.append(f"{self._delta}{encode_basestring(arguments_of(call))}{self._after}")
         made.append(self._closed())
-        ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS[reason], "stop_sequence": None}
+        ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS.get(reason, "end_turn"), "stop_sequence": None}
         made.append(_frame("message_delta", {"type": "message_delta", "delta": ended, "usage": counted(usage)}))
         made.append(_frame("message_stop", {"type": "message_stop"}))
         return "".join(made)
@@ -177,7 +170,7 @@ def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON message. Only the calls that the client has to run are in it."""
     calls = answer.client_calls
     content: list[Json] = [*_blocks(answer.events), *({**_call(call), "input": call.arguments} for call in calls)]
-    reason = "tool_use" if calls else REASONS[answer.reason]
+    reason = "tool_use" if calls else REASONS.get(answer.reason, "end_turn")
     return body(_message(answer.heading, answer.model, content, reason, counted(answer.usage)))
 
 

@@ -18,15 +18,8 @@ from router.events import Event, Failure, Finish, Produced, Reason, Source, Star
 from router.wire.frames import DONE, KEEP_ALIVE, frame, unwritten
 from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact, utf8
 
-REASONS: dict[Reason, str] = {
-    "stop": "stop",
-    "length": "length",
-    "content-filter": "content_filter",
-    "tool-calls": "length",
-    "other": "stop",
-    "unknown": "stop",
-}
-"""Internal reason → finish reason, if no call is left to the client. `tool-calls` then means that `max_steps` cut the answer off."""
+REASONS: dict[Reason, str] = {"content-filter": "content_filter", "tool-calls": "length", "other": "stop", "unknown": "stop"}
+"""Internal reason → finish reason, if they differ and no call is left to the client. `tool-calls` then means that `max_steps` cut it off."""
 
 
 class Chunks:
@@ -108,7 +101,7 @@ class Chunks:
             first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             made.append(self._chunk({"tool_calls": [first]}))
             made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]}))
-        theirs = "tool_calls" if self._calls else REASONS[reason]
+        theirs = "tool_calls" if self._calls else REASONS.get(reason, reason)
         return f'{"".join(made)}{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n'
 
     def _last(self, usage: Usage | None) -> str:
@@ -143,7 +136,7 @@ def complete(answer: Answered) -> bytes:
         message["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
-    reason = "tool_calls" if calls else REASONS[answer.reason]
+    reason = "tool_calls" if calls else REASONS.get(answer.reason, answer.reason)
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     made = {"id": f"chatcmpl-{answer.heading.message_id}", "object": "chat.completion", "created": answer.heading.created}
     return utf8(compact({**made, "model": answer.model, "choices": [choice], "usage": counted(answer.usage)}))

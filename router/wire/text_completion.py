@@ -58,7 +58,7 @@ class _TextChunks(Chunks):
         return f'{self._before}{said},"index":{self._index},"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
 
     def _ended(self, reason: Reason, usage: Usage | None) -> str:
-        made = self._piece("", f'"{REASONS[reason]}"')
+        made = self._piece("", f'"{REASONS.get(reason, reason)}"')
         self._used = total(self._used, usage)
         self._index += 1
         if self._index >= prompts(self._heading):
@@ -93,7 +93,8 @@ def complete(answer: Answered) -> bytes:
             said.append(event.text)
         elif isinstance(event, Finish):
             text = echo(answer.heading, len(choices)) + "".join(said)
-            choices.append({"text": text, "index": len(choices), "logprobs": None, "finish_reason": REASONS[event.reason]})
+            reason = REASONS.get(event.reason, event.reason)
+            choices.append({"text": text, "index": len(choices), "logprobs": None, "finish_reason": reason})
             used = total(used, event.usage)
             said.clear()
     made = {"id": f"cmpl-{answer.heading.message_id}", "object": "text_completion", "created": answer.heading.created}

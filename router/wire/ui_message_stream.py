@@ -22,24 +22,9 @@ A part is closed before anything else begins, except for a source, which may com
 from itertools import count
 from typing import assert_never
 
+from router import events
 from router.chat import Json, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire.data_stream import refusal
 from router.wire.frames import DONE, KEEP_ALIVE, SdkPartEncoder, frame
 from router.wire.shape import Answered, Heading, Wire, body, broken_off, compact
@@ -63,11 +48,11 @@ class _UiFrames(SdkPartEncoder):
                 return self._closed() + self._input(event)
             case ToolCall():
                 return self._closed() + frame(_called(event))
-            case ToolProgress():
+            case events.ToolProgress():
                 return self._closed() + frame(self._progress(event))
-            case ToolResult() | LateResult():
+            case ToolResult() | events.LateResult():
                 return self._closed() + frame(_given(event))
-            case Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
+            case events.Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
                 return self._closed() + frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id})
             case Start():
                 return self._start()
@@ -94,7 +79,7 @@ class _UiFrames(SdkPartEncoder):
         self._streaming.add(event.call_id)
         return frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
 
-    def _progress(self, event: ToolProgress) -> dict[str, Json]:
+    def _progress(self, event: events.ToolProgress) -> dict[str, Json]:
         if event.part:
             return {"type": f"data-{event.part}", "id": event.call_id, "data": event.output, "transient": True}
         held: dict[str, Json] = {"toolCallId": event.call_id, "output": event.output}
@@ -156,12 +141,12 @@ def complete(answer: Answered) -> bytes:
                 outcome = _given(event)
                 del outcome["type"]
                 tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
-            case Approval(call_id, _, approval_id):
+            case events.Approval(call_id, _, approval_id):
                 tools[call_id].update(state="approval-requested", approval={"id": approval_id})
-            case LateResult(call_id, name, arguments):
+            case events.LateResult(call_id, name, arguments):
                 state = "output-error" if event.is_error else "output-available"
                 parts.append({**_given(event), "type": f"tool-{name}", "toolCallId": call_id, "state": state, "input": arguments})
-            case ToolInput() | ToolProgress() | ReasoningState() | Finish() | Failure():
+            case ToolInput() | events.ToolProgress() | ReasoningState() | Finish() | Failure():
                 pass
             case _:
                 assert_never(event)
@@ -193,7 +178,7 @@ def _asked(event: ToolCall) -> Json:
     return event.arguments if event.malformed is None else event.malformed
 
 
-def _given(event: ToolResult | LateResult) -> dict[str, Json]:
+def _given(event: ToolResult | events.LateResult) -> dict[str, Json]:
     if event.is_error:
         words = event.result if isinstance(event.result, str) else compact(event.result)
         return {"type": "tool-output-error", "toolCallId": event.call_id, "errorText": words}
