@@ -218,9 +218,7 @@ def _is_empty(end: Finish, ask: Ask) -> bool:
 
 
 async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """Return the next event, or None at the end of the stream. Raises TargetSilent with this outcome after `limit` seconds.
-    It is raised at once if a wait on the fast path has already taken too long (`watch.overdue`).
-    """
+    """Return the next event, or None at the end. Raises TargetSilent after `limit` seconds, or if a wait on the fast path was too long."""
     if watch.overdue:
         watch.overdue = False
         raise TargetSilent(target, outcome)

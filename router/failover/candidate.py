@@ -23,13 +23,6 @@ SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_
 RESERVE = 10
 """Tokens in the retry budget of a target at the beginning, and at most."""
 
-Takes = Callable[[FileSort], bool | None]
-"""Returns whether a target reads files of a sort; None where that is unknown."""
-
-
-Window = Callable[[], Awaitable[int | None]]
-"""Looks up how many tokens a target can read; None where that is unknown."""
-
 
 async def unknown() -> int | None:
     """Return None: the size of the target's context window is not known."""
@@ -70,9 +63,7 @@ open: it gets no new question, as with an open breaker; back in `auto` one reque
 
 
 class Switches:
-    """The positions of targets that operators set while the router serves, by the target's name.
-    A position survives all edits, also those that remove a target and bring it back: names are stored here, and no targets.
-    """
+    """The positions of targets that operators set while the router serves, by the target's name: they survive its removal and return."""
 
     def __init__(self) -> None:
         self.moved: dict[str, Position] = {}
@@ -97,20 +88,20 @@ class Switches:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target of a route: its answer function, its health (with the breaker), the operator's switches, and which files it reads.
-    Its weight belongs to its Pool.
-    """
+    """A target of a route: its answer function, its health, the operator's switches, and which files it reads. Its Pool has its weight."""
 
     name: str
     answer: Answer
-    window: Window = unknown
+    window: Callable[[], Awaitable[int | None]] = unknown
+    """Looks up how many tokens the target can read; None where that is unknown."""
     prefill: bool = False
     """True if the model accepts a prefill: it continues an assistant message at the end of the question."""
     health: TargetHealth = field(default_factory=TargetHealth)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until the target can be asked: until its library is imported. That time does not count as the target's."""
-    takes: Takes = lambda _: True
+    takes: Callable[[FileSort], bool | None] = lambda _: True
+    """Returns whether the target reads files of a sort; None where that is unknown."""
     refused: Callable[[FileSort], None] = lambda _: None
     """Remembers that the target refused a file of this sort."""
     stand_in: bool = False
@@ -121,11 +112,7 @@ class Candidate:
         return next((SKIPPED[sort] for sort in sorted(shows, reverse=True) if self.takes(sort) is False), "")
 
     def doubt(self, shows: Iterable[FileSort]) -> int:
-        """Return the target's rank for files of these sorts: the lowest is asked first.
-        0: it is known for each sort whether the target reads it
-        1: that is unknown for one of them
-        2: a stand-in script
-        """
+        """Return the rank for files of these sorts: 1 if it is unknown of a sort whether the target reads it, 2 for a stand-in, else 0."""
         return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
     @property
@@ -174,9 +161,7 @@ class Pool:
         return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
     def order(self, chance: random.Random, session: str = "") -> Sequence[Candidate]:
-        """Return the members in the order in which this request asks them. Those that may not be asked now come last.
-        session: shared by all questions of a chat (`Ask.session`); empty for a question without a chat
-        """
+        """Return the members in the order in which this request, of this `Ask.session`, asks them; those that may not be asked, last."""
         if len(self.members) == 1:
             return self.members
         if session and self.affinity == "chat":
@@ -184,10 +169,9 @@ class Pool:
         return sorted(self._chosen(chance), key=lambda one: one.left_alone)
 
     def _of(self, session: str) -> list[Candidate]:
-        """Return the members in the order of this session, by weighted rendezvous hashing.
-        Each session has an order of its own, the same in every replica and worker. A target is first for a share of the sessions
-        that its weight says. A target that comes or goes moves only the sessions that become, or were, its own (Schindelhauer and
-        Schomaker, Weighted Distributed Hash Tables, 2005).
+        """Return the members in the order of this session, the same in every replica and worker, by weighted rendezvous hashing.
+        A target is first for the share of the sessions that its weight says. If it comes or goes, only its own sessions move.
+        Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005.
         """
         weights = self.weights or (1.0,) * len(self.members)
         ranked = [(-weight / math.log(_drawn(session, one.name)), one) for weight, one in zip(weights, self.members, strict=True)]

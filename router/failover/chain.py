@@ -76,12 +76,10 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
 
 def worth_retrying(candidate: Candidate, error: TargetDown, tries: int, policy: FailureRules, *, others: bool, until: float) -> bool:
     """Return whether the same target may be retried after this error of that many tries. False in these cases:
-
     - after the last try, or a timeout
     - if an operator has taken the target out, or it is still unavailable after its `Retry-After`
     - if its `Retry-After` ends after the deadline, or is longer than the longest back-off; without another target, than `first_token`
     - if no request reached it (UNHEARD), and another target can be asked
-
     others: whether another target can be asked instead
     until: the deadline of the request, by the target's clock
     """
@@ -139,9 +137,7 @@ class Chain:
         ask.trail.calls.append(self.attempts)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream, which no longer counts as in flight at its target. A second call does nothing.
-        If its attempt was not recorded yet, record it as still running (LET_GO).
-        """
+        """Close a stream, and record its attempt as still running (LET_GO) if it is not recorded yet. A second call does nothing."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         if not opened.closed:
@@ -182,9 +178,7 @@ class Chain:
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
         An answer has as many rescues as targets. Asked are the targets after the one that broke off, those before it, then that one again.
-        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without any text so far, the
-        question is asked anew.
-        broken: the target whose answer broke off
+        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without text it is asked anew.
         """
         if self._rescues <= 0:
             return None
@@ -211,8 +205,7 @@ class Chain:
 
     async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return the next stream of an answer with a required form, after one that broke off or was invalid; None if there is none.
-        An invalid answer is corrected by the target that gave it. One that broke off is asked for anew, unless some of it was sent: no
-        target continues another's JSON.
+        An invalid answer is corrected by its target. One that broke off is asked for anew, unless some was sent: no JSON is continued.
         """
         transcript.forget()
         if form.wrong is not None:
@@ -294,8 +287,7 @@ class Chain:
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
         """Record a target's error, and drop or reorder the targets not asked yet.
-        After ContextTooLong only larger or unknown windows are asked, the unknown ones last.
-        After ContentFiltered no other target is asked.
+        After ContextTooLong only larger or unknown windows are asked, the unknown ones last; after ContentFiltered, no other target.
         """
         self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):

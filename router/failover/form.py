@@ -89,15 +89,10 @@ class Form:
             self._held = [found.text]
             return True
         self.wrong = found
-        match end.reason:
-            case "length":
-                self.error = OutputCutOff  # with the same limit it would be cut off again
-            case "content-filter":
-                self.error = Filtered
-            case _ if self.sent or self.corrected:
-                self.error = InvalidOutput
-            case _:
-                pass
+        if end.reason in ("length", "content-filter"):
+            self.error = OutputCutOff if end.reason == "length" else Filtered  # with the same limit it would be cut off again
+        elif self.sent or self.corrected:
+            self.error = InvalidOutput
         return False
 
     def correction(self, ask: Ask) -> Ask:

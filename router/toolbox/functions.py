@@ -138,9 +138,7 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
 
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
-    """Raise Misfit if a tool of an isolated set has a parameter that only the router's own process can fill in (Routes, Fields).
-    text, file: the tool file's text and path, for the place in the error
-    """
+    """Raise Misfit if a tool of an isolated set, of this file, has a parameter that only the router's own process can fill in."""
     from router.toolbox.parameters import place_of  # noqa: PLC0415 - see `_tool`
 
     for tool in tools:
@@ -150,10 +148,6 @@ def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
                 "`isolate: process`, or move the tool into another file",
                 place=place_of(text, tool.function, parameter, file),
             )
-
-
-PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
-"""A pattern: the name of a data part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +160,7 @@ class DataPart:
     data: object = None
 
     def __post_init__(self) -> None:
-        if not PART_NAME.fullmatch(self.name):
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", self.name):
             raise ValueError(self.name)
 
 
@@ -205,7 +199,6 @@ async def called(function: Callable[..., object], values: dict[str, object], rep
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
     """Return a tool's value as a model gets it: (the value as JSON, true if it is an error).
     A text longer than MAX_RESULT is cut. Any other value that is longer, or is not JSON, becomes a sentence that is an error.
-    is_error: whether the value is an error itself
     """
     try:
         text = repaired(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))

@@ -20,6 +20,7 @@ from router.toolbox.routes import AskableRoute, Fields, Routes
 log = logging.getLogger("router.tools")
 
 MAX_ARGUMENTS = 64 * 1024
+Work = Callable[[], Awaitable[tuple[object, bool]]]
 NOTHING = Ask(model="", messages=())
 """The stand-in for the question of a call that belongs to none."""
 
@@ -150,7 +151,7 @@ class Toolbox:
             log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": raised_at(error)}})
             return FAILED, True
 
-    def _work(self, name: str, given: JsonObject, report: Report, ask: Ask) -> "Work | str":
+    def _work(self, name: str, given: JsonObject, report: Report, ask: Ask) -> Work | str:
         """Return a function that does the work of a call, or the sentence that refuses the call."""
         tool = self._tools.get(name) or self._grant(name)
         if tool is None:
@@ -176,6 +177,3 @@ class Toolbox:
         async with aclosing(Routes(self._routes, ask)) as routes:
             values |= {name: routes if kind is Routes else Fields(ask.fields) for name, kind in tool.parameters.supplied}
             return await called(tool.function, values, report), False
-
-
-Work = Callable[[], Awaitable[tuple[object, bool]]]

@@ -40,9 +40,7 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import
 
 @dataclass(frozen=True, slots=True)
 class ProcessSource:
-    """The file and the environment (beside the usual variables) for the processes of one isolated tool set.
-    loading: the seconds within which a process must have started and loaded the file
-    """
+    """The file and the environment (beside the usual variables) for the processes of one isolated tool set. `loading`: see LOADING_S."""
 
     name: str
     text: str
@@ -78,7 +76,6 @@ class ToolProcesses:
         """Run a call in a process, and return (its result, true if that is an error). The process is killed if the call is cancelled.
         An exception of the tool, and the end of its process, are logged, and give an error as the result.
         seconds: the time limit; a few seconds after it the process ends itself, so the caller has to cancel the call in time
-        report: gets the values that the tool yields before its end
         """
         said = await self._exchange(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
         match said:
@@ -207,9 +204,7 @@ class _Process:
         return bytes(found)
 
     def kill(self) -> None:
-        """Kill the process and the others of its process group at once (SIGKILL), and close the connection to it.
-        Its end is not awaited here.
-        """
+        """Kill the process and its process group at once (SIGKILL), and close the connection to it. Its end is not awaited here."""
         self._line.close()
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -194,13 +194,11 @@ class McpServer(SharedConnection):
         return nullcontext((_Watched(read, self._doubt), write))  # the code that opened the streams closes them
 
     async def _listen(self, client: "Client") -> None:
-        """Have the tools listed again at each change that the server reports in a stream of its own (protocol 2026-07-28 and later).
-        Returns when the stream is lost, or at once if the server has none.
-        """
+        """Have the tools listed again at each change that the server reports in a stream of its own (protocol 2026-07-28 and later)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
-        # A server without such a stream is asked every LISTING_INTERVAL_S seconds.
+        # If the stream is lost, or the server has none, it is asked every LISTING_INTERVAL_S seconds.
         with suppress(ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
@@ -313,14 +311,9 @@ async def _call_tool(client: "Client", name: str, arguments: JsonObject) -> tupl
     result = await client.call_tool(name, dict(arguments))
     if result.structured_content is not None and not result.is_error:
         return mended(cast("Json", result.structured_content)), False
-    return "\n".join(_texts(result.content)), bool(result.is_error)
-
-
-def _texts(content: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts of a result. Content of another kind is only mentioned, as `[image, not shown]`."""
-    for block in content:
-        resource = getattr(block, "resource", block)
-        yield repaired(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
+    said = [(block.type, getattr(getattr(block, "resource", block), "text", None)) for block in cast("list[Any]", result.content)]
+    texts = [repaired(text) if isinstance(text, str) else f"[{kind}, not shown]" for kind, text in said]
+    return "\n".join(texts), bool(result.is_error)
 
 
 def _tool_error(error: BaseException) -> ToolError:

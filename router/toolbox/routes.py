@@ -7,7 +7,7 @@ A parameter of one of these types is not shown to the model. An answer that a to
 request's record, and are charged with it. It is closed when the tool's call ends.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, get_args, get_origin
@@ -43,10 +43,10 @@ class RouteAnswer:
     usage: tokens of the answer, as its provider counted them; None before its end, or without a count
     """
 
-    def __init__(self, route: str, answer: Answer, ask: Ask, record: Callable[[list[Attempt]], None]) -> None:
+    def __init__(self, route: str, answer: Answer, ask: Ask, calls: list[list[Attempt]]) -> None:
         self.usage: Usage | None = None
         self._route = route
-        self._record = record
+        self._calls = calls
         self._end: Finish | Failure | None = None
         self._closed = False
         self._pieces = self._read(answer, ask)
@@ -83,7 +83,8 @@ class RouteAnswer:
         except RouterError as error:
             raise ToolError(error.public) from None
         finally:
-            self._record([replace(one, route=self._route) for one in ask.trail.attempts])
+            if attempts := [replace(one, route=self._route) for one in ask.trail.attempts]:
+                self._calls.append(attempts)
         if left < 0:
             raise ToolError(f"The answer of {self._route} is longer than {MAX_ANSWER:,} characters.")
         if isinstance(self._end, Failure):
@@ -125,12 +126,8 @@ class Routes:
             user=self._ask.user,
             circumstances=self._ask.circumstances,
         )
-        self._asked.append(RouteAnswer(route, known.answer, ask, self._charge))
+        self._asked.append(RouteAnswer(route, known.answer, ask, self._ask.trail.calls))
         return self._asked[-1]
-
-    def _charge(self, attempts: list[Attempt]) -> None:
-        if attempts:
-            self._ask.trail.calls.append(attempts)
 
     async def aclose(self) -> None:
         """Stop all answers that were asked for here and still run."""

@@ -90,9 +90,7 @@ class _ResponseFrames:
 
     @property
     def standing(self) -> JsonObject:
-        """Return the response object as it is now: with the items that have ended; complete once the answer has ended.
-        Until then its status is `in_progress`, or `queued` for a background response before its first target has answered.
-        """
+        """Return the response object with the items that have ended: `queued`, if in the background, until its first target answers."""
         return self.response or self._response("queued" if self._background and not self._model else "in_progress")
 
     def encode(self, event: Event) -> bytes:

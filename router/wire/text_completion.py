@@ -61,15 +61,10 @@ class _TextChunks(Chunks):
         made = self._piece("", f'"{REASONS.get(reason, reason)}"')
         self._used = total(self._used, usage)
         self._index += 1
-        if self._index >= prompts(self._heading):
+        if self._index >= cast("int", self._heading.asked.get("prompts", 1)):  # each prompt of the request has a choice
             return made + self._last(self._used)
         self._echo = echo(self._heading, self._index)
         return made
-
-
-def prompts(heading: Heading) -> int:
-    """Return the number of prompts in the request, each of which gets a choice; 1 if the request was of another API."""
-    return cast("int", heading.asked.get("prompts", 1))
 
 
 def echo(heading: Heading, index: int) -> str:
