@@ -1,10 +1,7 @@
 """Several targets as one Answer: the answer of the first target that starts.
 
-    failover(targets, policy) -> Answer
-
 The commit rule: an attempt that fails before its first event may be retried or made at another target. After the first event, another
-target continues the text, or the answer ends with one Failure. Retry, fallback, rescue and the deadlines live in this folder and nowhere
-else.
+target continues the text, or the answer ends with one Failure. Retry, fallback, rescue and the deadlines live in this folder only.
 """
 
 from router.failover.answer import failover

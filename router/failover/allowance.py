@@ -14,9 +14,7 @@ class Allowance:
         self._share, self._most, self._held = share, most, reserve
 
     def earn(self) -> None:
-        """Count one earning event: add `share` tokens to the bucket, up to `most`.
-        A target's retries earn by each of its answers that completes, a route's hedges by each question.
-        """
+        """Add `share` tokens, up to `most`: for retries at each answer of the target that completes, for hedges at each question."""
         self._held = min(self._most, self._held + self._share)
 
     def spend(self) -> bool:

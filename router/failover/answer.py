@@ -1,7 +1,4 @@
-"""The answer of several targets as one stream: the events of the first target that starts, and of those that continue it.
-
-`chain.py` decides which target is asked next.
-"""
+"""The answer of several targets as one stream, from the first that starts and those that continue it; `chain.py` has their order."""
 
 import logging
 import random

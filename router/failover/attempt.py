@@ -204,7 +204,6 @@ def left_alone(candidate: Candidate, began: float, note: Note) -> TargetDown:
 def _is_empty(end: Finish, ask: Ask) -> bool:
     """Return whether an answer that has nothing but this Finish is empty, which is a failure.
     An empty answer is valid in these cases, but never with the finish reason `unknown`:
-
     - it ended at a token limit or a content filter
     - it follows a tool's result, or the model's own words so far
     - the question has `stop` texts, and the finish reason is `stop`

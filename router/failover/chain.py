@@ -335,8 +335,7 @@ class Chain:
         refused = self._shows and all(isinstance(error, errors.FileRefused) for error in self._failed)
         if refused and (self._failed or any(one.outcome in SKIPPED.values() for one in self.attempts)):
             # No target so far read the file: each refused it, or was skipped as known not to read it.
-            everybody = self._everybody
-            alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
+            alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in self._everybody)]
             return errors.UnreadFile(alone or ["all" if "audio" in self._shows else "both"])
         if self._failed and all(error.outcome == errors.FileAddress.code for error in self._failed):
             return errors.FileAddress()

@@ -1,5 +1,4 @@
 """Structured output: an answer that must be JSON of a given schema, held and checked before the client receives it.
-
 Text from a target that supports the schema natively is streamed once it begins as such JSON does, and checked at its end. All other text
 is held until it is valid. Code fences and words around the JSON are removed. An invalid answer is corrected once; see `Chain.formed`.
 """

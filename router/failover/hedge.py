@@ -18,17 +18,14 @@ MAX_SAVED_HEDGES = 20
 """Tokens that the bucket of hedges holds, for a time when many answers are late at once."""
 
 
-class Hedge:
-    """The hedges of one route. The token bucket starts empty: hedges never cost more than was declared.
-    `earn` is called for each question; `spend` returns whether a hedge may be sent.
-    """
+class Hedge(Allowance):
+    """The hedges of one route. The bucket starts empty: hedges never cost more than was declared. `earn` is called for each question."""
 
     def __init__(self, declared: Declared) -> None:
+        super().__init__(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
         self._after = declared.after
         # Up to twice the share may be slow before the quantile measures the slow answers themselves.
-        self._most = 1 - min(0.5, 2 * declared.at_most)
-        allowance = Allowance(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
-        self.spend, self.earn = allowance.spend, allowance.earn
+        self._quantile = 1 - min(0.5, 2 * declared.at_most)
 
     def delay(self, load: Load) -> float | None:
         """Return the seconds after which the first target is late: `after`, else LATE × a quantile of its times to first token.
@@ -36,7 +33,7 @@ class Hedge:
         """
         if self._after is not None:
             return self._after
-        usual = load.usual(self._most)
+        usual = load.usual(self._quantile)
         return None if usual is None else LATE * usual
 
 

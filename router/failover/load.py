@@ -36,7 +36,7 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1); 0 before any answer."""
+        """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1); 0 at first."""
         return self._latency * math.exp((self._seen - self._clock()) / DECAY) * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:

@@ -1,5 +1,4 @@
 """The fast path of failover: text goes from the answering target's stream to the client without waking a generator for each piece.
-
 The text is recorded here as the generator would: for the cost of the answer, and for a rescue. The target's idle limit applies here, too.
 """
 

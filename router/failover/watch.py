@@ -1,5 +1,4 @@
 """A timer for a whole stream, re-armed lazily.
-
 `asyncio.timeout` around each wait costs a timer per event. Here arming is an assignment. The timer fires at most once per limit, checks
 whether a wait has lasted too long, and otherwise is set again.
 """
@@ -15,7 +14,8 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 
 class Watch:
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
-    A wait begins with `wait`, and ends when `waiting` is set to False; see `following` in attempt.py. Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
+    A wait begins with `wait`, and ends when `waiting` is set to False, as in `following` in attempt.py.
+    Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,5 @@
 """Failover for results without a stream, such as embeddings: one target makes the whole result.
-
-    embedding(pools, splits, policy, chance) -> Embedder
-
-Candidates, breakers, retries and time limits are those of a chat. There is no rescue: if a target fails at any part, another target makes
-all parts.
+Candidates, breakers, retries and time limits are those of a chat. There is no rescue: if a target fails at a part, another makes all parts.
 """
 
 import asyncio
@@ -114,8 +110,7 @@ class Errand:
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.
-        Raises the TargetError of the first part that fails, or at once if the candidate is drained or its breaker is open.
-        The try is recorded as an attempt in any case.
+        Raises the TargetError of the first part that fails, or of a candidate that may not be asked. The try is recorded in any case.
         """
         health, breaker, clock = candidate.health, candidate.health.breaker, candidate.health.clock
         began = clock()

@@ -47,9 +47,7 @@ def frame(value: Frame) -> bytes:
 
 
 def received(stream: BufferedReader, most: int) -> Frame:
-    """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, if it has one.
-    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes.
-    """
+    """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, and as `size_of` and `understood` do."""
     return understood(stream.read(size_of(stream.read(HEADER.size), most)))
 
 
@@ -72,9 +70,7 @@ def understood(data: bytes) -> Frame:
 
 
 def main(number: int) -> None:
-    """Load the file that the parent sends, then run the calls that it sends, until the socket with this descriptor is closed.
-    If the file has no tool set, the mistake is sent, and the function returns.
-    """
+    """Load the file that the parent sends (or send its mistake), then run the calls that it sends, until the socket is closed."""
     with socket.socket(fileno=number) as line, line.makefile("rb") as stream, asyncio.Runner() as runner:
         try:
             source = received(stream, MAX_FRAME)

@@ -1,5 +1,4 @@
 """A docstring as shown to a model: a description of the tool, and one of each parameter.
-
 The readable styles are those of Google (`Args:`), NumPy (`Parameters` over a line of dashes), reST (`:param name:`), and `name: text`.
 Text about parameters is taken out of the description; all else stays, such as the return value.
 """
@@ -36,7 +35,6 @@ class _DocstringReader:
     lines: list[str]
     names: frozenset[str]
     rest: list[str] = field(default_factory=list[str])
-    """Lines of the description."""
     found: dict[str, str] = field(default_factory=dict[str, str])
     _at: int = 0
 

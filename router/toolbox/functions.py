@@ -1,5 +1,4 @@
 """Tools of tools/*.py that a model may call: a file is a tool set, each public function in it a tool.
-
 A tool's schema is its signature, its description its docstring. `async def` runs on the loop, `def` in a thread of
 its own (a daemon: if it hangs, neither the answer nor the end of the process waits). An async generator reports its progress.
 """

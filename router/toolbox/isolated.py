@@ -1,5 +1,4 @@
 """A tool set in processes of its own: the router's event loop is not blocked by any call.
-
 One process is started when the configuration is loaded, to read the file's tools from it. More are started for simultaneous calls.
 Each runs one call at a time. A call that exceeds its time, or whose caller has left, is killed with its process. That also ends
 code that computes in C and holds the interpreter's lock. The next call starts another process.
@@ -160,9 +159,7 @@ class _Process:
             raise
 
     def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
-        """Have the process load the file. Return (the file's tools, names of those with a condition for the approval of calls).
-        Raises Misfit if the file has a mistake, takes longer than `loading`, or ends the process.
-        """
+        """Have the process load the file; return (its tools, names of those with a condition). Misfit for a mistake or after `loading`."""
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(source.loading)
         try:

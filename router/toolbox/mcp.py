@@ -1,5 +1,4 @@
 """A client of an MCP server (Model Context Protocol): one connection that is restored by itself, never inside a request's own task.
-
 A task of the client's own opens the connection and lists the tools. It lists them again every `LISTING_INTERVAL_S` seconds and when the
 server reports a change, and opens another connection if this one is lost. Each call runs in a task too: the library was seen to cancel
 the caller that waits for a server that dies. So a request gets `ToolError` and nothing else, whatever becomes of the server.
@@ -47,7 +46,6 @@ MAX_DESCRIPTION_CHARS = 4 * 1024
 MAX_SCHEMA_BYTES = 32 * 1024
 MAX_DEPTH = 32
 
-AWAY = "The server of this tool cannot be reached just now."
 GONE = "The server of this tool went away before it answered."
 
 
@@ -228,14 +226,13 @@ class McpServer(SharedConnection):
             log.info("tools of a server", extra={"fields": {"server": self.label, "tools": len(found)}})
 
     async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
-        """Run a call on the server, and return (its result, true if that is an error). There is no time limit here.
+        """Run a call on the server, and return (its result, true if that is an error), without a time limit but PATIENCE to connect.
         Raises ToolError if the server is away, goes away, refuses the call, or sends a result that cannot be read.
-        While the server is connecting, the call waits PATIENCE seconds at most.
         """
         if self._state == "starting":
             await self._await_attempt()
         if self._client is None:
-            raise ToolError(AWAY)
+            raise ToolError("The server of this tool cannot be reached just now.")
         call = asyncio.create_task(_call_tool(self._client, name, arguments))
         self._calls.add(call)
         call.add_done_callback(self._forget_call)

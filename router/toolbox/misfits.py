@@ -1,5 +1,4 @@
 """Sentences on wrong arguments of a tool call, from which a model can correct them: the place, and what is expected there.
-
 Pydantic names each alternative of a union that did not fit. Here only the likeliest alternative is named: the right kind of value, with the
 fewest mistakes. If no alternative has that kind, all of them are named.
 """

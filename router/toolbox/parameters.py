@@ -1,5 +1,4 @@
-"""The parameters of a tool, by pydantic: their JSON schema, and the check of the arguments that a model writes; and the values it returns.
-
+"""The parameters of a tool, by pydantic: their JSON schema, the check of the arguments that a model writes, and the values it returns.
 The check is strict: a text is not a number, a number is not a text, `1` is not `true`. A date is a text that spells one.
 """
 

@@ -103,11 +103,11 @@ class Routes:
         self, route: str, prompt: str, *, system: str = "", fields: JsonObject | None = None, schema: JsonObject | None = None
     ) -> RouteAnswer:
         """Return the answer of a route to a prompt, still unread. The request is sent when the answer is first read.
+        Raises ToolError if there is no such route, if its own tools ask routes, or after MAX_ASKED answers.
         route: its id, or an alias
         system: an instruction before the prompt, besides that of the route's pipeline
         fields: what the templates of its pipeline see as `ask.<name>`
         schema: the JSON schema of the answer's text
-        Raises ToolError if there is no such route, if its own tools ask routes, or after MAX_ASKED answers.
         """
         known = self._known.get(route)
         if known is None:

@@ -25,7 +25,7 @@ from router.wire.frames import END, PartEncoder
 from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact
 
 REASONS: dict[Reason, str] = {"length": "max_tokens", "content-filter": "refusal", "tool-calls": "max_tokens"}
-"""Internal reason → stop reason, if no call is left to the client; all others are `end_turn`. `tool-calls` then means that `max_steps` cut it off."""
+"""Internal reason → stop reason, if no call is left to the client, if not `end_turn`. `tool-calls` then means: `max_steps` cut it off."""
 TYPES = {
     401: "authentication_error",
     402: "billing_error",

@@ -19,7 +19,7 @@ from router.wire.frames import DONE, KEEP_ALIVE, frame, unwritten
 from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact, utf8
 
 REASONS: dict[Reason, str] = {"content-filter": "content_filter", "tool-calls": "length", "other": "stop", "unknown": "stop"}
-"""Internal reason → finish reason, if they differ and no call is left to the client. `tool-calls` then means that `max_steps` cut it off."""
+"""Internal reason → finish reason, if they differ and no call is left to the client. `tool-calls` then means: `max_steps` cut it off."""
 
 
 class Chunks:
@@ -175,9 +175,7 @@ CODES = {
 
 
 def code_and_parameter(code: str, question: str) -> tuple[str, str | None]:
-    """Return (OpenAI's code for a router's error code, the parameter at fault or None). A code without an equivalent is unchanged.
-    question: this API's field with the question, named if the question is too long
-    """
+    """Return (OpenAI's code, or the router's own, the parameter at fault or None). `question`: the field at fault if it is too long."""
     return CODES.get(code, code), {"unknown_model": "model", "context_too_long": question}.get(code)
 
 

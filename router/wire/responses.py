@@ -63,9 +63,7 @@ USUAL: JsonObject = {
 
 
 class _ResponseFrames:
-    """An encoder of one answer. It holds the output items so far, the open item, and the calls without a result yet.
-    Frames with numbers up to `heading.after` are left out: the client already has them.
-    """
+    """An encoder of one answer. It leaves out frames with numbers up to `heading.after`: the client already has them."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -193,10 +191,10 @@ class _ResponseFrames:
 
     def _image(self, image: Produced) -> str:
         """End the open item, add an image as an item of its own, and return the frames for both."""
-        added = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
-        done = self._of_item("response.image_generation_call.completed", {})
+        made = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
+        made += self._of_item("response.image_generation_call.completed", {})
         form = image.media_type.removeprefix("image/")
-        return added + done + self._done({"status": "completed", "result": image.data, "output_format": form})
+        return made + self._done({"status": "completed", "result": image.data, "output_format": form})
 
     def _reasoning(self) -> str:
         added = self._added("reasoning", "rs", {"summary": []})

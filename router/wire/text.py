@@ -1,5 +1,4 @@
 """The wire `text`: plain text without frames, tools, reasoning and errors.
-
 If an answer fails in mid-stream, the connection is closed early: a clean end would look like a complete answer.
 """
 

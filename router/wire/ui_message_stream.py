@@ -90,11 +90,9 @@ class _UiFrames(SdkPartEncoder):
     def _end(self, reason: str, usage: Usage | None) -> str:
         if not self._begun:
             return DONE
-        finish: dict[str, Json] = {"type": "finish"}
-        if self._heading.min_client != "5.0":
-            finish["finishReason"] = reason
-        finish["messageMetadata"] = metadata(reason, usage, self._heading.model)
-        return frame({"type": "finish-step"}) + frame(finish) + DONE
+        new: dict[str, Json] = {} if self._heading.min_client == "5.0" else {"finishReason": reason}
+        about = metadata(reason, usage, self._heading.model)
+        return frame({"type": "finish-step"}) + frame({"type": "finish", **new, "messageMetadata": about}) + DONE
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
