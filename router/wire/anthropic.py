@@ -42,10 +42,9 @@ TYPES = {
 class _MessageFrames(PartEncoder):
     """An encoder of one answer. It holds the open block, sources to cite, and the calls without a result yet."""
 
-    _after = f"}}}}{END}"
-
     def __init__(self, heading: Heading) -> None:
         super().__init__(heading)
+        self._after = f"}}}}{END}"
         self._model = ""
         self._index = -1
         self._calls: dict[str, ToolCall] = {}

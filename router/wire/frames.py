@@ -36,9 +36,6 @@ def unwritten(_: Unwritten) -> bytes:
 class PartEncoder:
     """The base of an encoder whose text and reasoning stand in parts, one open at a time, with a frame for each piece."""
 
-    _after = f"}}{END}"
-    """The end of a piece's frame, from the end of its text on."""
-
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._begun = False
@@ -48,6 +45,8 @@ class PartEncoder:
         """The id of the open part."""
         self._delta = ""
         """The frame of a piece of the open part, up to its text."""
+        self._after = f"}}{END}"
+        """The rest of that frame, after the text."""
 
     def encode(self, event: Event) -> bytes:
         """Return the frames of an event; b"" for an event that is not written."""
