@@ -336,11 +336,11 @@ class Collected:
 
     async def close(self) -> None:
         """Send the whole answer as one body with status 200 and its cost, or its Failure as an HTTP status."""
-        made = answered(self._heading, self._events)
-        if isinstance(made.end, Failure):
-            await self._reply.fail(made.end)
+        if isinstance(end := self._events[-1], Failure):
+            await self._reply.fail(end)
         else:
-            await self._reply.complete(200, self._reply.wire.complete(made), cost_header(self._reply.entry))
+            body = self._reply.wire.complete(answered(self._heading, self._events))
+            await self._reply.complete(200, body, cost_header(self._reply.entry))
 
     def hush(self) -> None:
         """Do nothing: there are no keep-alives before a single body."""

@@ -7,20 +7,14 @@ ONE = 1 - 1e-9
 class Allowance:
     """A token bucket for extra calls (retries, hedges): each earning event adds `share` tokens, each extra call takes one.
     Extra calls are thus at most that share of the events, plus the reserve. Where all answers fail, retries stop (gRPC's retry throttling).
-    share: tokens for each earning event, such as 0.1
-    reserve: tokens in the bucket at the beginning
-    most: tokens that the bucket holds at most
+    `reserve`, `most`: tokens in the bucket at the beginning, and at most
     """
 
     def __init__(self, share: float, *, reserve: float, most: float) -> None:
-        self._share = share
-        self._most = most
-        self._held = reserve
+        self._share, self._most, self._held = share, most, reserve
 
     def earn(self) -> None:
-        """Count one earning event: add `share` tokens to the bucket, up to `most`.
-        A target's retries earn by each of its answers that completes, a route's hedges by each question.
-        """
+        """Add `share` tokens, up to `most`: for retries at each answer of the target that completes, for hedges at each question."""
         self._held = min(self._most, self._held + self._share)
 
     def spend(self) -> bool:

@@ -1,7 +1,4 @@
-"""The answer of several targets as one stream: the events of the first target that starts, and of those that continue it.
-
-`chain.py` decides which target is asked next.
-"""
+"""The answer of several targets as one stream, from the first that starts and those that continue it; `chain.py` has their order."""
 
 import logging
 import random
@@ -9,7 +6,7 @@ from collections.abc import Sequence
 
 from router.chat import Ask
 from router.errors import NoTarget, RouterError, TargetError, Unanswered
-from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, ToolCall
+from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, Text, Thought, ToolCall, ToolInput
 from router.failover.attempt import Opened, following
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import Chain, FailureRules
@@ -92,10 +89,7 @@ class Broken(Unanswered):
 
 
 LONG = 2048
-"""Characters of tools and conversation (about 512 tokens) from which a question without a chat stays at one target of a pool.
-
-No provider caches shorter prompts.
-"""
+"""Characters (about 512 tokens) from which a question without a chat stays at one target: no provider caches shorter prompts."""
 
 
 def _held_by(ask: Ask) -> str:
@@ -120,9 +114,15 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
             if isinstance(event, ToolCall):
                 calls.append(event)
             else:
-                opened.record(event)
+                match event:
+                    case Text(piece) | Thought(piece) | ToolInput(_, _, piece):
+                        opened.said.append(piece)
+                    case _:
+                        pass
                 if calls:
-                    if _cut_off(event, calls):
+                    # Half a call is not run, and not asked for again: the same limit would cut it off again.
+                    at_limit = isinstance(event, Finish) and event.reason in CUT_SHORT
+                    if at_limit and any(call.malformed is not None for call in calls):
                         fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
                         log.info("calls cut off at the limit are left out", extra={"fields": fields})
                         calls.clear()
@@ -137,25 +137,19 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
                     relay.gives(seen, opened, held=bool(calls))
                     yield seen
                     relay.opened = None  # the generator runs again
-            event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
-        chain.broke(opened, "cut", transcript)
-        for call in _released(calls, transcript):
-            yield call
-    except TargetError as error:
-        chain.broke(opened, error.outcome, transcript, error.used)
+            try:
+                event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
+            except TargetError as error:
+                chain.broke(opened, error.outcome, transcript, error.used)
+                break
+        else:
+            chain.broke(opened, "cut", transcript)
         for call in _released(calls, transcript):
             yield call
     except Diverged:
         chain.note(opened.ended("diverged", said=len(transcript.text)))
     finally:
         await chain.let_go(opened)
-
-
-def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
-    """Return whether this event is a Finish at a limit or a content filter, and one of these calls is incomplete.
-    Half a call is not run, and not asked for again: the same limit would cut it off again.
-    """
-    return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)
 
 
 def _released(calls: list[ToolCall], transcript: Transcript) -> list[ToolCall]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Events, Finish, Start, Text, Thought, ToolInput, generator_of
+from router.events import Event, Events, Finish, Start, generator_of
 from router.failover.breaker import Permit
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
@@ -43,14 +43,6 @@ class Opened(Mutable):
     closed: bool = False
     """True once the stream is closed, or being closed."""
 
-    def record(self, event: Event) -> None:
-        """Append the text of an event, thoughts and tool input included, to `said`. Other events are ignored."""
-        match event:
-            case Text(piece) | Thought(piece) | ToolInput(_, _, piece):
-                self.said.append(piece)
-            case _:
-                pass
-
     def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
         """Mark the attempt as over, and return it with this outcome, its tokens and its time. The caller records it.
         The token count, if the provider reported one, is also stored as the last one of the chat (`Prefixes`).
@@ -80,13 +72,17 @@ class Opened(Mutable):
         )
 
 
+def tried(candidate: Candidate, began: float, outcome: str, wait: float | None = None) -> Attempt:
+    """Return the attempt at a target that was asked at `began` and has just ended. `wait`: the seconds of its `Retry-After`, if any."""
+    seconds = candidate.health.clock() - began
+    return Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began)
+
+
 def charged(attempt: Attempt, candidate: Candidate, ask: Ask, meter: Meter | None, *, usage: Usage | None = None) -> Attempt:
     """Return the attempt with either `usage`, which the provider counted, or `estimate`. A final count of the meter comes before `usage`."""
     if meter is not None and meter.final:
         usage = meter.usage
-    if usage is not None:
-        return replace(attempt, usage=usage)
-    return replace(attempt, estimate=estimated(candidate, ask, (), meter))
+    return replace(attempt, usage=usage, estimate=estimated(candidate, ask, (), meter) if usage is None else None)
 
 
 def estimated(candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None) -> Usage:
@@ -103,45 +99,34 @@ TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
 """Outcomes of calls that cost something although no text arrived: the provider had worked on them."""
 
 
-def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
-    """Return an attempt that ended before its first word, with the tokens that it cost; unchanged if it cost none.
+def _failed(candidate: Candidate, began: float, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
+    """Return an attempt that ended before its first word, with the tokens that it cost, if any.
     It cost some if the answer had a Start, and the provider counted tokens, timed out, or ended it with an outcome in TAKEN_UP.
-    tried: the attempt, without its cost
-    start: the Start of its answer; None without one
     """
+    ended = tried(candidate, began, error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
     if start is None:
-        return tried
-    counted = start.meter.usage if start.meter is not None else error.used
-    taken_up = counted is not None or isinstance(error, TargetSilent) or error.outcome in TAKEN_UP
-    return charged(tried, candidate, ask, start.meter, usage=_counted(error, start)) if taken_up else tried
-
-
-def _counted(error: TargetError, start: Start) -> Usage | None:
-    """Return the usage that the error itself reports. With a meter it is None: the meter has the count, and knows whether it is final."""
-    return error.used if start.meter is None else None
+        return ended
+    meter = start.meter  # it has the count, and knows whether it is final; the error has it where there is no meter
+    counted = error.used if meter is None else meter.usage
+    if counted is None and not isinstance(error, TargetSilent) and error.outcome not in TAKEN_UP:
+        return ended
+    return charged(ended, candidate, ask, meter, usage=counted if meter is None else None)
 
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
     """Ask one target once, and return its stream as soon as an event after its Start arrives.
     Raises a TargetError if the target may not be asked now, fails, is silent, or gives an empty answer. The stream is then closed.
-    watch: the timer of the task that calls this
     first_token: seconds to wait for that event at most; most probes of a silent target wait at most for the breaker's `open`
     note: receives the attempt if it failed or was cancelled
     """
     if candidate.ready is not None:
         await candidate.ready()
     health = candidate.health
-    breaker = health.breaker
-    clock = health.clock
+    breaker, clock = health.breaker, health.clock
     began = clock()
-
-    def ended(outcome: str, wait: float | None = None) -> Attempt:
-        seconds = clock() - began
-        return Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began)
-
     permit = breaker.admit() if not candidate.off else None
     if permit is None:
-        raise left_alone(candidate, ended, note)
+        raise left_alone(candidate, began, note)
     health.load.busy += 1
     events: Events | None = None
     opened: Opened | None = None
@@ -157,7 +142,9 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 start = event
                 continue
             if event is None or start is None or (isinstance(event, Finish) and _is_empty(event, ask)):
-                raise _empty(candidate.name, event)
+                error = TargetDown(candidate.name, "empty")
+                error.used = event.usage if isinstance(event, Finish) else None
+                raise error
             breaker.began(permit)
             health.refusals.answers(began)
             health.load.started(took)
@@ -165,13 +152,14 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             opened = Opened(candidate, permit, start, event, stream, events, began, took, ask)
             return opened
     except TargetError as error:
-        tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
-        note(_failed(tried, candidate, ask, start, error))
-        _report(candidate, permit, began, error, ask)
+        note(_failed(candidate, began, ask, start, error))
+        if isinstance(error, FileRefused) and error.sort in ask.shows:
+            candidate.refused(error.sort)
+        report(candidate, permit, began, error, ask.owner)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or the client left: the provider was working on it.
-        note(charged(ended(LET_GO), candidate, ask, start.meter if start else None))
+        note(charged(tried(candidate, began, LET_GO), candidate, ask, start.meter if start else None))
         health.pace.abandoned(clock() - began)
         raise
     finally:
@@ -182,22 +170,13 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
                 await events.aclose()
 
 
-def _report(candidate: Candidate, permit: Permit, began: float, error: TargetError, ask: Ask) -> None:
-    """Report an error to the circuit breaker, to the refusals, and to the memory of files that the target refuses."""
-    if isinstance(error, FileRefused) and error.sort in ask.shows:
-        candidate.refused(error.sort)
-    report(candidate, permit, began, error, ask.owner)
-
-
 def report(candidate: Candidate, permit: Permit, began: float, error: TargetError, owner: str) -> None:
     """Report an error of the target to its breaker and its refusals. A refusal of the question alone does not count at the breaker.
-    began: when the target was asked
-    owner: the caller and end user for whom it was asked (`Ask.owner`)
+    `began`: when the target was asked. `owner`: the caller and end user for whom it was asked (`Ask.owner`).
     """
-    health = candidate.health
-    breaker = health.breaker
+    breaker = candidate.health.breaker
     if isinstance(error, TargetRefused):
-        health.refusals.refused(began, error)
+        candidate.health.refusals.refused(began, error)
     if isinstance(error, TargetDenied):
         if error.certain:
             breaker.denied(permit)
@@ -211,41 +190,26 @@ def report(candidate: Candidate, permit: Permit, began: float, error: TargetErro
             breaker.leave(error.retry_after)
 
 
-def _empty(target: str, event: Event | None) -> TargetDown:
-    """Return the error for an answer without content, with the usage in its Finish. `event`: that Finish; None if the stream just ended."""
-    error = TargetDown(target, "empty")
-    error.used = event.usage if isinstance(event, Finish) else None
-    return error
-
-
-def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
-    """Record that the target was not asked, and return the error to raise. Its outcome is `drained` or `breaker_open`.
-    The error is TargetDown, which may be retried, if only the target's own `Retry-After` forbids it. Else it is TargetSilent, which is not
-    retried.
-    ended: makes the attempt of an outcome and of the seconds to wait
-    note: receives the attempt
+def left_alone(candidate: Candidate, began: float, note: Note) -> TargetDown:
+    """Record that the target was not asked (`drained` or `breaker_open`), and return the error to raise.
+    It is TargetDown, which may be retried, if only the target's own `Retry-After` forbids it; else TargetSilent, which is not retried.
     """
     breaker, switched = candidate.health.breaker, candidate.off
-    wait = None if switched else breaker.wait()
-    outcome = "drained" if switched else "breaker_open"
-    note(ended(outcome, wait))
+    wait, outcome = (None, "drained") if switched else (breaker.wait(), "breaker_open")
+    note(tried(candidate, began, outcome, wait))
     kind = TargetDown if breaker.waits_for_retry_after and not switched else TargetSilent
     return kind(candidate.name, outcome, retry_after=wait)
 
 
 def _is_empty(end: Finish, ask: Ask) -> bool:
     """Return whether an answer that has nothing but this Finish is empty, which is a failure.
-
     An empty answer is valid in these cases, but never with the finish reason `unknown`:
-
     - it ended at a token limit or a content filter
     - it follows a tool's result, or the model's own words so far
     - the question has `stop` texts, and the finish reason is `stop`
     """
-    if end.reason in ("length", "content-filter"):
-        return False
-    if end.reason == "unknown":
-        return True  # no word, and no reason either
+    if end.reason in ("length", "content-filter", "unknown"):
+        return end.reason == "unknown"
     if end.reason == "stop" and ask.params.stop:
         return False  # OpenAI's wire says `stop` of both ends
     last = ask.messages[-1]
@@ -253,9 +217,7 @@ def _is_empty(end: Finish, ask: Ask) -> bool:
 
 
 async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """Return the next event, or None at the end of the stream. Raises TargetSilent with this outcome after `limit` seconds.
-    It is raised at once if a wait on the fast path has already taken too long (`watch.overdue`).
-    """
+    """Return the next event, or None at the end. Raises TargetSilent after `limit` seconds, or if a wait on the fast path was too long."""
     if watch.overdue:
         watch.overdue = False
         raise TargetSilent(target, outcome)

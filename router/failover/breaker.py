@@ -35,9 +35,7 @@ class Permit:
 
 
 class Hint(Protocol):
-    """The hint of one target, shared between replicas: whether its breaker is open at another one.
-    A hint opens no breaker: each replica's own breaker decides.
-    """
+    """The hint of one target, shared between replicas: whether its breaker is open at one. Each replica's own breaker decides."""
 
     @property
     def warned(self) -> bool:
@@ -106,7 +104,6 @@ class Breaker:
     @property
     def state(self) -> State:
         """The state of the breaker; `open` also during the target's `Retry-After`, even if the breaker did not open by itself.
-
         Otherwise it is half-open as soon as its open time is over, with or without a running probe. On trial it is `closed`.
         """
         now = self._clock()
@@ -177,8 +174,7 @@ class Breaker:
 
     def doubted(self, permit: Permit, owner: str) -> None:
         """Record a refusal without a reason, which may concern this request alone. It counts once for each owner.
-        The breaker opens once as many owners as it takes `failures` were refused, within its time and without an answer between. A probe is
-        given back without a result.
+        The breaker opens once as many owners as it takes `failures` were refused, within its time and without an answer between.
         owner: the caller, or one of its end users (`Ask.owner`); empty without a name: each question then counts
         """
         if permit is not self._everybody:

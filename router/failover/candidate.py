@@ -23,22 +23,6 @@ SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_
 RESERVE = 10
 """Tokens in the retry budget of a target at the beginning, and at most."""
 
-Takes = Callable[[FileSort], bool | None]
-"""Returns whether a target reads files of a sort; None where that is unknown."""
-
-
-def reads_every_file(_: FileSort) -> bool | None:
-    """Return True: the target, a script, is asked whatever files a question shows."""
-    return True
-
-
-def remembers_no_refusal(_: FileSort) -> None:
-    """Do nothing: the target learns nothing from refused files."""
-
-
-Window = Callable[[], Awaitable[int | None]]
-"""Looks up how many tokens a target can read; None where that is unknown."""
-
 
 async def unknown() -> int | None:
     """Return None: the size of the target's context window is not known."""
@@ -46,36 +30,28 @@ async def unknown() -> int | None:
 
 
 class TargetHealth:
-    """The breaker, pace, load, retry budget and refusals of a target. Routes with equal `breaker` and `retry` settings share it."""
-
-    def __init__(
-        self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: TargetRefusals, clock: Clock = time.monotonic
-    ) -> None:
-        self.clock = clock
-        self.breaker = breaker
-        self.pace = pace
-        self.load = load
-        self.retries = retries
-        self.refusals = refusals
-        self.prefixes = Prefixes(clock)
-
-
-def new_health(
-    breaker: BreakerDeclared | None = None,
-    retry: Retry | None = None,
-    load: Load | None = None,
-    clock: Clock = time.monotonic,
-    hint: Hint = NO_HINT,
-    *,
-    refusals: TargetRefusals | None = None,
-) -> TargetHealth:
-    """Return the health of a target that has not been asked yet.
+    """The breaker, pace, load, retry budget and refusals of a target. Routes with equal `breaker` and `retry` settings share it.
     `load` and `refusals` may be shared with other healths: they belong to the target, whichever route asks it.
     """
-    declared = breaker or BreakerDeclared()
-    retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
-    refusals = refusals or TargetRefusals(clock=clock)
-    return TargetHealth(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, refusals=refusals, clock=clock)
+
+    def __init__(
+        self,
+        breaker: BreakerDeclared | None = None,
+        retry: Retry | None = None,
+        load: Load | None = None,
+        clock: Clock = time.monotonic,
+        hint: Hint = NO_HINT,
+        *,
+        refusals: TargetRefusals | None = None,
+    ) -> None:
+        declared = breaker or BreakerDeclared()
+        self.clock = clock
+        self.breaker = Breaker(declared, clock, hint)
+        self.pace = Pace(declared, clock)
+        self.load = load or Load(clock)
+        self.retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
+        self.refusals = refusals or TargetRefusals(clock=clock)
+        self.prefixes = Prefixes(clock)
 
 
 Position = Literal["auto", "drain", "open"]
@@ -87,9 +63,7 @@ open: it gets no new question, as with an open breaker; back in `auto` one reque
 
 
 class Switches:
-    """The positions of targets that operators set while the router serves, by the target's name.
-    A position survives all edits, also those that remove a target and bring it back: names are stored here, and no targets.
-    """
+    """The positions of targets that operators set while the router serves, by the target's name: they survive its removal and return."""
 
     def __init__(self) -> None:
         self.moved: dict[str, Position] = {}
@@ -114,21 +88,21 @@ class Switches:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target of a route: its answer function, its health (with the breaker), the operator's switches, and which files it reads.
-    Its weight belongs to its Pool.
-    """
+    """A target of a route: its answer function, its health, the operator's switches, and which files it reads. Its Pool has its weight."""
 
     name: str
     answer: Answer
-    window: Window = unknown
+    window: Callable[[], Awaitable[int | None]] = unknown
+    """Looks up how many tokens the target can read; None where that is unknown."""
     prefill: bool = False
     """True if the model accepts a prefill: it continues an assistant message at the end of the question."""
-    health: TargetHealth = field(default_factory=new_health)
+    health: TargetHealth = field(default_factory=TargetHealth)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
     """Waits until the target can be asked: until its library is imported. That time does not count as the target's."""
-    takes: Takes = reads_every_file
-    refused: Callable[[FileSort], None] = remembers_no_refusal
+    takes: Callable[[FileSort], bool | None] = lambda _: True
+    """Returns whether the target reads files of a sort; None where that is unknown."""
+    refused: Callable[[FileSort], None] = lambda _: None
     """Remembers that the target refused a file of this sort."""
     stand_in: bool = False
     """True for a script behind models of its route: it answers while they fail, and reads no files."""
@@ -138,12 +112,7 @@ class Candidate:
         return next((SKIPPED[sort] for sort in sorted(shows, reverse=True) if self.takes(sort) is False), "")
 
     def doubt(self, shows: Iterable[FileSort]) -> int:
-        """Return the target's rank for files of these sorts: the lowest is asked first.
-
-        0: it is known for each sort whether the target reads it
-        1: that is unknown for one of them
-        2: a stand-in script
-        """
+        """Return the rank for files of these sorts: 1 if it is unknown of a sort whether the target reads it, 2 for a stand-in, else 0."""
         return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
     @property
@@ -155,9 +124,6 @@ class Candidate:
     def left_alone(self) -> bool:
         """True while the target may not be asked: an operator's switch is set, its breaker is open, or its `Retry-After` is not over."""
         return self.off or self.health.breaker.wait() > 0
-
-
-Balance = Literal["least_busy", "latency"]
 
 
 CROWDED = 1.5
@@ -176,7 +142,7 @@ class Pool:
 
     members: tuple[Candidate, ...]
     weights: tuple[float, ...] = ()
-    balance: Balance = "least_busy"
+    balance: Literal["least_busy", "latency"] = "least_busy"
     places: tuple[int, ...] = ()
     """The position of each member among all targets of the route; `Ask.held` has the positions whose condition holds."""
     affinity: Literal["chat", "off"] = "chat"
@@ -195,9 +161,7 @@ class Pool:
         return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
     def order(self, chance: random.Random, session: str = "") -> Sequence[Candidate]:
-        """Return the members in the order in which this request asks them. Those that may not be asked now come last.
-        session: shared by all questions of a chat (`Ask.session`); empty for a question without a chat
-        """
+        """Return the members in the order in which this request, of this `Ask.session`, asks them; those that may not be asked, last."""
         if len(self.members) == 1:
             return self.members
         if session and self.affinity == "chat":
@@ -205,11 +169,9 @@ class Pool:
         return sorted(self._chosen(chance), key=lambda one: one.left_alone)
 
     def _of(self, session: str) -> list[Candidate]:
-        """Return the members in the order of this session, by weighted rendezvous hashing.
-
-        Each session has an order of its own, the same in every replica and worker. A target is first for a share of the sessions
-        that its weight says. A target that comes or goes moves only the sessions that become, or were, its own (Schindelhauer and
-        Schomaker, Weighted Distributed Hash Tables, 2005).
+        """Return the members in the order of this session, the same in every replica and worker, by weighted rendezvous hashing.
+        A target is first for the share of the sessions that its weight says. If it comes or goes, only its own sessions move.
+        Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005.
         """
         weights = self.weights or (1.0,) * len(self.members)
         ranked = [(-weight / math.log(_drawn(session, one.name)), one) for weight, one in zip(weights, self.members, strict=True)]

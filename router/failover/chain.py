@@ -13,30 +13,12 @@ from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState
 
+from router import errors
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
-from router.errors import (
-    Busy,
-    ContentFiltered,
-    ContextTooLong,
-    FileAddress,
-    FileRefused,
-    Filtered,
-    InvalidOutput,
-    Overlong,
-    ParameterMissed,
-    TargetDenied,
-    TargetDown,
-    TargetError,
-    TargetRefused,
-    TargetSilent,
-    TimedOut,
-    Unanswered,
-    UnreadFile,
-    UnsupportedParameter,
-)
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Finish
 from router.failover.attempt import Opened, attempt
 from router.failover.breaker import Clock
@@ -75,7 +57,6 @@ ROUNDED = 1e-6
 
 async def pause(seconds: float, clock: Clock) -> None:
     """Wait until so many seconds have passed by the breakers' clock.
-
     A timer may fire a millisecond early, and a breaker that opens just then would refuse the question that waited for it.
     """
     until = math.nextafter(clock() + seconds, math.inf)  # the sum may be rounded to below the breaker's time
@@ -87,26 +68,25 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
     """Return the seconds before the same target is retried: its `Retry-After`, else a random back-off.
     The back-off lies between `backoff.least` and `backoff.least` × 2^`tries`, at most `backoff.most`.
     """
-    retry_after = error.retry_after if isinstance(error, TargetDown) else None
-    if retry_after is not None:
-        return retry_after
+    if isinstance(error, TargetDown) and error.retry_after is not None:
+        return error.retry_after
     backoff = retry.backoff
     return max(backoff.least, chance.uniform(0, min(backoff.most, backoff.least * 2**tries)))
 
 
-def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
-    """Return whether the same target may be retried after this error. False in these cases:
-
-    - after a timeout
+def worth_retrying(candidate: Candidate, error: TargetDown, tries: int, policy: FailureRules, *, others: bool, until: float) -> bool:
+    """Return whether the same target may be retried after this error of that many tries. False in these cases:
+    - after the last try, or a timeout
     - if an operator has taken the target out, or it is still unavailable after its `Retry-After`
     - if its `Retry-After` ends after the deadline, or is longer than the longest back-off; without another target, than `first_token`
     - if no request reached it (UNHEARD), and another target can be asked
-
     others: whether another target can be asked instead
     until: the deadline of the request, by the target's clock
     """
     retry_after = error.retry_after or 0
-    if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
+    if tries >= policy.retry.attempts or isinstance(error, TargetSilent) or candidate.off:
+        return False
+    if candidate.health.breaker.wait() > retry_after + ROUNDED:
         return False
     longest = policy.retry.backoff.most
     if not others:
@@ -143,7 +123,6 @@ class Chain:
         self._chance = chance
         self._hedge = hedge
         self._policy = policy
-        self._retry = policy.retry
         self.timeout = policy.timeout
         self._rescues = len(order) if policy.rescue == "continue" else 0
         self._ask = ask
@@ -158,9 +137,7 @@ class Chain:
         ask.trail.calls.append(self.attempts)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream, which no longer counts as in flight at its target. A second call does nothing.
-        If its attempt was not recorded yet, record it as still running (LET_GO).
-        """
+        """Close a stream, and record its attempt as still running (LET_GO) if it is not recorded yet. A second call does nothing."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         if not opened.closed:
@@ -183,7 +160,6 @@ class Chain:
 
     def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
         """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
-
         transcript: the text that was sent to the client; used: tokens that the stream had cost, if its provider reported them
         """
         self.note(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
@@ -202,19 +178,18 @@ class Chain:
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
         An answer has as many rescues as targets. Asked are the targets after the one that broke off, those before it, then that one again.
-        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without any text so far, the
-        question is asked anew.
-        broken: the target whose answer broke off
+        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without text it is asked anew.
         """
         if self._rescues <= 0:
             return None
         after = self._order.index(broken) + 1
         said = transcript.text
-        ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (_anew,)
+        ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (lambda ask, _: ask,)
         for candidate in [*self._order[after:], *self._order[:after]]:
             if candidate.lacks(self._shows):
                 continue  # the target has refused the file since
-            if self._was_asked(candidate) and not candidate.left_alone and not candidate.health.retries.spend():
+            again = any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
+            if again and not candidate.left_alone and not candidate.health.retries.spend():
                 continue
             for way in ways if candidate.prefill else ways[-1:]:
                 try:
@@ -230,9 +205,7 @@ class Chain:
 
     async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return the next stream of an answer with a required form, after one that broke off or was invalid; None if there is none.
-
-        An invalid answer is corrected by the target that gave it. One that broke off is asked for anew, unless some of it was sent: no
-        target continues another's JSON.
+        An invalid answer is corrected by its target. One that broke off is asked for anew, unless some was sent: no JSON is continued.
         """
         transcript.forget()
         if form.wrong is not None:
@@ -246,18 +219,15 @@ class Chain:
         assert form.wrong is not None
         name, fields = opened.candidate.name, {"output": opened.start.output, "rules": list(form.wrong.rules)}
         log.warning("an answer is not of the form that was asked for", extra={"fields": {"target": name, **fields, "sent": form.sent}})
-        self.attempts[-1] = replace(self.attempts[-1], outcome=(form.error or InvalidOutput).code)
+        self.attempts[-1] = replace(self.attempts[-1], outcome=(form.error or errors.InvalidOutput).code)
         self._used = self.total(self.attempts[-1].usage)
         if form.error is not None:
             return None
         try:
             return await self._ask_once(opened.candidate, form.correction(self._ask), watch)
         except TargetError:
-            form.error = InvalidOutput
+            form.error = errors.InvalidOutput
             return None
-
-    def _was_asked(self, candidate: Candidate) -> bool:
-        return any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
 
     async def _in_turn(self, watch: Watch) -> Opened | None:
         """Ask one target after the other until one starts; return its stream, or None if none does."""
@@ -317,8 +287,7 @@ class Chain:
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
         """Record a target's error, and drop or reorder the targets not asked yet.
-        After ContextTooLong only larger or unknown windows are asked, the unknown ones last.
-        After ContentFiltered no other target is asked.
+        After ContextTooLong only larger or unknown windows are asked, the unknown ones last; after ContentFiltered, no other target.
         """
         self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):
@@ -339,78 +308,52 @@ class Chain:
             return await self._ask_once(candidate, self._ask, watch)
 
         def allowed(state: RetryCallState) -> bool:
-            error = state.outcome.exception() if state.outcome else None
-            if state.attempt_number >= self._retry.attempts or not isinstance(error, TargetDown) or not self._worth_it(candidate, error):
+            error = state.outcome and state.outcome.exception()
+            if not isinstance(error, TargetDown) or not self._worth_it(candidate, error, state.attempt_number):
                 return False
             return error.outcome in PASSED_OVER or candidate.health.retries.spend()
 
-        return await AsyncRetrying(retry=allowed, wait=self._wait, sleep=self._sleep, reraise=True)(again)
+        def wait(state: RetryCallState) -> float:
+            return delay(self._policy.retry, state.outcome and state.outcome.exception(), state.attempt_number, self._chance)
 
-    async def _sleep(self, seconds: float) -> None:
-        await pause(seconds, self._clock)
+        return await AsyncRetrying(retry=allowed, wait=wait, sleep=partial(pause, clock=self._clock), reraise=True)(again)
 
-    def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
+    def _worth_it(self, candidate: Candidate, error: TargetDown, tries: int = 1) -> bool:
         others = any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting)
-        return self._retry.attempts > 1 and worth_retrying(candidate, error, self._policy, others=others, until=self._ask.until)
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return delay(self._retry, error, state.attempt_number, self._chance)
+        return worth_retrying(candidate, error, tries, self._policy, others=others, until=self._ask.until)
 
     def _unfit(self, candidate: Candidate) -> str:
         """Return the outcome to record for a stand-in script that must not answer; empty if it may.
         Where every model refused or cannot read the question's file, a script's answer would look as if one had read it.
         """
-        if not candidate.stand_in or not self._shows or not all(map(_of_this_question, self._failed)):
-            return ""
-        return SKIPPED[max(self._shows)] if self._failed or self.attempts else ""
+        others = TargetDenied | ContextTooLong | ContentFiltered
+        alone = all(isinstance(error, TargetRefused) and not isinstance(error, others) for error in self._failed)  # of this question
+        return SKIPPED[max(self._shows)] if candidate.stand_in and alone and (self._failed or self.attempts) else ""
 
-    @property
-    def _unread(self) -> bool:
-        """True if the question shows a file that no target so far read: each refused it, or was skipped as known not to read it.
-
-        A single error of another kind makes it False.
-        """
-        if not self._shows or any(not isinstance(error, FileRefused) for error in self._failed):
-            return False
-        return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
-
-    def verdict(self) -> Unanswered:
+    def verdict(self) -> errors.Unanswered:
         """Return the error for a question that no target answered."""
-        if self._unread:
-            everybody = self._everybody
-            alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
-            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"])
-        if self._failed and all(error.outcome == FileAddress.code for error in self._failed):
-            return FileAddress()
+        refused = self._shows and all(isinstance(error, errors.FileRefused) for error in self._failed)
+        if refused and (self._failed or any(one.outcome in SKIPPED.values() for one in self.attempts)):
+            # No target so far read the file: each refused it, or was skipped as known not to read it.
+            alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in self._everybody)]
+            return errors.UnreadFile(alone or ["all" if "audio" in self._shows else "both"])
+        if self._failed and all(error.outcome == errors.FileAddress.code for error in self._failed):
+            return errors.FileAddress()
         return unanswered(self._failed)
 
 
-def unanswered(failed: Sequence[TargetError], overlong: str | None = None) -> Unanswered:
+def unanswered(failed: Sequence[TargetError], overlong: str | None = None) -> errors.Unanswered:
     """Return the error for a question that no target answered: Unanswered, or its subclass for what all errors have in common.
     failed: the errors of the targets, oldest first; one ContentFiltered suffices for Filtered, a ContextTooLong at the end for Overlong
     overlong: the sentence of Overlong, if it is not the usual one
     """
+    last = failed[-1] if failed else None
     if any(isinstance(error, ContentFiltered) for error in failed):
-        return Filtered()
-    if failed and isinstance(failed[-1], ContextTooLong):
-        return Overlong(overlong)
-    if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
-        return UnsupportedParameter(missed.parameter)
-    if failed and all(error.outcome in BUSY for error in failed):
-        return Busy(retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
-    if failed and all(isinstance(error, TargetSilent) for error in failed):
-        return TimedOut()
-    return Unanswered()
-
-
-def _of_this_question(error: TargetError) -> bool:
-    """Return whether the error is a target's refusal of this question alone. False for a denied target, and all errors but refusals.
-    False, too, for a question that is too long, and for filtered content.
-    """
-    return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
-
-
-def _anew(ask: Ask, _: str) -> Ask:
-    """Return the question unchanged: no text of an answer was sent yet."""
-    return ask
+        return errors.Filtered()
+    if isinstance(last, ContextTooLong):
+        return errors.Overlong(overlong)
+    if isinstance(last, errors.ParameterMissed) and all(isinstance(error, errors.ParameterMissed) for error in failed):
+        return errors.UnsupportedParameter(last.parameter)
+    if last and all(error.outcome in BUSY for error in failed):
+        return errors.Busy(retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
+    return errors.TimedOut() if last and all(isinstance(error, TargetSilent) for error in failed) else errors.Unanswered()

@@ -17,7 +17,7 @@ from dataclasses import replace
 from router.chat import Ask, FileSort, InducedFault
 from router.errors import TargetDown
 from router.events import Answer, Events, Finish, Text
-from router.failover.candidate import Candidate, new_health
+from router.failover.candidate import Candidate, TargetHealth
 
 FIRST_WORDS = 12
 """Characters that are sent before a fault: enough to see that the answer began, and few enough to see that it is not complete."""
@@ -31,12 +31,10 @@ def broken(candidates: Sequence[Candidate], fault: InducedFault, shows: Collecti
     shows: the sorts of files in the question, by which targets are passed over
     """
     first = next((one for one in candidates if not one.left_alone and not one.lacks(shows)), None)
-    return [_faulty(one, fault) if one is first else one for one in candidates]
-
-
-def _faulty(candidate: Candidate, fault: InducedFault) -> Candidate:
-    own = new_health(clock=candidate.health.clock)
-    return replace(candidate, answer=_answer(candidate.name, candidate.answer, fault), health=own)
+    if first is None:
+        return [*candidates]
+    faulty = replace(first, answer=_answer(first.name, first.answer, fault), health=TargetHealth(clock=first.health.clock))
+    return [faulty if one is first else one for one in candidates]
 
 
 def _answer(name: str, answer: Answer, fault: InducedFault) -> Answer:

@@ -1,5 +1,4 @@
 """Structured output: an answer that must be JSON of a given schema, held and checked before the client receives it.
-
 Text from a target that supports the schema natively is streamed once it begins as such JSON does, and checked at its end. All other text
 is held until it is valid. Code fences and words around the JSON are removed. An invalid answer is corrected once; see `Chain.formed`.
 """
@@ -24,7 +23,6 @@ CORRECT = (
 @dataclass(slots=True)
 class Form:
     """The text of an answer with a required form, over all the targets that give it.
-
     tools: True if the model may call tools: text is then held even from a target that supports the schema natively
     sent: True once some of its text was passed on
     wrong: the check of the last target's answer, with its errors; None if that was not found invalid
@@ -90,15 +88,10 @@ class Form:
             self._held = [found.text]
             return True
         self.wrong = found
-        match end.reason:
-            case "length":
-                self.error = OutputCutOff  # with the same limit it would be cut off again
-            case "content-filter":
-                self.error = Filtered
-            case _ if self.sent or self.corrected:
-                self.error = InvalidOutput
-            case _:
-                pass
+        if end.reason in ("length", "content-filter"):
+            self.error = OutputCutOff if end.reason == "length" else Filtered  # with the same limit it would be cut off again
+        elif self.sent or self.corrected:
+            self.error = InvalidOutput
         return False
 
     def correction(self, ask: Ask) -> Ask:

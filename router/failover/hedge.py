@@ -18,18 +18,14 @@ MAX_SAVED_HEDGES = 20
 """Tokens that the bucket of hedges holds, for a time when many answers are late at once."""
 
 
-class Hedge:
-    """The hedges of one route. The token bucket starts empty: hedges never cost more than was declared.
-    `earn` is called for each question; `spend` returns whether a hedge may be sent.
-    """
+class Hedge(Allowance):
+    """The hedges of one route. The bucket starts empty: hedges never cost more than was declared. `earn` is called for each question."""
 
     def __init__(self, declared: Declared) -> None:
+        super().__init__(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
         self._after = declared.after
         # Up to twice the share may be slow before the quantile measures the slow answers themselves.
-        self._most = 1 - min(0.5, 2 * declared.at_most)
-        self._allowance = Allowance(declared.at_most, reserve=0, most=MAX_SAVED_HEDGES)
-        self.spend = self._allowance.spend
-        self.earn = self._allowance.earn
+        self._quantile = 1 - min(0.5, 2 * declared.at_most)
 
     def delay(self, load: Load) -> float | None:
         """Return the seconds after which the first target is late: `after`, else LATE × a quantile of its times to first token.
@@ -37,7 +33,7 @@ class Hedge:
         """
         if self._after is not None:
             return self._after
-        usual = load.usual(self._most)
+        usual = load.usual(self._quantile)
         return None if usual is None else LATE * usual
 
 
@@ -48,7 +44,6 @@ async def race(
     let_go: Callable[[T], Awaitable[None]],
 ) -> T | None:
     """Return the first result that is not None, of `first` or of `second`; None if both have ended without one.
-
     `second` starts after `delay` seconds, unless `first` has ended by then, with or without a result.
     An exception that comes before such a result is raised at once, although the other may still run.
     The loser is cancelled, and a result that it has all the same is passed to `let_go`. If the race is cancelled, both results are.

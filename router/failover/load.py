@@ -36,19 +36,14 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1).
-        0 before any answer.
-        """
-        return self._faded() * (self.busy + 1)
+        """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1); 0 at first."""
+        return self._latency * math.exp((self._seen - self._clock()) / DECAY) * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
         """Return the seconds within which this share (0 to 1) of the latest 256 answers started (a quantile); None before KNOWN starts."""
         if len(self._starts) < KNOWN:
             return None
         return sorted(self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]
-
-    def _faded(self) -> float:
-        return self._latency * math.exp((self._seen - self._clock()) / DECAY)
 
 
 class Pace:

@@ -57,9 +57,8 @@ class Prefixes:
         self._keeps = self._keeps or usage.cached_tokens > 0
         if not ask.session:
             return
-        marked = usage.cached_tokens + usage.cache_write_tokens
         pieces = usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
-        kept = marked if usage.cache_write_tokens else pieces
+        kept = usage.cached_tokens + usage.cache_write_tokens if usage.cache_write_tokens else pieces
         self._last[ask.session] = PromptCount(self._clock(), ask.size, _parts(ask), usage, kept)
         self._last.move_to_end(ask.session)
         if len(self._last) > MAX_SESSIONS:

@@ -25,10 +25,7 @@ REASONS: dict[str, Reason] = {
     "status_402": "payment_required",
     "status_403": "forbidden",
     "status_404": "not_found",
-    "status_407": "proxy",
-    "proxy_login": "proxy",
-    "proxy_denied": "proxy",
-    "proxy_tls": "proxy",
+    **dict.fromkeys(("status_407", "proxy_login", "proxy_denied", "proxy_tls"), "proxy"),
     "tls": "tls",
     "no_library": "no_library",
 }
@@ -44,7 +41,6 @@ LASTING = 60.0
 @dataclass(frozen=True, slots=True)
 class RefusingTarget:
     """A target that refuses every question. Times are seconds by the target's clock.
-
     since: when the first of the refused questions was asked
     as_of: an answer to a question that was asked at this time or later ends the state
     """
@@ -107,20 +103,17 @@ class TargetRefusals:
             return
         if isinstance(error, TargetDenied) and error.certain:
             self._run = 0
-            self._refuses(REASONS.get(error.outcome, "unauthorized"), asked, asked)
+            self._refuses(REASONS.get(error.outcome, "unauthorized"), asked)
             return
         if not self._run:
             self._first = asked
         self._run += 1
         if self._run >= RUN and asked - self._first >= LASTING:
-            self._refuses(REASONS.get(error.outcome, "bad_request"), self._first, self._first)
+            self._refuses(REASONS.get(error.outcome, "bad_request"), self._first)
 
-    def _refuses(self, reason: Reason, since: float, as_of: float) -> None:
+    def _refuses(self, reason: Reason, since: float) -> None:
         before = self.now
-        if before is None:
-            self.now = RefusingTarget(reason, since, as_of)
-        else:
-            self.now = replace(before, reason=reason, as_of=max(before.as_of, as_of))
+        self.now = replace(before, reason=reason, as_of=max(before.as_of, since)) if before else RefusingTarget(reason, since, since)
         if before is None or before.reason != reason:
             self._turned(self.now, refuses=True)
 

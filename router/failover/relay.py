@@ -1,5 +1,4 @@
 """The fast path of failover: text goes from the answering target's stream to the client without waking a generator for each piece.
-
 The text is recorded here as the generator would: for the cost of the answer, and for a rescue. The target's idle limit applies here, too.
 """
 
@@ -27,7 +26,6 @@ class Relay:
 
     def gives(self, event: Event, opened: Opened, *, held: bool) -> None:
         """Open the fast path for the wait after this event, or close it. It is open after Text and Thought while no text is held back.
-
         held: true if the generator holds text back; the transcript may, too, once another target has taken over
         """
         self.opened = opened if isinstance(event, Text | Thought) and not held and self.transcript.joined else None

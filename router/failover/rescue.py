@@ -9,8 +9,6 @@
 Halves that cannot be joined without a repeated or a missing word are not joined: Diverged.
 """
 
-import re
-
 from router.chat import Ask, Message
 from router.events import Event, Text, ToolCall
 from router.value import Mutable, field
@@ -43,7 +41,6 @@ def wished(ask: Ask, said: str) -> Ask:
 
 class Splice:
     """The joint between the text so far and its continuation, whose first words are held until it is clear how it begins.
-
     It may go on from the end of that text, repeat the last words, or begin again.
     """
 
@@ -65,17 +62,17 @@ class Splice:
         if self._joined:
             return self._paid(piece)
         self._held += piece
-        return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
+        return self._decide(over=False)
 
     def end(self) -> str:
         """End the continuation, and return its held rest; "" without any.
         Diverged if it began again and did not reach the end of the text before.
         """
-        if self._joined:
-            return ""
-        return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
+        return "" if self._joined else self._decide(over=True)
 
     def _decide(self, *, over: bool) -> str:
+        if self._passed is not None:
+            return self._caught_up(over=over)
         said, new = self._said, self._held
         bare = new.lstrip()
         if not bare:
@@ -87,7 +84,8 @@ class Splice:
         if start.startswith(bare) and not over:
             return ""
         if self._same is None:
-            self._same = _common(start, bare)
+            pairs = enumerate(zip(start, bare, strict=False))
+            self._same = next((at for at, (one, other) in pairs if one != other), min(len(start), len(bare)))
         if self._same >= max(REPEATED, len(start) // 4):
             self._passed, self._held = 0, bare
             return self._caught_up(over=over)
@@ -120,17 +118,8 @@ class Splice:
         """Return the text without the leading white space that was sent already."""
         while self._owed and text and text[0].isspace():
             text, self._owed = text[1:], self._owed - 1
-        if text:
-            self._owed = 0
+        self._owed = 0 if text else self._owed
         return text
-
-
-def _common(one: str, other: str) -> int:
-    """Return the number of characters at the beginning in which two texts agree."""
-    for index, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return index
-    return min(len(one), len(other))
 
 
 def _ends_with_start_of(said: str, new: str) -> bool:
@@ -147,12 +136,8 @@ def _ends_with_start_of(said: str, new: str) -> bool:
 def _overlap(said: str, new: str) -> int:
     """Return how many characters at the beginning of `new` repeat the end of `said`; 0 if too few to be sure."""
     tail = said.rstrip()
-    for length in range(min(len(tail), len(new), 2_000), REPEATED - 1, -1):
-        if tail.endswith(new[:length]) and re.match(r"\W|\b", tail[-length:]):
-            before = tail[-length - 1 : -length]
-            if not (before.isalnum() and new[0].isalnum()):
-                return length
-    return 0
+    found = (at for at in range(min(len(tail), len(new), 2_000), REPEATED - 1, -1) if tail.endswith(new[:at]))
+    return next((at for at in found if not (tail[-at - 1 : -at].isalnum() and new[0].isalnum())), 0)
 
 
 class Transcript(Mutable):

@@ -1,5 +1,4 @@
 """A timer for a whole stream, re-armed lazily.
-
 `asyncio.timeout` around each wait costs a timer per event. Here arming is an assignment. The timer fires at most once per limit, checks
 whether a wait has lasted too long, and otherwise is set again.
 """
@@ -15,21 +14,7 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 
 class Watch:
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
-
-        watch = Watch()
-        try:
-            watch.wait(10)
-            try:
-                event = await anext(events)
-            except asyncio.CancelledError:
-                if watch.late():
-                    raise TargetSilent(...) from None
-                raise
-            finally:
-                watch.waiting = False
-        finally:
-            watch.close()
-
+    A wait begins with `wait`, and ends when `waiting` is set to False, as in `following` in attempt.py.
     Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
     """
 
@@ -107,11 +92,10 @@ class Watch:
             return
         if self.now() < self.due:
             self._arm()
-            return
-        if self._wakes is not None:
+        elif self._wakes is None:
+            self._fired = True
+            self._task.cancel()
+        else:
             self.overdue = not self._wakes.done()
             if self.overdue:
                 self._wakes.set_result(None)
-            return
-        self._fired = True
-        self._task.cancel()

@@ -1,9 +1,5 @@
 """Failover for results without a stream, such as embeddings: one target makes the whole result.
-
-    embedding(pools, splits, policy, chance) -> Embedder
-
-Candidates, breakers, retries and time limits are those of a chat. There is no rescue: if a target fails at any part, another target makes
-all parts.
+Candidates, breakers, retries and time limits are those of a chat. There is no rescue: if a target fails at a part, another makes all parts.
 """
 
 import asyncio
@@ -18,7 +14,7 @@ from typing import Generic, TypeVar
 from router.attempt import LET_GO, Attempt
 from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
 from router.errors import ContentFiltered, TargetDown, TargetError, TargetSilent
-from router.failover.attempt import TAKEN_UP, left_alone, report
+from router.failover.attempt import TAKEN_UP, left_alone, report, tried
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import PASSED_OVER, FailureRules, delay, pause, unanswered, worth_retrying
 from router.usage import Usage
@@ -39,27 +35,24 @@ class Progress(Generic[R]):
     estimate: Usage | None = None
     part: EmbedCall[R] | None = None
 
-    def came(self, part: EmbedCall[R], result: R, counted: Usage | None) -> None:
-        """Record the result of a part, with the usage that the provider counted or an estimate."""
-        self.results.append(result)
-        self.part = None
+    def came(self, result: R, counted: Usage | None) -> None:
+        """Record the result of the part under way, with the usage that the provider counted or an estimate."""
         if counted is None:
-            self._guess(part)
+            self.lost()
         else:
             self.used = counted + self.used if self.used else counted
+        self.results.append(result)
+        self.part = None
 
     def lost(self) -> None:
         """Add an estimate for the call under way: its result is lost, but its provider may charge for it."""
         if self.part is not None:
-            self._guess(self.part)
-
-    def _guess(self, part: EmbedCall[R]) -> None:
-        guess = Usage(part.tokens())
-        self.estimate = guess + self.estimate if self.estimate else guess
+            guess = Usage(self.part.tokens())
+            self.estimate = guess + self.estimate if self.estimate else guess
 
 
 def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: FailureRules, chance: random.Random) -> Embedder:
-    """Return a function that makes embeddings by the first target that can. It raises Unanswered, or a subclass of it, if none does.
+    """Return a function that makes embeddings by the first target that can; it raises Unanswered, or a subclass, if none does.
     splits: target → the function that splits a question into its calls
     """
 
@@ -87,8 +80,7 @@ class Errand:
         self._waiting = deque(sorted(order, key=lambda one: (one.left_alone, one.health.pace.slow or one.health.breaker.hint.warned)))
         self._policy = policy
         self._chance = chance
-        self._owner = question.owner
-        self._until = question.until
+        self._question = question
         self._attempts = attempts
         self._failed: list[TargetError] = []
 
@@ -98,49 +90,38 @@ class Errand:
         """
         while self._waiting:
             candidate = self._waiting.popleft()
-            try:
-                return candidate.name, await self._asked(candidate, parts[candidate.name])
-            except TargetError as error:
-                self._failed.append(error)
-                if isinstance(error, ContentFiltered):
+            for tries in count(1):
+                try:
+                    return candidate.name, await self._once(candidate, parts[candidate.name])
+                except TargetError as error:
+                    if isinstance(error, TargetDown) and self._may_retry(candidate, error, tries):
+                        await pause(delay(self._policy.retry, error, tries, self._chance), candidate.health.clock)
+                        continue
+                    self._failed.append(error)
+                    if isinstance(error, ContentFiltered):
+                        self._waiting.clear()
                     break
         raise unanswered(self._failed, OVERLONG)
 
-    async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate, retry while that may help, and return the results of its parts. Raises the TargetError of the last try."""
-        for tries in count(1):
-            try:
-                return await self._once(candidate, parts)
-            except TargetDown as error:
-                others = any(not one.left_alone for one in self._waiting)
-                if tries >= self._policy.retry.attempts or not worth_retrying(
-                    candidate, error, self._policy, others=others, until=self._until
-                ):
-                    raise
-                if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
-                    raise
-                await pause(delay(self._policy.retry, error, tries, self._chance), candidate.health.clock)
-        raise AssertionError  # it counts without end
+    def _may_retry(self, candidate: Candidate, error: TargetDown, tries: int) -> bool:
+        others = any(not one.left_alone for one in self._waiting)
+        worth_it = worth_retrying(candidate, error, tries, self._policy, others=others, until=self._question.until)
+        return worth_it and (error.outcome in PASSED_OVER or candidate.health.retries.spend())
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.
-
-        Raises the TargetError of the first part that fails, or at once if the candidate is drained or its breaker is open.
-        The try is recorded as an attempt in any case.
+        Raises the TargetError of the first part that fails, or of a candidate that may not be asked. The try is recorded in any case.
         """
-        health = candidate.health
-        breaker, clock = health.breaker, health.clock
+        health, breaker, clock = candidate.health, candidate.health.breaker, candidate.health.clock
         began = clock()
         progress = Progress[R]([])
 
         def ended(outcome: str, wait: float | None = None) -> Attempt:
-            rounded = None if wait is None else round(wait, 3)
-            made = Attempt(candidate.name, outcome, round(clock() - began, 3), wait=rounded, began=began)
-            return replace(made, usage=progress.used, estimate=progress.estimate)
+            return replace(tried(candidate, began, outcome, wait), usage=progress.used, estimate=progress.estimate)
 
         permit = breaker.admit() if not candidate.off else None
         if permit is None:
-            raise left_alone(candidate, ended, self._attempts.append)
+            raise left_alone(candidate, began, self._attempts.append)
         health.load.busy += 1
         try:
             for part in parts():
@@ -154,12 +135,12 @@ class Errand:
                     breaker.began(permit)
                     health.load.started(clock() - began)
                     health.pace.started(clock() - began)
-                progress.came(part, result, counted)
+                progress.came(result, counted)
         except TargetError as error:
             if isinstance(error, TargetSilent) or error.outcome in TAKEN_UP:
                 progress.lost()
             self._attempts.append(ended(error.outcome, error.retry_after))
-            report(candidate, permit, began, error, self._owner)
+            report(candidate, permit, began, error, self._question.owner)
             raise
         except asyncio.CancelledError:
             progress.lost()

@@ -8,7 +8,7 @@ from itertools import accumulate
 from router.config.declaration import Member, Route, TargetConfig, named, weight_of
 from router.config.price import Price
 from router.errors import Misfit
-from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetRefusals, new_health
+from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetHealth, TargetRefusals
 from router.generation.construction import Construction
 from router.targets import Learned, Post, Target, proxy_warning
 
@@ -84,7 +84,7 @@ class OpenedTargets:
             if fared is None or known != declared or fared.breaker.hint is not hint:
                 load = parts.known(name, declared, lambda state: state.loads) or Load(clock)
                 refusals = parts.known(name, declared, lambda state: state.refusals) or TargetRefusals(name, clock, kept.turned)
-                fared = new_health(route.breaker, route.retry, load, clock, hint, refusals=refusals)
+                fared = TargetHealth(route.breaker, route.retry, load, clock, hint, refusals=refusals)
             kept.health[key] = (declared, fared)
             kept.loads[name] = (declared, fared.load)
             kept.refusals[name] = (declared, fared.refusals)

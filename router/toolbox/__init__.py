@@ -1,5 +1,4 @@
 """Tools that a model may call: functions in tools/*.py, in this process or in processes of their own, and the tools of MCP servers.
-
 Every failure of a tool becomes a result that the model reads. Of an exception in a tool it shows only the sentence of a ToolError.
 """
 

@@ -18,7 +18,6 @@ BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
 
 async def bounded(response: "httpx2.Response") -> None:
     """Have the stream of a response (of an MCP server) raise httpx2.ReadError at a message that is too large, or compressed.
-
     A hook of the HTTP client. A compressed message may be a thousand times as large when decompressed.
     """
     import httpx2  # noqa: PLC0415 - of an extra
@@ -46,7 +45,6 @@ async def bounded(response: "httpx2.Response") -> None:
 
 def _held(held: int, last: bytes, chunk: bytes) -> int:
     """Return the bytes received since the end of the last event, this chunk included. `held`: those before this chunk.
-
     last: the last three bytes before this chunk, since the end of an event may be split
     """
     joined = last + chunk

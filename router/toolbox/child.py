@@ -19,7 +19,7 @@ import json
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,16 @@ def frame(value: Frame) -> bytes:
     return HEADER.pack(len(data)) + data
 
 
-def received(line: socket.socket, most: int) -> Frame:
-    """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, if it has one.
+def received(stream: BufferedReader, most: int) -> Frame:
+    """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, and as `size_of` and `understood` do."""
+    return understood(stream.read(size_of(stream.read(HEADER.size), most)))
 
-    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes.
-    """
-    (size,) = HEADER.unpack(_exactly(line, HEADER.size))
-    if size > most:
+
+def size_of(header: bytes, most: int) -> int:
+    """Return the length of a frame. Raises Ended if it is more than `most` bytes, or the header is incomplete."""
+    if len(header) < HEADER.size or (size := HEADER.unpack(header)[0]) > most:
         raise Ended
-    return understood(_exactly(line, size))
+    return size
 
 
 def understood(data: bytes) -> Frame:
@@ -68,24 +69,11 @@ def understood(data: bytes) -> Frame:
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
-def _exactly(line: socket.socket, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        piece = line.recv(min(size - len(found), 1 << 16))
-        if not piece:
-            raise Ended
-        found += piece
-    return bytes(found)
-
-
 def main(number: int) -> None:
-    """Load the file that the parent sends, then run the calls that it sends, until the socket with this descriptor is closed.
-
-    If the file has no tool set, the mistake is sent, and the function returns.
-    """
-    with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
+    """Load the file that the parent sends (or send its mistake), then run the calls that it sends, until the socket is closed."""
+    with socket.socket(fileno=number) as line, line.makefile("rb") as stream, asyncio.Runner() as runner:
         try:
-            source = received(line, MAX_FRAME)
+            source = received(stream, MAX_FRAME)
             try:
                 made = load(source["name"], source["text"], Path(source["path"]), "isolated")
                 refuse_supplied(made.tools, source["text"], f"tools/{source['name']}.py")
@@ -102,7 +90,7 @@ def main(number: int) -> None:
                 line.sendall(frame({"progress": value, "part": part}))
 
             while True:
-                asked = received(line, MAX_FRAME)
+                asked = received(stream, MAX_FRAME)
                 signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + GRACE)
                 if (name := asked.get("asks")) is not None:
                     said = {"asks": asks(tools[name], asked["arguments"])}
@@ -126,7 +114,9 @@ def _outcome(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) ->
     """Run a call, and return a frame: {result, is_error}, or {failed, at} with the type and place of an exception. Raises nothing."""
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
-        value, is_error = as_result(_call(tool.function, values, runner, report), is_error=False)
+        runs_here = not (inspect.iscoroutinefunction(tool.function) or inspect.isasyncgenfunction(tool.function))
+        made = tool.function(**values) if runs_here else runner.run(called(tool.function, values, report))
+        value, is_error = as_result(made, is_error=False)
     except Misfit as misfit:
         value, is_error = f"Invalid arguments: {misfit.message}", True
     except ToolError as error:
@@ -134,9 +124,3 @@ def _outcome(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) ->
     except BaseException as error:  # noqa: BLE001 - also exceptions made to get past `except Exception`: only this call ends
         return {"failed": type(error).__name__, "at": raised_at(error)}
     return {"result": value, "is_error": is_error}
-
-
-def _call(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner, report: Report) -> object:
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        return runner.run(called(function, values, report))
-    return function(**values)

@@ -1,5 +1,4 @@
 """A docstring as shown to a model: a description of the tool, and one of each parameter.
-
 The readable styles are those of Google (`Args:`), NumPy (`Parameters` over a line of dashes), reST (`:param name:`), and `name: text`.
 Text about parameters is taken out of the description; all else stays, such as the return value.
 """
@@ -30,14 +29,12 @@ def documentation(function: object, names: Collection[str]) -> tuple[str, dict[s
 @dataclass(slots=True)
 class _DocstringReader:
     """A parser of one docstring: `rest` gets the lines of the description, `found` the text of each parameter.
-
     It knows the styles of Google, NumPy and Sphinx (`:param name:`), and a plain line `name: text` for one of `names`.
     """
 
     lines: list[str]
     names: frozenset[str]
     rest: list[str] = field(default_factory=list[str])
-    """Lines of the description."""
     found: dict[str, str] = field(default_factory=dict[str, str])
     _at: int = 0
 
@@ -75,7 +72,7 @@ class _DocstringReader:
             line = self.lines[self._at]
             ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])
             hit = NUMPY_ENTRY.match(line.strip())
-            if line.strip() and (ends or hit is None or not self._knows(hit["names"])):
+            if line.strip() and (ends or hit is None or not any(name.strip(" *") in self.names for name in hit["names"].split(","))):
                 return
             self._at += 1
             if hit:
@@ -91,9 +88,6 @@ class _DocstringReader:
                 return
             self._at += 1
             yield line
-
-    def _knows(self, names: str) -> bool:
-        return any(name.strip(" *") in self.names for name in names.split(","))
 
     def _note(self, names: str, text: list[str]) -> None:
         for name in re.split(r"\s*,\s*", names):

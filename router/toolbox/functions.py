@@ -1,5 +1,4 @@
 """Tools of tools/*.py that a model may call: a file is a tool set, each public function in it a tool.
-
 A tool's schema is its signature, its description its docstring. `async def` runs on the loop, `def` in a thread of
 its own (a daemon: if it hangs, neither the answer nor the end of the process waits). An async generator reports its progress.
 """
@@ -15,6 +14,7 @@ from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -73,9 +73,7 @@ class ToolSet:
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
     """Run a tool file's text as a module of its own, and return its tools as a set of this name.
-
     Raises Misfit with a place if the file fails when it is run, if a function cannot be a tool, or if there is none.
-
     generation: a word in the module's name that sets it apart from those of other generations
     """
     module = ModuleType(f"router_tools_{generation}.{name}")
@@ -102,54 +100,44 @@ def _run(text: str, module: ModuleType, path: Path, place: Place) -> None:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise  # Ctrl-C arrives there, and nowhere else
-        raise Misfit(f"this file fails when it is loaded: {type(error).__name__}", place=_failed_at(error, path, place)) from None
-
-
-def _failed_at(error: BaseException, path: Path, place: Place) -> Place:
-    trace, line = error.__traceback__, 1
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return Place(place.file, line, 1)
+        lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+        failed_at = Place(place.file, lines[-1] if lines else 1, 1)
+        raise Misfit(f"this file fails when it is loaded: {type(error).__name__}", place=failed_at) from None
 
 
 def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
-    from router.toolbox.parameters import UnfitParameter, parameters_of, place_of  # noqa: PLC0415 - pydantic: only servers with tools pay for it
+    from router.toolbox.parameters import parameters_of, place_of  # noqa: PLC0415 - pydantic: only servers with tools pay for it
 
     name = function.__name__
-    place = Place(file, inspect.unwrap(function).__code__.co_firstlineno, 1)
+
+    def misfit(sentence: str, parameter: str = "") -> Misfit:
+        return Misfit(sentence, place=place_of(text, function, parameter, file))
+
     declared = inspect.signature(function).parameters
     description, descriptions = documentation(function, declared)
     try:
         parameters = parameters_of(function, descriptions)
-    except UnfitParameter as error:
-        where = place_of(text, function, error.parameter, file)
-        raise Misfit(f"a tool's parameters must have types that JSON has: {error}", place=where) from None
+    except Misfit as error:
+        raise misfit(f"a tool's parameters must have types that JSON has: {error}", error.field or "") from None
     if odd := next((one for one in declared.values() if one.kind is not one.POSITIONAL_OR_KEYWORD), None):
-        where = place_of(text, function, odd.name, file)
-        raise Misfit(f"`{name}` has `/` or `*` among its parameters: a tool is called with all of them by name", place=where)
+        raise misfit(f"`{name}` has `/` or `*` among its parameters: a tool is called with all of them by name", odd.name)
     if not description:
-        raise Misfit(f"`{name}` needs a docstring: it is what the model knows of it", place=place)
+        raise misfit(f"`{name}` needs a docstring: it is what the model knows of it")
     if inspect.isgeneratorfunction(function):
-        raise Misfit(f"`{name}` yields without `async`: a tool that reports progress is an `async def`", place=place)
+        raise misfit(f"`{name}` yields without `async`: a tool that reports progress is an `async def`")
     asks = next((one for one, kind in parameters.supplied if kind is Routes), None)
     if asks is not None and not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
-        where = place_of(text, function, asks, file)
-        raise Misfit(f"`{name}` takes Routes, and a route is asked on the event loop: write `async def {name}`", place=where)
+        raise misfit(f"`{name}` takes Routes, and a route is asked on the event loop: write `async def {name}`", asks)
     supplied = {parameter for parameter, _ in parameters.supplied}
     try:
         condition = condition_of(function, (one for one in declared if one not in supplied))
-    except Misfit as misfit:
-        raise Misfit(misfit.message, place=place) from None
+    except Misfit as error:
+        raise misfit(error.message) from None
     return Tool(ToolSpec(name, description, parameters.schema), parameters, function, condition)
 
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
-    """Raise Misfit if a tool of an isolated set has a parameter that only the router's own process can fill in (Routes, Fields).
-
-    text, file: the tool file's text and path, for the place in the error
-    """
+    """Raise Misfit if a tool of an isolated set, of this file, has a parameter that only the router's own process can fill in."""
     from router.toolbox.parameters import place_of  # noqa: PLC0415 - see `_tool`
 
     for tool in tools:
@@ -161,14 +149,9 @@ def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
             )
 
 
-PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
-"""A pattern: the name of a data part."""
-
-
 @dataclass(frozen=True, slots=True)
 class DataPart:
     """A value that a tool yields for the client, not for the model: a part `data-<name>` of the stream, in order, never replaced.
-
     Raises ValueError unless the name is 1 to 64 letters, digits and hyphens.
     """
 
@@ -176,7 +159,7 @@ class DataPart:
     data: object = None
 
     def __post_init__(self) -> None:
-        if not PART_NAME.fullmatch(self.name):
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", self.name):
             raise ValueError(self.name)
 
 
@@ -190,7 +173,6 @@ async def unreported(value: Json, part: str) -> None:
 
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
     """Call a tool's function, and return its result or raise its exception. A `def` runs in a thread.
-
     Values that an async generator yields go to `report`. The last one that is not a DataPart is the result; None without one.
     Raises ToolError if too many threads run, or if a DataPart is not JSON or too large.
     """
@@ -208,10 +190,6 @@ async def called(function: Callable[..., object], values: dict[str, object], rep
         return given
     if inspect.iscoroutinefunction(function):
         return await function(**values)
-    return await _in_thread(function, values)
-
-
-async def _in_thread(function: Callable[..., object], values: dict[str, object]) -> object:
     if sum(thread.name.startswith("tool ") for thread in threading.enumerate()) >= MAX_THREADS:
         raise ToolError("Too many tools are running. Try again later.")
     return await in_thread(partial(function, **values), f"tool {function.__name__}")
@@ -219,10 +197,7 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
 
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
     """Return a tool's value as a model gets it: (the value as JSON, true if it is an error).
-
     A text longer than MAX_RESULT is cut. Any other value that is longer, or is not JSON, becomes a sentence that is an error.
-
-    is_error: whether the value is an error itself
     """
     try:
         text = repaired(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
@@ -244,15 +219,13 @@ def _data(part: DataPart) -> Json:
 
 
 def _plain(value: object) -> object:
-    """Return a dataclass, or a value of VALUES in router/toolbox/values.py, as JSON. Raises TypeError for any other, such as a set."""
-    from router.toolbox.values import plain  # noqa: PLC0415 - pydantic: only tools that return such values need it
+    """Return a dataclass, or a value of VALUES in router/toolbox/parameters.py, as JSON. Raises TypeError for any other, such as a set."""
+    from router.toolbox.parameters import plain  # noqa: PLC0415 - see `_tool`
 
     return plain(value)
 
 
 def raised_at(error: BaseException) -> str:
     """Return the place where an exception was raised, as `file.py:12`; `unknown` without a traceback."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
+    places = [f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in walk_tb(error.__traceback__)]
+    return places[-1] if places else "unknown"

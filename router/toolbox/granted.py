@@ -15,11 +15,12 @@ from router.toolbox.child import asks
 from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at, unreported
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
-from router.toolbox.routes import AskableRoute, Fields, Routes, Supplies
+from router.toolbox.routes import AskableRoute, Fields, Routes
 
 log = logging.getLogger("router.tools")
 
 MAX_ARGUMENTS = 64 * 1024
+Work = Callable[[], Awaitable[tuple[object, bool]]]
 NOTHING = Ask(model="", messages=())
 """The stand-in for the question of a call that belongs to none."""
 
@@ -39,10 +40,7 @@ class Grant:
 
 class Toolbox:
     """The tools granted to one route, and their calls. If several have one name, the first counts: functions, then servers.
-
-    tools: the functions
     limit: seconds in which a call must end
-    grants: the granted tools of MCP servers
     approve: names of the functions whose calls the user has to allow
     routes: the routes that a tool may ask, by id and alias; known in full once the configuration is built
     """
@@ -100,13 +98,11 @@ class Toolbox:
 
     async def asks(self, name: str, given: JsonObject) -> bool:
         """Return whether the user has to allow this call: its tool set or grant is declared so, or the tool's own condition says so.
-
         Also true if the condition fails or takes too long. False for an unknown tool, and by a condition for arguments that do not fit.
         """
-        tool = self._tools.get(name)
-        if tool is None:
-            grant = self._grant(name)
-            return grant is not None and grant.approve
+        tool = self._tools.get(name) or self._grant(name)
+        if tool is None or isinstance(tool, Grant):
+            return tool is not None and tool.approve
         if name in self._approve:
             return True
         if isinstance(tool, Tool):
@@ -136,9 +132,7 @@ class Toolbox:
 
     async def run(self, name: str, given: JsonObject, report: Report = unreported, ask: Ask = NOTHING) -> tuple[Json, bool]:
         """Run a call, and return (its result, true if that is an error). Raises only when it is cancelled.
-
         Unknown tools, invalid arguments, exceptions (logged) and calls over the time limit are results that are errors.
-
         report: gets the values that a tool yields before its end
         ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `trail`
         """
@@ -147,7 +141,8 @@ class Toolbox:
             if isinstance(work, str):
                 return work, True
             async with asyncio.timeout(self._limit):
-                return await _result(work)
+                value, is_error = await work()
+            return as_result(value, is_error=is_error)
         except ToolError as error:
             return error.public, True
         except TimeoutError:
@@ -156,11 +151,10 @@ class Toolbox:
             log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": raised_at(error)}})
             return FAILED, True
 
-    def _work(self, name: str, given: JsonObject, report: Report, ask: Ask) -> "Work | str":
+    def _work(self, name: str, given: JsonObject, report: Report, ask: Ask) -> Work | str:
         """Return a function that does the work of a call, or the sentence that refuses the call."""
-        tool = self._tools.get(name)
-        grant = None if tool else self._grant(name)
-        if tool is None and grant is None:
+        tool = self._tools.get(name) or self._grant(name)
+        if tool is None:
             return f"There is no tool of this name. There is: {', '.join(spec.name for spec in self.specs)}."
         try:
             text = json.dumps(given, ensure_ascii=False)
@@ -168,11 +162,10 @@ class Toolbox:
             return "Invalid arguments: they are nested too deeply."
         if len(text) > MAX_ARGUMENTS:
             return "Invalid arguments: they are too long."
-        if grant is not None:
-            return partial(grant.server.call, name, given)
+        if isinstance(tool, Grant):
+            return partial(tool.server.call, name, given)
         if isinstance(tool, IsolatedTool):
             return partial(tool.processes.call, name, given, self._limit, report)
-        assert tool is not None
         try:
             return partial(self._call_function, tool, tool.parameters.read(text), report, ask)
         except Misfit as misfit:
@@ -181,14 +174,6 @@ class Toolbox:
     async def _call_function(self, tool: Tool, values: dict[str, object], report: Report, ask: Ask) -> tuple[object, bool]:
         if not tool.parameters.supplied:
             return await called(tool.function, values, report), False
-        async with aclosing(Supplies(Routes(self._routes, ask), Fields(ask.fields))) as supplies:
-            values |= {name: supplies.of(kind) for name, kind in tool.parameters.supplied}
+        async with aclosing(Routes(self._routes, ask)) as routes:
+            values |= {name: routes if kind is Routes else Fields(ask.fields) for name, kind in tool.parameters.supplied}
             return await called(tool.function, values, report), False
-
-
-Work = Callable[[], Awaitable[tuple[object, bool]]]
-
-
-async def _result(work: Work) -> tuple[Json, bool]:
-    value, is_error = await work()
-    return as_result(value, is_error=is_error)

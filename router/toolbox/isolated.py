@@ -1,5 +1,4 @@
 """A tool set in processes of its own: the router's event loop is not blocked by any call.
-
 One process is started when the configuration is loaded, to read the file's tools from it. More are started for simultaneous calls.
 Each runs one call at a time. A call that exceeds its time, or whose caller has left, is killed with its process. That also ends
 code that computes in C and holds the interpreter's lock. The next call starts another process.
@@ -24,7 +23,7 @@ from router.chat import Json, JsonObject, ToolSpec
 from router.config.environment import passed_on
 from router.errors import Misfit, Place
 from router.threads import in_thread
-from router.toolbox.child import HEADER, Ended, Frame, frame, received, understood
+from router.toolbox.child import HEADER, Ended, Frame, frame, received, size_of, understood
 from router.toolbox.functions import FAILED, MAX_RESULT, Report, unreported
 
 log = logging.getLogger("router.tools")
@@ -40,10 +39,7 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import
 
 @dataclass(frozen=True, slots=True)
 class ProcessSource:
-    """The file and the environment (beside the usual variables) for the processes of one isolated tool set.
-
-    loading: the seconds within which a process must have started and loaded the file
-    """
+    """The file and the environment (beside the usual variables) for the processes of one isolated tool set. `loading`: see LOADING_S."""
 
     name: str
     text: str
@@ -63,7 +59,6 @@ class IsolatedTool:
 
 class ToolProcesses:
     """The tools of one isolated file, and the processes that run their calls. Made on any thread, used on one event loop.
-
     The constructor blocks until a process has loaded the file. Misfit if the file has no tool set or takes too long to load.
     """
 
@@ -78,24 +73,20 @@ class ToolProcesses:
 
     async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
         """Run a call in a process, and return (its result, true if that is an error). The process is killed if the call is cancelled.
-
         An exception of the tool, and the end of its process, are logged, and give an error as the result.
-
         seconds: the time limit; a few seconds after it the process ends itself, so the caller has to cancel the call in time
-        report: gets the values that the tool yields before its end
         """
         said = await self._exchange(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
         match said:
-            case None:
-                return FAILED, True
             case {"result": result, "is_error": bool(is_error)}:
                 return cast("Json", result), is_error
             case {"failed": str(error), "at": str(at)}:
                 log.warning("tool failed", extra={"fields": {"tool": name, "error": error, "at": at}})
-                return FAILED, True
+            case None:
+                pass  # the end of its process is logged
             case _:
                 log.warning("tool failed", extra={"fields": {"tool": name, "error": "Ended", "at": "its process said something else"}})
-                return FAILED, True
+        return FAILED, True
 
     async def asks(self, name: str, given: JsonObject, seconds: float) -> bool:
         """Return whether the user has to allow a call, by the tool's own condition; True if the process does not answer."""
@@ -168,15 +159,13 @@ class _Process:
             raise
 
     def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
-        """Have the process load the file. Return (the file's tools, names of those with a condition for the approval of calls).
-
-        Raises Misfit if the file has a mistake, takes longer than `loading`, or ends the process.
-        """
+        """Have the process load the file; return (its tools, names of those with a condition). Misfit for a mistake or after `loading`."""
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(source.loading)
         try:
             self._line.sendall(frame({"name": source.name, "text": source.text, "path": str(source.path)}))
-            said = received(self._line, MAX_FRAME)
+            with self._line.makefile("rb") as stream:
+                said = received(stream, MAX_FRAME)
         except TimeoutError:
             raise Misfit(f"this file takes longer than {source.loading:g} s to load, in a process of its own", place=place) from None
         except (OSError, Ended):
@@ -187,24 +176,19 @@ class _Process:
                 raise Misfit(message, place=Place(place.file, line, column))
             case {"tools": [*listed], "asking": [*asking]}:
                 tools = cast("list[tuple[str, str, JsonObject]]", listed)
-                specs = tuple(ToolSpec(name, description, schema) for name, description, schema in tools)
-                return specs, frozenset(cast("list[str]", asking))
+                return tuple(ToolSpec(*tool) for tool in tools), frozenset(cast("list[str]", asking))
             case _:
                 raise Misfit("the process of this file says something else than its tools", place=place)
 
     async def ask(self, question: Frame, report: Report) -> Frame:
         """Send a frame, report the progress that comes back, and return the answer. Raises Ended or OSError if the process ended."""
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self._line, frame(question))
-        while "progress" in (said := await self._frame()):
+        await asyncio.get_running_loop().sock_sendall(self._line, frame(question))
+        while True:
+            size = size_of(await self._exactly(HEADER.size), MAX_FRAME)
+            said = understood(await self._exactly(size))
+            if "progress" not in said:
+                return said
             await report(said["progress"], str(said.get("part", "")))
-        return said
-
-    async def _frame(self) -> Frame:
-        (size,) = HEADER.unpack(await self._exactly(HEADER.size))
-        if size > MAX_FRAME:
-            raise Ended
-        return understood(await self._exactly(size))
 
     async def _exactly(self, size: int) -> bytes:
         loop = asyncio.get_running_loop()
@@ -217,10 +201,7 @@ class _Process:
         return bytes(found)
 
     def kill(self) -> None:
-        """Kill the process and the others of its process group at once (SIGKILL), and close the connection to it.
-
-        Its end is not awaited here.
-        """
+        """Kill the process and its process group at once (SIGKILL), and close the connection to it. Its end is not awaited here."""
         self._line.close()
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)

@@ -1,5 +1,4 @@
 """A client of an MCP server (Model Context Protocol): one connection that is restored by itself, never inside a request's own task.
-
 A task of the client's own opens the connection and lists the tools. It lists them again every `LISTING_INTERVAL_S` seconds and when the
 server reports a change, and opens another connection if this one is lost. Each call runs in a task too: the library was seen to cancel
 the caller that waits for a server that dies. So a request gets `ToolError` and nothing else, whatever becomes of the server.
@@ -10,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -47,7 +46,6 @@ MAX_DESCRIPTION_CHARS = 4 * 1024
 MAX_SCHEMA_BYTES = 32 * 1024
 MAX_DEPTH = 32
 
-AWAY = "The server of this tool cannot be reached just now."
 GONE = "The server of this tool went away before it answered."
 
 
@@ -76,8 +74,6 @@ class McpServer(SharedConnection):
         self.tried = False
         """True once the first attempt to connect has succeeded or failed: from then on no answer waits for the server."""
 
-    # State.
-
     @property
     def here(self) -> bool:
         """True while the connection is open and the server has listed its tools."""
@@ -92,8 +88,6 @@ class McpServer(SharedConnection):
         if not self.tried:
             await self._await_attempt()
         return self.known
-
-    # Lifetime.
 
     def start(self) -> None:
         """Start to connect in the background, and return at once. Without effect if started or closed already."""
@@ -125,7 +119,10 @@ class McpServer(SharedConnection):
                     await asyncio.wait([connection])
             finally:
                 lasted, was_here = loop.time() - began, self.here
-                self._mark_away()
+                self._client, self.tried, self._state = None, True, "away"
+                self._settled.set()
+                for call in self._calls:
+                    call.cancel()
                 await _cancel(connection)
             if was_here or not reported:
                 log.warning("tool server is away", extra={"fields": {"server": self.label, "why": _cause(connection)}})
@@ -133,17 +130,12 @@ class McpServer(SharedConnection):
             backoff.lost(lasted)
             await backoff.rest()
 
-    def _mark_away(self) -> None:
-        """Mark the server as away, and cancel its calls."""
-        self._client, self.tried, self._state = None, True, "away"
-        self._settled.set()
-        for call in self._calls:
-            call.cancel()
-
     async def _connection(self, *, reported: bool) -> None:
         """Run one connection until it is lost; then it raises, or returns. `reported`: a loss was logged, so the reconnection is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
-        async with self._opened() as client:
+        from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
+
+        async with self._transport() as streams, Client(streams, cache=None, message_handler=self._on_message) as client:
             listening = asyncio.create_task(self._listen(client))
             try:
                 await self._list(client)
@@ -164,17 +156,8 @@ class McpServer(SharedConnection):
                 await _cancel(listening)
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncGenerator["Client", None]:
-        """Yield a client after its handshake; it is closed when the block ends."""
-        from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
-
-        async with self._transport() as (read, write):
-            transport = cast("Any", nullcontext((_Watched(read, self._doubt), write)))  # the code that opened the streams closes them
-            async with Client(transport, cache=None, message_handler=self._on_message) as client:
-                yield client
-
-    @asynccontextmanager
-    async def _transport(self) -> AsyncGenerator[tuple[Any, Any], None]:
+    async def _transport(self) -> AsyncGenerator[Any, None]:
+        """Yield the streams to the server as a transport of the library; they are closed when the block ends."""
         declared = self.declared
         if isinstance(declared.mcp, tuple):
             from mcp import StdioServerParameters, stdio_client  # noqa: PLC0415
@@ -184,7 +167,7 @@ class McpServer(SharedConnection):
             # Its output beside its answers is not ours to show: it may hold secrets.
             with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: ASYNC230, PTH123 - no file waits there
                 async with stdio_client(StdioServerParameters(command=command, args=list(words), env=environment), nowhere) as streams:
-                    yield streams
+                    yield self._watched(*streams)
         else:
             import httpx2  # noqa: PLC0415
             from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
@@ -194,9 +177,8 @@ class McpServer(SharedConnection):
                 headers["authorization"] = f"Bearer {declared.token.value}"
             # A stream may be silent for long; requests have deadlines of their own.
             limits = httpx2.Timeout(START, read=10 * LISTING_INTERVAL_S)
-            egress = declared.egress
-            proxy = egress.proxy_to(urlsplit(str(declared.mcp)).hostname or "")
-            tls = await asyncio.to_thread(tls_context, egress.ca)
+            proxy = declared.egress.proxy_to(urlsplit(str(declared.mcp)).hostname or "")
+            tls = await asyncio.to_thread(tls_context, declared.egress.ca)
             way = httpx2.Proxy(proxy.url, ssl_context=tls if proxy.tls else None) if proxy is not None else None
             async with (
                 httpx2.AsyncClient(
@@ -204,17 +186,17 @@ class McpServer(SharedConnection):
                 ) as http,
                 streamable_http_client(str(declared.mcp), http_client=http) as streams,
             ):
-                yield streams
+                yield self._watched(*streams)
+
+    def _watched(self, read: Any, write: Any) -> Any:
+        return nullcontext((_Watched(read, self._doubt), write))  # the code that opened the streams closes them
 
     async def _listen(self, client: "Client") -> None:
-        """Have the tools listed again at each change that the server reports in a stream of its own (protocol 2026-07-28 and later).
-
-        Returns when the stream is lost, or at once if the server has none.
-        """
+        """Have the tools listed again at each change that the server reports in a stream of its own (protocol 2026-07-28 and later)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
-        # A server without such a stream is asked every LISTING_INTERVAL_S seconds.
+        # If the stream is lost, or the server has none, it is asked every LISTING_INTERVAL_S seconds.
         with suppress(ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
@@ -243,18 +225,14 @@ class McpServer(SharedConnection):
             self._names |= set(list(found)[: max(0, MAX_NAMES - len(self._names))])
             log.info("tools of a server", extra={"fields": {"server": self.label, "tools": len(found)}})
 
-    # Calls.
-
     async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
-        """Run a call on the server, and return (its result, true if that is an error). There is no time limit here.
-
+        """Run a call on the server, and return (its result, true if that is an error), without a time limit but PATIENCE to connect.
         Raises ToolError if the server is away, goes away, refuses the call, or sends a result that cannot be read.
-        While the server is connecting, the call waits PATIENCE seconds at most.
         """
         if self._state == "starting":
             await self._await_attempt()
         if self._client is None:
-            raise ToolError(AWAY)
+            raise ToolError("The server of this tool cannot be reached just now.")
         call = asyncio.create_task(_call_tool(self._client, name, arguments))
         self._calls.add(call)
         call.add_done_callback(self._forget_call)
@@ -319,9 +297,9 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 def _spec(tool: Any) -> ToolSpec | None:
     """Return an MCP tool as the model sees it; None if providers refuse its name or schema."""
     schema = cast("JsonObject", mended(tool.input_schema))
-    if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MAX_DEPTH):
+    if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object":
         return None
-    if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
+    if deeper(schema, MAX_DEPTH) or len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
         return None
     return ToolSpec(tool.name, repaired(tool.description or tool.name)[:MAX_DESCRIPTION_CHARS], schema)
 
@@ -330,14 +308,9 @@ async def _call_tool(client: "Client", name: str, arguments: JsonObject) -> tupl
     result = await client.call_tool(name, dict(arguments))
     if result.structured_content is not None and not result.is_error:
         return mended(cast("Json", result.structured_content)), False
-    return "\n".join(_texts(result.content)), bool(result.is_error)
-
-
-def _texts(content: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts of a result. Content of another kind is only mentioned, as `[image, not shown]`."""
-    for block in content:
-        resource = getattr(block, "resource", block)
-        yield repaired(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
+    said = [(block.type, getattr(getattr(block, "resource", block), "text", None)) for block in cast("list[Any]", result.content)]
+    texts = [repaired(text) if isinstance(text, str) else f"[{kind}, not shown]" for kind, text in said]
+    return "\n".join(texts), bool(result.is_error)
 
 
 def _tool_error(error: BaseException) -> ToolError:

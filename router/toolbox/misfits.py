@@ -1,5 +1,4 @@
 """Sentences on wrong arguments of a tool call, from which a model can correct them: the place, and what is expected there.
-
 Pydantic names each alternative of a union that did not fit. Here only the likeliest alternative is named: the right kind of value, with the
 fewest mistakes. If no alternative has that kind, all of them are named.
 """
@@ -94,7 +93,6 @@ def _path_and_branches(parts: Sequence[str | int], given: Json, *, missing: bool
 
 def _likeliest(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
     """Return the mistakes; of each union only those of the alternative probably meant, or one that names all kinds if none is likely.
-
     level: enclosing unions decided already
     """
     meant: list[_Misfit] = []

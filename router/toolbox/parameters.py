@@ -1,5 +1,4 @@
-"""The parameters of a tool, by pydantic: their JSON schema, and the check of the arguments that a model writes.
-
+"""The parameters of a tool, by pydantic: their JSON schema, the check of the arguments that a model writes, and the values it returns.
 The check is strict: a text is not a number, a number is not a text, `1` is not `true`. A date is a text that spells one.
 """
 
@@ -7,11 +6,15 @@ import ast
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, NoReturn, cast, get_type_hints
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -23,14 +26,6 @@ from router.toolbox.routes import Supplied, supplied_type
 
 CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Configuration of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model decides itself about unknown keys."""
-
-
-class UnfitParameter(TypeError):
-    """The error for a parameter whose type no JSON schema describes. `parameter`: its name."""
-
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(message)
-        self.parameter = parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +42,14 @@ class Parameters:
     def read(self, text: str) -> dict[str, object]:
         """Return the keyword arguments in a JSON text, with defaults for absent ones. Raises Misfit with the place of each mistake."""
         try:
-            made = self._model.model_validate_json(_utf8(text), strict=True)
+            made = self._model.model_validate_json(repaired(text).encode(), strict=True)
         except ValidationError as error:
             raise Misfit(explained(error.errors(include_url=False, include_input=False), json.loads(text))) from None
         return {name: getattr(made, field) for name, field in self._names}
 
 
 def parameters_of(function: Callable[..., object], descriptions: Mapping[str, str]) -> Parameters:
-    """Compile the parameters of a function. Raises UnfitParameter if no JSON schema describes the type of one."""
+    """Compile the parameters of a function. Raises Misfit, with its name as `field`, if no JSON schema describes the type of one."""
     signature = inspect.signature(function)
     # A field of a parameter's own name could be one that BaseModel has (`schema`, `copy`): the name is its alias.
     hints = {name: _hint(function, parameter) for name, parameter in signature.parameters.items()}
@@ -86,21 +81,21 @@ def place_of(text: str, function: Callable[..., object], parameter: str, file: s
 
 
 def _hint(function: Callable[..., object], parameter: inspect.Parameter) -> object:
-    """Return the type of a parameter. Raises UnfitParameter if it has none that can be read, and for `*args` and `**kwargs`."""
+    """Return the type of a parameter. Raises Misfit if it has none that can be read, and for `*args` and `**kwargs`."""
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        raise UnfitParameter(name, f"{function.__name__} takes *{name}: name each parameter")
+        raise Misfit(f"{function.__name__} takes *{name}: name each parameter", name)
     if parameter.annotation is parameter.empty:
-        raise UnfitParameter(name, f"parameter {name} of {function.__name__} has no type annotation")
+        raise Misfit(f"parameter {name} of {function.__name__} has no type annotation", name)
     alone = SimpleNamespace(__annotations__={name: parameter.annotation})
     try:
         return get_type_hints(alone, inspect.unwrap(function).__globals__, include_extras=True)[name]
     except (TypeError, NameError, AttributeError, SyntaxError) as error:  # an annotation may be any text
-        raise UnfitParameter(name, str(error)) from None
+        raise Misfit(str(error), name) from None
 
 
 def _field(hint: Any, parameter: inspect.Parameter, description: str) -> tuple[object, object]:
-    """Return a parameter as a field of a model: (annotation, default). Raises UnfitParameter if pydantic cannot read its type."""
+    """Return a parameter as a field of a model: (annotation, default). Raises Misfit if pydantic cannot read its type."""
     name = parameter.name
     required = parameter.default is parameter.empty
     try:
@@ -119,10 +114,10 @@ def _compiled(name: str, fields: Mapping[str, tuple[object, object]]) -> tuple[J
     return model.model_json_schema(schema_generator=_Schema), model
 
 
-def _unfit(name: str, hint: Any, error: Exception | None = None) -> UnfitParameter:
+def _unfit(name: str, hint: Any, error: Exception | None = None) -> Misfit:
     shown = hint.__origin__ if getattr(hint, "__metadata__", None) else hint
     why = error.message if isinstance(error, PydanticUserError) and error.code in ADVICE else ""
-    return UnfitParameter(name, f"{shown!r} is not a type that JSON has" + (f" ({why})" if why else ""))
+    return Misfit(f"{shown!r} is not a type that JSON has" + (f" ({why})" if why else ""), name)
 
 
 REFUSALS = (PydanticUserError, TypeError, AttributeError, NameError, RecursionError)
@@ -133,7 +128,6 @@ ADVICE = frozenset({"typed-dict-version", "class-not-fully-defined", "undefined-
 
 class _Schema(GenerateJsonSchema):
     """A generator of JSON schemas without the titles that pydantic makes of names, which cost tokens and add nothing.
-
     It refuses types whose schema would describe texts that no model can write.
     """
 
@@ -161,9 +155,13 @@ class _Schema(GenerateJsonSchema):
     generator_schema = _refused  # its items would be checked only when the function takes them
 
 
-def _utf8(text: str) -> bytes:
-    """Return the text encoded as UTF-8; half a surrogate pair becomes U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return repaired(text).encode()
+VALUES = BaseModel, date, time, timedelta, Decimal, Enum, UUID
+"""Types that a tool may return besides JSON and dataclasses."""
+ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def plain(value: object) -> object:
+    """Return the JSON form of a dataclass or a value of VALUES. Raises TypeError for any other value: a tool may not return it."""
+    if isinstance(value, VALUES) or (is_dataclass(value) and not isinstance(value, type)):
+        return ANYTHING.dump_python(value, mode="json")
+    raise TypeError(type(value).__name__)

@@ -7,7 +7,7 @@ A parameter of one of these types is not shown to the model. An answer that a to
 request's record, and are charged with it. It is closed when the tool's call ends.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, get_args, get_origin
@@ -15,7 +15,7 @@ from typing import Annotated, get_args, get_origin
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, Message, OutputFormat
 from router.errors import RouterError, ToolError
-from router.events import Answer, Event, Failure, Finish, Text
+from router.events import Answer, Failure, Finish, Text
 from router.usage import Usage
 from router.value import replace
 
@@ -39,16 +39,14 @@ class Fields(dict[str, Json]):
 
 class RouteAnswer:
     """The answer of a route that a tool asked, as text: iterate over its pieces, or await `text`. Reading raises ToolError if it fails.
-
     The text is empty after `aclose`. An answer longer than MAX_ANSWER characters ends in a ToolError, too.
-
     usage: tokens of the answer, as its provider counted them; None before its end, or without a count
     """
 
-    def __init__(self, route: str, answer: Answer, ask: Ask, record: Callable[[list[Attempt]], None]) -> None:
+    def __init__(self, route: str, answer: Answer, ask: Ask, calls: list[list[Attempt]]) -> None:
         self.usage: Usage | None = None
         self._route = route
-        self._record = record
+        self._calls = calls
         self._end: Finish | Failure | None = None
         self._closed = False
         self._pieces = self._read(answer, ask)
@@ -79,22 +77,18 @@ class RouteAnswer:
                         if left < 0:
                             break
                         yield event.text
-                    self._see(event)
+                    elif isinstance(event, Finish | Failure):
+                        self._end = event
+                        self.usage = event.usage if isinstance(event, Finish) else None
         except RouterError as error:
             raise ToolError(error.public) from None
         finally:
-            self._record([replace(one, route=self._route) for one in ask.trail.attempts])
+            if attempts := [replace(one, route=self._route) for one in ask.trail.attempts]:
+                self._calls.append(attempts)
         if left < 0:
             raise ToolError(f"The answer of {self._route} is longer than {MAX_ANSWER:,} characters.")
         if isinstance(self._end, Failure):
             raise ToolError(self._end.public)
-
-    def _see(self, event: Event) -> None:
-        """Record the end of the answer; any other event is ignored."""
-        if isinstance(event, Finish | Failure):
-            self._end = event
-        if isinstance(event, Finish):
-            self.usage = event.usage
 
 
 class Routes:
@@ -109,13 +103,11 @@ class Routes:
         self, route: str, prompt: str, *, system: str = "", fields: JsonObject | None = None, schema: JsonObject | None = None
     ) -> RouteAnswer:
         """Return the answer of a route to a prompt, still unread. The request is sent when the answer is first read.
-
+        Raises ToolError if there is no such route, if its own tools ask routes, or after MAX_ASKED answers.
         route: its id, or an alias
         system: an instruction before the prompt, besides that of the route's pipeline
         fields: what the templates of its pipeline see as `ask.<name>`
         schema: the JSON schema of the answer's text
-
-        Raises ToolError if there is no such route, if its own tools ask routes, or after MAX_ASKED answers.
         """
         known = self._known.get(route)
         if known is None:
@@ -134,12 +126,8 @@ class Routes:
             user=self._ask.user,
             circumstances=self._ask.circumstances,
         )
-        self._asked.append(RouteAnswer(route, known.answer, ask, self._charge))
+        self._asked.append(RouteAnswer(route, known.answer, ask, self._ask.trail.calls))
         return self._asked[-1]
-
-    def _charge(self, attempts: list[Attempt]) -> None:
-        if attempts:
-            self._ask.trail.calls.append(attempts)
 
     async def aclose(self) -> None:
         """Stop all answers that were asked for here and still run."""
@@ -157,19 +145,3 @@ def supplied_type(hint: object) -> Supplied | None:
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return next((one for one in SUPPLIED if hint is one), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Supplies:
-    """The Routes and Fields of one call, for the parameters that the router fills in."""
-
-    routes: Routes
-    fields: Fields
-
-    def of(self, kind: Supplied) -> object:
-        """Return the Routes or the Fields, by the type of the parameter."""
-        return self.routes if kind is Routes else self.fields
-
-    async def aclose(self) -> None:
-        """Stop the answers that the call asked for and that still run."""
-        await self.routes.aclose()

@@ -5,18 +5,5 @@ from router.wire.shape import Answered, Heading, Refusal, Wire, answered, compac
 
 __all__ = ["WIRES", "Answered", "Heading", "Refusal", "Wire", "answered", "compact"]
 
-WIRES: dict[str, Wire] = {
-    wire.name: wire
-    for wire in (
-        line.WIRE,
-        data_stream.WIRE,
-        ui_message_stream.WIRE,
-        openai.WIRE,
-        anthropic.WIRE,
-        responses.WIRE,
-        text_completion.WIRE,
-        ag_ui.WIRE,
-        ai_gateway.WIRE,
-        text.WIRE,
-    )
-}
+MODULES = line, data_stream, ui_message_stream, openai, anthropic, responses, text_completion, ag_ui, ai_gateway, text
+WIRES: dict[str, Wire] = {module.WIRE.name: module.WIRE for module in MODULES}

@@ -17,34 +17,23 @@ them. An error within the run is RUN_ERROR, and the last event.
 Source: the specification of AG-UI 1.0 (its schema), and `verifyEvents` of @ag-ui/client.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from itertools import count
 from json.encoder import encode_basestring
 
 from router.chat import Json, JsonObject
-from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.wire.frames import END, FRAME, KEEP_ALIVE, data_of, frame, unwritten
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, ToolCall, ToolResult, Usage
+from router.wire.frames import FRAME, KEEP_ALIVE, PartEncoder, data_of, frame
+from router.wire.shape import Heading, Wire, arguments_of, body, broken_off, compact
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → AG-UI frames; b"" for an event that is not written."""
-    return _Run(heading).encode
-
-
-class _Run:
-    """An encoder of one run. It holds the open message, the assistant's message of this model call, and calls without a result."""
+class _Run(PartEncoder):
+    """An encoder of one run. It holds the assistant's message of this model call, and calls without a result."""
 
     def __init__(self, heading: Heading) -> None:
-        self._heading = heading
-        self._begun = False
-        self._open = ""
-        """`TEXT` or `REASONING`; empty without an open message."""
-        self._id = ""
-        """The id of the open message."""
-        self._delta = ""
-        """A delta frame of the open message, up to its text."""
-        self._count = 0
-        """Number of messages so far."""
+        super().__init__(heading)
+        self._numbers = count(1)
+        """The numbers in the ids of messages."""
         self._message = ""
         """The id of the assistant's message of this model call; empty before its first text or call."""
         self._models: dict[str, None] = {}
@@ -52,35 +41,28 @@ class _Run:
         self._calls: dict[str, None] = {}
         """Ids of the calls without a result yet, in order."""
 
-    def encode(self, event: Event) -> bytes:
+    def _written(self, event: Event) -> str:
         match event:
-            case Text(text):
-                opening = "" if self._open == "TEXT" else self._text()
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
-            case Thought(text):
-                opening = "" if self._open == "REASONING" else self._reasoning()
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
             case ToolCall():
-                return utf8(self._closed() + self._called(event))
+                return self._closed() + self._called(event)
             case ToolResult():
-                return utf8(self._closed() + self._ran(event))
+                return self._closed() + self._ran(event)
             case Source(url, title, media_type):
                 about = {"url": url, "title": title, "mediaType": media_type}
-                return utf8(frame({"type": "CUSTOM", "name": "source", "value": {name: one for name, one in about.items() if one}}))
+                return frame({"type": "CUSTOM", "name": "source", "value": {name: one for name, one in about.items() if one}})
             case Produced(media_type, data):
-                return utf8(frame({"type": "CUSTOM", "name": "file", "value": {"mediaType": media_type, "data": data}}))
+                return frame({"type": "CUSTOM", "name": "file", "value": {"mediaType": media_type, "data": data}})
             case Start(model=model):
                 self._message = ""
                 self._models[model] = None
-                return utf8(self._closed() + self._started())
+                return self._closed() + self._started()
             case Finish(reason, usage):
-                return utf8(self._closed() + self._finished(reason, usage))
-            case Failure(code, public):
-                sentence = f"{public} (request {self._heading.request_id})"
-                error = frame({"type": "RUN_ERROR", "message": sentence, "code": code})
-                return utf8(self._started() + self._closed() + error)
+                return self._closed() + self._finished(reason, usage)
+            case Failure(code):
+                error = {"type": "RUN_ERROR", "message": broken_off(self._heading, event).sentence, "code": code}
+                return self._started() + self._closed() + frame(error)
             case _:
-                return unwritten(event)
+                return self._unwritten(event)
 
     def _started(self) -> str:
         if self._begun:
@@ -91,33 +73,29 @@ class _Run:
         return frame({"type": "RUN_STARTED", **_run(self._heading), **more})
 
     def _new_id(self) -> str:
-        self._count += 1
-        return f"{self._heading.message_id}-{self._count}"
+        return f"{self._heading.message_id}-{next(self._numbers)}"
 
-    def _text(self) -> str:
-        """Begin or continue the assistant's text message of this model call; return the frames for that, and for the end of another one."""
+    def _opened(self, part: str) -> str:
+        """Begin a message of reasoning, or begin or continue the text of this model call; return the frames for that."""
         closed = self._closed()
-        self._message = self._message or self._new_id()
-        self._opens("TEXT", self._message)
-        return closed + frame({"type": "TEXT_MESSAGE_START", "messageId": self._id, "role": "assistant"})
-
-    def _reasoning(self) -> str:
-        closed = self._closed()
-        self._opens("REASONING", self._new_id())
-        span = frame({"type": "REASONING_START", "messageId": self._id})
-        return closed + span + frame({"type": "REASONING_MESSAGE_START", "messageId": self._id, "role": "reasoning"})
-
-    def _opens(self, kind: str, message: str) -> None:
-        self._open, self._id = kind, message
-        self._delta = f'{FRAME}{{"type":"{kind}_MESSAGE_CONTENT","messageId":{encode_basestring(message)},"delta":'
+        if part == "text":
+            self._id = self._message = self._message or self._new_id()
+            begun = frame({"type": "TEXT_MESSAGE_START", "messageId": self._id, "role": "assistant"})
+        else:
+            self._id = self._new_id()
+            begun = frame({"type": "REASONING_START", "messageId": self._id})
+            begun += frame({"type": "REASONING_MESSAGE_START", "messageId": self._id, "role": "reasoning"})
+        self._open = part
+        self._delta = f'{FRAME}{{"type":"{part.upper()}_MESSAGE_CONTENT","messageId":{encode_basestring(self._id)},"delta":'
+        return closed + begun
 
     def _closed(self) -> str:
         """End the open message, and return the frames for that; an empty text without one."""
         if not self._open:
             return ""
-        kind, self._open = self._open, ""
-        ended = frame({"type": f"{kind}_MESSAGE_END", "messageId": self._id})
-        return ended if kind == "TEXT" else ended + frame({"type": "REASONING_END", "messageId": self._id})
+        part, self._open = self._open, ""
+        ended = frame({"type": f"{part.upper()}_MESSAGE_END", "messageId": self._id})
+        return ended if part == "text" else ended + frame({"type": "REASONING_END", "messageId": self._id})
 
     def _called(self, call: ToolCall) -> str:
         """Record a tool call as one without a result; return all its frames: start, arguments and end."""
@@ -147,23 +125,21 @@ class _Run:
         return frame({"type": "RUN_FINISHED", **_run(self._heading), "outcome": outcome, **counts, "metadata": about})
 
 
-def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
+def counted(usage: Usage, models: Collection[str]) -> dict[str, Json]:
     """Return an answer's usage as an entry of `usage` in RUN_FINISHED. Counts of reasoning and cache are left out if zero.
-
     models: models of the targets that answered; the entry names the model if there was only one
     """
-    alone = [*models]
     parts = {
         "reasoningTokens": usage.reasoning_tokens,
         "cachedInputTokens": usage.cached_tokens,
         "cacheWriteInputTokens": usage.cache_write_tokens,
     }
     return {
-        **({"model": alone[0]} if len(alone) == 1 else {}),
+        **({"model": next(iter(models))} if len(models) == 1 else {}),
         "inputTokens": usage.input_tokens,
         "outputTokens": usage.output_tokens,
         "totalTokens": usage.total_tokens,
-        **{name: count for name, count in parts.items() if count},
+        **{name: number for name, number in parts.items() if number},
     }
 
 
@@ -172,14 +148,10 @@ def _run(heading: Heading) -> dict[str, Json]:
     return {name: heading.asked.get(name, heading.message_id) for name in ("threadId", "runId")}
 
 
-def complete(answer: Answered) -> bytes:
-    """Return the body of an answer that is not streamed: a JSON list of its events, with adjacent pieces of text or reasoning joined."""
-    return f"[{','.join(data_of(encoder(answer.heading), answer))}]".encode()
-
-
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event: JSON with the fields of RUN_ERROR."""
-    return utf8(compact({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}))
-
-
-WIRE = Wire(name="ag-ui", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)
+WIRE = Wire(
+    name="ag-ui",
+    encoder=lambda heading: _Run(heading).encode,
+    complete=lambda answer: f"[{','.join(data_of(_Run(answer.heading).encode, answer))}]".encode(),
+    refusal=lambda why: body({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}),
+    keep_alive=KEEP_ALIVE,
+)

@@ -19,13 +19,12 @@ Source: the types of @ai-sdk/provider 4 (LanguageModelV4StreamPart, LanguageMode
 
 import json
 from datetime import UTC, datetime
-from json.encoder import encode_basestring
 from typing import Any, cast
 
 from router.chat import Json, JsonObject
-from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.wire.frames import END, FRAME, KEEP_ALIVE, data_of, frame, unwritten
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, ToolCall, ToolResult, Usage
+from router.wire.frames import KEEP_ALIVE, SdkPartEncoder, data_of, frame
+from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off
 
 REASONS: dict[Reason, str] = {"tool-calls": "length", "unknown": "other"}
 """Internal reason → reason of this wire, if they differ. `tool-calls` without a call for the client means that `max_steps` cut it off."""
@@ -33,55 +32,35 @@ TYPES = {401: "authentication_error", 403: "forbidden", 429: "rate_limit_exceede
 """Status → `type` of an error; invalid_request_error for other 4xx, internal_server_error for 5xx."""
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → frames of the AI SDK's gateway; b"" for an event that is not written."""
-    return _Parts(heading).encode
-
-
-class _Parts:
-    """An encoder of one answer. It holds the open part, the number of parts and sources, and the calls without a result yet."""
+class _Parts(SdkPartEncoder):
+    """An encoder of one answer. It holds the open part, the numbers of parts and sources, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
-        self._heading = heading
+        super().__init__(heading)
         self._version = heading.asked.get("specification", "4")
-        self._begun = False
-        self._open = ""
-        """`text` or `reasoning`; empty without an open part."""
-        self._count = 0
-        self._delta = ""
-        """A delta frame of the open part, up to its text."""
         self._calls: dict[str, ToolCall] = {}
-        self._sources = 0
 
-    def encode(self, event: Event) -> bytes:
+    def _written(self, event: Event) -> str:
         match event:
-            case Text(text):
-                opening = "" if self._open == "text" else self._opened("text")
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
-            case Thought(text):
-                opening = "" if self._open == "reasoning" else self._opened("reasoning")
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
             case Source():
-                self._sources += 1
-                return utf8(frame(_cited(event, self._sources)))
+                return frame(_cited(event, next(self._sources)))
             case Produced(media_type, data):
                 made: Json = {"type": "data", "data": data} if self._version == "4" else data
-                return utf8(self._closed() + frame({"type": "file", "mediaType": media_type, "data": made}))
+                return self._closed() + frame({"type": "file", "mediaType": media_type, "data": made})
             case ToolCall():
                 self._calls[event.call_id] = event
-                return b""
+                return ""
             case ToolResult():
-                return utf8(self._closed() + self._ran(event))
+                return self._closed() + self._ran(event)
             case Start(model=model):
-                return utf8(self._closed() + self._started(model))
+                return self._closed() + self._started(model)
             case Finish(reason, usage):
-                return utf8(self._closed() + self._finished(reason, usage))
-            case Failure(code, public):
-                sentence = f"{public} (request {self._heading.request_id})"
-                error: JsonObject = {"message": sentence, "type": "internal_server_error", "code": code}
-                return utf8(self._closed() + frame({"type": "error", "error": error}) + self._end("error", None))
+                return self._closed() + self._finished(reason, usage)
+            case Failure(code):
+                error = {"message": broken_off(self._heading, event).sentence, "type": "internal_server_error", "code": code}
+                return self._closed() + frame({"type": "error", "error": error}) + self._end("error", None)
             case _:
-                return unwritten(event)
+                return self._unwritten(event)
 
     def _started(self, model: str) -> str:
         if self._begun:
@@ -89,26 +68,6 @@ class _Parts:
         self._begun = True
         about: JsonObject = {"type": "response-metadata", **metadata(self._heading, model)}
         return frame({"type": "stream-start", "warnings": []}) + frame(about)
-
-    def _opened(self, part: str) -> str:
-        closed = self._closed()
-        self._count += 1
-        self._open = part
-        self._delta = f'{FRAME}{{"type":"{part}-delta","id":"{self._id}","delta":'
-        return closed + frame({"type": f"{part}-start", "id": self._id})
-
-    @property
-    def _id(self) -> str:
-        """Return the id of the open part."""
-        return f"{self._open[0]}{self._count}"
-
-    def _closed(self) -> str:
-        """End the open part, and return the frame for that; an empty text without one."""
-        if not self._open:
-            return ""
-        ended = frame({"type": f"{self._open}-end", "id": self._id})
-        self._open = ""
-        return ended
 
     def _ran(self, result: ToolResult) -> str:
         """Return the frames of a call that the router ran, with its result; an empty text in specification 2, or if the call is unknown."""
@@ -183,7 +142,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: the JSON result of `doGenerate`, adjacent pieces of text or reasoning joined."""
-    parts: list[dict[str, Any]] = [json.loads(data) for data in data_of(encoder(answer.heading), answer)]
+    parts: list[dict[str, Any]] = [json.loads(data) for data in data_of(_Parts(answer.heading).encode, answer)]
     content: list[Json] = []
     made: dict[str, Json] = {"content": content, "warnings": []}
     for part in parts:
@@ -196,7 +155,7 @@ def complete(answer: Answered) -> bytes:
             made["response"] = {name: value for name, value in part.items() if name != "type"}
         elif part["type"] == "finish":
             made |= {"finishReason": part["finishReason"], "usage": part["usage"]}
-    return utf8(compact(made))
+    return body(made)
 
 
 def refusal(why: Refusal) -> bytes:
@@ -204,8 +163,8 @@ def refusal(why: Refusal) -> bytes:
     kind = TYPES.get(why.status, "internal_server_error" if why.status >= 500 else "invalid_request_error")
     if why.status == 404:
         kind = "model_not_found" if why.code == "unknown_model" else "not_found"
-    error: JsonObject = {"message": why.sentence, "type": kind, "param": None, "code": why.code}
-    return utf8(compact({"error": error, "generationId": why.request_id}))
+    error = {"message": why.sentence, "type": kind, "param": None, "code": why.code}
+    return body({"error": error, "generationId": why.request_id})
 
 
-WIRE = Wire(name="ai-gateway", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)
+WIRE = Wire(name="ai-gateway", encoder=lambda heading: _Parts(heading).encode, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)

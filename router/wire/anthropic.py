@@ -21,18 +21,11 @@ from json.encoder import encode_basestring
 
 from router.chat import Json, JsonObject
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.wire.frames import unwritten
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
+from router.wire.frames import END, PartEncoder
+from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact
 
-REASONS: dict[Reason, str] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "content-filter": "refusal",
-    "tool-calls": "max_tokens",
-    "other": "end_turn",
-    "unknown": "end_turn",
-}
-"""Internal reason → stop reason, if no call is left to the client. `tool-calls` then means that `max_steps` cut the answer off."""
+REASONS: dict[Reason, str] = {"length": "max_tokens", "content-filter": "refusal", "tool-calls": "max_tokens"}
+"""Internal reason → stop reason, if no call is left to the client, if not `end_turn`. `tool-calls` then means: `max_steps` cut it off."""
 TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -46,57 +39,43 @@ TYPES = {
 """Status → `type` of an error; invalid_request_error for other 4xx, api_error for other 5xx."""
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → frames of Anthropic's Messages API; b"" for an event that is not written."""
-    return _MessageFrames(heading).encode
-
-
-class _MessageFrames:
+class _MessageFrames(PartEncoder):
     """An encoder of one answer. It holds the open block, sources to cite, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
-        self._heading = heading
+        super().__init__(heading)
+        self._after = f"}}}}{END}"
         self._model = ""
-        self._begun = False
-        self._open = ""
-        """The type of the open block; empty without one."""
         self._index = -1
         self._calls: dict[str, ToolCall] = {}
         self._cited: list[Source] = []
         """Sources that came before any text and are not written yet."""
 
-    def encode(self, event: Event) -> bytes:
+    def _written(self, event: Event) -> str:
         match event:
-            case Text(text):
-                opening = "" if self._open == "text" else self._text()
-                return utf8(f"{opening}{self._delta('text_delta', 'text', text)}")
-            case Thought(text):
-                opening = "" if self._open == "thinking" else self._opened("thinking", _block(Thought, "", []))
-                return utf8(f"{opening}{self._delta('thinking_delta', 'thinking', text)}")
             case Source(url):
                 self._cited += [event] if url else []
-                return utf8(self._citations() if self._open == "text" else self._started())  # others stand in the next text
+                return self._citations() if self._open == "text" else self._started()  # others stand in the next text
             case ToolInput():
-                return utf8(self._started())  # the calls may be hidden: the headers go out, and a tool that runs for long has its pings
+                return self._started()  # the calls may be hidden: the headers go out, and a tool that runs for long has its pings
             case ToolCall():
                 self._calls[event.call_id] = event
-                return utf8(self._started())
+                return self._started()
             case ToolResult(call_id):
                 self._calls.pop(call_id, None)
-                return b""
+                return ""
             case Start(model=model):
                 self._model = self._model or model
-                return b""
+                return ""
             case Produced():
-                return b""
+                return ""
             case Finish(reason, usage):
-                return utf8(self._finished(reason, usage))
-            case Failure(code, public):
-                sentence = f"{public} (request {self._heading.request_id})"
-                cited = self._text() if self._cited else ""
-                return utf8(cited + _frame("error", error(Refusal(500, code, sentence, self._heading.request_id))))
+                return self._finished(reason, usage)
+            case Failure():
+                cited = self._opened("text") if self._cited else ""
+                return cited + _frame("error", error(broken_off(self._heading, event)))
             case _:
-                return unwritten(event)
+                return self._unwritten(event)
 
     def _started(self) -> str:
         if self._begun:
@@ -105,16 +84,21 @@ class _MessageFrames:
         message = _message(self._heading, self._model, [], None, counted(None))
         return _frame("message_start", {"type": "message_start", "message": message})
 
-    def _delta(self, kind: str, key: str, text: str) -> str:
-        """Return the frame that adds text to the open block; it is the most frequent frame of an answer."""
-        return (
-            f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},'
-            f'"delta":{{"type":"{kind}","{key}":{encode_basestring(text)}}}}}\n\n'
-        )
+    def _opened(self, part: str) -> str:
+        if part == "text":  # it cites the sources that came before it
+            return self._block("text", _block(Text, "", []), "text_delta", "text") + self._citations()
+        return self._block("reasoning", _block(Thought, "", []), "thinking_delta", "thinking")
 
-    def _text(self) -> str:
-        """Return the frames that open a text block and cite the sources that came before it."""
-        return self._opened("text", _block(Text, "", [])) + self._citations()
+    def _block(self, part: str, block: JsonObject, kind: str, key: str) -> str:
+        """End the open block and begin another; return the frames for both. `kind`, `key`: type and text field of its deltas."""
+        before = self._started() + self._closed()
+        self._open = part
+        self._index += 1
+        self._delta = self._piece(kind, key)
+        return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
+
+    def _piece(self, kind: str, key: str) -> str:
+        return f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},"delta":{{"type":"{kind}","{key}":'
 
     def _citations(self) -> str:
         """Return the frames that cite, in the open text block, the sources not cited yet; an empty text if there are none."""
@@ -123,27 +107,21 @@ class _MessageFrames:
         name = "content_block_delta"
         return "".join(_frame(name, {"type": name, "index": self._index, "delta": one}) for one in deltas)
 
-    def _opened(self, kind: str, block: JsonObject) -> str:
-        before = self._started() + self._closed()
-        self._open = kind
-        self._index += 1
-        return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
-
     def _closed(self) -> str:
         """End the open block, and return the frames for that; an empty text without one."""
         if not self._open:
             return ""
-        signed = self._delta("signature_delta", "signature", "") if self._open == "thinking" else ""
+        signed = f'{self._piece("signature_delta", "signature")}""{self._after}' if self._open == "reasoning" else ""
         self._open = ""
         return signed + _frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
-        made = [self._started(), self._text() if self._cited else ""]
+        made = [self._started(), self._opened("text") if self._cited else ""]
         for call in self._calls.values():
-            made.append(self._opened("tool_use", {**_call(call), "input": {}}))
-            made.append(self._delta("input_json_delta", "partial_json", arguments_of(call)))
+            made.append(self._block("tool_use", {**_call(call), "input": {}}, "input_json_delta", "partial_json"))
+            made.append(f"{self._delta}{encode_basestring(arguments_of(call))}{self._after}")
         made.append(self._closed())
-        ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS[reason], "stop_sequence": None}
+        ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS.get(reason, "end_turn"), "stop_sequence": None}
         made.append(_frame("message_delta", {"type": "message_delta", "delta": ended, "usage": counted(usage)}))
         made.append(_frame("message_stop", {"type": "message_stop"}))
         return "".join(made)
@@ -170,7 +148,6 @@ def _message(heading: Heading, model: str, content: list[Json], stop_reason: str
 
 def counted(usage: Usage | None) -> dict[str, Json]:
     """Return the usage object of the API. `input_tokens` excludes tokens read from a prompt cache or written to it.
-
     Counts are zero if no provider reported usage. Fields that the API's schema requires and that are unknown here are null.
     """
     usage = usage or Usage()
@@ -190,17 +167,14 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON message. Only the calls that the client has to run are in it."""
-    end = answer.end
     calls = answer.client_calls
-    content: list[Json] = [*_blocks(answer.events)]
-    content += [{**_call(call), "input": call.arguments} for call in calls]
-    reason = "tool_use" if calls else REASONS[end.reason] if isinstance(end, Finish) else "end_turn"
-    return utf8(compact(_message(answer.heading, answer.model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
+    content: list[Json] = [*_blocks(answer.events), *({**_call(call), "input": call.arguments} for call in calls)]
+    reason = "tool_use" if calls else REASONS.get(answer.reason, "end_turn")
+    return body(_message(answer.heading, answer.model, content, reason, counted(answer.usage)))
 
 
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
     """Yield the answer's text and reasoning as content blocks; adjacent pieces of one kind are one block.
-
     A page is cited in the open text block; without one, in the next, or in an empty one at the end.
     """
     kind: type[Text | Thought] = Thought
@@ -238,21 +212,15 @@ def error(why: Refusal) -> dict[str, Json]:
     return {"type": "error", "error": {"type": kind, "message": why.sentence, "code": why.code}, "request_id": why.request_id}
 
 
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event, in Anthropic's form."""
-    return utf8(compact(error(why)))
-
-
 def _call(call: ToolCall) -> dict[str, Json]:
     return {"type": "tool_use", "id": call.call_id, "name": call.name, "caller": {"type": "direct"}}
 
 
 WIRE = Wire(
     name="anthropic",
-    content_type="text/event-stream",
-    encoder=encoder,
+    encoder=lambda heading: _MessageFrames(heading).encode,
     complete=complete,
-    refusal=refusal,
+    refusal=lambda why: body(error(why)),
     id_header=b"request-id",
     keep_alive=b'event: ping\ndata: {"type":"ping"}\n\n',
 )

@@ -15,31 +15,27 @@ Each model call is enclosed by `f` and `e`: without them a client joins the text
 with `isError`, which clients ignore as an unknown key: the SDK's own server would end the answer.
 """
 
+from itertools import count
 from json.encoder import encode_basestring
 
 from router.chat import Json
 from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import line
 from router.wire.frames import unwritten
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
-
-
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → lines of the data stream; b"" for an event that is not written."""
-    return _Lines(heading).encode
+from router.wire.shape import Answered, Heading, Refusal, Wire, body, broken_off, utf8
 
 
 class _Lines:
     """An encoder of one answer. It holds whether a step is open and called tools, and the usage of the steps before it."""
 
     def __init__(self, heading: Heading) -> None:
-        self._request_id = heading.request_id
+        self._heading = heading
         self._opening = line.line_of("f", {"messageId": heading.message_id})
         self._open = False
         self._called = False
         self._streaming: set[str] = set()
         self._used = Usage()
-        self._sources = 0
+        self._sources = count(1)
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -56,20 +52,19 @@ class _Lines:
                 made: dict[str, Json] = {"toolCallId": call_id, "result": result}
                 return line.line_of("a", {**made, "isError": True} if is_error else made)
             case Source(url):
-                self._sources += 1
-                return line.line_of("h", line.cited(event, self._sources)) if url else b""  # its client takes no document
+                cited = line.cited(event, next(self._sources))
+                return line.line_of("h", cited) if url else b""  # its client takes no document
             case Produced():
                 return line.line_of("k", line.file(event))
             case Start(used=used):
                 return self._start(used)
             case Finish(reason, usage):
-                last = (
-                    Usage(usage.input_tokens - self._used.input_tokens, usage.output_tokens - self._used.output_tokens) if usage else None
-                )
+                before = self._used
+                last = usage and Usage(usage.input_tokens - before.input_tokens, usage.output_tokens - before.output_tokens)
                 return self._ended(reason, last, usage)
-            case Failure(_, public):
+            case Failure():
                 # The usage of the broken call is unknown; zeros are what this dialect's own server writes.
-                return line.line_of("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
+                return line.line_of("3", broken_off(self._heading, event).sentence) + self._ended("error", Usage(), self._used)
             case _:
                 return unwritten(event)
 
@@ -94,24 +89,22 @@ class _Lines:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON message of AI SDK 4, with its tool calls as `toolInvocations`."""
-    head, end = answer.heading, answer.end
     results = {result.call_id: result for result in answer.results}
-    made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
+    made: dict[str, Json] = {"id": answer.heading.message_id, "role": "assistant", "content": answer.text}
     if answer.thoughts:
         made["reasoning"] = answer.thoughts
     if answer.calls:
         made["toolInvocations"] = [_invocation(call, results) for call in answer.calls]
     if shown := _shown(answer):
         made["parts"] = [*([{"type": "text", "text": answer.text}] if answer.text else []), *shown]
-    made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
-    return utf8(compact({**made, **(line.counted(end.usage) if isinstance(end, Finish) else {})}))
+    return body({**made, "finishReason": answer.reason, **line.counted(answer.usage)})
 
 
 def _shown(answer: Answered) -> list[Json]:
     """Return an answer's files, then its cited pages, as parts of a message. Documents without a URL are left out."""
-    pages = [event for event in answer.events if isinstance(event, Source) and event.url]
+    pages = [one for one in answer.sources if one.url]
     return [
-        *({"type": "file", **line.file(event)} for event in answer.events if isinstance(event, Produced)),
+        *({"type": "file", **line.file(one)} for one in answer.files),
         *({"type": "source", "source": line.cited(one, number)} for number, one in enumerate(pages, 1)),
     ]
 
@@ -132,7 +125,7 @@ SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:ch
 def refusal(why: Refusal) -> bytes:
     """Return the body for an error before the first event. `code` is one that the SDK's front ends know, `cause` the router's own code."""
     code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
-    return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
+    return body({"code": code, "message": why.sentence, "cause": why.code})
 
 
 def _step_end(reason: str, used: Usage | None) -> bytes:
@@ -143,7 +136,7 @@ WIRE = Wire(
     name="data-stream",
     content_type="text/plain; charset=utf-8",
     headers=((b"x-vercel-ai-data-stream", b"v1"),),
-    encoder=encoder,
+    encoder=lambda heading: _Lines(heading).encode,
     complete=complete,
     refusal=refusal,
     keep_alive=b"\n",

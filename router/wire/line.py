@@ -12,18 +12,18 @@
 Exactly one `d` line, the last. Compact JSON, raw UTF-8. The content type is text/event-stream, but there is no `data:`.
 """
 
-import itertools
+from itertools import count
 from json.encoder import encode_basestring
 
 from router.chat import Json
 from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
 from router.wire.frames import unwritten
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Wire, body, broken_off, compact, utf8
 
 
 def encoder(heading: Heading) -> Encode:
     """Return the encoder of one answer: event → protocol lines; b"" for an event that is not written."""
-    request_id, sources = heading.request_id, itertools.count(1)
+    sources = count(1)
 
     def encode(event: Event) -> bytes:
         # Text comes first: it is a hundred times as frequent as the others. Encoding only the text inside a literal
@@ -43,8 +43,8 @@ def encoder(heading: Heading) -> Encode:
                 return line_of("k", {"type": "file", **file(event)})
             case Finish(reason, usage):
                 return line_of("d", {"type": "finish", "finishReason": reason, **counted(usage)})
-            case Failure(_, public):
-                error = line_of("3", {"type": "error", "error": f"{public} (request {request_id})"})
+            case Failure():
+                error = line_of("3", {"type": "error", "error": broken_off(heading, event).sentence})
                 return error + line_of("d", {"type": "finish", "finishReason": "error"})
             case Start():
                 return b""
@@ -85,25 +85,17 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: one JSON object with text, reasoning, sources, files, calls, results and end."""
-    head, end = answer.heading, answer.end
+    head = answer.heading
     made: dict[str, Json] = {"id": head.message_id, "model": head.model, "role": "assistant", "content": answer.text}
-    if answer.thoughts:
-        made["reasoning"] = answer.thoughts
-    if sources := [event for event in answer.events if isinstance(event, Source)]:
-        made["sources"] = [cited(one, number) for number, one in enumerate(sources, 1)]
-    if files := [file(event) for event in answer.events if isinstance(event, Produced)]:
-        made["files"] = [*files]
-    if answer.calls:
-        made["toolCalls"] = [call(one) for one in answer.calls]
-    if answer.results:
-        made["toolResults"] = [result(one) for one in answer.results]
-    made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
-    return utf8(compact({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
-
-
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event: JSON with `type`, sentence (`error`), `code` and `requestId`."""
-    return utf8(compact({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}))
+    fields: dict[str, Json] = {
+        "reasoning": answer.thoughts,
+        "sources": [cited(one, number) for number, one in enumerate(answer.sources, 1)],
+        "files": [file(one) for one in answer.files],
+        "toolCalls": [call(one) for one in answer.calls],
+        "toolResults": [result(one) for one in answer.results],
+    }
+    made |= {name: value for name, value in fields.items() if value}
+    return body({**made, "finishReason": answer.reason, **counted(answer.usage)})
 
 
 def line_of(code: str, value: Json) -> bytes:
@@ -111,4 +103,10 @@ def line_of(code: str, value: Json) -> bytes:
     return utf8(f"{code}:{compact(value)}\n")
 
 
-WIRE = Wire(name="line", content_type="text/event-stream; charset=utf-8", encoder=encoder, complete=complete, refusal=refusal)
+WIRE = Wire(
+    name="line",
+    content_type="text/event-stream; charset=utf-8",
+    encoder=encoder,
+    complete=complete,
+    refusal=lambda why: body({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}),
+)

@@ -12,49 +12,21 @@ an annotation; an image is one of `images`, as OpenRouter writes it. There is no
 """
 
 from json.encoder import encode_basestring
-from typing import assert_never
 
-from router.chat import Json, JsonObject, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
+from router.chat import Json, JsonObject
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.frames import DONE, KEEP_ALIVE, frame, unwritten
+from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact, utf8
 
-DONE = b"data: [DONE]\n\n"
-ID = "chatcmpl-"
-"""Beginning of an answer's id; the id of its message follows."""
-REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "content-filter": "content_filter",
-    "tool-calls": "length",
-    "other": "stop",
-    "unknown": "stop",
-}
-"""Internal reason → finish reason, if no call is left to the client. `tool-calls` then means that `max_steps` cut the answer off."""
+REASONS: dict[Reason, str] = {"content-filter": "content_filter", "tool-calls": "length", "other": "stop", "unknown": "stop"}
+"""Internal reason → finish reason, if they differ and no call is left to the client. `tool-calls` then means: `max_steps` cut it off."""
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → chat.completion chunks; b"" for an event that is not written."""
-    return _Chunks(heading).encode
-
-
-class _Chunks:
+class Chunks:
     """An encoder of one answer. It holds the fixed parts of each chunk, and the calls without a result yet."""
+
+    _kind, _prefix = "chat.completion.chunk", "chatcmpl-"
+    """The `object` of a chunk, and the beginning of an answer's id, before that of its message."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -69,31 +41,33 @@ class _Chunks:
     def _name(self, model: str) -> None:
         """Set the model that the next chunks name: the requested id at first, then the model of the first target that answered."""
         heading = self._heading
-        common = {"id": f"{ID}{heading.message_id}", "object": "chat.completion.chunk", "created": heading.created, "model": model}
-        self._head = f'data: {compact(common)[:-1]},"choices":['
+        fields = {"id": f"{self._prefix}{heading.message_id}", "object": self._kind, "created": heading.created, "model": model}
+        self._head = f'data: {compact(fields)[:-1]},"choices":['
         self._before = f'{self._head}{{"index":0,"delta":'
         self._content = f'{self._before}{{"content":'
         self._thought = f'{self._before}{{"reasoning_content":'
 
     def encode(self, event: Event) -> bytes:
+        """Return the chunks of an event; b"" for an event that is not written."""
         match event:
             case Text(text):
-                opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
+                opening = "" if self._begun else self._opening()
                 return utf8(f"{opening}{self._content}{encode_basestring(text)}{self._end}")
             case Thought(text):
                 if not self._begun:
-                    return utf8(self._opened({"role": "assistant", "content": None, "reasoning_content": text}))
+                    return utf8(self._opening(content=None, reasoning_content=text))
                 return utf8(f"{self._thought}{encode_basestring(text)}{self._end}")
             case Source(url) if url:
-                return self._showed({"annotations": [annotation(event)]})
+                return utf8(self._opening() + self._chunk({"annotations": [annotation(event)]}))
             case Produced(media_type) if media_type.startswith("image/"):
                 self._images += 1
-                return self._showed({"images": [image(event, self._images - 1)]})
+                return utf8(self._opening() + self._chunk({"images": [image(event, self._images - 1)]}))
             case ToolInput():
-                return self._asked()
+                # Sent although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
+                return utf8(self._opening(content=None))
             case ToolCall():
                 self._calls[event.call_id] = event
-                return self._asked()
+                return utf8(self._opening(content=None))
             case ToolResult(call_id):
                 self._calls.pop(call_id, None)
                 return b""
@@ -102,48 +76,41 @@ class _Chunks:
                     self._named = True
                     self._name(model)
                 return b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Source() | Produced():
+            case Source() | Produced():
                 return b""
             case Finish(reason, usage):
-                return self._finish(reason, usage)
-            case Failure(code, public):
-                sentence = f"{public} (request {self._heading.request_id})"
-                return utf8(f"data: {compact(error(Refusal(500, code, sentence, self._heading.request_id)))}\n\n") + DONE
+                return utf8(self._finish(reason) + self._last(usage))
+            case Failure():
+                return utf8(frame(error(broken_off(self._heading, event))) + DONE)
             case _:
-                assert_never(event)
+                return unwritten(event)
 
-    def _opened(self, delta: Json) -> str:
+    def _opening(self, **delta: Json) -> str:
+        """Return the first chunk, which has the role and this delta (an empty content without one); an empty text if it is written."""
+        if self._begun:
+            return ""
         self._begun = True
-        return self._chunk(delta)
-
-    def _asked(self) -> bytes:
-        # Sent although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
-        return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
-
-    def _showed(self, delta: Json) -> bytes:
-        """Return the chunk with this delta (a source or an image), after the opening chunk if that is not written yet."""
-        opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
-        return utf8(opening + self._chunk(delta))
+        return f"{self._before}{compact({'role': 'assistant', **(delta or {'content': ''})})}{self._after}"
 
     def _chunk(self, delta: Json) -> str:
         return f"{self._before}{compact(delta)}{self._after}"
 
-    def _finish(self, reason: str, usage: Usage | None) -> bytes:
-        made = [] if self._begun else [self._opened({"role": "assistant", "content": ""})]
+    def _finish(self, reason: Reason) -> str:
+        made = [] if self._begun else [self._opening()]
         for index, call in enumerate(self._calls.values()):
             first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             made.append(self._chunk({"tool_calls": [first]}))
             made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]}))
-        theirs = "tool_calls" if self._calls else REASONS[reason]
-        made.append(f'{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n')
-        if self._heading.wants_usage:
-            made.append(f'{self._head}],"usage":{compact(counted(usage))}}}\n\n')
-        return utf8("".join(made)) + DONE
+        theirs = "tool_calls" if self._calls else REASONS.get(reason, reason)
+        return f'{"".join(made)}{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n'
+
+    def _last(self, usage: Usage | None) -> str:
+        """Return the end of the stream: the usage if the client wants it, then [DONE]."""
+        return (f'{self._head}],"usage":{compact(counted(usage))}}}\n\n' if self._heading.wants_usage else "") + DONE
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
     """Return OpenAI's usage object. Counts are zero if no provider reported usage, because clients read them unchecked.
-
     Details (cached, cache writes, reasoning) are written only if not zero; `cache_write_tokens` is OpenRouter's name.
     """
     usage = usage or Usage()
@@ -159,27 +126,20 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON chat.completion. Only calls that the client has to run are in it."""
-    head, end = answer.heading, answer.end
     calls = answer.client_calls if answer.calls else ()
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
-    message |= _beside(answer)
+    if answer.sources or answer.files:
+        message |= _shown(answer)
     if calls:
         message["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
-    reason = REASONS[end.reason] if isinstance(end, Finish) else "stop"
-    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else reason}
-    made: dict[str, Json] = {
-        "id": f"{ID}{head.message_id}",
-        "object": "chat.completion",
-        "created": head.created,
-        "model": answer.model,
-        "choices": [choice],
-        "usage": counted(end.usage if isinstance(end, Finish) else None),
-    }
-    return utf8(compact(made))
+    reason = "tool_calls" if calls else REASONS.get(answer.reason, answer.reason)
+    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+    made = {"id": f"chatcmpl-{answer.heading.message_id}", "object": "chat.completion", "created": answer.heading.created}
+    return utf8(compact({**made, "model": answer.model, "choices": [choice], "usage": counted(answer.usage)}))
 
 
 def annotation(source: Source) -> JsonObject:
@@ -193,60 +153,43 @@ def image(made: Produced, index: int) -> JsonObject:
     return {"type": "image_url", "image_url": {"url": f"data:{made.media_type};base64,{made.data}"}, "index": index}
 
 
-def _beside(answer: Answered) -> dict[str, Json]:
+def _shown(answer: Answered) -> dict[str, Json]:
     """Return the fields `annotations` (cited pages) and `images` of a complete message; an empty one is left out."""
-    annotations: list[Json] = []
-    images: list[Json] = []
-    for event in answer.events:
-        match event:
-            case Source(url) if url:
-                annotations.append(annotation(event))
-            case Produced(media_type) if media_type.startswith("image/"):
-                images.append(image(event, len(images)))
-            case _:
-                pass
-    return {**({"annotations": annotations} if annotations else {}), **({"images": images} if images else {})}
+    images = [one for one in answer.files if one.media_type.startswith("image/")]
+    fields: dict[str, list[Json]] = {
+        "annotations": [annotation(one) for one in answer.sources if one.url],
+        "images": [image(one, index) for index, one in enumerate(images)],
+    }
+    return {name: some for name, some in fields.items() if some}
 
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """Status → `type`; invalid_request_error for other 4xx, server_error for 5xx."""
-QUESTION = "messages"
-"""The field with the question in chat completions; other APIs of OpenAI have another."""
-CODES: dict[str, tuple[str, str | None]] = {
-    "unauthorized": ("invalid_api_key", None),
-    "rate_limited": ("rate_limit_exceeded", None),
-    "unknown_model": ("model_not_found", "model"),
-    "context_too_long": ("context_length_exceeded", QUESTION),
+CODES = {
+    "unauthorized": "invalid_api_key",
+    "rate_limited": "rate_limit_exceeded",
+    "unknown_model": "model_not_found",
+    "context_too_long": "context_length_exceeded",
 }
-"""Error code of the router → (OpenAI's code, the parameter at fault)."""
+"""Error code of the router → OpenAI's code."""
 
 
-def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | None]:
-    """Return (OpenAI's code for a router's error code, the parameter at fault or None). A code without an equivalent is unchanged.
-
-    question: this API's field with the question, named if the question is too long
-    """
-    theirs, parameter = CODES.get(code, (code, None))
-    return theirs, question if parameter == QUESTION else parameter
+def code_and_parameter(code: str, question: str) -> tuple[str, str | None]:
+    """Return (OpenAI's code, or the router's own, the parameter at fault or None). `question`: the field at fault if it is too long."""
+    return CODES.get(code, code), {"unknown_model": "model", "context_too_long": question}.get(code)
 
 
-def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
+def error(why: Refusal, question: str = "messages") -> dict[str, Json]:
     """Return an error as OpenAI's object {"error": {message, type, param, code}}. `question`: see `code_and_parameter`."""
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
     code, parameter = code_and_parameter(why.code, question)
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
 
 
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event, in OpenAI's form."""
-    return utf8(compact(error(why)))
-
-
 WIRE = Wire(
     name="openai",
-    content_type="text/event-stream",
-    encoder=encoder,
+    encoder=lambda heading: Chunks(heading).encode,
     complete=complete,
-    refusal=refusal,
-    keep_alive=b": keep-alive\n\n",
+    refusal=lambda why: body(error(why)),
+    keep_alive=KEEP_ALIVE,
 )

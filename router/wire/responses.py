@@ -27,7 +27,7 @@ from router.chat import Json, JsonObject
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import openai
 from router.wire.frames import KEEP_ALIVE, unwritten
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
+from router.wire.shape import Heading, Wire, arguments_of, body, broken_off, compact, utf8
 
 QUESTION = "input"
 """The field with the question in this API."""
@@ -62,16 +62,8 @@ USUAL: JsonObject = {
 """Request fields that a response repeats → their default values."""
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → frames of the Responses API; b"" for an event that is not written.
-
-    Frames with numbers up to `heading.after` are left out: the client already has them.
-    """
-    return _ResponseFrames(heading).encode
-
-
 class _ResponseFrames:
-    """An encoder of one answer. It holds the output items so far, the open item, and the calls without a result yet."""
+    """An encoder of one answer. It leaves out frames with numbers up to `heading.after`: the client already has them."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -88,23 +80,16 @@ class _ResponseFrames:
         """Sources that came before any text and are not written yet."""
         self._annotated: list[Json] = []
         """Annotations of the open text."""
-        self._output: list[Json] = []
+        self.output: list[Json] = []
+        """The output items that have ended."""
         self._calls: dict[str, ToolCall] = {}
         self.response: JsonObject = {}
         """The complete response, once it has ended."""
 
     @property
     def standing(self) -> JsonObject:
-        """Return the response object as it is now: with the items that have ended; complete once the answer has ended.
-
-        Until then its status is `in_progress`, or `queued` for a background response before its first target has answered.
-        """
+        """Return the response object with the items that have ended: `queued`, if in the background, until its first target answers."""
         return self.response or self._response("queued" if self._background and not self._model else "in_progress")
-
-    @property
-    def output(self) -> Sequence[Json]:
-        """Return the output items that have ended."""
-        return self._output
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -133,8 +118,8 @@ class _ResponseFrames:
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))
-            case Failure(code, public):
-                return utf8(self._failed(code, f"{public} (request {self._heading.request_id})"))
+            case Failure(code):
+                return utf8(self._failed(code, broken_off(self._heading, event).sentence))
             case _:
                 return unwritten(event)
 
@@ -153,7 +138,7 @@ class _ResponseFrames:
             return ""
         logprobs = '"logprobs":[],' if index == "content_index" else ""
         return (
-            f'event: {name}\ndata: {{"type":"{name}","item_id":{encode_basestring(self._item)},"output_index":{len(self._output)},"{index}":0,'
+            f'event: {name}\ndata: {{"type":"{name}","item_id":{encode_basestring(self._item)},"output_index":{len(self.output)},"{index}":0,'
             f'"delta":{encode_basestring(text)},{logprobs}"sequence_number":{self._number - 1}}}\n\n'
         )
 
@@ -161,38 +146,33 @@ class _ResponseFrames:
         if self._begun:
             return ""
         self._begun = True
-        response = self._response("in_progress")
-        if self._background:
-            queued: JsonObject = {"response": self._response("queued")}
-            before = self._frame("response.created", queued) + self._frame("response.queued", queued)
-            return before + self._frame("response.in_progress", {"response": response})
-        return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
+        frames = [("created", "queued"), ("queued", "queued")] if self._background else [("created", "in_progress")]
+        frames.append(("in_progress", "in_progress"))
+        return "".join([self._frame(f"response.{name}", {"response": self._response(status)}) for name, status in frames])
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
-        """End the open item and begin another; return the frames for both."""
+        """End the open item and begin another; return the frames for both.
+        The item's id contains the response's id, by which the response of an `item_reference` is found.
+        """
         before = self._started() + self._closed()
-        self._open, self._item = kind, self._id(prefix)
+        self._open, self._item = kind, f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self.output)}"
         self._pieces.clear()
         self._annotated = []
         return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
-
-    def _id(self, prefix: str) -> str:
-        """Return the id of a new item. It contains the response's id, by which the response of an `item_reference` is found."""
-        return f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self._output)}"
 
     def _done(self, item: JsonObject) -> str:
         """End the open item with this content, add it to the output, and return its frame."""
         made: JsonObject = {"id": self._item, "type": self._open, **item}
         said = self._of_output("response.output_item.done", made)
-        self._output.append(made)
+        self.output.append(made)
         self._open = ""
         return said
 
     def _of_output(self, name: str, item: JsonObject) -> str:
-        return self._frame(name, {"output_index": len(self._output), "item": item})
+        return self._frame(name, {"output_index": len(self.output), "item": item})
 
     def _of_item(self, name: str, data: JsonObject) -> str:
-        return self._frame(name, {"item_id": self._item, "output_index": len(self._output), **data})
+        return self._frame(name, {"item_id": self._item, "output_index": len(self.output), **data})
 
     def _message(self) -> str:
         added = self._added("message", "msg", {"status": "in_progress", "role": "assistant", "content": []})
@@ -211,10 +191,10 @@ class _ResponseFrames:
 
     def _image(self, image: Produced) -> str:
         """End the open item, add an image as an item of its own, and return the frames for both."""
-        added = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
-        done = self._of_item("response.image_generation_call.completed", {})
+        made = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
+        made += self._of_item("response.image_generation_call.completed", {})
         form = image.media_type.removeprefix("image/")
-        return added + done + self._done({"status": "completed", "result": image.data, "output_format": form})
+        return made + self._done({"status": "completed", "result": image.data, "output_format": form})
 
     def _reasoning(self) -> str:
         added = self._added("reasoning", "rs", {"summary": []})
@@ -244,19 +224,14 @@ class _ResponseFrames:
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
+        status, field = ("failed", "error") if result.is_error else ("completed", "output")
         output = result.result if isinstance(result.result, str) else compact(result.result)
-        complete = {**_ran(call, arguments_of(call)), ("error" if result.is_error else "output"): output}
-        added = self._started() + self._closed()
-        self._open, self._item = "mcp_call", self._id("mcp")
         return (
-            added
-            + self._of_output(
-                "response.output_item.added", {"id": self._item, "type": "mcp_call", "status": "in_progress", **_ran(call, "")}
-            )
+            self._added("mcp_call", "mcp", {"status": "in_progress", **_ran(call, "")})
             + self._of_item("response.mcp_call.in_progress", {})
             + self._of_item("response.mcp_call_arguments.done", {"arguments": arguments_of(call)})
-            + self._of_item("response.mcp_call.failed" if result.is_error else "response.mcp_call.completed", {})
-            + self._done({"status": "failed" if result.is_error else "completed", **complete})
+            + self._of_item(f"response.mcp_call.{status}", {})
+            + self._done({"status": status, **_ran(call, arguments_of(call)), field: output})
         )
 
     def _called(self, call: ToolCall) -> str:
@@ -271,37 +246,30 @@ class _ResponseFrames:
         )
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
+        if self._heading.ending.stopped:  # calls that have no result yet are left out
+            return self._closing() + self._ended("incomplete", "cancelled", {"usage": counted(usage)})
         calls = tuple(self._calls.values())
-        if self._heading.ending.stopped:
-            return self._stopped(usage)
         why = None if calls and reason == "tool-calls" else INCOMPLETE.get(reason)
         status = "completed" if why is None else "incomplete"
-        made = [self._started()]
-        if self._cited or not (self._output or self._open or calls):
-            made.append(self._message())
-        made.append(self._closed(status))
-        made += map(self._called, calls)
+        empty = not (self.output or self._open or calls)
+        made = [self._closing(status, empty=empty), *map(self._called, calls)]
         ended: JsonObject = {"incomplete_details": {"reason": why}} if why else {"completed_at": self._heading.ending.noted()}
-        self.response = {**self._response(status), **ended, "usage": counted(usage)}
-        made.append(self._frame(f"response.{status}", {"response": self.response}))
-        return "".join(made)
+        return "".join(made) + self._ended(status, status, {**ended, "usage": counted(usage)})
 
-    def _stopped(self, usage: Usage | None) -> str:
-        """End an answer that the client stopped; return its last frames: `response.incomplete`, with a response of status `cancelled`.
+    def _closing(self, status: str = "incomplete", *, empty: bool = False) -> str:
+        """Cite the sources not cited yet, and end the open item; return the frames. `status`: that of an open message. `empty`: add one."""
+        return self._started() + (self._message() if self._cited or empty else "") + self._closed(status)
 
-        Calls that have no result yet are left out.
-        """
-        made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
-        self.response = {**self._response("cancelled"), "usage": counted(usage)}
-        return made + self._frame("response.incomplete", {"response": self.response})
+    def _ended(self, event: str, status: str, fields: JsonObject) -> str:
+        """Complete the response with this status and these fields, and return its last frame, of this event."""
+        self.response = {**self._response(status), **fields}
+        return self._frame(f"response.{event}", {"response": self.response})
 
     def _failed(self, code: str, sentence: str) -> str:
         code, parameter = openai.code_and_parameter(code, QUESTION)
         error: JsonObject = {"code": code, "message": sentence, "param": parameter}
-        made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
-        made += self._frame("error", {**error, "error": {"type": "server_error", **error}})
-        self.response = {**self._response("failed"), "error": {"code": code, "message": sentence}}
-        return made + self._frame("response.failed", {"response": self.response})
+        made = self._closing() + self._frame("error", {**error, "error": {"type": "server_error", **error}})
+        return made + self._ended("failed", "failed", {"error": {"code": code, "message": sentence}})
 
     def _response(self, status: str) -> dict[str, Json]:
         heading = self._heading
@@ -314,7 +282,7 @@ class _ResponseFrames:
             "incomplete_details": None,
             "error": None,
             "model": self._model or heading.model,
-            "output": [*self._output],
+            "output": [*self.output],
             "usage": None,
             **{name: heading.asked.get(name, usual) for name, usual in USUAL.items()},
         }
@@ -367,7 +335,7 @@ def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
 
 def standing(heading: Heading, events: Iterable[Event]) -> bytes:
     """Return the response object after these events, as JSON; it is complete if the last of them is a Finish or Failure."""
-    return utf8(compact(_seen(heading, events).standing))
+    return body(_seen(heading, events).standing)
 
 
 def _seen(heading: Heading, events: Iterable[Event]) -> _ResponseFrames:
@@ -377,14 +345,10 @@ def _seen(heading: Heading, events: Iterable[Event]) -> _ResponseFrames:
     return frames
 
 
-def complete(answer: Answered) -> bytes:
-    """Return the body of an answer that is not streamed: a JSON response object."""
-    return standing(answer.heading, answer.events)
-
-
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event, in OpenAI's form."""
-    return utf8(compact(openai.error(why, QUESTION)))
-
-
-WIRE = Wire(name="responses", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE)
+WIRE = Wire(
+    name="responses",
+    encoder=lambda heading: _ResponseFrames(heading).encode,
+    complete=lambda answer: standing(answer.heading, answer.events),
+    refusal=lambda why: body(openai.error(why, QUESTION)),
+    keep_alive=KEEP_ALIVE,
+)

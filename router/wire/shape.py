@@ -2,17 +2,20 @@
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from operator import attrgetter
+from typing import Any, Literal
 
 from router.chat import Json, JsonObject, repaired
-from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
 from router.jsontext import writer
 from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
+TEXT = attrgetter("text")
 
 
 class Ending(Mutable):
@@ -30,12 +33,10 @@ class Ending(Mutable):
 
     def take(self, note: bytes) -> None:
         """Set `at` and `stopped` from the `note` of another process. An unreadable note is ignored."""
-        with suppress(ValueError, RecursionError):
-            match json.loads(note):
-                case [int(at), bool(stopped)]:
-                    self.at, self.stopped = at, stopped
-                case _:
-                    pass
+        with suppress(ValueError, RecursionError, TypeError):
+            at, stopped = json.loads(note)
+            if isinstance(at, int) and isinstance(stopped, bool):
+                self.at, self.stopped = at, stopped
 
     def noted(self) -> int:
         """Return the Unix time of the end in whole seconds; sets it to now if it is not set."""
@@ -67,7 +68,7 @@ class Heading(PartlyCompared, frozen=True, kw_only=True):
 
 
 class Answered(Value, frozen=True):
-    """An answer that has ended, perhaps with a Failure, to be sent as one body: its events, and text, calls and end taken from them."""
+    """A complete answer, to be sent as one body: its events, and what is taken from them."""
 
     heading: Heading
     events: tuple[Event, ...]
@@ -75,45 +76,33 @@ class Answered(Value, frozen=True):
     thoughts: str
     calls: tuple[ToolCall, ...]
     results: tuple[ToolResult, ...]
-    end: Finish | Failure
-
+    sources: tuple[Source, ...]
+    files: tuple[Produced, ...]
+    reason: Reason
+    usage: Usage | None
     model: str
     """The configured model of the target that answered first, else the model id of the request."""
 
     @property
     def client_calls(self) -> Sequence[ToolCall]:
         """Return the tool calls without a result, which the client has to run."""
-        if not self.calls:
-            return ()
         done = {result.call_id for result in self.results}
         return [call for call in self.calls if call.call_id not in done]
 
 
-def answered(heading: Heading, events: Iterable[Event]) -> Answered:
-    """Collect the events of an answer into an Answered. The last one must be a Finish or Failure (an assertion fails otherwise)."""
-    seen = tuple(events)
-    end = seen[-1]
-    assert isinstance(end, Finish | Failure)
-    text: list[str] = []
-    thoughts: list[str] = []
-    calls: list[ToolCall] = []
-    results: list[ToolResult] = []
+def answered(heading: Heading, events: Sequence[Event]) -> Answered:
+    """Collect the events of a complete answer into an Answered. The last one must be a Finish (an assertion fails otherwise)."""
+    of: dict[type[Event], list[Any]] = defaultdict(list)
+    for event in events:
+        of[event.__class__].append(event)
+    end = events[-1]
+    assert isinstance(end, Finish)
+    text, thoughts = "".join(map(TEXT, of[Text])), "".join(map(TEXT, of[Thought]))
     model = ""
-    for event in seen:
-        match event:
-            case Start():
-                model = model or event.model
-            case Text(piece):
-                text.append(piece)
-            case Thought(piece):
-                thoughts.append(piece)
-            case ToolCall():
-                calls.append(event)
-            case ToolResult():
-                results.append(event)
-            case _:
-                pass
-    return Answered(heading, seen, "".join(text), "".join(thoughts), tuple(calls), tuple(results), end, model or heading.model)
+    for start in of[Start]:
+        model = model or start.model
+    calls, results, sources, files = tuple(of[ToolCall]), tuple(of[ToolResult]), tuple(of[Source]), tuple(of[Produced])
+    return Answered(heading, tuple(events), text, thoughts, calls, results, sources, files, end.reason, end.usage, model or heading.model)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
@@ -141,10 +130,14 @@ class Refusal:
     request_id: str
 
 
+def broken_off(heading: Heading, failure: Failure) -> Refusal:
+    """Return the error to write where an answer breaks off. Its sentence names the request."""
+    return Refusal(500, failure.code, f"{failure.public} (request {heading.request_id})", heading.request_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
-
     content_type, headers: of a stream
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
     complete: encodes an answer that is not streamed, as one body
@@ -157,7 +150,7 @@ class Wire:
     """
 
     name: str
-    content_type: str
+    content_type: str = "text/event-stream"
     headers: tuple[tuple[bytes, bytes], ...] = ()
     encoder: Callable[[Heading], Encode]
     complete: Callable[[Answered], bytes]
@@ -171,6 +164,11 @@ class Wire:
 
 compact: Callable[[Json], str] = writer(dict, ascii_only=False, separators=(",", ":"))
 """Returns JSON without spaces, line breaks and needless escapes."""
+
+
+def body(value: Json) -> bytes:
+    """Return a value as JSON in UTF-8."""
+    return utf8(compact(value))
 
 
 def arguments_of(call: ToolCall) -> str:

@@ -1,37 +1,23 @@
 """The wire `text`: plain text without frames, tools, reasoning and errors.
-
 If an answer fails in mid-stream, the connection is closed early: a clean end would look like a complete answer.
 """
 
 from router.events import Event, Text
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
+from router.wire.shape import Wire, utf8
 
 
-def encoder(_: Heading) -> Encode:
-    """Return the encoder of one answer: a Text event → its text in UTF-8; b"" for every other event."""
-
-    def encode(event: Event) -> bytes:
-        return utf8(event.text) if isinstance(event, Text) else b""
-
-    return encode
+def encode(event: Event) -> bytes:
+    """Return the text of a Text event in UTF-8; b"" for every other event."""
+    return utf8(event.text) if isinstance(event, Text) else b""
 
 
-def complete(answer: Answered) -> bytes:
-    """Return the body of an answer that is not streamed: its text."""
-    return utf8(answer.text)
-
-
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event: its sentence alone."""
-    return utf8(why.sentence)
-
-
+PLAIN = "text/plain; charset=utf-8"
 WIRE = Wire(
     name="text",
-    content_type="text/plain; charset=utf-8",
-    encoder=encoder,
-    complete=complete,
-    refusal=refusal,
-    body_type="text/plain; charset=utf-8",
+    content_type=PLAIN,
+    encoder=lambda _: encode,
+    complete=lambda answer: utf8(answer.text),
+    refusal=lambda why: utf8(why.sentence),
+    body_type=PLAIN,
     failure="reset",
 )

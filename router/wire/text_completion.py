@@ -14,77 +14,57 @@ from json.encoder import encode_basestring
 from typing import cast
 
 from router.chat import Json
-from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.wire.frames import KEEP_ALIVE, unwritten
-from router.wire.openai import DONE, REASONS, counted, error
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.events import Event, Failure, Finish, Produced, Reason, Source, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.wire.frames import DONE, KEEP_ALIVE, frame
+from router.wire.openai import REASONS, Chunks, counted, error
+from router.wire.shape import Answered, Heading, Wire, body, broken_off, utf8
 
+QUESTION = "prompt"
+"""The field with the question in this API."""
 NOT_YET = "null"
 """The `finish_reason` of every chunk of a choice but its last."""
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → text_completion chunks; b"" for an event that is not written."""
-    return _TextChunks(heading).encode
-
-
-class _TextChunks:
+class _TextChunks(Chunks):
     """An encoder of one answer. It holds the model that chunks name, the index of the choice, its echo, and the usage so far."""
 
+    _kind, _prefix = "text_completion", "cmpl-"
+
     def __init__(self, heading: Heading) -> None:
-        self._heading = heading
-        self._usage = ',"usage":null' if heading.wants_usage else ""
+        super().__init__(heading)
         self._index = 0
         self._echo = echo(heading, 0)
         self._used: Usage | None = None
-        self._named = False
-        self._name(heading.model)
 
     def _name(self, model: str) -> None:
-        """Set the model that the next chunks name: the requested id at first, then the model of the first target that answered."""
-        self._head = f'data: {compact(_common(self._heading, model))[:-1]},"choices":['
+        super()._name(model)
         self._before = f'{self._head}{{"text":'
 
     def encode(self, event: Event) -> bytes:
         match event:
             case Text(text):
-                return utf8(self._chunk(text))
-            case Start(model=model):
-                if not self._named:
-                    self._named = True
-                    self._name(model)
-                return b""
-            case Thought() | ToolCall() | ToolResult() | Source() | Produced():
+                return utf8(self._piece(text))
+            case Thought() | ToolInput() | ToolCall() | ToolResult() | Source() | Produced():
                 return b""
             case Finish(reason, usage):
-                return self._finish(reason, usage)
-            case Failure(code, public):
-                sentence = f"{public} (request {self._heading.request_id})"
-                return refusal(Refusal(500, code, sentence, self._heading.request_id)).join((b"data: ", b"\n\n")) + DONE
+                return utf8(self._ended(reason, usage))
+            case Failure():
+                return utf8(frame(error(broken_off(self._heading, event), QUESTION)) + DONE)
             case _:
-                return unwritten(event)
+                return super().encode(event)
 
-    def _chunk(self, text: str, reason: str = NOT_YET) -> str:
-        said, self._echo = self._echo + text, ""
-        return (
-            f'{self._before}{encode_basestring(said)},"index":{self._index},"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
-        )
+    def _piece(self, text: str, reason: str = NOT_YET) -> str:
+        said, self._echo = encode_basestring(self._echo + text), ""
+        return f'{self._before}{said},"index":{self._index},"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
 
-    def _finish(self, reason: str, usage: Usage | None) -> bytes:
-        made = self._chunk("", f'"{REASONS[reason]}"')
+    def _ended(self, reason: Reason, usage: Usage | None) -> str:
+        made = self._piece("", f'"{REASONS.get(reason, reason)}"')
         self._used = total(self._used, usage)
         self._index += 1
-        if self._index < prompts(self._heading):
-            self._echo = echo(self._heading, self._index)
-            return utf8(made)
-        if self._heading.wants_usage:
-            made += f'{self._head}],"usage":{compact(counted(self._used))}}}\n\n'
-        return utf8(made) + DONE
-
-
-def prompts(heading: Heading) -> int:
-    """Return the number of prompts in the request, each of which gets a choice; 1 if the request was of another API."""
-    return cast("int", heading.asked.get("prompts", 1))
+        if self._index >= cast("int", self._heading.asked.get("prompts", 1)):  # each prompt of the request has a choice
+            return made + self._last(self._used)
+        self._echo = echo(self._heading, self._index)
+        return made
 
 
 def echo(heading: Heading, index: int) -> str:
@@ -100,7 +80,6 @@ def total(one: Usage | None, other: Usage | None) -> Usage | None:
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON text_completion, with one choice for each Finish."""
-    head = answer.heading
     choices: list[Json] = []
     said: list[str] = []
     used: Usage | None = None
@@ -108,24 +87,19 @@ def complete(answer: Answered) -> bytes:
         if isinstance(event, Text):
             said.append(event.text)
         elif isinstance(event, Finish):
-            index = len(choices)
-            text = echo(head, index) + "".join(said)
-            choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": REASONS[event.reason]})
+            text = echo(answer.heading, len(choices)) + "".join(said)
+            reason = REASONS.get(event.reason, event.reason)
+            choices.append({"text": text, "index": len(choices), "logprobs": None, "finish_reason": reason})
             used = total(used, event.usage)
             said.clear()
-    made: dict[str, Json] = {**_common(head, answer.model), "choices": choices, "usage": counted(used)}
-    return utf8(compact(made))
-
-
-def refusal(why: Refusal) -> bytes:
-    """Return the body for an error before the first event, in OpenAI's form."""
-    return utf8(compact(error(why, "prompt")))
-
-
-def _common(heading: Heading, model: str) -> dict[str, Json]:
-    return {"id": f"cmpl-{heading.message_id}", "object": "text_completion", "created": heading.created, "model": model}
+    made = {"id": f"cmpl-{answer.heading.message_id}", "object": "text_completion", "created": answer.heading.created}
+    return body({**made, "model": answer.model, "choices": choices, "usage": counted(used)})
 
 
 WIRE = Wire(
-    name="text-completion", content_type="text/event-stream", encoder=encoder, complete=complete, refusal=refusal, keep_alive=KEEP_ALIVE
+    name="text-completion",
+    encoder=lambda heading: _TextChunks(heading).encode,
+    complete=complete,
+    refusal=lambda why: body(error(why, QUESTION)),
+    keep_alive=KEEP_ALIVE,
 )

@@ -19,110 +19,58 @@ too, and its `id` is that of the call.
 A part is closed before anything else begins, except for a source, which may come within a text; part ids are unique in the message.
 """
 
-from json.encoder import encode_basestring
+from itertools import count
 from typing import assert_never
 
+from router import events
 from router.chat import Json, ReasoningState
-from router.events import (
-    Approval,
-    Event,
-    Failure,
-    Finish,
-    LateResult,
-    Produced,
-    Source,
-    Start,
-    Text,
-    Thought,
-    ToolCall,
-    ToolInput,
-    ToolProgress,
-    ToolResult,
-    Usage,
-)
+from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire.data_stream import refusal
-from router.wire.frames import KEEP_ALIVE, frame
-from router.wire.shape import Answered, Encode, Heading, Wire, compact, utf8
-
-DONE = "data: [DONE]\n\n"
+from router.wire.frames import DONE, KEEP_ALIVE, SdkPartEncoder, frame
+from router.wire.shape import Answered, Heading, Wire, body, broken_off, compact
 
 
-def encoder(heading: Heading) -> Encode:
-    """Return the encoder of one answer: event → frames of the UI message stream; b"" for an event that is not written."""
-    return _UiFrames(heading).encode
-
-
-class _UiFrames:
+class _UiFrames(SdkPartEncoder):
     """An encoder of one answer. It holds whether a step is open, the open part, and the counts from which part ids are made."""
 
     def __init__(self, heading: Heading) -> None:
-        self._heading = heading
-        self._stepping = False
-        self._part = ""
-        """Type of the open part: `text` or `reasoning`; empty for none."""
-        self._id = ""
-        self._delta = ""
-        self._counts = {"text": 0, "reasoning": 0}
+        super().__init__(heading)
+        self._numbers = {"text": count(1), "reasoning": count(1)}
         self._streaming: set[str] = set()
-        self._sources = 0
 
-    def encode(self, event: Event) -> bytes:
+    def _written(self, event: Event) -> str:
         match event:
-            case Text(text):
-                opening = "" if self._part == "text" else self._opened("text")
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}\n\n")
-            case Thought(text):
-                opening = "" if self._part == "reasoning" else self._opened("reasoning")
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}\n\n")
             case Source():
-                self._sources += 1
-                return utf8(frame(_cited(event, self._sources)))
+                return frame(_cited(event, next(self._sources)))
             case Produced():
-                return utf8(self._closed() + frame(_file(event)))
+                return self._closed() + frame(_file(event))
             case ToolInput():
-                return utf8(self._closed() + self._input(event))
+                return self._closed() + self._input(event)
             case ToolCall():
-                return utf8(self._closed() + frame(_called(event)))
-            case ToolProgress():
-                return utf8(self._closed() + frame(self._progress(event)))
-            case ToolResult() | LateResult():
-                return utf8(self._closed() + frame(_given(event)))
-            case Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
-                return utf8(self._closed() + frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id}))
-            case Approval():
-                return b""  # its clients know no such thing, and are not asked
+                return self._closed() + frame(_called(event))
+            case events.ToolProgress():
+                return self._closed() + frame(self._progress(event))
+            case ToolResult() | events.LateResult():
+                return self._closed() + frame(_given(event))
+            case events.Approval(call_id, _, approval_id) if self._heading.min_client != "5.0":
+                return self._closed() + frame({"type": "tool-approval-request", "approvalId": approval_id, "toolCallId": call_id})
             case Start():
-                return utf8(self._start())
-            case ReasoningState():
-                return b""
+                return self._start()
             case Finish(reason, usage):
-                return utf8(self._closed() + self._end(_reason(reason), usage))
-            case Failure(_, public):
+                return self._closed() + self._end(_reason(reason), usage)
+            case Failure():
                 # The SDK's own client reads nothing after an error, so the open part is closed before it.
-                error = frame({"type": "error", "errorText": f"{public} (request {self._heading.request_id})"})
-                return utf8(self._closed() + error + self._end("error", None))
+                error = frame({"type": "error", "errorText": broken_off(self._heading, event).sentence})
+                return self._closed() + error + self._end("error", None)
             case _:
-                assert_never(event)
+                return self._unwritten(event)  # such as an Approval: older clients know no such thing, and are not asked
 
     def _start(self) -> str:
-        if self._stepping:
-            return self._closed() + frame({"type": "finish-step"}) + frame({"type": "start-step"})
-        self._stepping = True
-        return frame({"type": "start", "messageId": self._heading.message_id}) + frame({"type": "start-step"})
-
-    def _opened(self, part: str) -> str:
-        closed = self._closed()
-        self._part = part
-        self._counts[part] += 1
-        self._id = f"{part[0]}{self._counts[part]}"
-        self._delta = f'data: {{"type":"{part}-delta","id":"{self._id}","delta":'
-        return closed + frame({"type": f"{part}-start", "id": self._id})
-
-    def _closed(self) -> str:
-        if not self._part:
-            return ""
-        part, self._part = self._part, ""
-        return frame({"type": f"{part}-end", "id": self._id})
+        step = frame({"type": "start-step"})
+        if self._begun:
+            return self._closed() + frame({"type": "finish-step"}) + step
+        self._begun = True
+        return frame({"type": "start", "messageId": self._heading.message_id}) + step
 
     def _input(self, event: ToolInput) -> str:
         delta = frame({"type": "tool-input-delta", "toolCallId": event.call_id, "inputTextDelta": event.part})
@@ -131,7 +79,7 @@ class _UiFrames:
         self._streaming.add(event.call_id)
         return frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
 
-    def _progress(self, event: ToolProgress) -> dict[str, Json]:
+    def _progress(self, event: events.ToolProgress) -> dict[str, Json]:
         if event.part:
             return {"type": f"data-{event.part}", "id": event.call_id, "data": event.output, "transient": True}
         held: dict[str, Json] = {"toolCallId": event.call_id, "output": event.output}
@@ -140,30 +88,25 @@ class _UiFrames:
         return {"type": "tool-output-available", **held, "preliminary": True}
 
     def _end(self, reason: str, usage: Usage | None) -> str:
-        if not self._stepping:
+        if not self._begun:
             return DONE
-        finish: dict[str, Json] = {"type": "finish"}
-        if self._heading.min_client != "5.0":
-            finish["finishReason"] = reason
-        finish["messageMetadata"] = metadata(reason, usage, self._heading.model)
-        return frame({"type": "finish-step"}) + frame(finish) + DONE
+        new: dict[str, Json] = {} if self._heading.min_client == "5.0" else {"finishReason": reason}
+        about = metadata(reason, usage, self._heading.model)
+        return frame({"type": "finish-step"}) + frame({"type": "finish", **new, "messageMetadata": about}) + DONE
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
     """Return {finishReason, usage, model}, without unreported usage; counts of reasoning and cached tokens are left out if zero."""
-    counts: dict[str, Json] = {}
-    if usage:
-        total = usage.input_tokens + usage.output_tokens
-        usage_fields: dict[str, Json] = {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": total}
-        usage_fields |= {"reasoningTokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
-        usage_fields |= {"cachedInputTokens": usage.cached_tokens} if usage.cached_tokens else {}
-        counts = {"usage": usage_fields}
-    return {"finishReason": reason, **counts, "model": model}
+    if usage is None:
+        return {"finishReason": reason, "model": model}
+    counts: dict[str, Json] = {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": usage.total_tokens}
+    counts |= {"reasoningTokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
+    counts |= {"cachedInputTokens": usage.cached_tokens} if usage.cached_tokens else {}
+    return {"finishReason": reason, "usage": counts, "model": model}
 
 
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON UIMessage, its parts in the order of the events.
-
     A source that comes within a text stands after the whole text.
     """
     parts: list[dict[str, Json]] = []
@@ -196,21 +139,20 @@ def complete(answer: Answered) -> bytes:
                 outcome = _given(event)
                 del outcome["type"]
                 tools[call_id].update(outcome, state="output-error" if event.is_error else "output-available")
-            case Approval(call_id, _, approval_id):
+            case events.Approval(call_id, _, approval_id):
                 tools[call_id].update(state="approval-requested", approval={"id": approval_id})
-            case LateResult(call_id, name, arguments):
+            case events.LateResult(call_id, name, arguments):
                 state = "output-error" if event.is_error else "output-available"
                 parts.append({**_given(event), "type": f"tool-{name}", "toolCallId": call_id, "state": state, "input": arguments})
-            case ToolInput() | ToolProgress() | ReasoningState() | Finish() | Failure():
+            case ToolInput() | events.ToolProgress() | ReasoningState() | Finish() | Failure():
                 pass
             case _:
                 assert_never(event)
         open_part = {}
     for part, pieces in spoken:
         part["text"] = "".join(pieces)
-    head, end = answer.heading, answer.end
-    reason, usage = (_reason(end.reason), end.usage) if isinstance(end, Finish) else ("error", None)
-    return utf8(compact({"id": head.message_id, "role": "assistant", "metadata": metadata(reason, usage, head.model), "parts": parts}))
+    about = metadata(_reason(answer.reason), answer.usage, answer.heading.model)
+    return body({"id": answer.heading.message_id, "role": "assistant", "metadata": about, "parts": parts})
 
 
 def _cited(event: Source, number: int) -> dict[str, Json]:
@@ -234,7 +176,7 @@ def _asked(event: ToolCall) -> Json:
     return event.arguments if event.malformed is None else event.malformed
 
 
-def _given(event: ToolResult | LateResult) -> dict[str, Json]:
+def _given(event: ToolResult | events.LateResult) -> dict[str, Json]:
     if event.is_error:
         words = event.result if isinstance(event.result, str) else compact(event.result)
         return {"type": "tool-output-error", "toolCallId": event.call_id, "errorText": words}
@@ -248,9 +190,8 @@ def _reason(reason: str) -> str:
 
 WIRE = Wire(
     name="ui-message-stream",
-    content_type="text/event-stream",
     headers=((b"x-vercel-ai-ui-message-stream", b"v1"),),
-    encoder=encoder,
+    encoder=lambda heading: _UiFrames(heading).encode,
     complete=complete,
     refusal=refusal,
     keep_alive=KEEP_ALIVE,

@@ -13,7 +13,7 @@ from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, TargetSilent, Unanswered
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Breaker, Candidate, FailureRules, TargetHealth, failover, new_health
+from router.failover import Breaker, Candidate, FailureRules, TargetHealth, failover
 from router.failover.breaker import Permit
 from tests.support.attempts import with_attempts
 from tests.support.virtual import jumping, now
@@ -267,7 +267,7 @@ def test_breaker_admits_no_request_until_the_retry_after_of_its_target(clock: Cl
 
 def health_of(breaker: Breaker) -> TargetHealth:
     """Return the health of a target that has this breaker."""
-    made = new_health()
+    made = TargetHealth()
     made.breaker = breaker
     return made
 
@@ -378,7 +378,7 @@ def test_primary_answers_again_within_five_seconds_of_its_recovery(how: str, bef
         primary, served = Primary(how, down), list[tuple[float, list[str]]]()
         spare = Target("b", Breaker(Declared(), now))
         asked = failover(
-            [Candidate("a", primary.answer, health=new_health(clock=now)), spare.candidate()], FailureRules(Timeout(), Retry())
+            [Candidate("a", primary.answer, health=TargetHealth(clock=now)), spare.candidate()], FailureRules(Timeout(), Retry())
         )
 
         async def ask() -> None:

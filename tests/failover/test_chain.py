@@ -29,7 +29,7 @@ from router.errors import (
     UnsupportedParameter,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Start, Text
-from router.failover import Candidate, FailureRules, failover, new_health
+from router.failover import Candidate, FailureRules, TargetHealth, failover
 from router.failover.candidate import RESERVE
 from router.params import Params
 from router.value import replace
@@ -214,7 +214,7 @@ def test_time_to_first_token_excludes_the_wait_until_a_target_is_ready() -> None
 
     async def run() -> None:
         good = Scripted("a", [Text("Hi"), STOP])
-        candidate = Candidate("a", good.answer(), health=new_health(clock=now), ready=ready)
+        candidate = Candidate("a", good.answer(), health=TargetHealth(clock=now), ready=ready)
         seen = await heard(failover([candidate], FailureRules(QUICK, RETRY, "fail")))
         assert isinstance(seen[-1], Finish)
         (tried,) = seen[-1].attempts
@@ -254,7 +254,7 @@ async def timed(*candidates: Candidate, policy: FailureRules = DEFAULTS, ask: As
 
 def known(target: Scripted, breaker: BreakerConfig | None = None, retry: Retry | None = None) -> Candidate:
     """Return the target as a candidate whose health is the same for several questions."""
-    return Candidate(target.name, target.answer(), health=new_health(breaker, retry, clock=now))
+    return Candidate(target.name, target.answer(), health=TargetHealth(breaker, retry, clock=now))
 
 
 WELL: Turn = [Text("Hi"), STOP]

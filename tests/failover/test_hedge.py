@@ -15,7 +15,7 @@ from router.config.values import Span
 from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Candidate, FailureRules, failover, new_health
+from router.failover import Candidate, FailureRules, TargetHealth, failover
 from router.failover.hedge import Hedge, race
 from router.failover.load import Load
 from router.value import replace
@@ -60,7 +60,7 @@ class Slow:
 
     def candidate(self) -> Candidate:
         """Return the target as a candidate with a health of its own."""
-        return Candidate(self.name, self.answer, health=new_health())
+        return Candidate(self.name, self.answer, health=TargetHealth())
 
 
 async def heard(*targets: Slow, policy: FailureRules) -> list[Event]:
@@ -238,7 +238,7 @@ def starts(hedged: Declared | None) -> tuple[list[float], int]:
 
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
-        candidates = [Candidate(name, answer, health=new_health(clock=loop.time)) for name in "ab"]
+        candidates = [Candidate(name, answer, health=TargetHealth(clock=loop.time)) for name in "ab"]
         asked = failover(candidates, FailureRules(Timeout(), Retry(), "fail", hedged))
         times: list[float] = []
         for _ in range(QUESTIONS):

@@ -12,7 +12,7 @@ from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import TargetDown
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Candidate, FailureRules, Pool, failover, new_health
+from router.failover import Candidate, FailureRules, Pool, TargetHealth, failover
 from router.failover.load import Load, Pace
 from tests.conftest import Workspace, routes
 from tests.failover.test_breaker import Clock
@@ -31,7 +31,7 @@ def named(name: str, *, down: bool = False) -> Candidate:
         yield Text(name)
         yield Finish("stop")
 
-    return Candidate(name, answer, health=new_health())
+    return Candidate(name, answer, health=TargetHealth())
 
 
 async def said(*targets: Candidate | Pool, chance: random.Random | None = None, times: int = 1) -> list[str]:

@@ -70,12 +70,12 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 def test_events_become_data_stream_lines_byte_for_byte(what: str) -> None:
     """Each sequence of events is encoded as exactly the expected lines."""
     events, expected = GOLDEN[what]
-    encode = data_stream.encoder(HEADING)
+    encode = data_stream.WIRE.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == expected
 
 
 def test_data_stream_answer_without_streaming_is_one_message() -> None:
-    """`data_stream.complete` writes an answer's events as one AI SDK 4 message; a tool call without a result has the state `call`."""
+    """The wire writes an answer's events as one AI SDK 4 message; a tool call without a result has the state `call`."""
     events = [
         Start("a", "m"),
         Thought("Hm"),
@@ -87,7 +87,7 @@ def test_data_stream_answer_without_streaming_is_one_message() -> None:
         ToolResult("c", "t", "boom", is_error=True),
         Finish("stop"),
     ]
-    assert json.loads(data_stream.complete(answered(HEADING, events))) == {
+    assert json.loads(data_stream.WIRE.complete(answered(HEADING, events))) == {
         "id": "msg-1",
         "role": "assistant",
         "content": "Hi",
@@ -116,5 +116,5 @@ REFUSED = {
 @pytest.mark.parametrize("status", REFUSED)
 def test_data_stream_error_has_a_code_that_chat_front_ends_know(status: int) -> None:
     """The error body for each HTTP status has a code of the AI SDK's chat front ends and the router's own code as `cause`."""
-    made = json.loads(data_stream.refusal(Refusal(status, "our_code", "No.", "r1")))
+    made = json.loads(data_stream.WIRE.refusal(Refusal(status, "our_code", "No.", "r1")))
     assert made == {"code": REFUSED[status], "message": "No.", "cause": "our_code"}

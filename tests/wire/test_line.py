@@ -101,7 +101,7 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 def test_events_become_protocol_lines_byte_for_byte(what: str) -> None:
     """Each sequence of events is encoded as exactly the expected lines."""
     events, expected = GOLDEN[what]
-    encode = line.encoder(HEADING)
+    encode = line.WIRE.encoder(HEADING)
     assert b"".join(encode(event) for event in events) == expected.encode()
 
 
@@ -116,7 +116,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(st.one_of(TEXT.map(Text), TEXT.map(Thought)))
 def test_any_text_parses_back_from_its_line(event: Text | Thought) -> None:
     """A generated text is one line of valid UTF-8 with a single LF at its end, and parses back unchanged."""
-    encoded = line.encoder(HEADING)(event)
+    encoded = line.WIRE.encoder(HEADING)(event)
     assert encoded.count(b"\n") == 1
     assert encoded.endswith(b"\n")
     assert json.loads(encoded.decode("utf-8", "strict")[2:])["textDelta"] == event.text
@@ -126,7 +126,7 @@ def test_any_text_parses_back_from_its_line(event: Text | Thought) -> None:
 def test_any_tool_call_and_result_parse_back_from_their_lines(call_id: str, name: str, arguments: dict[str, Any], result: Any) -> None:
     """Generated tool arguments and results parse back unchanged from their lines."""
     call_id = call_id.encode("utf-8", "ignore").decode()
-    encode = line.encoder(HEADING)
+    encode = line.WIRE.encoder(HEADING)
     called = json.loads(encode(ToolCall(call_id, name, arguments))[2:])
     assert (called["toolCallId"], called["toolName"], called["args"]) == (call_id, name, arguments)
     given_back = json.loads(encode(ToolResult(call_id, name, result))[2:])
@@ -136,17 +136,17 @@ def test_any_tool_call_and_result_parse_back_from_their_lines(call_id: str, name
 @given(st.text(st.characters()))
 def test_text_with_lone_surrogates_is_a_line_of_valid_utf8(text: str) -> None:
     """A generated text that may have lone surrogates is one line of valid UTF-8."""
-    encoded = line.encoder(HEADING)(Text(text))
+    encoded = line.WIRE.encoder(HEADING)(Text(text))
     assert encoded.count(b"\n") == 1
     json.loads(encoded.decode("utf-8", "strict")[2:])
 
 
 def test_line_answer_without_streaming_has_the_objects_of_the_lines() -> None:
     """With `stream: false`, an answer is one object with text, tool calls, results and usage; empty ones are left out."""
-    short = json.loads(line.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
+    short = json.loads(line.WIRE.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
     assert short == {"id": "msg-1", "model": "chat-model", "role": "assistant", "content": "Hi", "finishReason": "stop"}
     events = [Start("a", "m"), Thought("Hm"), WEATHER, ToolResult("call_a", "get_weather", 5), Finish("length", Usage(1, 2))]
-    whole = json.loads(line.complete(answered(HEADING, events)))
+    whole = json.loads(line.WIRE.complete(answered(HEADING, events)))
     assert whole == {
         "id": "msg-1",
         "model": "chat-model",
@@ -162,4 +162,7 @@ def test_line_answer_without_streaming_has_the_objects_of_the_lines() -> None:
 
 def test_line_error_before_the_first_event_is_one_json_object() -> None:
     """An error before the first event is one JSON object with error, code and request id."""
-    assert line.refusal(Refusal(400, "bad_request", "No.", "r1")) == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'
+    assert (
+        line.WIRE.refusal(Refusal(400, "bad_request", "No.", "r1"))
+        == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'
+    )

@@ -88,7 +88,7 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 def test_events_become_openai_chunks_byte_for_byte(what: str) -> None:
     """Each sequence of events is encoded as exactly the expected frames."""
     events, expected = GOLDEN[what]
-    encode = openai.encoder(HEADING)
+    encode = openai.WIRE.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
 
 
@@ -99,7 +99,7 @@ def test_openai_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
         (Usage(11, 3), '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'),
         (None, '{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'),
     ):
-        encode = openai.encoder(head)
+        encode = openai.WIRE.encoder(head)
         body = b"".join(encode(event) for event in (Start("a", "openai/gpt-4o"), Text("Hi"), Finish("stop", usage))).decode()
         chunks = [f'{one[:-1]},"usage":null}}' for one in (ROLE, chunk('{"content":"Hi"}'), chunk("{}", '"stop"'))]
         frames = [*chunks, f'{COMMON}],"usage":{last}}}', "[DONE]"]
@@ -112,7 +112,7 @@ def test_openai_answer_without_streaming_is_one_completion() -> None:
     common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "openai/gpt-4o", "usage": none}
 
     def made(*events: Event) -> object:
-        return json.loads(openai.complete(answered(HEADING, [Start("a", "openai/gpt-4o"), *events])))
+        return json.loads(openai.WIRE.complete(answered(HEADING, [Start("a", "openai/gpt-4o"), *events])))
 
     message: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
@@ -140,5 +140,5 @@ REFUSED = {
 def test_openai_error_type_follows_the_status(why: tuple[int, str]) -> None:
     """An error has the `type` of its HTTP status and OpenAI's own code where OpenAI has one."""
     kind, parameter, code = REFUSED[why]
-    made = json.loads(openai.refusal(Refusal(*why, "No.", "r1")))
+    made = json.loads(openai.WIRE.refusal(Refusal(*why, "No.", "r1")))
     assert made == {"error": {"message": "No.", "type": kind, "param": parameter, "code": code}}

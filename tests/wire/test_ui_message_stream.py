@@ -128,7 +128,7 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 def test_events_become_ui_message_frames_byte_for_byte(what: str) -> None:
     """Each sequence of events is encoded as exactly the expected frames."""
     events, expected = GOLDEN[what]
-    encode = ui_message_stream.encoder(HEADING)
+    encode = ui_message_stream.WIRE.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
 
 
@@ -136,7 +136,7 @@ def test_events_become_ui_message_frames_byte_for_byte(what: str) -> None:
 def test_ui_message_finish_reason_is_placed_for_each_sdk_version(ours: Any, theirs: str) -> None:
     """The finish reason is in the metadata for all clients, and also a key of `finish` from 6.0 on; `unknown` becomes `other`."""
     for level, top in (("5.0", ""), ("6.0", f'"finishReason":"{theirs}",')):
-        encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
+        encode = ui_message_stream.WIRE.encoder(replace(HEADING, min_client=level))
         encode(Start("a", "m"))
         frame = encode(Finish(ours)).decode().split("\n\n")[1]
         assert frame == f'data: {{"type":"finish",{top}"messageMetadata":{{"finishReason":"{theirs}","model":"chat-model"}}}}'
@@ -151,27 +151,27 @@ def test_ui_message_finish_reason_is_placed_for_each_sdk_version(ours: Any, thei
 )
 def test_tool_progress_is_a_preliminary_output_only_from_ai_sdk_6_on(level: str, frame: str) -> None:
     """A tool's progress is a transient data part for 5.0 and a preliminary output from 6.0 on; the JSON answer omits it."""
-    encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
+    encode = ui_message_stream.WIRE.encoder(replace(HEADING, min_client=level))
     progress = ToolProgress("call_a", "get_weather", {"done": 10})
     result = ToolResult("call_a", "get_weather", "25°C")
     for event in (Start("a", "m"), WEATHER):
         encode(event)
     assert encode(progress).decode() == f"data: {frame}\n\n"
     ends: list[Event] = [Start("a", "m"), WEATHER, progress, result, Finish("stop")]
-    parts = json.loads(ui_message_stream.complete(answered(HEADING, ends)))["parts"]
+    parts = json.loads(ui_message_stream.WIRE.complete(answered(HEADING, ends)))["parts"]
     assert [(part.get("state"), part.get("output")) for part in parts[1:]] == [("output-available", "25°C")]
 
 
 @pytest.mark.parametrize("level", ["5.0", "6.0"])
 def test_data_part_of_a_tool_is_transient_and_has_the_call_id(level: str) -> None:
     """A tool's data part is a transient `data-<name>` chunk with the tool call's id; the JSON answer omits it."""
-    encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
+    encode = ui_message_stream.WIRE.encoder(replace(HEADING, min_client=level))
     for event in (Start("a", "m"), WEATHER):
         encode(event)
     part = ToolProgress("call_a", "get_weather", None, "clear")
     assert encode(part).decode() == 'data: {"type":"data-clear","id":"call_a","data":null,"transient":true}\n\n'
     ends: list[Event] = [Start("a", "m"), WEATHER, part, ToolResult("call_a", "get_weather", "25°C"), Finish("stop")]
-    assert b"clear" not in ui_message_stream.complete(answered(HEADING, ends))
+    assert b"clear" not in ui_message_stream.WIRE.complete(answered(HEADING, ends))
 
 
 def test_ui_message_answer_without_streaming_is_one_uimessage() -> None:
@@ -190,7 +190,7 @@ def test_ui_message_answer_without_streaming_is_one_uimessage() -> None:
         *(ToolResult("b", "t", "No.", is_error=True), ToolResult("call_a", "get_weather", {"c": 25})),
         *(Start("a", "m"), Text("25°C"), Finish("length", Usage(1, 2))),
     ]
-    assert json.loads(ui_message_stream.complete(answered(HEADING, events))) == {
+    assert json.loads(ui_message_stream.WIRE.complete(answered(HEADING, events))) == {
         "id": "msg-1",
         "role": "assistant",
         "metadata": {"finishReason": "length", "usage": {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3}, "model": "chat-model"},
