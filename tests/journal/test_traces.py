@@ -155,7 +155,7 @@ async def test_opentelemetry_sdk_is_not_imported_by_the_server_module() -> None:
 
 def test_missing_opentelemetry_package_is_a_configuration_error(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A declared `server.otel` without its package is a configuration error with the command that installs it."""
-    monkeypatch.setattr("router.generation.find_spec", {}.get)  # finds no package
+    monkeypatch.setattr("router.generation.find_spec", dict[str, None]().get)  # finds no package
     workspace.write("routes.yaml", routes("a: {script: demo}", more="server: {otel: {endpoint: 'http://127.0.0.1:9'}}\n"))
     with pytest.raises(ConfigError, match=r"`server.otel` needs a package that is not here: pip install 'pointsman\[otel\]'"):
         workspace.build()
