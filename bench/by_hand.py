@@ -108,6 +108,7 @@ class ByHand:
 
     def __init__(self, routes: Path) -> None:
         self._pool = _Hands()
+        sys.set_asyncgen_hooks(firstiter=None)  # as a server does when it starts
         self.edge = application(build(declare(read(routes), {}), Carryover(Connections(pool=self._pool))))
         config = uvicorn.Config(
             self.edge, http=Door, ws="none", log_config=None, access_log=False, lifespan="off", server_header=False, proxy_headers=False

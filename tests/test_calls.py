@@ -9,8 +9,8 @@ from bench.calls import UNITS, calls_of
 BOUNDS: dict[str, tuple[int, int]] = {
     "paced": (15, 31),
     "recorded": (21, 38),
-    "burst": (366, 851),
-    "short": (350, 468),
+    "burst": (347, 832),
+    "short": (329, 450),
 }
 """Unit of work → the most (Python calls, C calls) that it may take with the default settings. Lower them with each improvement."""
 

@@ -6,6 +6,7 @@ The chat's routes are in FastAPI's table too, for /openapi.json, but are served 
 
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -136,6 +137,9 @@ class Edge:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        # An event loop tracks async generators to close them at its end. Here the code that loops over one closes it, and each would
+        # cost two calls of a WeakSet: a short answer has seven. What is garbage all the same, the loop's finalizer closes.
+        sys.set_asyncgen_hooks(firstiter=None)
         async with self.started():
             await send({"type": "lifespan.startup.complete"})
             await receive()
