@@ -127,7 +127,6 @@ NEEDS: dict[str, dict[str, str]] = {
         f"{_PROTOCOL}:RequestResponseCycle.response_complete": "whether every request is answered",
         "uvicorn.server:ServerState": "the type of the state that connections share",
         "uvicorn.protocols.http.flow_control:FlowControl.read_paused": "a client is not to blame where we do not read",
-        "uvicorn.protocols.http.flow_control:FlowControl.write_paused": "text is written within its read while the client reads",
     },
     "router/shared/redis.py": {
         "redis.exceptions:RedisError.status_code": "the code of an answer that concerns every command",

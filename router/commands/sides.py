@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from router import value
 from router.config import as_written, read
 from router.config.snapshot import DRILLS, MAX_BYTES, Snapshot
 from router.description import Description, describe
@@ -79,5 +80,5 @@ def _described(snapshot: Snapshot, side: str) -> Description:
 def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
     """Return the error for one side's complaints, each file with the side's folder before it: both sides may have a file of one name."""
     folder = Path(side) if Path(side).is_dir() else Path(side).parent
-    moved = [replace(one, place=Place(str(folder / one.place.file), one.place.line, one.place.column)) for one in complaints]
+    moved = [value.replace(one, place=Place(str(folder / one.place.file), one.place.line, one.place.column)) for one in complaints]
     return ConfigError(tuple(moved))

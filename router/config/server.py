@@ -191,7 +191,17 @@ class Otel(OwnEgress):
 
 
 Protocol = Literal[
-    "auto", "line", "data-stream", "ui-message-stream", "openai", "anthropic", "responses", "text-completion", "ag-ui", "ai-gateway", "text"
+    "auto",
+    "line",
+    "data-stream",
+    "ui-message-stream",
+    "openai",
+    "anthropic",
+    "responses",
+    "text-completion",
+    "ag-ui",
+    "ai-gateway",
+    "text",
 ]
 """A dialect of answers, by its name; auto goes by the body of the request."""
 

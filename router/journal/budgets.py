@@ -4,13 +4,13 @@ A limit that counts each end user or each address by itself has their number and
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, TypedDict
 
 from router.config.keys import ApiKey
 from router.config.server import Auth
 from router.generation import Generation
 from router.quotas import Crowd, Quota
+from router.value import asdict
 
 MAX_BUDGETS = 1000
 """Rows of the list at most, further ones are left out: with a shared Redis each takes a command."""
