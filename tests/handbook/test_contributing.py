@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 from tests.handbook.followed import STEP, apply, follow, run
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-COPIED = ("docs", "handbook", "pipelines", "router", "tests", "tools")
+COPIED = ("bench", "docs", "handbook", "pipelines", "router", "tests", "tools")
 SECTIONS = ("Your first tool", "Your first step", "Your first wire")
 
 
@@ -28,7 +28,7 @@ def copy(tmp_path: Path) -> Path:
     root = tmp_path / "pointsman"
     root.mkdir()
     for name in COPIED:
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__", ".venv"))
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__", ".venv", ".peers"))
     for path in ROOT.iterdir():
         if path.is_file() and path.name != ".git":
             shutil.copy(path, root)
