@@ -43,7 +43,7 @@ def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
 
 
 def of_value(value: object, shape: Shape) -> Json:
-    """Return the canonical JSON of a default value, which stands in no file."""
+    """Return the canonical JSON of a typed value: a default, or what a scalar of the file was read as."""
     if value is None:
         return None
     match shape:

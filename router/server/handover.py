@@ -13,7 +13,7 @@ ANOTHER = (b"x-accel-redirect", b"@another")
 
 
 def handing_over(scope: Scope, send: Send) -> Send:
-    """Return a `send` that adds X-Accel-Redirect to a response of status 503, or `send` itself without X-Router-Handover in the request."""
+    """Return a `send` that adds `X-Accel-Redirect: @another` to a 503; without `X-Router-Handover: yes` in the request, `send` itself."""
     if KNOWS not in scope["headers"]:
         return send
 

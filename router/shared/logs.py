@@ -355,7 +355,9 @@ class Logs:
                 self._lose(one)
 
     def _carry_out(self, message: str, reader: str) -> None:
-        """Carry out another replica's message about a log: `hold`, `leave` or `stop`. An unknown log or word is passed over."""
+        """Carry out a replica's message about a log: `hold` keeps the answer running for a time, and begins the log if it is only offered.
+        `leave` withdraws that replica's hold, and `stop` stops the answer. An unknown log or word is passed over.
+        """
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)
