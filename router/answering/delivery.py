@@ -11,6 +11,7 @@ from router.answering.reply import Sink, conclude
 from router.chat import Ask
 from router.errors import RouterError, TimedOut
 from router.events import Answer, EventStream, Failure, FastPath, Text, Thought
+from router.failover.watch import CURRENT
 from router.journal.entry import Entry
 from router.journal.log import problems
 from router.lifecycle import Deadline
@@ -67,11 +68,17 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
 
 async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
     """Pass on the text of a fast path until it ends. The text of one read is sent before the next read is waited for."""
-    passing = _Passing(path, entry, sink)
+    passing, watch = _Passing(path, entry, sink), CURRENT.get()
     while not passing.over:
         if passing.unsent:
             passing.unsent = False
-            await sink.flush()
+            if watch is not None:
+                watch.pause()  # a client that reads slowly is no provider that is silent
+            try:
+                await sink.flush()
+            finally:
+                if watch is not None:
+                    watch.resume()
             entry.waits()
         if (arrival := path.wait(passing)) is not None:
             await arrival

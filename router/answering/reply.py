@@ -367,13 +367,14 @@ class Presence(Mutable):
         if client is None:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
         elif client.gone:
-            asyncio.get_running_loop().call_soon(self._leave)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._leave)  # after the first step of the task that `apart` makes
         else:
             client.left = self._leave
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._client is not None:
+        if self._client is not None and self._client.left == self._leave:  # else the next request of the connection has begun
             self._client.left = None
         if self._watcher is not None:
             self._watcher.cancel()

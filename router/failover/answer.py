@@ -77,7 +77,9 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
 
     def answer(ask: Ask) -> Events:
         relay = Relay(policy.timeout.idle)
-        return EventStream(answered(ask, relay), relay.fast)
+        events = answered(ask, relay)
+        # Text of a required form is checked by the generator before it is passed on.
+        return EventStream(events, relay.fast) if ask.output is None else events
 
     return answer
 

@@ -45,11 +45,10 @@ class ClientFlow(FlowControl):
     left: Callable[[], object] | None = None
 
     def lost(self) -> None:
-        """Call `left` once: the connection is lost."""
+        """Have `left` called soon: the connection is lost. Not at once, as a task that is cancelled before its first step does nothing."""
         self.gone = True
-        if (left := self.left) is not None:
-            self.left = None
-            left()
+        if self.left is not None:
+            asyncio.get_running_loop().call_soon(self.left)
 
 
 class Door(HttpToolsProtocol):

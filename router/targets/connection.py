@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
     def arrival(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future.
 
-        onward: called after each read that brings bytes; the future is done only if it returns False. It does not raise
+        onward: called after each read that brings bytes; the future is done only if it returns False, or with the end. It does not raise
         """
         if self._pieces or self._over or self._error is not None:
             return None
@@ -176,6 +176,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
+        self._onward = None  # it holds the answer
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
@@ -255,8 +256,10 @@ class Connection(asyncio.Protocol):
         if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
-        if self._waiter is not None and not self._waiter.done() and (self._onward is None or not self._pieces or not self._onward()):
-            self._waiter.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            passed_on = self._onward is not None and bool(self._pieces) and self._onward()
+            if not passed_on or self._over or self._error is not None:
+                self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:
         """Decompress the pieces of the body in `_found` into `_pieces`; fail the response if they are invalid or too large."""

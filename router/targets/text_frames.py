@@ -48,9 +48,9 @@ class TextFrames(ABC):
                 texts.append(text_of(decode(data)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        text = "".join(texts)
-        self.worded = True
-        return text
+        if texts:
+            self.worded = True
+        return "".join(texts)
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of frames up to the end of the answer. Return False if it ended, else True. Raises TargetError for an error."""

@@ -1,7 +1,12 @@
 """Text that a read from the provider passes on to the client by itself, while the answer's task sleeps, and when the task goes on."""
 
+import asyncio
+import gc
+import json
+import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -12,24 +17,39 @@ from router.wire import openai
 ROUTES = """
 targets:
   a: {model: openai/a, api_base: 'http://127.0.0.1:9/v1', api_key: k}
+  native: {model: openai/gpt-4o, api_base: 'http://127.0.0.1:9/v1', api_key: k}
+  neither: {model: openai/b, api_base: 'http://127.0.0.1:9/v1', api_key: k, facts: {schemas: false, json_mode: false}}
 routes:
   chat-model: {pipeline: chat, targets: [a]}
+  native: {pipeline: chat, targets: [native], reasoning: show}
+  neither: {pipeline: chat, targets: [neither], reasoning: show}
 server:
   resume: {keep: 1m}
 """
 
 
 @pytest.fixture
-async def hands(tmp_path: Path) -> AsyncGenerator[ByHand, None]:
-    """A router whose connections are fed by hand, and whose provider has begun to answer a streamed question."""
+async def unasked(tmp_path: Path) -> AsyncGenerator[ByHand, None]:
+    """A router whose connections are fed by hand."""
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines/chat.yaml").write_text("steps: []\n", encoding="utf-8")
     (tmp_path / "routes.yaml").write_text(ROUTES, encoding="utf-8")
     made = ByHand(tmp_path / "routes.yaml")
-    await made.ask(wire.request("/v1/chat/completions", {"model": "chat-model", "stream": True}, {}))
-    assert b"first" in await made.say(wire.HEAD, wire.chunk("first "), wire.chunk("second "))
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def hands(unasked: ByHand) -> ByHand:
+    """The same router; its provider has begun to answer a streamed question."""
+    await unasked.ask(question())
+    assert b"first" in await unasked.say(wire.HEAD, wire.chunk("first "), wire.chunk("second "))
+    return unasked
+
+
+def question(model: str = "chat-model", **more: object) -> bytes:
+    """Return the bytes of a streamed question."""
+    return wire.request("/v1/chat/completions", {"model": model, "stream": True, **more}, {})
 
 
 async def test_text_is_written_to_the_client_within_the_read_that_brings_it(hands: ByHand) -> None:
@@ -98,3 +118,87 @@ async def test_disconnected_client_gets_nothing_from_a_later_read(hands: ByHand)
     hands.provider.data_received(wire.chunk("fourth "))
     assert hands.line.heard() == b""
     assert await hands.say(wire.chunk("fifth ")) == b""
+
+
+async def test_end_of_the_body_in_one_read_with_text_wakes_the_answer(hands: ByHand) -> None:
+    """A body that ends without a finish, in the read of its last text, is noticed with that read, and not after the idle limit."""
+    waiter = cast("Any", hands.provider)._waiter
+    hands.provider.data_received(wire.chunk("last ") + b"0\r\n\r\n")
+    assert b"last " in hands.line.heard()
+    assert waiter.done()
+
+
+async def test_client_that_leaves_ends_the_second_of_two_pipelined_requests(hands: ByHand) -> None:
+    """A disconnect ends the request that runs, also if it was sent before the answer to an earlier one was over."""
+    await hands.ask(question())
+    await hands.say(wire.tail())
+    assert hands.edge.admin.chat.running == 1
+    assert b"again " in await hands.say(wire.HEAD, wire.chunk("again "))
+    hands.client.connection_lost(None)
+    await hands.settle()
+    assert hands.edge.admin.chat.running == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_client_that_leaves_before_its_recorded_answer_begins_leaves_nothing_running(unasked: ByHand, turns: int) -> None:
+    """A disconnect so many turns of the event loop after a request whose answer is recorded ends the answer (no `resume.grace`)."""
+    body: dict[str, object] = {
+        "id": "c1",
+        "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "hi"}]}],
+        "model": "chat-model",
+    }
+    unasked.client.data_received(wire.request("/api/chat/chat-model", body, {}))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    unasked.client.connection_lost(None)
+    await unasked.settle()
+    await unasked.settle()
+    assert unasked.edge.admin.chat.running == 0
+
+
+async def test_idle_connection_does_not_hold_the_answer_that_is_over(hands: ByHand) -> None:
+    """The provider's connection, which is kept for the next request, has no reference to what passed its text on."""
+    passing = weakref.ref(cast("Any", hands.provider)._onward)
+    assert passing() is not None
+    gc.collect()
+    gc.disable()
+    try:
+        await hands.say(wire.tail())
+        assert passing() is None
+    finally:
+        gc.enable()
+
+
+async def test_time_in_which_the_client_does_not_read_is_not_the_silence_of_its_provider(hands: ByHand) -> None:
+    """While writing is paused, bytes of the provider that are no text do not make the idle limit pass."""
+    watch = cast("Any", hands.provider)._onward._take.__self__._path.watch
+    time = watch.now()
+    watch.now = lambda: time
+    hands.client.pause_writing()
+    await hands.say(wire.chunk("one "))
+    due, time = watch.due, time + 5
+    ping = b": ping\n\n"
+    await hands.say(b"%x\r\n%b\r\n" % (len(ping), ping))
+    hands.client.resume_writing()
+    await hands.settle()
+    assert watch.due == due + 5
+
+
+@pytest.mark.parametrize("route", ["native", "neither"])
+async def test_text_of_a_required_form_is_checked_in_whichever_reads_it_comes(unasked: ByHand, route: str) -> None:
+    """JSON that comes in several reads is complete and valid in the end, and a piece of it is sent early only by a native target."""
+    schema = {"type": "object", "properties": {"zip": {"type": "integer"}}, "required": ["zip"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+    unasked.client.data_received(question(route, response_format=form))
+    async with asyncio.timeout(240):
+        while not unasked.asked:  # the schema is prepared in a thread
+            await asyncio.sleep(0)
+        said = await unasked.say(wire.HEAD, wire.chunk('{"zi'), wire.chunk('p": 3'))
+        assert (b"zi" in said) == (route == "native")
+        said += await unasked.say(wire.chunk("6}"), wire.tail())
+        while not said.endswith(b"0\r\n\r\n"):  # so is the answer checked
+            await asyncio.sleep(0)
+            said += unasked.line.heard()
+    chunks = [json.loads(line[6:]) for line in said.split(b"\n") if line.startswith(b"data: {")]
+    assert not [chunk for chunk in chunks if "error" in chunk]
+    assert "".join(one["choices"][0]["delta"].get("content") or "" for one in chunks if one["choices"]) == '{"zip": 36}'

@@ -193,3 +193,13 @@ def test_frame_after_the_finish_reason_is_left_to_the_general_reader() -> None:
     found = [chat({"content": "a"}), chat({}, {"finish_reason": "stop"}), chat({"content": "late"})]
     reader.frames([json.dumps(one).encode() for one in found])
     assert "late" not in repr(speech.take())
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_read_without_a_frame_is_no_text(name: str) -> None:
+    """No frames, as in a read of a comment, are empty text, and do not count as text that was read."""
+    speech = Speech("a")
+    speech.model = "m"
+    reader = READERS[name]("a", speech)
+    assert reader.text_alone([]) == ""
+    assert not reader.worded
