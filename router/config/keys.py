@@ -143,7 +143,6 @@ def _add(words: list[str], keys: dict[Name, ApiKey]) -> None:
         raise Misfit("it begins with a key; write NAME HASH, and make another key: this one was shown")
     if words[0] in keys:
         raise Misfit("this name stands in an earlier line")
-    owner = name_of(words[0])
     if len(words) == 1:
         raise Misfit("there is no hash: write NAME HASH [expires=…] [routes=…] [user=…]")
     given: dict[str, object] = {}
@@ -152,7 +151,7 @@ def _add(words: list[str], keys: dict[Name, ApiKey]) -> None:
         if not equals or name not in OPTIONS or name in given:
             raise Misfit(f"write NAME HASH, then {', '.join(f'{one}=…' for one in OPTIONS)}, each at most once")
         given[name] = OPTIONS[name](value)
-    made = ApiKey(hash=_hash(words[1]), **given)  # type: ignore[arg-type]
+    made, owner = ApiKey(hash=_hash(words[1]), **given), name_of(words[0])  # type: ignore[arg-type]
     if any(key.hash == made.hash for key in keys.values()):
         raise Misfit("this key stands in an earlier line")
     keys[owner] = made

@@ -13,7 +13,7 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     old, new = ({name: weight for pool in pools for name, weight in pool} for pools in (before, after))
     came = [name for name in names(after) if name not in old]
     first = names(before[:1]) != names(after[:1])
-    said = [f"first target {_pool_words(before[0])} → {_pool_words(after[0])}"] if first else []
+    said = [f"first target {' → '.join(_pool_words(*pools[:1]) for pools in (before, after))}"] if first else []
     head = names(after[:1]) if first else ()
     said += [f"target {_named(name, new[name])} added{_where(name, after)}" for name in came if name not in head]
     said += [f"target {name} removed" for name in names(before) if name not in new]
@@ -25,7 +25,7 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     return said
 
 
-def _pool_words(pool: Pool) -> str:
+def _pool_words(pool: Pool = ()) -> str:
     weighted = [_named(name, weight) for name, weight in pool]
     return weighted[0] if len(weighted) == 1 else f"[{', '.join(weighted)}]"
 

@@ -172,7 +172,7 @@ def _effort(fields: Fields) -> Effort | None:
     if thinking.get("type") == "disabled":
         return "none"
     if (effort := config.get("effort")) is not None:
-        if effort not in EFFORTS:
+        if not isinstance(effort, str) or effort not in EFFORTS:
             raise BadAsk(f"output_config.effort: one of {', '.join(sorted(EFFORTS))} is needed.")
         return cast("Effort", effort)
     if not thinking or thinking.get("type") == "adaptive":

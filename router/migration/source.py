@@ -96,7 +96,7 @@ PARTS = {"litellm_settings": "cache_params"}
 
 def _apart(name: str, said: Located) -> Located:
     made = apart(said)
-    inner = made.table.get(PARTS.get(name, ""))
+    inner = made.table.get(PARTS[name]) if name in PARTS else None
     return made if inner is None else Located(made.place, {**made.table, PARTS[name]: apart(inner)})
 
 

@@ -48,9 +48,9 @@ class Variables:
             words += [f"{words[-1]}_{number}" for number in range(2, len(self.taken) + 3)]
             self.made[text] = next(word for word in words if word not in self.taken)
         name = self.made[text]
-        return self.variable(
-            name, "written out in the original"
-        ), "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
+        reference = self.variable(name, "written out in the original")
+        remark = "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
+        return reference, remark
 
     def variable(self, name: str, why: str = "LiteLLM read it by itself") -> str:
         """Return `${name}` for a variable that LiteLLM's config does not name, and record that it must be set, with the reason `why`."""

@@ -231,10 +231,11 @@ class RedisCounts:
     def leave(self, key: str) -> None:
         """Free one concurrent place that this process holds, in Redis in the background; does nothing if it holds none under this key."""
         if places := self._places.get(key):
-            self._send(self._removed(key, places.pop()))
-            self._local.leave(key)
+            token = places.pop()
             if not places:
                 del self._places[key]
+            self._local.leave(key)
+            self._send(self._removed(key, token))
 
     async def _removed(self, key: str, token: str) -> None:
         with suppress(Away):

@@ -337,7 +337,10 @@ class Logs:
         """Wait for new entries: queue those of followed streams for followers with room, and carry out those of this replica's inbox."""
         inbox = key(self.id, "inbox")
         reading = [one for one in self._followers if len(one.waiting) < ROOM]
-        asked = {one.stream: "{}-{}".format(*one.last) for one in sorted(reading, key=lambda one: one.last, reverse=True)}
+        last: dict[str, tuple[int, int]] = {}
+        for one in reading:  # several may follow one stream: it is read from the earliest on
+            last[one.stream] = min(one.last, last.get(one.stream, one.last))
+        asked = {stream: f"{count}-{kind}" for stream, (count, kind) in last.items()}
         wait = 0.001 if any(one.doomed for one in reading) else LIVENESS_CHECK_S if self._followers else 2 * BEAT
         found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
         for number, fields in found.pop(inbox, ()):

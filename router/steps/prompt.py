@@ -92,7 +92,9 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
         raise Misfit("this template does not compile: it is nested too deeply", place=Place(f"pipelines/{name}", 1, 1)) from None
     for word in sorted(meta.find_undeclared_variables(tree) - {*VISIBLE, *environment.globals}):
         raise Misfit(f"a template knows no `{word}`{did_you_mean(word, VISIBLE)}", place=_find(word, name, text))
-    for other in filter(None, meta.find_referenced_templates(tree)):  # a computed name, None, is looked up when it is rendered
+    for other in meta.find_referenced_templates(tree):
+        if other is None:  # a computed name, which is looked up when it is rendered
+            continue
         if other not in templates:
             raise Misfit(f"there is no pipelines/{other}{did_you_mean(other, templates)}", place=_find(other, name, text))
         if other not in seen:

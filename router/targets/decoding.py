@@ -66,5 +66,5 @@ def _kept(value: Any, kind: Any) -> tuple[Any] | None:
     """Return what `_fitting` returns in a one-element tuple; None if no part of the value matches."""
     try:
         return (_fitting(value, kind),)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for half a surrogate pair in a value of another type
         return None

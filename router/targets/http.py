@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from functools import partial
 from math import inf
 from typing import Protocol, cast
@@ -274,15 +274,16 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
     Raises TargetError if it is longer, the status is another, or the connection fails. A provider's refusal has an ErrorText as its cause.
     """
     try:
-        response, complete = await connections.answered(endpoint, body), None
-        try:
+        response = await connections.answered(endpoint, body)
+        with ExitStack() as undo:
+            undo.callback(response.release)
             if response.status in ANSWERED:
                 complete = await _complete_body(name, response, b"", most)
+                undo.pop_all()
+                response.settle()
                 return complete
             explanation = await _explained(response, endpoint)
             raise _refused(name, response, explanation) from ErrorText(explanation)
-        finally:
-            (response.release if complete is None else response.settle)()
     except (OSError, Cut) as error:
         raise translated(name, error) from None
 

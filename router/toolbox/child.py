@@ -48,7 +48,11 @@ def frame(value: Frame) -> bytes:
 
 def received(stream: BufferedReader, most: int) -> Frame:
     """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, and as `size_of` and `understood` do."""
-    return understood(stream.read(size_of(stream.read(HEADER.size), most)))
+    size = size_of(stream.read(HEADER.size), most)
+    data = stream.read(size)
+    if len(data) < size:
+        raise Ended
+    return understood(data)
 
 
 def size_of(header: bytes, most: int) -> int:

@@ -433,6 +433,7 @@ def test_invalid_auth_declaration_is_a_configuration_error(workspace: Workspace,
 FILES: list[tuple[str, str]] = [
     (f"{ALICE} {hashed(ALICE)}", "line 1 of the keys: it begins with a key"),
     (f"alice {ALICE}", "line 1 of the keys: this is a key"),
+    ("-x", "line 1 of the keys: there is no hash"),
     (f"alice {hashed(ALICE)}\nalice {hashed(BOB)}", "line 2 of the keys: this name stands in an earlier line"),
     (f"alice {hashed(ALICE)}\n# c\nbob {hashed(ALICE)}", "line 3 of the keys: this key stands in an earlier line"),
     (f"alice {hashed(ALICE)} expire=2027-01-01", "line 1 of the keys: write NAME HASH, then expires=…, routes=…"),

@@ -106,6 +106,8 @@ async def test_pending_edit_is_described_and_not_served(workspace: Workspace) ->
         edit = (await client.get("/admin/edit")).json
         assert edit["changes"] == ["chat-model: first target a → b"]
         assert edit["digest"] != edit["live"]
+        workspace.write("routes.yaml", routes(HI, "targets: []"))
+        assert (await client.get("/admin/edit")).json["complaints"]
         workspace.write("routes.yaml", routes(HI, "targets: [c]"))
         (complaint,) = (await client.get("/admin/edit")).json["complaints"]
         assert complaint["text"].endswith("^")

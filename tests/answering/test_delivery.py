@@ -41,7 +41,7 @@ async def unasked(tmp_path: Path) -> AsyncGenerator[ByHand, None]:
 
 @pytest.fixture
 async def hands(unasked: ByHand) -> ByHand:
-    """The same router; its provider has begun to answer a streamed question."""
+    """The router of `unasked`, whose provider has begun to answer a streamed question."""
     await unasked.ask(question())
     assert b"first" in await unasked.say(wire.HEAD, wire.chunk("first "), wire.chunk("second "))
     return unasked

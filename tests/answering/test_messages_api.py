@@ -9,7 +9,7 @@ import anthropic
 import pytest
 
 from router.callers.keys import hashed, new
-from router.chat import Call, File, Message, ReasoningState, Result
+from router.chat import Call, File, Json, Message, ReasoningState, Result
 from router.errors import BadAsk
 from router.intake import anthropic_api
 from tests.conftest import Workspace, direct_target, routes, serving
@@ -263,6 +263,14 @@ THINKING: list[tuple[dict[str, Any], str | None]] = [
 def test_anthropic_thinking_budget_is_converted_to_reasoning_effort(fields: dict[str, Any], effort: str | None) -> None:
     """A `thinking` budget becomes a `reasoning_effort`, `disabled` becomes `none`; `output_config.effort` is kept."""
     assert anthropic_api.sampling(fields).get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize("effort", ["most", "", {}, ["low"], 1, False])
+def test_unknown_anthropic_effort_is_refused(effort: Json) -> None:
+    """An `output_config.effort` that is none of the efforts, or no text, raises BadAsk that names them."""
+    with pytest.raises(BadAsk) as refused:
+        anthropic_api.sampling({"output_config": {"effort": effort}})
+    assert refused.value.public.startswith("output_config.effort: one of ")
 
 
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {

@@ -122,6 +122,10 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
         {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": "Hi\n{% include 'rules.j2' %}"},
         "pipelines/chat.j2:2:13: there is no pipelines/rules.j2; there is `chat.j2`, `chat.yaml`",
     ),
+    "a template that includes one without a name": (
+        {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": "Hi\n{% include '' %}"},
+        "pipelines/chat.j2:2:1: there is no pipelines/; there is `chat.j2`, `chat.yaml`",
+    ),
     "a template that includes one with a mistake": (
         {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": "{% include 'rules.j2' %}", "pipelines/rules.j2": "Be\n{{ kind }}"},
         "pipelines/rules.j2:2:4: a template knows no `kind`; there is `messages`, `params`, `ask`",

@@ -315,3 +315,9 @@ def test_yaml_anchor_is_accounted_for_at_each_of_its_uses(tmp_path: Path) -> Non
     )
     outcomes = from_litellm(tmp_path / "config.yaml").outcomes
     assert [outcomes[f"model_list[{place}].litellm_params.weight"] for place in (0, 2)] == ["carried", "alike"]
+
+
+def test_section_with_an_empty_key_is_accounted_for(tmp_path: Path) -> None:
+    """A section whose table has an empty key is reported like any other, and the import does not fail."""
+    (tmp_path / "config.yaml").write_text('model_list: []\nguardrails: {"": x}\n', encoding="utf-8")
+    assert any(path.startswith("guardrails") for path in from_litellm(tmp_path / "config.yaml").outcomes)

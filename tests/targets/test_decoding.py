@@ -23,3 +23,11 @@ def test_long_text_does_not_count_as_many_values() -> None:
     said = "Well, then, so be it. " * 45_000
     body = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
     assert decoding.decoded(body, openai.DECODE) is not None
+
+
+def test_half_a_surrogate_pair_in_a_field_of_another_type_is_skipped() -> None:
+    """A field that has a text with half a surrogate pair in place of an object is skipped, and the rest of the document is read."""
+    chunk = decoding.decoded(b'{"model": "m", "usage": "\\ud83d", "choices": [{"delta": {"content": "Hi"}}]}', openai.DECODE)
+    assert chunk is not None
+    assert chunk.model == "m"
+    assert chunk.choices
