@@ -76,10 +76,8 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
         yield Failure(error.code, error.sentence)
 
     def answer(ask: Ask) -> Events:
-        relay = Relay(policy.timeout.idle)
-        events = answered(ask, relay)
-        # Text of a required form is checked by the generator before it is passed on.
-        return EventStream(events, relay.fast) if ask.output is None else events
+        events = answered(ask, relay := Relay(policy.timeout.idle))
+        return EventStream(events, relay.fast) if ask.output is None else events  # text of a required form is checked on its way
 
     return answer
 
