@@ -208,8 +208,10 @@ def _is_empty(end: Finish, ask: Ask) -> bool:
     - it follows a tool's result, or the model's own words so far
     - the question has `stop` texts, and the finish reason is `stop`
     """
-    if end.reason in ("length", "content-filter", "unknown"):
-        return end.reason == "unknown"
+    if end.reason == "unknown":
+        return True
+    if end.reason in ("length", "content-filter"):
+        return False
     if end.reason == "stop" and ask.params.stop:
         return False  # OpenAI's wire says `stop` of both ends
     last = ask.messages[-1]

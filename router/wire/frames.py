@@ -79,7 +79,7 @@ class SdkPartEncoder(PartEncoder):
     def __init__(self, heading: Heading) -> None:
         super().__init__(heading)
         self._numbers: dict[str, count[int]] = dict.fromkeys(("text", "reasoning"), count(1))
-        """Type of a part → the numbers in the ids of such parts."""
+        """Type of a part → the numbers in the ids of such parts. Here all parts share one counter; a wire may give each type its own."""
         self._sources = count(1)
         """The numbers in the ids of sources."""
 
