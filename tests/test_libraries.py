@@ -103,6 +103,16 @@ NEEDS: dict[str, dict[str, str]] = {
         "prometheus_client.metrics:Histogram._upper_bounds": "observed without that question, too",
         "prometheus_client.metrics:Histogram._buckets": "observed without that question, too",
     },
+    "router/server/cycle.py": {
+        _PROTOCOL: "a response that is written without uvicorn's `send`",
+        **{
+            f"{_PROTOCOL}:RequestResponseCycle.{name}": "the state that `send` keeps is kept without it, too"
+            for name in (
+                *("scope", "transport", "access_log", "default_headers", "message_event", "on_response", "disconnected", "keep_alive"),
+                *("waiting_for_100_continue", "response_started", "response_complete", "chunked_encoding"),
+            )
+        },
+    },
     "router/server/door.py": {
         _PROTOCOL: "the door is uvicorn's connection with bounds",
         **{
@@ -121,8 +131,13 @@ NEEDS: dict[str, dict[str, str]] = {
                 ),
             )
         },
+        **{
+            f"{_PROTOCOL}:HttpToolsProtocol.{name}": "on_headers_complete is replaced: a request of the door's own"
+            for name in ("_start_asgi_task", "app", "logger", "access_logger", "access_log", "server_state", "on_response_complete")
+        },
         f"{_PROTOCOL}:HttpToolsProtocol.send_400_response(self, msg)": "replaced: a refusal in the form of the other errors",
-        f"{_PROTOCOL}:RequestResponseCycle.transport": "an answer may be over before its request's body has come",
+        f"{_PROTOCOL}:RequestResponseCycle.__init__(self, scope, transport, flow, logger, access_logger, access_log, default_headers, "
+        "message_event, expect_100_continue, keep_alive, on_response)": "a request of the door's own",
         f"{_PROTOCOL}:RequestResponseCycle.response_started": "no refusal in the middle of an answer",
         f"{_PROTOCOL}:RequestResponseCycle.response_complete": "whether every request is answered",
         "uvicorn.server:ServerState": "the type of the state that connections share",

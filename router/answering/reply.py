@@ -26,10 +26,11 @@ from router.wire import Heading, Refusal, Wire, answered
 Headers = list[tuple[bytes, bytes]]
 
 PRIVATE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
-COMMON: Headers = [
-    *PRIVATE,
-    (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
-]
+COMMON = (
+    *(f"{name.decode()}: {value.decode()}" for name, value in PRIVATE),
+    "x-accel-buffering: no",  # nginx: do not collect a stream
+)
+"""Header lines of every response."""
 MAX_COLLECTED = 64 * 1024
 """Collected bytes beyond which a stream is flushed even if the next event is available."""
 
@@ -59,6 +60,26 @@ class Client(Protocol):
     gone: bool
     left: Callable[[], object] | None
 
+    def writer(self, send: Send) -> "Writer | None":
+        """Return a way past `send` for a response with status 200; None if `send` is not the server's own, or the response has begun."""
+        ...
+
+
+class Writer(Protocol):
+    """A response of the router's own server with status 200, written without `send`, while `write_paused` is false.
+
+    Its headers are lines that end with CR LF, in UTF-8. The server does not check them.
+    """
+
+    def whole(self, head: bytes, body: bytes) -> None:
+        """Write a complete response."""
+
+    def begin(self, head: bytes) -> None:
+        """Write the head of a response whose length is not known."""
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of its body; `send` takes the end."""
+
 
 class Reply(Mutable):
     """The HTTP response of one request, in the wire of its client: its status, headers and body, or its error."""
@@ -76,49 +97,87 @@ class Reply(Mutable):
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
 
-    async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    write_now: Callable[[bytes], None] | None = None
+    """Writes a piece of a body that has begun, while `client.write_paused` is false; None under another server than the router's own."""
+
+    async def begin(self, status: int, content_type: str, more: Iterable[str] = ()) -> None:
         """Send the status and the headers: those that describe the request and its answer, and `more`. Record the status in the entry."""
+        lines = self._head(status, content_type, more)
+        if (writer := self._writer(status, lines)) is not None:
+            writer.begin("\r\n".join(lines).encode())
+            self.write_now = writer.write
+        else:
+            await self._start(status, lines)
+            if self.client is not None:
+                self.write_now = partial(_send_at_once, self.send)
+
+    def _head(self, status: int, content_type: str, more: Iterable[str]) -> list[str]:
+        """Return the header lines, and record that the response has begun. The last one is empty."""
+        entry = self.entry
         self.begun = True
-        self.entry.status = status
-        headers: Headers = [
-            (b"content-type", content_type.encode()),
-            (b"x-request-id", self.entry.request_id.encode()),
-            (b"x-router-generation", self.entry.generation.encode()),
+        entry.status = status
+        lines = [
+            f"content-type: {content_type}",
+            f"x-request-id: {entry.request_id}",
+            f"x-router-generation: {entry.generation}",
             *COMMON,
             *more,
         ]
         if self.resumed:
-            headers.append((b"x-router-resumed", self.resumed.encode()))
+            lines.append(f"x-router-resumed: {self.resumed}")
         if self.wire.id_header:
-            headers.append((self.wire.id_header, self.entry.request_id.encode()))
-        if self.entry.target:
-            headers.append((b"x-router-target", self.entry.target.encode()))
-        if self.entry.requested:
-            headers.append((b"x-router-model", self.entry.requested.encode()))
-        headers += self.limits
-        if tries := self.entry.tries:
-            headers.append((b"x-router-attempts", header(tries)))
-        if self.entry.cache:
-            headers.append((b"x-router-cache", self.entry.cache.encode()))
-        if self.entry.fault:
-            headers.append((b"x-router-fault", self.entry.fault.encode()))
-        if self.entry.age is not None:
-            headers.append((b"age", b"%d" % self.entry.age))
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+            lines.append(f"{self.wire.id_header.decode()}: {entry.request_id}")
+        if entry.target:
+            lines.append(f"x-router-target: {entry.target}")
+        if entry.requested:
+            lines.append(f"x-router-model: {entry.requested}")
+        if self.limits:
+            lines += [f"{name.decode()}: {value.decode()}" for name, value in self.limits]
+        if tries := entry.tries:
+            lines.append(f"x-router-attempts: {header(tries).decode()}")
+        if entry.cache:
+            lines.append(f"x-router-cache: {entry.cache}")
+        if entry.fault:
+            lines.append(f"x-router-fault: {entry.fault}")
+        if entry.age is not None:
+            lines.append(f"age: {int(entry.age)}")
+        lines.append("")
+        return lines
+
+    def _writer(self, status: int, lines: list[str]) -> "Writer | None":
+        """Return a way to write the response without `send`; None if `send` has to wait for the client, or to check these headers."""
+        client = self.client
+        if client is None or client.write_paused or status != 200 or not "".join(lines).isprintable():
+            return None
+        return client.writer(self.send)
+
+    async def _start(self, status: int, lines: list[str]) -> None:
+        parts = [line.encode().partition(b": ") for line in lines if line]
+        await self.send({"type": "http.response.start", "status": status, "headers": [(name, value) for name, _, value in parts]})
 
     async def write(self, data: bytes, *, more: bool) -> None:
-        """Send a part of the body. `more`: whether further parts follow."""
+        """Send a part of the body, which has begun. `more`: whether further parts follow."""
+        client, write = self.client, self.write_now
+        if more and write is not None and client is not None and not client.write_paused:
+            write(data)
+            return
+        if not more:
+            self.write_now = None
         await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def complete(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def complete(self, status: int, body: bytes, more: Iterable[str] = ()) -> None:
         """Send a response with this status and body."""
-        length = (b"content-length", str(len(body)).encode())
-        await self.begin(status, self.wire.body_type, [length, *more])
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        lines = self._head(status, self.wire.body_type, (f"content-length: {len(body)}", *more))
+        if (writer := self._writer(status, lines)) is not None:
+            writer.whole("\r\n".join(lines).encode(), body)
+        else:
+            await self._start(status, lines)
+            await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def empty(self, status: int) -> None:
         """Send a response with this status and no body."""
-        await self.begin(status, "text/plain; charset=utf-8", [(b"content-length", b"0")] if status != 204 else [])
+        length = ("content-length: 0",) if status != 204 else ()
+        await self._start(status, self._head(status, "text/plain; charset=utf-8", length))
         await self.write(b"", more=False)
 
     async def refuse(self, error: RouterError) -> None:
@@ -130,19 +189,19 @@ class Reply(Mutable):
         self.entry.reason = error.logged if error.status < 500 else ""
         self.entry.tally()
         wait = getattr(error, "retry_after", None)
-        more: Headers = []
+        more: list[str] = []
         if isinstance(wait, int | float):
-            more.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))
+            more.append(f"retry-after: {max(1, math.ceil(wait))}")
         elif error.code in NO_RETRY:
-            more.append((b"x-should-retry", b"false"))
+            more.append("x-should-retry: false")
         if error.status == 405:
-            more.append((b"allow", b"POST"))
+            more.append("allow: POST")
         if isinstance(error, TooMany):
             self.limits = [*error.headers]
         if error.status == 401:
-            more.append((b"www-authenticate", b"Bearer"))
+            more.append("www-authenticate: Bearer")
         if isinstance(error, Stopping):
-            more.append((b"connection", b"close"))  # the next request finds another process
+            more.append("connection: close")  # the next request finds another process
         sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
         await self._refuse(error.status, error.code, sentence, more)
 
@@ -151,17 +210,25 @@ class Reply(Mutable):
         sentence = f"{failure.public} (request {self.entry.request_id})"
         status = STATUS.get(failure.code, 500)
         self.entry.reason = failure.public if status < 500 else ""
-        more: Headers = [(b"x-should-retry", b"false")] if failure.code in NO_RETRY else []
-        await self._refuse(status, failure.code, sentence, more)
+        await self._refuse(status, failure.code, sentence, ["x-should-retry: false"] if failure.code in NO_RETRY else ())
 
-    async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[tuple[bytes, bytes]]) -> None:
+    async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[str]) -> None:
         await self.complete(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
 
 
-def cost_header(entry: Entry) -> Headers:
-    """Return the cost of the answer in dollars as a list with one header; an empty list if no price is known."""
+def cost_header(entry: Entry) -> Sequence[str]:
+    """Return the cost of the answer in dollars as a list with one header line; an empty one if no price is known."""
     cost = entry.charges.cost
-    return [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
+    return () if cost is None else [f"x-router-cost: {cost:.{DIGITS}f}".rstrip("0").rstrip(".")]
+
+
+def _send_at_once(send: Send, data: bytes) -> None:
+    """Send a piece of the body through layers of `send` that do not wait, while the server does not wait either."""
+    try:
+        send({"type": "http.response.body", "body": data, "more_body": True}).__await__().send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a write waited although writing was not paused")
 
 
 class Sink(Protocol):
@@ -212,6 +279,7 @@ class Streamed:
 
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
+        self._client = reply.client
         self._encode = reply.wire.encoder(heading)
         beat = partial(reply.write, reply.wire.keep_alive, more=True)
         self._pulse = Pulse(beat, keep_alive) if reply.wire.keep_alive else None
@@ -254,7 +322,7 @@ class Streamed:
         count, data = len(self._collected), b"".join(self._collected)
         if not reply.begun:
             await self._begin()
-        await reply.send({"type": "http.response.body", "body": data, "more_body": True})
+        await reply.write(data, more=True)
         # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
         del self._collected[:count]
         self._size, self.full = 0, False
@@ -263,20 +331,15 @@ class Streamed:
 
     def pass_on(self, words: Sequence[Words]) -> bool:
         """Send the words at once if the client reads as fast as they come. Otherwise collect them and return False."""
-        reply, client = self._reply, self._reply.client
-        if client is None or client.write_paused or self._collected or not reply.begun:
+        write, client = self._reply.write_now, self._client
+        if write is None or client is None or client.write_paused or self._collected:
             for word in words:
                 self.put(word)
             return False
         if data := self._encode(words[0]) if len(words) == 1 else b"".join(map(self._encode, words)):
-            sending = reply.send({"type": "http.response.body", "body": data, "more_body": True})
+            write(data)
             if self._pulse:
                 self._pulse.written = time.monotonic()
-            try:
-                sending.__await__().send(None)
-            except StopIteration:
-                return True
-            raise AssertionError("a write waited although writing was not paused")
         return True
 
     async def close(self) -> None:

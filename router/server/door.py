@@ -15,13 +15,16 @@ from collections.abc import Callable
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, Literal, cast
+from urllib.parse import unquote
 
-from httptools import HttpRequestParser
+from httptools import HttpRequestParser, parse_url
+from starlette.types import Send
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from router.server.cycle import Cycle
 from router.server.plain import PlainParser
 
 MAX_UNSENT_BYTES = 128 * 1024
@@ -49,6 +52,11 @@ class ClientFlow(FlowControl):
         self.gone = True
         if self.left is not None:
             asyncio.get_running_loop().call_soon(self.left)
+
+    def writer(self, send: Send) -> Cycle | None:
+        """Return the response that `send` sends, to be written without it; None if a layer stands between, or the response is not `direct`."""
+        cycle = getattr(send, "__self__", None)
+        return cycle if isinstance(cycle, Cycle) and cycle.direct else None
 
 
 class Door(HttpToolsProtocol):
@@ -178,17 +186,51 @@ class Door(HttpToolsProtocol):
             if head > self.MAX_HEAD_BYTES:  # else it came with what is not the head
                 self._status = 431
                 raise _Refused
+        method = self.parser.get_method()
         if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":  # no offer: it asks for a tunnel
+            if method == b"CONNECT":  # no offer: it asks for a tunnel
                 raise _Refused
             return  # see PlainParser: the head comes again, without the offer
         if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        self.scope["router.client"] = self._client  # pyright: ignore[reportGeneralTypeIssues] - uvicorn's type has no extra keys
-        super().on_headers_complete()
-        self.cycle.transport = self._unhurried  # type: ignore[assignment]
+        self._begin(method)
         self._loose = self._after = 0
         self._at, self._turns = "body", self._turns + 1
+
+    def _begin(self, method: bytes) -> None:
+        """Begin a request: start its answer, or let it wait for those before it.
+
+        uvicorn's own method is not called: it would ask again for an upgrade, and whether too much runs, which `server.max_streams` bounds.
+        """
+        scope: dict[str, Any] = cast("dict[str, Any]", self.scope)
+        url, version = parse_url(self.url), self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope["method"] = method.decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        scope["router.client"] = self._client
+        before = cast("Cycle | None", self.cycle)
+        app: Any = self.app  # pyright: ignore[reportUnknownMemberType] - any ASGI application
+        self.cycle = cycle = Cycle(
+            self.scope,
+            cast("asyncio.Transport", self._unhurried),
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the request's body."""
@@ -262,7 +304,7 @@ class Door(HttpToolsProtocol):
     @property
     def _said(self) -> bool:
         """Return whether every request so far has its complete answer; True before the first request."""
-        answering = cast("RequestResponseCycle | None", self.cycle)
+        answering = cast("Cycle | None", self.cycle)
         return answering is None or answering.response_complete
 
     def _refuse(self, status: int) -> None:

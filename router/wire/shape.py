@@ -138,7 +138,7 @@ def broken_off(heading: Heading, failure: Failure) -> Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
-    content_type, headers: of a stream
+    content_type, headers: of a stream; headers as lines
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
     complete: encodes an answer that is not streamed, as one body
     refusal: encodes an error that comes before the first event, as one body
@@ -151,7 +151,7 @@ class Wire:
 
     name: str
     content_type: str = "text/event-stream"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[str, ...] = ()
     encoder: Callable[[Heading], Encode]
     complete: Callable[[Answered], bytes]
     refusal: Callable[[Refusal], bytes]

@@ -190,7 +190,7 @@ def _reason(reason: str) -> str:
 
 WIRE = Wire(
     name="ui-message-stream",
-    headers=((b"x-vercel-ai-ui-message-stream", b"v1"),),
+    headers=("x-vercel-ai-ui-message-stream: v1",),
     encoder=lambda heading: _UiFrames(heading).encode,
     complete=complete,
     refusal=refusal,
