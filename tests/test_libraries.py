@@ -108,7 +108,7 @@ NEEDS: dict[str, dict[str, str]] = {
         **{
             f"{_PROTOCOL}:RequestResponseCycle.{name}": "the state that `send` keeps is kept without it, too"
             for name in (
-                *("scope", "transport", "access_log", "default_headers", "message_event", "on_response", "disconnected", "keep_alive"),
+                *("transport", "default_headers", "message_event", "on_response", "disconnected", "keep_alive"),
                 *("waiting_for_100_continue", "response_started", "response_complete", "chunked_encoding"),
             )
         },
@@ -138,9 +138,16 @@ NEEDS: dict[str, dict[str, str]] = {
         f"{_PROTOCOL}:HttpToolsProtocol.send_400_response(self, msg)": "replaced: a refusal in the form of the other errors",
         f"{_PROTOCOL}:RequestResponseCycle.__init__(self, scope, transport, flow, logger, access_logger, access_log, default_headers, "
         "message_event, expect_100_continue, keep_alive, on_response)": "a request of the door's own",
+        **{
+            f"{_PROTOCOL}:RequestResponseCycle.{name}": "on_body and on_message_complete are replaced: the request's body"
+            for name in ("body", "more_body", "message_event")
+        },
+        f"{_PROTOCOL}:RequestResponseCycle.scope": "a response without a body is left to `send`",
+        f"{_PROTOCOL}:RequestResponseCycle.access_log": "a response that uvicorn logs is left to `send`",
         f"{_PROTOCOL}:RequestResponseCycle.response_started": "no refusal in the middle of an answer",
         f"{_PROTOCOL}:RequestResponseCycle.response_complete": "whether every request is answered",
         "uvicorn.server:ServerState": "the type of the state that connections share",
+        "uvicorn.protocols.http.flow_control:HIGH_WATER_LIMIT": "bytes of a body that wait for the application at most",
         "uvicorn.protocols.http.flow_control:FlowControl.read_paused": "a client is not to blame where we do not read",
     },
     "router/shared/redis.py": {

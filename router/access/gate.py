@@ -60,17 +60,12 @@ def borne(scope: Scope) -> list[bytes]:
     Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`. Such a key is returned
     as `Bearer …`, and the same key in both headers once.
     """
-    given: list[bytes] = []
-    keys: list[bytes] = []
-    of_anthropic = False
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            given.append(value)
-        elif name == b"x-api-key":
-            keys.append(b"Bearer " + value)
-        elif name == b"anthropic-version":
-            of_anthropic = True
-    return list(dict.fromkeys(given + keys)) if of_anthropic else given
+    headers = dict(scope["headers"])
+    given = [value for name, value in scope["headers"] if name == b"authorization"] if b"authorization" in headers else []
+    if b"anthropic-version" in headers:
+        given += [b"Bearer " + value for name, value in scope["headers"] if name == b"x-api-key"]
+        return list(dict.fromkeys(given))
+    return given
 
 
 class Gate:

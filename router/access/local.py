@@ -5,7 +5,7 @@ proxy that speaks HTTP/1.1, rewrites Host to a loopback name and adds no header 
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 from starlette.types import Scope
@@ -30,6 +30,8 @@ HEADERS = frozenset(
 )
 """Headers by which proxies name the client, the host that it asked for, or themselves; beside all that begin with FAMILY."""
 FAMILY = b"x-forwarded-"
+SHOWING = HEADERS | {b"origin", b"referer"}
+"""Headers that may show another machine, beside the family."""
 NO_HOSTS = frozenset(FAMILY + word for word in (b"port", b"prefix", b"proto", b"protocol", b"scheme", b"ssl"))
 """Headers of the family that name no host."""
 
@@ -40,8 +42,11 @@ def stranger(scope: Scope, origins: Collection[str]) -> str:
     The result is the name of a header, `peer`, `server`, `host`, or the HTTP version. A forwarding header that names loopback alone, as of
     a development server on this machine, shows nothing.
     """
-    if why := _from_elsewhere(scope):
+    headers = dict(scope["headers"])
+    if why := _from_elsewhere(scope, headers):
         return why
+    if SHOWING.isdisjoint(headers) and FAMILY not in b" ".join(headers):
+        return ""  # most programs send none of them
     for name, value in scope["headers"]:
         if (name in HEADERS or name.startswith(FAMILY)) and forwarding(name):
             if not all(_is_here(host) for host in _named(name, value.decode("latin-1"))):
@@ -55,7 +60,9 @@ def direct(scope: Scope) -> bool:
     """Return whether a program of this machine sent a request itself, by its connection, HTTP version and headers.
     An Origin (of a web page) or a header of a proxy makes it False, even if it names this machine.
     """
-    return not _from_elsewhere(scope) and not any(name == b"origin" or forwarding(name) for name, _ in scope["headers"])
+    return not _from_elsewhere(scope, dict(scope["headers"])) and not any(
+        name == b"origin" or forwarding(name) for name, _ in scope["headers"]
+    )
 
 
 def forwarding(name: bytes) -> bool:
@@ -74,9 +81,12 @@ def bad_host(scope: Scope) -> bool:
     return scope.get("http_version") not in OLD if host is None else WELL_FORMED.fullmatch(host) is None
 
 
-def _from_elsewhere(scope: Scope) -> str:
-    """Return what in the connection, the HTTP version or the Host header shows another machine; empty if nothing does."""
-    if scope.get("http_version") in OLD:
+def _from_elsewhere(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+    """Return what in the connection, the HTTP version or the Host header shows another machine; empty if nothing does.
+
+    A repeated Host was refused before (`bad_host`).
+    """
+    if scope["http_version"] in OLD:
         return f"HTTP/{scope['http_version']}"
     peer = scope.get("client")
     if not peer or not _is_here(str(peer[0])):
@@ -85,8 +95,7 @@ def _from_elsewhere(scope: Scope) -> str:
     server = scope.get("server")
     if server and not _is_here(str(server[0])):
         return "server"
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    return "" if len(hosts) == 1 and _names_here(hosts[0].decode("latin-1")) else "host"
+    return "" if _names_here(headers.get(b"host", b"").decode("latin-1")) else "host"
 
 
 @lru_cache(maxsize=256)

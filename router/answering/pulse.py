@@ -20,17 +20,18 @@ class Pulse:
     a client that does not read blocks a single beat.
     """
 
+    resting = True
+    """True while a write is in progress or about to begin: no beat comes then."""
+    written = 0.0
+    """Time of the last write, by the monotonic clock. Between writes it may be set, for one that needed no wait."""
+    _timer: asyncio.TimerHandle | None = None
+    _beating: asyncio.Task[None] | None = None
+    _closed = False
+
     def __init__(self, beat: Callable[[], Awaitable[None]], interval: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._beat = beat
         self._interval = interval
-        self.resting = True
-        """True while a write is in progress or about to begin: no beat comes then."""
-        self.written = 0.0
-        """Time of the last write, by the monotonic clock. Between writes it may be set, for one that needed no wait."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._beating: asyncio.Task[None] | None = None
-        self._closed = False
 
     def wait(self) -> None:
         """Start the interval anew, and return at once: a write is done, and silence begins. No effect on a closed one."""

@@ -78,7 +78,10 @@ class Writer(Protocol):
         """Write the head of a response whose length is not known."""
 
     def write(self, data: bytes) -> None:
-        """Write a piece of its body; `send` takes the end."""
+        """Write a piece of its body."""
+
+    def end(self) -> None:
+        """Write the end of its body."""
 
 
 class Reply(Mutable):
@@ -96,16 +99,17 @@ class Reply(Mutable):
     """The client's connection; None under another server than the router's own."""
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
-
     write_now: Callable[[bytes], None] | None = None
     """Writes a piece of a body that has begun, while `client.write_paused` is false; None under another server than the router's own."""
+    _end_now: Callable[[], None] | None = None
+    """Writes the end of that body; None where `send` has to."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[str] = ()) -> None:
         """Send the status and the headers: those that describe the request and its answer, and `more`. Record the status in the entry."""
         lines = self._head(status, content_type, more)
         if (writer := self._writer(status, lines)) is not None:
             writer.begin("\r\n".join(lines).encode())
-            self.write_now = writer.write
+            self.write_now, self._end_now = writer.write, writer.end
         else:
             await self._start(status, lines)
             if self.client is not None:
@@ -124,24 +128,24 @@ class Reply(Mutable):
             *more,
         ]
         if self.resumed:
-            lines.append(f"x-router-resumed: {self.resumed}")
+            lines += [f"x-router-resumed: {self.resumed}"]
         if self.wire.id_header:
-            lines.append(f"{self.wire.id_header.decode()}: {entry.request_id}")
+            lines += [f"{self.wire.id_header.decode()}: {entry.request_id}"]
         if entry.target:
-            lines.append(f"x-router-target: {entry.target}")
+            lines += [f"x-router-target: {entry.target}"]
         if entry.requested:
-            lines.append(f"x-router-model: {entry.requested}")
+            lines += [f"x-router-model: {entry.requested}"]
         if self.limits:
             lines += [f"{name.decode()}: {value.decode()}" for name, value in self.limits]
         if tries := entry.tries:
-            lines.append(f"x-router-attempts: {header(tries).decode()}")
+            lines += [f"x-router-attempts: {header(tries).decode()}"]
         if entry.cache:
-            lines.append(f"x-router-cache: {entry.cache}")
+            lines += [f"x-router-cache: {entry.cache}"]
         if entry.fault:
-            lines.append(f"x-router-fault: {entry.fault}")
+            lines += [f"x-router-fault: {entry.fault}"]
         if entry.age is not None:
-            lines.append(f"age: {int(entry.age)}")
-        lines.append("")
+            lines += [f"age: {int(entry.age)}"]
+        lines += [""]
         return lines
 
     def _writer(self, status: int, lines: list[str]) -> "Writer | None":
@@ -155,15 +159,18 @@ class Reply(Mutable):
         parts = [line.encode().partition(b": ") for line in lines if line]
         await self.send({"type": "http.response.start", "status": status, "headers": [(name, value) for name, _, value in parts]})
 
-    async def write(self, data: bytes, *, more: bool) -> None:
-        """Send a part of the body, which has begun. `more`: whether further parts follow."""
-        client, write = self.client, self.write_now
-        if more and write is not None and client is not None and not client.write_paused:
-            write(data)
-            return
-        if not more:
-            self.write_now = None
-        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body, and wait for a client that reads too slowly."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """Send the end of the body."""
+        client, end = self.client, self._end_now
+        self.write_now = self._end_now = None
+        if end is None or client is None or client.write_paused:
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            end()
 
     async def complete(self, status: int, body: bytes, more: Iterable[str] = ()) -> None:
         """Send a response with this status and body."""
@@ -178,7 +185,7 @@ class Reply(Mutable):
         """Send a response with this status and no body."""
         length = ("content-length: 0",) if status != 204 else ()
         await self._start(status, self._head(status, "text/plain; charset=utf-8", length))
-        await self.write(b"", more=False)
+        await self.end()
 
     async def refuse(self, error: RouterError) -> None:
         """Send an error that came before the first event, as an HTTP status in the form of the wire; record it in the entry, for the log.
@@ -277,28 +284,33 @@ def conclude(sink: Sink, end: Finish | Failure) -> bool:
 class Streamed:
     """A sink that streams events to the client. `keep_alive`: seconds of silence before a keep-alive frame of the wire is sent."""
 
+    full = False
+    """True if more than MAX_COLLECTED bytes are collected."""
+    _size = 0
+    _last: Event | None = None
+
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
         self._client = reply.client
         self._encode = reply.wire.encoder(heading)
-        beat = partial(reply.write, reply.wire.keep_alive, more=True)
-        self._pulse = Pulse(beat, keep_alive) if reply.wire.keep_alive else None
+        frame = reply.wire.keep_alive
+        self._pulse = Pulse(partial(reply.write, frame), keep_alive) if frame else None
         self._collected: list[bytes] = []
-        self._size = 0
-        self._last: Event | None = None
-        self.begun = False
-        self.full = False
-        """True if more than MAX_COLLECTED bytes are collected."""
         reply.sink = self
 
     def put(self, event: Event) -> None:
         """Encode an event and collect its bytes; `flush` sends them."""
-        self.begun = True
         self._last = event
         if data := self._encode(event):
             self._collected.append(data)
             self._size += len(data)
-            self.full = self._size > MAX_COLLECTED
+            if self._size > MAX_COLLECTED:
+                self.full = True
+
+    @property
+    def begun(self) -> bool:
+        """Return whether it has got an event."""
+        return self._last is not None
 
     @property
     def finished(self) -> bool:
@@ -316,13 +328,16 @@ class Streamed:
                 await self._begin()
                 self._pulse.wait()
             return
-        pulse, reply = self._pulse, self._reply
+        pulse, reply, client = self._pulse, self._reply, self._client
         if pulse:
             pulse.resting = True
         count, data = len(self._collected), b"".join(self._collected)
         if not reply.begun:
             await self._begin()
-        await reply.write(data, more=True)
+        if client is None or client.write_paused or (write := reply.write_now) is None:
+            await reply.write(data)
+        else:
+            write(data)
         # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
         del self._collected[:count]
         self._size, self.full = 0, False
@@ -331,8 +346,8 @@ class Streamed:
 
     def pass_on(self, words: Sequence[Words]) -> bool:
         """Send the words at once if the client reads as fast as they come. Otherwise collect them and return False."""
-        write, client = self._reply.write_now, self._client
-        if write is None or client is None or client.write_paused or self._collected:
+        client = self._client
+        if client is None or client.write_paused or self._collected or (write := self._reply.write_now) is None:
             for word in words:
                 self.put(word)
             return False
@@ -354,7 +369,7 @@ class Streamed:
                 await self._reply.fail(self._last)
             return  # a body without its end: the server breaks the connection off, and the client sees that it is not whole
         await self._begin()
-        await self._reply.write(b"", more=False)
+        await self._reply.end()
 
     def hush(self) -> None:
         """Stop the keep-alives for good. After this call its caller writes only the rest of the answer and its end; this is not checked."""
@@ -369,19 +384,18 @@ class Streamed:
 class Collected:
     """A sink that collects all events and sends one body at the end (`stream: false`)."""
 
-    full = False
+    begun = full = False
 
     def __init__(self, reply: Reply, heading: Heading) -> None:
         self._reply = reply
         self._heading = heading
         self._events: list[Event] = []
-        self.begun = False
         reply.sink = self
 
     def put(self, event: Event) -> None:
         """Collect an event; a tool's progress is left out."""
         self.begun = True
-        if not isinstance(event, ToolProgress):  # the result is there by then
+        if event.__class__ is not ToolProgress:  # the result is there by then
             self._events.append(event)
 
     @property

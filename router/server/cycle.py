@@ -14,27 +14,18 @@ class Cycle(RequestResponseCycle):
     """uvicorn's request and response, with an `answering.reply.Writer` beside `send`: the same bytes, without a coroutine for each piece.
 
     `send` lower-cases each header and searches it with two regular expressions. The router's own need neither, and are written as bytes.
-    The Writer is for a response with a body and status 200 (`direct`), while the flow is not paused: `send` waits then. Both may write to
-    the same response in turn.
+    The Writer is for a response with a body and status 200 (see `ClientFlow.writer`), while the flow is not paused: `send` waits then. Both
+    may write to the same response in turn.
     """
 
     _usual: ClassVar[tuple[Sequence[tuple[bytes, bytes]], bytes]] = ((), b"")
     """The server's own headers, such as Date, and their lines. uvicorn makes a new list of them each second."""
 
-    @property
-    def direct(self) -> bool:
-        """Return whether the response may be written without `send`: it has not begun, may have a body, and is not logged by uvicorn."""
-        return not (self.response_started or self.access_log or self.scope["method"] == "HEAD")
-
     def whole(self, head: bytes, body: bytes) -> None:
         """Write a complete response. `head`: the header lines with their ends, Content-Length among them."""
         if not self.disconnected:
             self._begin(head, b"\r\n" + body)
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive:
-                self.transport.close()
-            self.on_response()
+            self._complete()
 
     def begin(self, head: bytes) -> None:
         """Write the head of a response whose body follows in pieces. `head`: the header lines with their ends, no Content-Length."""
@@ -47,6 +38,12 @@ class Cycle(RequestResponseCycle):
         if data and not self.disconnected:
             self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
+    def end(self) -> None:
+        """Write the end of a body in pieces."""
+        if not self.disconnected:
+            self.transport.write(b"0\r\n\r\n")
+            self._complete()
+
     def _begin(self, head: bytes, rest: bytes) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
@@ -55,3 +52,10 @@ class Cycle(RequestResponseCycle):
             usual = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
             Cycle._usual = self.default_headers, usual
         self.transport.write(b"".join((OK, usual, head, b"" if self.keep_alive else CLOSE, rest)))
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from httptools import HttpRequestParser, parse_url
 from starlette.types import Send
 from uvicorn import Config
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -54,9 +54,14 @@ class ClientFlow(FlowControl):
             asyncio.get_running_loop().call_soon(self.left)
 
     def writer(self, send: Send) -> Cycle | None:
-        """Return the response that `send` sends, to be written without it; None if a layer stands between, or the response is not `direct`."""
+        """Return the response that `send` sends, to be written without it; None if a layer stands between.
+
+        Also None if it has begun, may have no body, or is logged by uvicorn.
+        """
         cycle = getattr(send, "__self__", None)
-        return cycle if isinstance(cycle, Cycle) and cycle.direct else None
+        if type(cycle) is not Cycle or cycle.response_started or cycle.access_log or cycle.scope["method"] == "HEAD":
+            return None
+        return cycle
 
 
 class Door(HttpToolsProtocol):
@@ -80,6 +85,11 @@ class Door(HttpToolsProtocol):
     MAX_HEAD_BYTES = 16 * 1024
     MAX_PIPELINED = 16
     MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+
+    app: Any
+    cycle: Any
+    """The `Cycle` of the latest request; None before the first."""
+    scope: Any
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
@@ -111,7 +121,7 @@ class Door(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = self._client = ClientFlow(transport)
         # The transport of an answer: its `close` lets a client that is still sending read the answer.
-        self._unhurried = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
+        self._unhurried: Any = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
             line = transport.get_extra_info("socket")
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
@@ -174,36 +184,31 @@ class Door(HttpToolsProtocol):
 
         uvicorn's own method is not called: it would do the same again, for each header of each request.
         """
-        name, value = name.lower(), value.rstrip(b" \t")
+        name = name.lower()
+        self.headers.append((name, value := value.rstrip(b" \t")))
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served."""
+        """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served.
+
+        uvicorn's own method is not called: it would ask again for an upgrade, and whether too much runs, which `server.max_streams` bounds.
+        """
         if self._loose > self.MAX_HEAD_BYTES:
             head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if head > self.MAX_HEAD_BYTES:  # else it came with what is not the head
                 self._status = 431
                 raise _Refused
-        method = self.parser.get_method()
-        if self.parser.should_upgrade():
+        parser = self.parser
+        method = parser.get_method()
+        if parser.should_upgrade():
             if method == b"CONNECT":  # no offer: it asks for a tunnel
                 raise _Refused
             return  # see PlainParser: the head comes again, without the offer
         if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        self._begin(method)
-        self._loose = self._after = 0
-        self._at, self._turns = "body", self._turns + 1
-
-    def _begin(self, method: bytes) -> None:
-        """Begin a request: start its answer, or let it wait for those before it.
-
-        uvicorn's own method is not called: it would ask again for an upgrade, and whether too much runs, which `server.max_streams` bounds.
-        """
-        scope: dict[str, Any] = cast("dict[str, Any]", self.scope)
-        url, version = parse_url(self.url), self.parser.get_http_version()
+        scope, before = self.scope, self.cycle
+        url, version = parse_url(self.url), parser.get_http_version()
         path = url.path.decode("ascii")
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
@@ -211,11 +216,9 @@ class Door(HttpToolsProtocol):
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
         scope["router.client"] = self._client
-        before = cast("Cycle | None", self.cycle)
-        app: Any = self.app  # pyright: ignore[reportUnknownMemberType] - any ASGI application
         self.cycle = cycle = Cycle(
-            self.scope,
-            cast("asyncio.Transport", self._unhurried),
+            scope,
+            self._unhurried,
             self.flow,
             self.logger,
             self.access_logger,
@@ -223,25 +226,35 @@ class Door(HttpToolsProtocol):
             self.server_state.default_headers,
             asyncio.Event(),
             self.expect_100_continue,
-            version != "1.0" and self.parser.should_keep_alive(),
+            version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
         if before is None or before.response_complete:
-            self._start_asgi_task(cycle, app)
+            self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, app))
+            self.pipeline.appendleft((cycle, self.app))
+        self._loose = self._after = 0
+        self._at, self._turns = "body", self._turns + 1
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the request's body."""
-        super().on_body(body)
+        """Pass on a piece of the request's body. uvicorn's own method would ask again for an upgrade."""
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
         self._loose = 0
 
     def on_message_complete(self) -> None:
-        """Record that the request is complete, body included."""
-        if self.parser.should_upgrade():
+        """Record that the request is complete, body included. The head with an Upgrade offer, which comes again, is none."""
+        if self._at == "head":
             return
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
         self._loose = 0
         self._at, self._turns = "idle", self._turns + 1
 
@@ -304,8 +317,7 @@ class Door(HttpToolsProtocol):
     @property
     def _said(self) -> bool:
         """Return whether every request so far has its complete answer; True before the first request."""
-        answering = cast("Cycle | None", self.cycle)
-        return answering is None or answering.response_complete
+        return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, status: int) -> None:
         """Refuse the current request with this status, and close the connection; without a request, or after its answer, only close it."""

@@ -73,9 +73,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             if bad_host(scope):
                 await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
             else:
@@ -85,6 +83,8 @@ class Edge:
                         app = DeclaredOrigins(self._serve, declared, self._refused_origins)
                     self._cors = (declared, app)
                 await app.serving(scope)(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
