@@ -4,12 +4,16 @@ A frozen dataclass sets each field with a call of its own: 4.6 µs for an Ask, a
 Configuration uses dataclasses: it is made once, and its fields are described and checked one by one.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "names", "replace"]
+__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "names", "new_list", "replace"]
+
+new_list: Callable[[], list[Any]] = list
+"""Default factory of a list, for records made for each request: `list[int]` takes 0.25 µs, as its call looks for `__orig_class__`."""
 
 
 class Value(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Attempts of a request, as its log record and the response's header list them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
@@ -12,9 +12,10 @@ from router.value import names
 DIGITS = 12
 """Digits of a dollar after the point: the cheapest token costs a billionth."""
 COUNTS = names(Usage)
-_counts_of = attrgetter(*COUNTS)
-ALWAYS = frozenset({"input_tokens", "output_tokens"})
-"""Token counts of an attempt that are logged also where they are 0."""
+PARTS = COUNTS[2:]
+"""Counts that are logged unless they are 0, or empty: of parts of the input and output tokens, and beside them."""
+_parts_of = attrgetter(*PARTS)
+NO_PARTS = _parts_of(Usage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Sea
     return tuple(found)
 
 
+def rescues(attempts: Iterable[Attempt]) -> int:
+    """Return how often an attempt, maybe at the same target, took over an answer that broke off or was not of the required form."""
+    spoke = [attempt for attempt in attempts if attempt.first is not None and not attempt.route]
+    return sum(one.outcome != "ok" for one in spoke[:-1])
+
+
 def tried(attempt: Attempt, cost: float | None) -> dict[str, object]:
     """Return an attempt for the log with its usage and cost, without fields that are unknown or empty. `cost`: in US dollars."""
     made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
@@ -68,9 +75,10 @@ def tried(attempt: Attempt, cost: float | None) -> dict[str, object]:
     if attempt.output:
         made["output"] = attempt.output
     if (used := attempt.usage or attempt.estimate) is not None:
-        for name, count in zip(COUNTS, _counts_of(used), strict=True):
-            if count or name in ALWAYS:
-                made[name] = count  # noqa: PERF403 - a comprehension is a call
+        made["input_tokens"] = used.input_tokens
+        made["output_tokens"] = used.output_tokens
+        if (parts := _parts_of(used)) != NO_PARTS:
+            made.update((name, count) for name, count in zip(PARTS, parts, strict=True) if count)
         if cost is not None:
             made["cost_usd"] = round(cost, DIGITS)
         if attempt.usage is None:
@@ -84,11 +92,15 @@ def header(attempts: Sequence[Attempt]) -> bytes:
     `omitted="temperature top_p"` lists parameters that the target was not sent; `output=json_object` names the way in which the form of the
     answer was emulated. An attempt that was let go counts as `abandoned` here, since the answer goes on without it.
     """
-    items: list[str] = []
+    listed = ""
     for one in attempts:
-        wait = "" if one.wait is None else f";wait={one.wait:.1f}"
-        omitted = f';omitted="{" ".join(one.omitted)}"' if one.omitted else ""
-        output = f";output={one.output}" if one.output not in ("", "native") else ""
-        outcome = one.outcome or "abandoned"
-        items.append(f'"{one.target}";outcome={outcome};seconds={one.seconds:.3f}{wait}{omitted}{output}')
-    return ", ".join(items).encode()
+        if listed:
+            listed += ", "
+        listed += f'"{one.target}";outcome={one.outcome or "abandoned"};seconds={one.seconds:.3f}'
+        if one.wait is not None:
+            listed += f";wait={one.wait:.1f}"
+        if one.omitted:
+            listed += f';omitted="{" ".join(one.omitted)}"'
+        if one.output not in ("", "native"):
+            listed += f";output={one.output}"
+    return listed.encode()

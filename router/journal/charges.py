@@ -38,8 +38,11 @@ NO_CHARGES = Charges()
 
 def charges(attempts: Sequence[Attempt], prices: Mapping[str, Price]) -> Charges:
     """Return the sums over these attempts. `prices`: target → its price, for targets whose price is known."""
-    usage: Usage | None = None
-    estimate: Usage | None = None
+    if len(attempts) == 1 and (one := attempts[0]).estimate is None:  # as of most requests: there is nothing to add up
+        usage, price = one.usage, prices.get(one.target)
+        cost = None if usage is None or price is None else price.of(usage)
+        return Charges(usage, None, usage, cost, None, cost, (cost,))
+    usage = estimate = None
     counted: list[float] = []
     estimated: list[float] = []
     costs: list[float | None] = []

@@ -5,12 +5,16 @@ The log line, the metrics, the admin pages and the traces are made from it when 
 
 import asyncio
 import logging
-import time
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
-from typing import Literal, get_args
+from functools import partial
+from itertools import chain, islice
+from operator import sub
+from time import monotonic, time
+from types import SimpleNamespace
+from typing import Literal, cast, get_args
 
 from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
@@ -31,9 +35,9 @@ from router.events import (
     ToolResult,
     Words,
 )
-from router.journal.attempts import DIGITS, Seam, seams, tried
+from router.journal.attempts import COUNTS, DIGITS, Seam, rescues, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.value import Mutable, field, replace
+from router.value import Mutable, field, new_list, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -47,6 +51,10 @@ REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_
 """Outcomes of requests that did not fail."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """Outcome of a request → outcome of an attempt that was still running at its end; `abandoned` for all others."""
+UNKNOWN = SimpleNamespace(**dict.fromkeys(COUNTS))
+"""Token counts of a request that used none, or of which none is known: each is None."""
+WRITTEN: frozenset[type[Event]] = frozenset({Text, Thought, ToolInput})
+"""Events that a model writes piece by piece."""
 STRANGE = "other"
 """The recorded name of a tool that the route does not grant: a name that the model made up is not recorded."""
 
@@ -71,8 +79,8 @@ class Entry(Mutable):
 
     request_id: str
     generation: str
-    began: float = field(default_factory=time.monotonic)
-    at: float = field(default_factory=time.time)
+    began: float = field(default_factory=monotonic)
+    at: float = field(default_factory=time)
     """Time of arrival: seconds since 1970."""
     caller: str = ""
     """The caller's name; empty for an anonymous one."""
@@ -98,9 +106,9 @@ class Entry(Mutable):
     steps: int = 0
     granted: Container[str] = ()
     """Names of the route's own tools."""
-    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    models: Mapping[str, str] = {}
     """Models of the route's targets: target → its LiteLLM model name."""
-    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
+    prices: Mapping[str, Price] = {}
     """Prices of the targets, as far as they are known."""
     stand_ins: Container[str] = ()
     """Scripts that the route asks only after a model."""
@@ -108,17 +116,17 @@ class Entry(Mutable):
     """The fault that the request injected (X-Router-Fault); empty without one."""
     traceparent: str = ""
     """The client's trace context (W3C `traceparent`); empty without one."""
-    tools: list[Run] = field(default_factory=list[Run])
+    tools: list[Run] = field(default_factory=new_list)
     attempts: tuple[Attempt, ...] = ()
     """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
     trail: Trail = field(default_factory=Trail)
     """Collects the attempts at targets while the request runs, as the trail of its `Ask`."""
-    said: int = 0
-    """Characters that the present model call has written, thoughts and tool input included."""
-    texts: list[int] = field(default_factory=list[int])
-    """Characters of text that each model call has written."""
+    texts: list[int] = field(default_factory=new_list)
+    """Characters of text that each model call has written, on a route with tools; no other asks a model twice."""
     seams: tuple[Seam, ...] = ()
     """Places where other targets continued; known once the request is over."""
+    rescues: int = 0
+    """How often another attempt took over the answer (see `rescues`); known once the request is over."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
@@ -130,16 +138,17 @@ class Entry(Mutable):
     first: float | None = None
     """Time of the first piece of the answer, by the clock of `began`; None before."""
     ended: float = 0.0
-    pauses: list[float] = field(default_factory=list[float])
+    pauses: list[float] = field(default_factory=new_list)
     """Seconds of each pause between two pieces of the answer."""
     observers: Sequence["Observer"] = ()
     sums: Charges = NO_CHARGES
     """The sums over the attempts, once the request is over; before, `charges` returns them."""
     _summed: tuple[Attempt, ...] = ()
     """The attempts that `sums` is of."""
-    _rest: float | None = None
-    _waited: float | None = None
-    """Seconds until the last event; None once they are recorded as a pause."""
+    _written: bool = False
+    """True once the present model call has written text, a thought or tool input."""
+    _moments: deque[float] = field(default_factory=partial(cast("type[deque[float]]", deque), (), MAX_PAUSES + 1))
+    """When the last wait began, and when each read since then brought text, by the clock of `began`; empty while no pause is measured."""
 
     def takes(
         self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price], stand_ins: Container[str]
@@ -160,81 +169,82 @@ class Entry(Mutable):
 
     def see(self, event: Event) -> None:
         """Update the record by an event: the pause before it, text length, tools, usage, attempts, and the outcome."""
-        if self._rest is not None:
-            self._waited = time.monotonic() - self._rest
-            self._rest = None
-        match event:
-            case Text(text) | Thought(text):
-                if self.texts and isinstance(event, Text):
-                    self.texts[-1] += len(text)
-                if self._waited is not None:
-                    self._paused(self._waited)
-                self.said += len(text)
-                if self.first is None:
-                    self.first = time.monotonic()
-            case Produced():
-                if self.first is None:
-                    self.first = time.monotonic()
-            case ToolInput(_, _, part):
-                if self._waited is not None:
-                    self._paused(self._waited)
-                self.said += len(part)
-            case Start(target, _, attempts, _, cache, age, omitted, output):
-                self.target, self.cache, self.age, self.omitted, self.output = target, cache, age, omitted, output
+        if event.__class__ in WRITTEN:
+            self._written = True
+            if self._moments:
+                self._moments.append(monotonic())
+                self._rested()
+            if self.first is None and event.__class__ is not ToolInput:
+                self.first = monotonic()
+            if self.texts and type(event) is Text:
+                self.texts[-1] += len(event.text)
+        elif type(event) is Start:
+            self.target, self.cache, self.age = event.target, event.cache, event.age
+            self.omitted, self.output, attempts = event.omitted, event.output, event.attempts
+            if self.granted:  # only the tool loop asks a model again, or another route
                 self.texts.append(0)
-                if cache in FREE:
-                    return  # nobody was asked for this request
-                if self.opened is None:
-                    self.opened = time.monotonic()
-                self.steps += 1
-                self.attempts = self.trail.attempts or attempts
-                self._waited = None
-                self.said = 0
+                attempts = self.trail.attempts or attempts
+            if event.cache in FREE:
+                return  # nobody was asked for this request
+            if self.opened is None:
+                self.opened = monotonic()
+            self.steps += 1
+            self.attempts, self._written = attempts, False
+            if self._moments:
+                self._rested()
+        elif type(event) is Finish:
+            self.outcome = event.reason
+            self.attempts = attempts = self.trail.attempts
+            if attempts:
+                last = attempts[-1]  # another may have gone on where the one that began broke off
+                if last.route:  # a tool's answer was the last
+                    last = next((one for one in reversed(attempts) if not one.route), last)
+                self.target = last.target
+        else:
+            self._sees_other(event)
+
+    def _sees_other(self, event: Event) -> None:
+        """Update the record by an event that few answers have: a file, a tool's call or result, or a failure."""
+        match event:
+            case Produced() if self.first is None:
+                self.first = monotonic()
             case ToolCall(call_id, name) if self.cache not in FREE:
-                self.tools.append(Run(name if name in self.granted else STRANGE, call_id, time.monotonic()))
+                self.tools.append(Run(name if name in self.granted else STRANGE, call_id, monotonic()))
             case ToolResult(call_id, _, _, is_error):
                 for run in self.tools:
                     if run.call_id == call_id and run.seconds is None:
-                        run.seconds, run.is_error = time.monotonic() - run.began, is_error
+                        run.seconds, run.is_error = monotonic() - run.began, is_error
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
-                self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
-            case Finish(reason):
-                self.outcome, self.attempts = reason, self.trail.attempts
-                if attempts := self.attempts:
-                    last = attempts[-1]  # another may have gone on where the one that began broke off
-                    if last.route:  # a tool's answer was the last
-                        last = next((one for one in reversed(attempts) if not one.route), last)
-                    self.target = last.target
+                self.tools.append(Run(granted, call_id, monotonic() - seconds, seconds, is_error=is_error))
             case Failure(code):
                 self.outcome = code
-                self.attempts = tuple(self._over()) or self.attempts
+                self.attempts = self._over() or self.attempts
             case _:
                 pass
 
     def hears(self, words: Sequence[Words]) -> None:
-        """Record pieces of text that arrived together: their length, and the pause before them. The next pause begins now, or at `waits`."""
-        now = time.monotonic()
-        if self._rest is not None:
-            self.pauses.append(now - self._rest)
-        self._rest = now if len(self.pauses) < MAX_PAUSES else None
-        self._waited = None
-        for word in words:
-            size = len(word.text)
-            self.said += size
-            if self.texts and word.__class__ is Text:
-                self.texts[-1] += size
+        """Record the time of pieces of text that arrived together, and their length where a seam may need it.
+        The next pause begins now, or at `waits`, which is called before the first such pieces.
+        """
+        self._moments.append(monotonic())
+        if self.texts:
+            self.texts[-1] += sum([len(word.text) for word in words if word.__class__ is Text])
 
     def waits(self) -> None:
         """Begin to measure the pause before the next piece, as all pieces so far were passed on; returns at once.
         Nothing is measured before the model call's first piece, and beyond MAX_PAUSES.
         """
-        self._rest = time.monotonic() if self.said and len(self.pauses) < MAX_PAUSES else None
+        if self._moments:
+            self._rested()
+        if self._written and len(self.pauses) < MAX_PAUSES:
+            self._moments.append(monotonic())
 
-    def _paused(self, seconds: float) -> None:
-        """Record a pause before a piece of the answer, in seconds."""
-        self.pauses.append(seconds)
-        self._waited = None
+    def _rested(self) -> None:
+        """Record the pauses between the moments, MAX_PAUSES in all, and forget the moments."""
+        pauses = map(sub, islice(self._moments, 1, None), self._moments)
+        self.pauses.extend(islice(pauses, MAX_PAUSES - len(self.pauses)))
+        self._moments.clear()
 
     @property
     def charges(self) -> Charges:
@@ -250,19 +260,14 @@ class Entry(Mutable):
         """
         return self.outcome not in REASONS
 
-    @property
-    def rescues(self) -> int:
-        """Return how often an attempt, maybe at the same target, took over an answer that broke off or was not of the required form."""
-        spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
-        return sum(one.outcome != "ok" for one in spoke[:-1])
-
-    def _over(self) -> list[Attempt]:
+    def _over(self) -> tuple[Attempt, ...]:
         """Return the attempts of the trail. Those still running get an outcome derived from the request's."""
-        ended = [*chain.from_iterable(self.trail.calls)]
-        for place, one in enumerate(ended):
+        attempts = (*chain.from_iterable(self.trail.calls),)
+        for one in attempts:
             if one.outcome == LET_GO:
-                ended[place] = replace(one, outcome=CUT_SHORT.get(self.outcome, "abandoned"))
-        return ended
+                outcome = CUT_SHORT.get(self.outcome, "abandoned")
+                return tuple([replace(each, outcome=outcome) if each.outcome == LET_GO else each for each in attempts])
+        return attempts
 
     def tally(self) -> None:
         """Set the final attempts once the outcome is known (see `_over`).
@@ -272,8 +277,9 @@ class Entry(Mutable):
         ended = self._over()
         if len(ended) > 1:
             self.seams = seams(self.trail.calls, self.texts)
+            self.rescues = rescues(ended)
         if ended or self.cache:
-            self.attempts = tuple(ended)
+            self.attempts = ended
 
     @property
     def pending(self) -> bool:
@@ -297,25 +303,27 @@ class Entry(Mutable):
 
     def conclude(self) -> None:
         """End a record after `tally`: take over usage that arrived late, set the time of its end, and pass it to the observers."""
-        settled = [*self.attempts]
-        for place, one in enumerate(settled):
+        for one in self.attempts:
             if one.meter is not None:
-                settled[place] = one.settled
-        self.attempts = tuple(settled)
+                self.attempts = tuple([each.settled for each in self.attempts])
+                break
+        if self._moments:  # the last pieces took the fast path
+            self._rested()
         self.sums = self.charges
         self.trail = Trail()
-        self.ended = time.monotonic()
+        self.ended = monotonic()
         for observe in self.observers:
             observe(self)
 
     def explained(self) -> dict[str, object]:
         """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
         if self.ended:
-            attempts, sums, costs = self.attempts, self.sums, self.sums.costs
+            attempts, sums, costs, rescued = self.attempts, self.sums, self.sums.costs, self.rescues
         else:
             attempts, sums = self.known, self.charges
+            rescued = rescues(self.attempts)
             costs = charges(attempts, self.prices).costs
-        used = sums.used
+        used = sums.used or UNKNOWN
         return {
             "request_id": self.request_id,
             "generation": self.generation,
@@ -331,19 +339,19 @@ class Entry(Mutable):
             "fault": self.fault or None,
             "steps": self.steps,
             "tools": [run.as_json() for run in self.tools] if self.tools else [],
-            "attempts": list(map(tried, attempts, costs)),
-            "rescues": self.rescues if len(attempts) > 1 else 0,
+            "attempts": [*map(tried, attempts, costs)],
+            "rescues": rescued,
             "seams": [one.as_json() for one in self.seams] if self.seams else [],
-            "input_tokens": used.input_tokens if used else None,
-            "output_tokens": used.output_tokens if used else None,
-            "cached_tokens": used.cached_tokens if used else None,
-            "cache_write_tokens": used.cache_write_tokens if used else None,
-            "reasoning_tokens": used.reasoning_tokens if used else None,
+            "input_tokens": used.input_tokens,
+            "output_tokens": used.output_tokens,
+            "cached_tokens": used.cached_tokens,
+            "cache_write_tokens": used.cache_write_tokens,
+            "reasoning_tokens": used.reasoning_tokens,
             "cost_usd": sums.cost and round(sums.cost, DIGITS),
             "estimated": sums.estimate is not None,
             "estimated_cost_usd": sums.estimated_cost and round(sums.estimated_cost, DIGITS),
             "first_token_seconds": round(self.first - self.began, FRACTION) if self.first else None,
-            "seconds": round((self.ended or time.monotonic()) - self.began, FRACTION),
+            "seconds": round((self.ended or monotonic()) - self.began, FRACTION),
         }
 
     @property
@@ -366,10 +374,12 @@ class GuardedObservers:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
-        self._failing = set[Observer]()
+        self._failing: list[Observer] = []
+        """Those that failed at the last request."""
 
     def __call__(self, entry: Entry) -> None:
         """Pass the request to each observer; log an observer's exception if its call before was a success."""
+        failing: list[Observer] = []
         for observer in self._observers:
             try:
                 observer(entry)
@@ -378,10 +388,8 @@ class GuardedObservers:
                     name = getattr(observer, "__qualname__", type(observer).__name__)
                     fields = {"request_id": entry.request_id, "observer": name}
                     problems.exception("an observer of requests fails", extra={"fields": fields})
-                self._failing.add(observer)
-            else:
-                if self._failing:
-                    self._failing.discard(observer)
+                failing.append(observer)
+        self._failing = failing
 
 
 def rounded(seconds: float | None) -> float | None:

@@ -1,13 +1,15 @@
 """The record of one request: its usage, its estimate, its cost and its attempts."""
 
+import time
 from typing import Any, cast
 
 import pytest
 
 from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
-from router.events import Cached, Failure, Finish, Start, Text
-from router.journal.entry import Entry
+from router.events import Cached, Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput
+from router.journal.charges import charges
+from router.journal.entry import MAX_PAUSES, Entry, GuardedObservers
 from router.usage import Meter, Usage
 
 PRICES = {"a": Price(input=1, output=10, cached=0.1), "b": Price(input=2, output=20)}
@@ -109,11 +111,110 @@ def test_follower_that_is_not_charged_records_no_attempt_of_an_answer_that_fails
 def test_seams_of_a_shared_answer_count_the_text_of_its_earlier_model_calls() -> None:
     """A follower of a shared answer that is charged for two model calls records the seam in the second one behind the first one's text."""
     trail = Trail([[COUNTED], [Attempt("a", "cut", 0.1, first=0.1, said=2), Attempt("b", "ok", 0.1, first=0.1)]])
-    entry = Entry("id", "generation", trail=trail)
-    for event in (Start("a", "m", cache="shared"), Text("One"), Start("a", "m", cache="shared"), Text("tw"), Text("o"), Finish("stop")):
+    entry = Entry("id", "generation", granted=("get_weather",), trail=trail)
+    for event in (Start("a", "m", cache="shared"), Text("O"), Thought("Hm")):
+        entry.see(event)
+    entry.hears([Text("n"), Thought("Hm"), Text("e")])
+    for event in (Start("a", "m", cache="shared"), Text("tw"), Text("o"), Finish("stop")):
         entry.see(event)
     entry.close()
     assert [one.as_json() for one in entry.seams] == [{"after_characters": 5, "from": "a", "to": "b"}]
+
+
+def test_seam_of_a_route_without_tools_needs_no_count_of_its_text() -> None:
+    """On a route without tools, which asks a model once, the text is not counted, and a seam is where the attempt that broke off ended."""
+    trail = Trail([[Attempt("a", "cut", 0.1, first=0.1, said=2), Attempt("b", "ok", 0.1, first=0.1)]])
+    entry = Entry("id", "generation", trail=trail)
+    for event in (Start("a", "m"), Text("tw"), Text("o"), Finish("stop")):
+        entry.see(event)
+    entry.close()
+    assert (entry.texts, [one.as_json() for one in entry.seams]) == ([], [{"after_characters": 2, "from": "a", "to": "b"}])
+    assert (entry.rescues, entry.explained()["rescues"]) == (1, 1)
+
+
+def _pauses(entry: Entry) -> int:
+    """Return how many pauses a record has once it is over."""
+    entry.close()
+    assert all(pause >= 0 for pause in entry.pauses)
+    return len(entry.pauses)
+
+
+@pytest.mark.parametrize(
+    "piece", [Text("One"), Thought("Hm"), ToolInput("call_1", "get_weather", "{")], ids=["text", "thought", "tool input"]
+)
+def test_pause_is_recorded_between_two_pieces_of_a_model_call(piece: Event) -> None:
+    """A wait for a piece is recorded, but not the wait for the first one of a model call, and not the time of other events."""
+    entry = Entry("id", "generation", granted=("get_weather",))
+    for event in (Start("a", "m"), piece, piece, Source("https://example.org"), piece):
+        entry.waits()
+        entry.see(event)
+    entry.see(piece)  # it was there already: there was no wait for it
+    entry.waits()
+    entry.see(ToolCall("call_1", "get_weather", {}))
+    for event in (Start("a", "m"), piece, piece):
+        entry.see(event)
+        entry.waits()
+    assert _pauses(entry) == 3
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["finished", "left"])
+def test_pauses_between_the_reads_of_the_fast_path_are_recorded(*, left: bool) -> None:
+    """Each read of the fast path ends a pause, also where the client leaves after it. The time of a flush between two reads is left out."""
+    entry = Entry("id", "generation")
+    entry.see(Start("a", "m"))
+    entry.see(Text("One"))
+    entry.waits()
+    entry.hears([Text("two"), Thought("Hm")])
+    entry.hears([Text("three")])
+    time.sleep(0.05)  # a flush
+    entry.waits()
+    entry.hears([Text("four")])
+    if not left:
+        entry.see(Finish("stop"))
+    assert _pauses(entry) == 3
+    assert max(entry.pauses) < 0.05
+
+
+def test_pauses_of_one_answer_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than MAX_PAUSES pauses are recorded, on the fast path and beside it."""
+    monkeypatch.setattr("router.journal.entry.MAX_PAUSES", 5)
+    entry = Entry("id", "generation")
+    entry.see(Start("a", "m"))
+    for _ in range(4):
+        entry.waits()
+        entry.see(Text("One"))
+    entry.waits()
+    for _ in range(MAX_PAUSES + 10):
+        entry.hears([Text("two")])
+    assert len(entry._moments) == MAX_PAUSES + 1
+    entry.waits()
+    entry.see(Text("three"))
+    assert _pauses(entry) == 5
+
+
+def test_first_piece_is_text_a_thought_or_a_file() -> None:
+    """The time of the first piece is that of the first text, thought or file; tool input does not count."""
+    for first in (Text("One"), Thought("Hm"), Produced("image/png", "")):
+        entry = Entry("id", "generation")
+        entry.see(ToolInput("call_1", "get_weather", "{"))
+        assert entry.first is None
+        entry.see(first)
+        assert entry.first is not None
+
+
+def test_observer_is_logged_again_after_it_has_recovered(caplog: pytest.LogCaptureFixture) -> None:
+    """Of an observer's exceptions in a row the first is logged; one after a success is logged again. Other observers get each request."""
+    seen: list[str] = []
+
+    def fails(entry: Entry) -> None:
+        if entry.request_id != "2":
+            raise ValueError(entry.request_id)
+
+    observers = GuardedObservers((fails, lambda entry: seen.append(entry.request_id)))
+    for request_id in ("0", "1", "2", "3"):
+        observers(Entry(request_id, "generation"))
+    logged = [record.__dict__["fields"]["request_id"] for record in caplog.records if record.name == "router.problems"]
+    assert (logged, seen) == (["0", "3"], ["0", "1", "2", "3"])
 
 
 def test_charges_are_computed_once_for_each_state_of_the_attempts() -> None:
@@ -127,6 +228,13 @@ def test_charges_are_computed_once_for_each_state_of_the_attempts() -> None:
     assert entry.charges is sums
     entry.attempts = (COUNTED, RESCUER)
     assert entry.charges.used == Usage(1950, 150, 600)
+
+
+def test_single_attempt_counted_in_part_is_charged_for_count_and_estimate() -> None:
+    """Of embeddings in several calls, some are counted and one may be estimated: the sums of their single attempt have both."""
+    sums = charges((Attempt("a", "connection", 0.1, usage=Usage(1000), estimate=Usage(500)),), PRICES)
+    assert (sums.usage, sums.estimate, sums.used) == (Usage(1000), Usage(500), Usage(1500))
+    assert (sums.counted_cost, sums.estimated_cost, sums.cost) == pytest.approx((0.001, 0.0005, 0.0015))
 
 
 def test_charges_use_the_prices_of_the_route_once_it_is_known() -> None:
