@@ -27,7 +27,7 @@ UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stop
 GROWTH = 1.15
 """Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
 BOUNDS = tuple(GROWTH**place / 1000 for place in range(1, 150))
-"""Where each bucket but the first begins, in seconds; the last, after thirteen days, has no end."""
+"""Starts of the buckets after the first, in seconds; the last bucket, from thirteen days on, has no end."""
 bucket = partial(bisect, BOUNDS)
 """Returns the number of the bucket of a time in seconds: bucket n begins at GROWTH to the power of n milliseconds."""
 

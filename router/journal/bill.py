@@ -1,8 +1,7 @@
 """Costs since this process began, summed by route, by target and by caller.
 
 A request is added once, when it is over, if it used anything. The number of names is bounded: further ones share the row `other`.
-
-It is added to one row, of its route, target and caller together, which is summed up when the totals are read.
+Each call is added to one row, of its route, target and caller together; these rows are summed up when the totals are read.
 """
 
 import time
@@ -101,11 +100,10 @@ class Bill:
             calls.count += 1
             calls.input_tokens += used.input_tokens
             calls.output_tokens += used.output_tokens
-            if used.reasoning_tokens:
-                calls.reasoning_tokens += used.reasoning_tokens
-            if used.cached_tokens or used.cache_write_tokens:
+            if used.cached_tokens or used.cache_write_tokens or used.reasoning_tokens:
                 calls.cached_tokens += used.cached_tokens
                 calls.cache_write_tokens += used.cache_write_tokens
+                calls.reasoning_tokens += used.reasoning_tokens
                 if attempt.usage is not None and (price := entry.prices.get(attempt.target)) is not None:
                     calls.saved_usd += price.saved(used)
             if cost:

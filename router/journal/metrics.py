@@ -9,6 +9,7 @@ Labels are bounded: routes and targets are those of the configuration, outcomes 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Metrics:
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
         self._counted: list[tuple[Sequence[float], Sequence[Any]]] = []
-        """With one worker: the numbers of each series, and the library's objects that receive them when the page is read."""
+        """Numbers of each series, with the library's objects that receive them when the page is read; empty with several workers."""
 
         def library(name: str, words: str, *labels: str) -> prometheus.Counter:
             return prometheus.Counter(name, words, labels, registry=registry)
@@ -52,14 +53,14 @@ class Metrics:
 
         def counter(name: str, words: str, *labels: str) -> Series:
             metric = library(name, words, *labels)
-            return Series(lambda *values: numbers([metric.labels(*values)._value]))  # noqa: SLF001
+            return cache(lambda *values: numbers([metric.labels(*values)._value]))  # noqa: SLF001
 
         def times(one: Any) -> list[float]:
             return numbers([*one._buckets, one._sum])  # noqa: SLF001
 
         def histogram(name: str, words: str, buckets: Sequence[float]) -> Series:
             metric = prometheus.Histogram(name, words, ["route"], registry=registry, buckets=buckets)
-            return Series(lambda *route: times(metric.labels(*route)))
+            return cache(lambda *route: times(metric.labels(*route)))
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE)
@@ -83,7 +84,7 @@ class Metrics:
             "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", "route", "kind"
         )
         counts = ((tokens, "input"), (tokens, "output"), (parts, "cached"), (parts, "cache_write"), (parts, "reasoning"))
-        self._tokens = Series(lambda *route: numbers([metric.labels(*route, kind)._value for metric, kind in counts]))  # noqa: SLF001
+        self._tokens = cache(lambda *route: numbers([metric.labels(*route, kind)._value for metric, kind in counts]))  # noqa: SLF001
         """The numbers of a route: tokens of the input and of the output, then the three parts."""
         self._cost = counter("router_cost_usd", "Cost of answers in US dollars, from the providers' token counts and known prices", "route")
         self._estimated = counter(
@@ -104,27 +105,26 @@ class Metrics:
     def count(self, entry: Entry) -> None:
         """Add a finished request to all metrics: counts, times, tokens, cost, attempts and tool runs."""
         route, began, attempts = entry.route, entry.began, entry.attempts
-        by_route = (route,)
-        self._requests[route, entry.outcome][0] += 1
-        _observe(self._seconds[by_route], WHOLE, entry.ended - began)
+        self._requests(route, entry.outcome)[0] += 1
+        _observe(self._seconds(route), WHOLE, entry.ended - began)
         if entry.first is not None:
-            _observe(self._first[by_route], FIRST, entry.first - began)
+            _observe(self._first(route), FIRST, entry.first - began)
         if entry.opened is not None and attempts and (first := attempts[0].first) is not None:
             added = entry.opened - began - first
             _observe(self._overhead, OVERHEAD, added if added > 0 else 0.0)
         for pause in entry.pauses:
-            _observe(self._between[by_route], BETWEEN, pause)
+            _observe(self._between(route), BETWEEN, pause)
         for attempt in attempts:
-            self._attempts[attempt.target, attempt.outcome][0] += 1
+            self._attempts(attempt.target, attempt.outcome)[0] += 1
         if entry.target in entry.stand_ins:
-            self._scripts[route, entry.target][0] += 1
+            self._scripts(route, entry.target)[0] += 1
         if len(attempts) > 1 and (rescues := entry.rescues):
-            self._rescues[by_route][0] += rescues
+            self._rescues(route)[0] += rescues
         if entry.cache:
-            self._cache[route, entry.cache][0] += 1
+            self._cache(route, entry.cache)[0] += 1
         sums = entry.sums
         if (usage := sums.usage) is not None:
-            tokens = self._tokens[by_route]
+            tokens = self._tokens(route)
             tokens[0] += usage.input_tokens
             tokens[1] += usage.output_tokens
             if usage.cached_tokens:
@@ -134,12 +134,12 @@ class Metrics:
             if usage.reasoning_tokens:
                 tokens[4] += usage.reasoning_tokens
         if sums.counted_cost:
-            self._cost[by_route][0] += sums.counted_cost
+            self._cost(route)[0] += sums.counted_cost
         if sums.estimated_cost:
-            self._estimated[by_route][0] += sums.estimated_cost
+            self._estimated(route)[0] += sums.estimated_cost
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
-            self._tools[run.tool, result][0] += 1
+            self._tools(run.tool, result)[0] += 1
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""
@@ -155,20 +155,11 @@ class Metrics:
         return prometheus.generate_latest(_Page(counted, tuple(reports)))
 
 
-class Series(dict[tuple[str, ...], list[float]]):
-    """Label values of a metric → its numbers: the one of a counter, or those of a histogram's buckets and then its sum.
+Series = Callable[..., list[float]]
+"""Label values of a metric → its numbers, made at the first call: the one of a counter, or those of a histogram's buckets and then its sum.
 
-    A request adds to plain numbers: the library takes a lock and a call for each, and another lock to look its series up.
-    `made`: returns the numbers for new label values.
-    """
-
-    def __init__(self, made: Callable[..., list[float]]) -> None:
-        super().__init__()
-        self._made = made
-
-    def __missing__(self, labels: tuple[str, ...]) -> list[float]:
-        self[labels] = made = self._made(*labels)
-        return made
+A request adds to plain numbers: the library takes a lock and a call for each, and another lock to look its series up.
+"""
 
 
 class _Stored(list[float]):
