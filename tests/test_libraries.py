@@ -98,10 +98,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "asyncio.base_events:BaseEventLoop._scheduled": "the next timer of the virtual loop",
     },
     "router/journal/metrics.py": {
-        "prometheus_client.metrics:Counter._value": "a time series is added to without the question whether it has all its labels",
-        "prometheus_client.metrics:Histogram._sum": "observed without that question, too",
-        "prometheus_client.metrics:Histogram._upper_bounds": "observed without that question, too",
-        "prometheus_client.metrics:Histogram._buckets": "observed without that question, too",
+        "prometheus_client.metrics:Counter._value": "its numbers are set when the page is read, or with several workers added to, without a lookup",
+        "prometheus_client.metrics:Histogram._sum": "the same",
+        "prometheus_client.metrics:Histogram._buckets": "the same",
     },
     "router/server/cycle.py": {
         _PROTOCOL: "a response that is written without uvicorn's `send`",

@@ -3,10 +3,11 @@
 Slots begin at the same times in every worker, so those of several can be added.
 """
 
-import math
 import time
+from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from router.attempt import LET_GO
@@ -25,6 +26,10 @@ UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stop
 """Outcomes of attempts that count neither for nor against a target."""
 GROWTH = 1.15
 """Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
+BOUNDS = tuple(GROWTH**place / 1000 for place in range(1, 150))
+"""Starts of the buckets after the first, in seconds; the last bucket, from thirteen days on, has no end."""
+bucket = partial(bisect, BOUNDS)
+"""Returns the number of the bucket of a time in seconds: bucket n begins at GROWTH to the power of n milliseconds."""
 
 
 class TargetTries(Mutable):
@@ -86,11 +91,12 @@ class Hour:
         self._until = 0.0
         """Time at which the newest slot ends."""
 
-    def begin(self, _: Entry) -> None:
-        """Count a request that has begun as open."""
+    def begin(self, entry: Entry) -> None:
+        """Count a request that has just begun as open."""
         self._open += 1
-        slot = self._slots[-1] if self._clock() < self._until else self._now()
-        slot.open = max(slot.open, self._open)
+        slot = self._slots[-1] if entry.at < self._until else self._now()
+        if slot.open < self._open:  # noqa: PLR1730 - max() is a call
+            slot.open = self._open
 
     def count(self, entry: Entry) -> None:
         """Count a request that has ended. Without a route, or if it asked for no answer (ANSWERLESS), it only ceases to be open.
@@ -102,10 +108,13 @@ class Hour:
         if not entry.route or entry.outcome in ANSWERLESS:
             return
         slot.answers += 1
-        slot.failures += entry.outcome not in REASONS
-        slot.rescues += entry.rescues if len(entry.attempts) > 1 else 0
+        if entry.outcome not in REASONS:
+            slot.failures += 1
+        if len(entry.attempts) > 1:
+            slot.rescues += entry.rescues
         sums = entry.sums
-        slot.cost_usd += sums.cost or 0.0
+        if sums.cost:
+            slot.cost_usd += sums.cost
         if (used := sums.used) is not None:
             slot.input_tokens += used.input_tokens
             slot.output_tokens += used.output_tokens
@@ -115,15 +124,21 @@ class Hour:
         if entry.fault:
             return  # what was broken on purpose says nothing of its targets
         for attempt, cost in zip(entry.attempts, sums.costs, strict=True):
-            if attempt.outcome not in UNJUDGED and (attempt.target in slot.targets or len(slot.targets) < MAX_TARGETS):
-                if (tries := slot.targets.get(attempt.target)) is None:
-                    tries = slot.targets[attempt.target] = TargetTries()
-                tries.count += 1
-                tries.failures += attempt.outcome != "ok"
-                tries.cost_usd += cost or 0.0
-                if attempt.first is not None:
-                    place = bucket(attempt.first)
-                    tries.first[place] = tries.first.get(place, 0) + 1
+            if attempt.outcome in UNJUDGED:
+                continue
+            try:
+                tries = slot.targets[attempt.target]
+            except KeyError:
+                if len(slot.targets) >= MAX_TARGETS:
+                    continue
+                tries = slot.targets[attempt.target] = TargetTries()
+            tries.count += 1
+            if attempt.outcome != "ok":
+                tries.failures += 1
+            if cost:
+                tries.cost_usd += cost
+            if attempt.first is not None:
+                tries.first[bucket(attempt.first)] += 1
 
     def report(self) -> dict[str, Any]:
         """Return the hour as JSON: {"slots": counts of each, "targets": name → counts}. May be called in a thread."""
@@ -147,11 +162,6 @@ class Hour:
             self._slots.append(Slot(number, self._open))
             self._until = (number + 1) * SLOT_SECONDS
         return self._slots[-1]  # a clock that is set back counts on where it was
-
-
-def bucket(seconds: float) -> int:
-    """Return the number of the bucket of a time in seconds: bucket n begins at GROWTH to the power of n milliseconds."""
-    return math.floor(math.log(max(seconds, 0.001) * 1000, GROWTH))
 
 
 def percentile(first: Mapping[int, int], share: float) -> float | None:

@@ -57,8 +57,7 @@ class Lines(logging.StreamHandler[TextIO]):
         now = time.time()
         stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
         made = _dumps({"time": stamp, "level": "info", "logger": access.name, "event": "request", **entry.explained()})
-        assert self.lock is not None
-        with self.lock:
+        with self.lock:  # type: ignore[union-attr]
             self.stream.write(f"{made}\n")
             self.stream.flush()
 
@@ -99,13 +98,15 @@ def line(entry: Entry) -> None:
 
 def _lines_alone() -> Lines | None:
     """Return the Lines to which requests are logged; None if they go to other handlers too, or are filtered."""
-    found: list[logging.Handler] = []
+    alone: logging.Handler | None = None
     logger: logging.Logger | None = access
     while logger is not None:
-        found += logger.handlers
+        for handler in logger.handlers:
+            if alone is not None:
+                return None
+            alone = handler
         logger = logger.parent if logger.propagate else None
-    alone = found[0] if len(found) == 1 else None
-    return alone if isinstance(alone, Lines) and not alone.filters and not access.filters else None
+    return alone if type(alone) is Lines and not alone.filters and not access.filters else None
 
 
 def turned(turn: RefusalChange) -> None:

@@ -9,9 +9,9 @@ Labels are bounded: routes and targets are those of the configuration, outcomes 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -39,25 +39,39 @@ class Metrics:
         # Else each counter would come with the time it was made at: as many series again, and of no use.
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
+        self._counted: list[tuple[Sequence[float], Sequence[Any]]] = []
+        """Numbers of each series, with the library's objects that receive them when the page is read; empty with several workers."""
 
-        def counter(name: str, words: str, *labels: str) -> Series[Add]:
-            return Series(prometheus.Counter(name, words, labels, registry=registry), lambda one: one._value.inc)  # noqa: SLF001
+        def library(name: str, words: str, *labels: str) -> prometheus.Counter:
+            return prometheus.Counter(name, words, labels, registry=registry)
 
-        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Series[Buckets]:
-            metric = prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets)
-            return Series(metric, lambda one: (one._sum.inc, one._upper_bounds, [each.inc for each in one._buckets]))  # noqa: SLF001
+        def numbers(values: Sequence[Any]) -> list[float]:
+            if folder is not None:
+                return _Stored(values)
+            self._counted.append((made := [0.0] * len(values), values))
+            return made
+
+        def counter(name: str, words: str, *labels: str) -> Series:
+            metric = library(name, words, *labels)
+            return cache(lambda *values: numbers([metric.labels(*values)._value]))  # noqa: SLF001
+
+        def times(one: Any) -> list[float]:
+            return numbers([*one._buckets, one._sum])  # noqa: SLF001
+
+        def histogram(name: str, words: str, buckets: Sequence[float]) -> Series:
+            metric = prometheus.Histogram(name, words, ["route"], registry=registry, buckets=buckets)
+            return cache(lambda *route: times(metric.labels(*route)))
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
-        self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE, "route")
+        self._seconds = histogram("router_request_seconds", "Seconds from a request's arrival to its end", WHOLE)
         self._first = histogram(
-            "router_time_to_first_token_seconds", "Seconds from a request's arrival to its first text, thought or file", FIRST, "route"
+            "router_time_to_first_token_seconds", "Seconds from a request's arrival to its first text, thought or file", FIRST
         )
-        self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN, "route")
-        self._overhead = histogram(
-            "router_overhead_seconds", "Seconds that the router adds to the first target's time to first token", OVERHEAD
-        )[()]
+        self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN)
+        overhead = "Seconds that the router adds to the first target's time to first token"
+        self._overhead = times(prometheus.Histogram("router_overhead_seconds", overhead, registry=registry, buckets=OVERHEAD))
         self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
-        self._refusals = counter(
+        self._refusals = library(
             "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", "target", "reason"
         )
         self._scripts = counter(
@@ -65,105 +79,104 @@ class Metrics:
         )
         self._rescues = counter("router_rescues", "Times that an answer that had broken off was continued", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by their source", "route", "result")
-        self._tokens = counter("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
-        self._parts = counter(
+        tokens = library("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
+        parts = library(
             "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", "route", "kind"
         )
+        counts = ((tokens, "input"), (tokens, "output"), (parts, "cached"), (parts, "cache_write"), (parts, "reasoning"))
+        self._tokens = cache(lambda *route: numbers([metric.labels(*route, kind)._value for metric, kind in counts]))  # noqa: SLF001
+        """The numbers of a route: tokens of the input and of the output, then the three parts."""
         self._cost = counter("router_cost_usd", "Cost of answers in US dollars, from the providers' token counts and known prices", "route")
         self._estimated = counter(
             "router_estimated_cost_usd", "Estimated cost in US dollars of calls whose tokens no provider reported", "route"
         )
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
-        self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
-        self.stalled = partial(
-            counter("router_loop_stalls", "Times that the event loop of a worker stood still for more than a second")[()], 1
-        )
+        self._admin_refusals = library("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
+        self.stalled = library("router_loop_stalls", "Times that the event loop of a worker stood still for more than a second").inc
         """A function without arguments that counts one stall; the three below count one reload, failed reload or departure of Redis."""
-        self.reloaded = partial(counter("router_reloads", "Edits that went live, counted by each worker")[()], 1)
-        self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed, counted by each worker")[()], 1)
-        self.redis_departed = partial(counter(DEPARTURES, "Times that a worker lost the connection to the shared Redis")[()], 1)
+        self.reloaded = library("router_reloads", "Edits that went live, counted by each worker").inc
+        self.not_reloaded = library("router_reload_failures", "Edits that failed, counted by each worker").inc
+        self.redis_departed = library(DEPARTURES, "Times that a worker lost the connection to the shared Redis").inc
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
-        self._admin_refusals[(reason,)](1)
+        self._admin_refusals.labels(reason).inc()
 
     def count(self, entry: Entry) -> None:
         """Add a finished request to all metrics: counts, times, tokens, cost, attempts and tool runs."""
-        route = entry.route
-        self._requests[route, entry.outcome](1)
-        times = [(self._seconds[(route,)], [entry.ended - entry.began])]
+        route, began, attempts = entry.route, entry.began, entry.attempts
+        self._requests(route, entry.outcome)[0] += 1
+        _observe(self._seconds(route), WHOLE, entry.ended - began)
         if entry.first is not None:
-            times.append((self._first[(route,)], [entry.first - entry.began]))
-        if entry.opened is not None and entry.attempts and (first := entry.attempts[0].first) is not None:
-            times.append((self._overhead, [max(0.0, entry.opened - entry.began - first)]))
-        if entry.pauses:
-            times.append((self._between[(route,)], entry.pauses))
-        for (add, bounds, buckets), seconds in times:
-            for one in seconds:
-                add(one)
-                buckets[bisect_left(bounds, one)](1)
-        for attempt in entry.attempts:
-            self._attempts[attempt.target, attempt.outcome](1)
+            _observe(self._first(route), FIRST, entry.first - began)
+        if entry.opened is not None and attempts and (first := attempts[0].first) is not None:
+            added = entry.opened - began - first
+            _observe(self._overhead, OVERHEAD, added if added > 0 else 0.0)
+        for pause in entry.pauses:
+            _observe(self._between(route), BETWEEN, pause)
+        for attempt in attempts:
+            self._attempts(attempt.target, attempt.outcome)[0] += 1
         if entry.target in entry.stand_ins:
-            self._scripts[route, entry.target](1)
-        if len(entry.attempts) > 1 and (rescues := entry.rescues):
-            self._rescues[(route,)](rescues)
+            self._scripts(route, entry.target)[0] += 1
+        if len(attempts) > 1 and (rescues := entry.rescues):
+            self._rescues(route)[0] += rescues
         if entry.cache:
-            self._cache[route, entry.cache](1)
+            self._cache(route, entry.cache)[0] += 1
         sums = entry.sums
         if (usage := sums.usage) is not None:
-            for add, count in (
-                (self._tokens[route, "input"], usage.input_tokens),
-                (self._tokens[route, "output"], usage.output_tokens),
-                (self._parts[route, "cached"], usage.cached_tokens),
-                (self._parts[route, "cache_write"], usage.cache_write_tokens),
-                (self._parts[route, "reasoning"], usage.reasoning_tokens),
-            ):
-                if count:  # one that has counted none stands in the text all the same
-                    add(count)
-        if cost := sums.counted_cost:
-            self._cost[(route,)](cost)
-        if cost := sums.estimated_cost:
-            self._estimated[(route,)](cost)
+            tokens = self._tokens(route)
+            tokens[0] += usage.input_tokens
+            tokens[1] += usage.output_tokens
+            if usage.cached_tokens:
+                tokens[2] += usage.cached_tokens
+            if usage.cache_write_tokens:
+                tokens[3] += usage.cache_write_tokens
+            if usage.reasoning_tokens:
+                tokens[4] += usage.reasoning_tokens
+        if sums.counted_cost:
+            self._cost(route)[0] += sums.counted_cost
+        if sums.estimated_cost:
+            self._estimated(route)[0] += sums.estimated_cost
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
-            self._tools[run.tool, result](1)
+            self._tools(run.tool, result)[0] += 1
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""
         if turn.refuses:
-            self._refusals[turn.target, turn.refusal.reason](1)
+            self._refusals.labels(turn.target, turn.refusal.reason).inc()
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """Return all metrics in Prometheus' text format, with gauges of the workers' present state. `reports`: those of all workers."""
+        for numbers, values in list(self._counted):
+            for number, value in zip(numbers, values, strict=True):
+                value.set(number)
         counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
         return prometheus.generate_latest(_Page(counted, tuple(reports)))
 
 
-Add = Callable[[float], None]
-"""Adds to a number of a time series."""
-Buckets = tuple[Add, Sequence[float], Sequence[Add]]
-"""A time series of a histogram: adds to its sum; the upper bounds of its buckets; adds to each of them.
-To observe a value is to add it to the sum, and 1 to the first bucket whose bound it does not exceed.
+Series = Callable[..., list[float]]
+"""Label values of a metric → its numbers, made at the first call: the one of a counter, or those of a histogram's buckets and then its sum.
+
+A request adds to plain numbers: the library takes a lock and a call for each, and another lock to look its series up.
 """
-Made = TypeVar("Made")
 
 
-class Series(dict[tuple[str, ...], Made]):
-    """Label values of a metric → what adds to that time series (Add or Buckets). `made`: returns it for a time series of the library.
+class _Stored(list[float]):
+    """Zeros. What is added to one of them is added to the library's number at once, which it keeps in a file: any worker sums them up."""
 
-    The library looks a series up with a lock and a copy of its labels, and asks each time whether it has them all; here that happens once
-    for each. The only series of a metric without labels is under ().
-    """
+    def __init__(self, values: Sequence[Any]) -> None:
+        super().__init__([0.0] * len(values))
+        self._adders = [value.inc for value in values]
 
-    def __init__(self, metric: prometheus.Counter | prometheus.Histogram, made: Callable[[Any], Made]) -> None:
-        super().__init__()
-        self._metric = metric
-        self._made = made
+    def __setitem__(self, place: Any, added: Any) -> None:
+        self._adders[place](added)
 
-    def __missing__(self, labels: tuple[str, ...]) -> Made:
-        self[labels] = made = self._made(self._metric.labels(*labels) if labels else self._metric)
-        return made
+
+def _observe(numbers: list[float], bounds: Sequence[float], seconds: float) -> None:
+    """Add a time to the numbers of a histogram: 1 to the first bucket whose bound it does not exceed, the last without one, and its sum."""
+    numbers[bisect_left(bounds, seconds)] += 1
+    numbers[-1] += seconds
 
 
 class _Page(Collector):

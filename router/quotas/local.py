@@ -21,9 +21,6 @@ SLICE = 1000
 """Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
 
 
-C = TypeVar("C")
-
-
 @dataclass(frozen=True, slots=True)
 class CountBounds:
     """The highest numbers of keys that are kept of client addresses and of end users; each key takes about 1 KiB.
@@ -37,10 +34,19 @@ class CountBounds:
     users: int = 65_536
 
 
-class _Window(Mutable):
-    """The times of the requests that count in a sliding window of `seconds`, the oldest first. `drop` removes expired ones."""
+class _Count(Mutable):
+    """What is counted under one key. `group`: the bounded group of keys (addresses or users) that its key belongs to; None if to none."""
 
     seconds: float
+    group: OrderedDict[str, None] | None
+
+
+C = TypeVar("C", bound=_Count)
+
+
+class _Window(_Count):
+    """The times of the requests that count in a sliding window of `seconds`, the oldest first. `drop` removes expired ones."""
+
     times: deque[float] = field(default_factory=deque[float])
 
     def drop(self, now: float) -> None:
@@ -48,10 +54,9 @@ class _Window(Mutable):
             self.times.popleft()
 
 
-class _Counter(Mutable):
+class _Counter(_Count):
     """The amounts spent in the current window and in the one before. Windows have the length `seconds`, and are numbered."""
 
-    seconds: float
     number: int = 0
     now: float = 0.0
     before: float = 0.0
@@ -145,15 +150,14 @@ class Local:
             limit: Crowd(len(spenders), tuple(key for _, key in heapq.nlargest(FULLEST, spenders))) for limit, spenders in found.items()
         }
 
-    def _of(self, counts: dict[str, C], key: str, kind: Callable[[float], C], seconds: float, now: float) -> C:
+    def _of(self, counts: dict[str, C], key: str, kind: type[C], seconds: float, now: float) -> C:
         """Return the count of a key, which is now the one used last. For a new key, drop the one used longest ago beyond a bound.
 
         After enough new keys (SWEEP) expired counts are removed.
         """
-        kept = self._kept(key)
         if (found := counts.get(key)) is not None:
-            if kept is not None:
-                kept.move_to_end(key)
+            if found.group is not None:
+                found.group.move_to_end(key)
             return found
         self._new += 1
         if self._new >= max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
@@ -166,19 +170,20 @@ class Local:
                 counter.turn(now)
                 if not counter.now and not counter.before:
                     self._forget(old)
-        made = counts[key] = kind(seconds)
-        if kept is not None:
-            kept[key] = None
-            if len(kept) > (self._bounds.addresses if kept is self._bounded[ADDRESS] else self._bounds.users):
-                self._forget(next(iter(kept)))
+        group = self._group(key)
+        made = counts[key] = kind(seconds, group)
+        if group is not None:
+            group[key] = None
+            if len(group) > (self._bounds.addresses if group is self._bounded[ADDRESS] else self._bounds.users):
+                self._forget(next(iter(group)))
         return made
 
     def _forget(self, key: str) -> None:
         self._windows.pop(key, None)
         self._counters.pop(key, None)
-        if (kept := self._kept(key)) is not None:
-            kept.pop(key, None)
+        if (group := self._group(key)) is not None:
+            group.pop(key, None)
 
-    def _kept(self, key: str) -> OrderedDict[str, None] | None:
+    def _group(self, key: str) -> OrderedDict[str, None] | None:
         """Return the bounded group of keys (addresses or users) that this key belongs to; None if it belongs to none."""
         return self._bounded.get(key[: key.find(":") + 1])

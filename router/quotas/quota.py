@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from router.config.limits import Limit, Rate, written_rate, written_spend
 from router.errors import TooMany
@@ -153,7 +154,7 @@ class Quota:
         if (rate := self.declared.requests) is None:
             return
         taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)
-        admission.headers, admission.left = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset), taken.left
+        admission.headers, admission.left = _headers("requests", rate, taken.left, taken.reset), taken.left
         if not taken.allowed:
             raise TooMany("requests", math.ceil(taken.reset), headers=admission.headers)
         admission.taken.append(taken)
@@ -164,11 +165,15 @@ class Quota:
             spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
             if (counts := spent.after()) >= rate.count:
                 wait = math.floor(spent.until(rate.count)) + 1  # just then all of it is used, a moment later not quite
-                raise TooMany(name, wait, headers=_headers(name, rate.count, rate.seconds, 0, wait))
+                raise TooMany(name, wait, headers=_headers(name, rate, 0, wait))
             admission.used = max(admission.used, counts / rate.count)
 
 
-def _headers(name: str, quota: float, seconds: float, left: float, reset: float) -> Headers:
-    policy = f'"{name}";q={math.floor(quota)};w={math.ceil(seconds)}'
-    now = f'"{name}";r={max(0, math.floor(left))};t={max(0, math.ceil(reset))}'
-    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", now.encode())]
+def _headers(name: str, rate: Rate, left: int, reset: float) -> Headers:
+    return [_policy(name, rate), (b"ratelimit", f'"{name}";r={max(0, left)};t={max(0, math.ceil(reset))}'.encode())]
+
+
+@lru_cache(maxsize=256)
+def _policy(name: str, rate: Rate) -> tuple[bytes, bytes]:
+    """Return the header that declares a rate. It is the same for every request of a limit."""
+    return b"ratelimit-policy", f'"{name}";q={math.floor(rate.count)};w={math.ceil(rate.seconds)}'.encode()

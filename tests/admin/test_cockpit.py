@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from router.admin.hour import SLOT_SECONDS, SLOTS, Hour, bucket, percentile, summed
+from router.admin.hour import BOUNDS, MAX_TARGETS, SLOT_SECONDS, SLOTS, Hour, bucket, percentile, summed
+from router.attempt import Attempt
 from router.journal.entry import Entry
 from tests.conftest import AS_OPERATOR, KEYED, Client, Workspace, routes, serving
 from tests.support.process import process
@@ -85,6 +86,27 @@ def test_hours_of_workers_are_added_slot_by_slot() -> None:
     over(other)
     *_, before, last = summed([one.report(), other.report()], now[0])["slots"]
     assert (before["answers"], before["failures"], before["open"], last["answers"]) == (2, 1, 2, 1)
+
+
+def test_slot_counts_attempts_at_a_bounded_number_of_targets() -> None:
+    """A slot of the hour counts attempts at its first MAX_TARGETS targets; those at further ones are in no count but the request's."""
+    hour = Hour(lambda: 3_000_000.0)
+    names = [str(number) for number in range(MAX_TARGETS + 1)]
+    for name in (*names, "0"):
+        attempt = Attempt(name, "status_503" if name == "1" else "ok", 0.1, first=0.1)
+        entry = Entry("r", "g", route="chat-model", outcome="stop", attempts=(attempt,), observers=(hour.count,))
+        hour.begin(entry)
+        entry.close()
+    told = summed([hour.report()], 3_000_000.0)
+    found = {name: (target["tries"], target["failure_rate"]) for name, target in told["targets"].items()}
+    assert found == {**dict.fromkeys(names[:-1], (1, 0.0)), "0": (2, 0.0), "1": (1, 1.0)}
+    assert (told["slots"][-1]["answers"], told["slots"][-1]["open"]) == (MAX_TARGETS + 2, 1)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.0004, 0.00115, 1e9])
+def test_bucket_of_any_time_is_one_of_the_table(seconds: float) -> None:
+    """Times below a millisecond are in bucket 0, those at a bound in the bucket that begins there, and the longest in the last one."""
+    assert bucket(seconds) == {0.00115: 1, 1e9: len(BOUNDS)}.get(seconds, 0)
 
 
 def test_percentile_is_exact_to_eight_percent() -> None:

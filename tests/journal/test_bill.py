@@ -326,6 +326,30 @@ def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
     assert told["routes"]["r"]["count"] == 2 * 1050
 
 
+@pytest.mark.parametrize("reads", [1, 7, 100])
+def test_cost_totals_do_not_depend_on_when_they_are_read(reads: int) -> None:
+    """Routes, targets and callers that come together in more ways than MAX_ROWS, some beyond its bound, have the totals of each request.
+    The names with a row of their own are the first MAX_ROWS that come, however often the totals are read meanwhile.
+    """
+    made = Bill()
+    for number in range(MAX_ROWS * 4):
+        calls = tuple(Attempt(f"t{number % 7}", "ok", 0.1, usage=Usage(10, 1, 5)) for _ in range(1 + number % 2))
+        caller = f"user-{number * 11 % (MAX_ROWS + 50)}"
+        entry = Entry("id", "generation", caller=caller, route=f"r{number % 2}", attempts=calls, prices={"t0": A}, observers=(made.enter,))
+        entry.close()
+        if number % (MAX_ROWS * 4 // reads) == 0:
+            made.totals()
+    told = made.totals()
+    assert list(told["callers"]) == [*(f"user-{number * 11 % (MAX_ROWS + 50)}" for number in range(MAX_ROWS)), "other"]
+    assert {name: row["count"] for name, row in told["routes"].items()} == {"r0": 2 * MAX_ROWS, "r1": 2 * MAX_ROWS}
+    assert sum(row["count"] for row in told["callers"].values()) == 4 * MAX_ROWS
+    assert sum(row["count"] for row in told["targets"].values()) == 6 * MAX_ROWS
+    for table in (told["routes"], told["targets"], told["callers"]):
+        assert sum(row["input_tokens"] for row in table.values()) == 60 * MAX_ROWS
+        saved = sum(row["saved_usd"] for row in table.values())
+        assert saved == pytest.approx(told["targets"]["t0"]["count"] * A.saved(Usage(10, 1, 5)))
+
+
 def test_request_without_usage_is_in_no_cost_total() -> None:
     """A request whose only attempt was refused, and so used no tokens, adds no row to the totals of routes and callers."""
     made = Bill()
