@@ -101,9 +101,9 @@ class Speech(msgspec.Struct, eq=False):
             if not self._run:  # the usual case: one text without limits
                 return []
             piece = "".join(self._run)
-            self._run.clear()
+            self._run = []
             self.written += len(piece)
-            self.flowing = self.model is not None and not self.finished and not self._text.half
+            self.flowing = not self.finished and self.model is not None and not self._text.half
             return [Text(piece)]
         self._close_run()
         events, self._events = self._events, []
@@ -152,9 +152,11 @@ class Speech(msgspec.Struct, eq=False):
         if self._text.half or not piece.isascii():  # usually no surrogate pair is split
             piece = self._text.feed(piece)
         if piece:
-            if self._opening is not None:
-                self._opened(self._opening, piece)
-                return
+            if (opening := self._opening) is not None:
+                if opening.held or opening.within or not piece[0].isalnum():
+                    self._opened(opening, piece)
+                    return
+                self._opening = None  # the usual case: the answer begins with neither white space nor a tag
             self.said = True
             if self._kind is Text:
                 self._run.append(piece)  # the usual case: text after text
@@ -347,39 +349,41 @@ class Speech(msgspec.Struct, eq=False):
         if self._thought.half:
             self._extend_run(Thought, self._thought.end())
         if self._text.half:
-            if self._opening is not None:
-                self._opened(self._opening, self._text.end())
-            else:
-                self._extend_run(Text, self._text.end())
+            self.text(self._text.end())
         if self._opening is not None:
             self._end_opening(self._opening)
         self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
-        events, self._events = self._events, []
-        yield from events
-        if self._reason is None or self._reason.lower() in BROKEN:
+        if self._events:
+            events, self._events = self._events, []
+            yield from events
+        word = (self._reason or "error").lower()
+        if word in BROKEN:
             raise TargetDown(self.target, "cut")
-        reason = REASONS.get(self._reason.lower(), "other")
-        calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name] if self._calls else []
+        reason = REASONS.get(word, "other")
+        if calls := self._calls and [one for one in sorted(self._calls, key=lambda one: one.index) if one.name]:
+            yield from self._called(calls, cut_short=reason in CUT_SHORT)
+            if reason == "stop":
+                reason = "tool-calls"  # some servers report `stop` for calls too
+        elif reason == "content-filter" and not self.said:
+            raise ContentFiltered(self.target, "content_filter")
+        yield Finish(reason, self.meter.usage, model=self.model or "")
+
+    def _called(self, calls: list[OpenCall], *, cut_short: bool) -> Iterator[Event]:
+        """Yield the reasoning states beside calls, and the calls. `cut_short`: true if the last one may lack its arguments."""
         calls = [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
-        if calls:
-            for value in self.states_at_end() if self.states_at_end is not None else ():
-                self.state(value)
-            for value, at, call, before in self._states:
-                beside = call or next((one for one in self._calls[before:] if before and one in calls), None)
-                beside = beside and (beside.twin or beside)
-                yield ReasoningState(self.issuer, value, beside.call_id if beside else "", self.written - at)
+        for value in self.states_at_end() if self.states_at_end is not None else ():
+            self.state(value)
+        for value, at, call, before in self._states:
+            beside = call or next((one for one in self._calls[before:] if before and one in calls), None)
+            beside = beside and (beside.twin or beside)
+            yield ReasoningState(self.issuer, value, beside.call_id if beside else "", self.written - at)
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
         for pending in calls:
             made = called_by(pending)
-            if reason in CUT_SHORT and pending is self._calls[-1] and pending.written.strip() in ("", *EMPTY):
+            if cut_short and pending is self._calls[-1] and pending.written.strip() in ("", *EMPTY):
                 made = replace(made, malformed="")  # no arguments had come, or their placeholder alone
             yield made
-        if calls and reason == "stop":
-            reason = "tool-calls"  # some servers report `stop` for calls too
-        if reason == "content-filter" and not self.said and not calls:
-            raise ContentFiltered(self.target, "content_filter")
-        yield Finish(reason, self.meter.usage, model=self.model or "")

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from operator import length_hint
 from typing import Any, Literal
 
 import msgspec
@@ -62,26 +63,26 @@ class TextFrames(ABC):
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of frames up to the end of the answer. Return False if it ended, else True. Raises TargetError for an error."""
-        speech, read = self.speech, 0
+        speech = self.speech
         speech.flowing = False
         if ErrorData in map(type, found):
             return all(map(self.frame, found))
         rest = iter(found)
-        while True:
-            texts: list[str] = []
-            if speech.model is None or speech.finished:
-                data = next(rest, None)
-            else:
-                try:
-                    texts.extend(map(self.text_of, map(self.decode, rest)))
-                    data = None
-                except NOT_TEXT:  # `texts` has those before the frame of another kind
-                    data = found[read + len(texts)]
-                if texts:
-                    self.worded = True
-                    speech.text("".join(texts))
-            if data is None:
-                return True
-            if not self.frame(data):
+        while speech.model is None and (first := next(rest, None)) is not None:
+            if not self.frame(first):
                 return False
-            read += len(texts) + 1
+        while not speech.finished:
+            texts: list[str] = []
+            try:
+                texts.extend(map(self.text_of, map(self.decode, rest)))
+                other = None
+            except NOT_TEXT:  # `texts` has those before the frame of another kind, the last one that was taken from `rest`
+                other = found[-1 - length_hint(rest)]
+            if texts:
+                self.worded = True
+                speech.text("".join(texts))
+            if other is None:
+                return True
+            if not self.frame(other):
+                return False
+        return all(map(self.frame, rest))
