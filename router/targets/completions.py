@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Container
 
 from router.chat import Ask, File, Json, Message, ToolSpec
+from router.targets.facts import Facts
 
 SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
 """Pattern of a message's `name` that OpenAI accepts."""
@@ -73,6 +74,14 @@ def tool(spec: ToolSpec, carries: Container[str] = ()) -> dict[str, Json]:
     """Return a tool in the form of OpenAI's API; with `strict` only if `function.strict` is in `carries`."""
     strict = {"strict": True} if spec.strict and "function.strict" in carries else {}
     return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters, **strict}}
+
+
+def tools(ask: Ask, facts: Facts) -> dict[str, Json]:
+    """Return the request's fields for the question's tools: `tools`, and `tool_choice` if the model takes the question's choice."""
+    made: dict[str, Json] = {"tools": [tool(spec, facts.carries) for spec in ask.tools]}
+    if (chosen := choice(ask)) is not None and (facts.forced_tools or chosen == "none"):
+        made["tool_choice"] = chosen
+    return made
 
 
 def parameter(name: str, value: Json) -> Json:

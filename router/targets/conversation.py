@@ -34,7 +34,7 @@ APART = "\n\n"
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     """Return a question after a target's rules, in order, and log the names of those that changed it; the same object if none did."""
-    if _usual(ask, rules):
+    if is_plain(ask, rules):
         return ask
     changed: list[str] = []
     text_alone = ask.text_alone
@@ -49,8 +49,8 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     return ask
 
 
-def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
-    """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text.
+def is_plain(ask: Ask, rules: Sequence[Rule]) -> bool:
+    """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text alone.
     A system message may come first, unless `system_is_the_users` is a rule. False proves nothing.
     """
     if ask.tools:

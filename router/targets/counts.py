@@ -34,7 +34,7 @@ def tokens(count: float | None) -> int:
 
 def each(*counts: float | None) -> list[int]:
     """Return the counts as integers, in order; 0 for one that is None, negative or above MAX_TOKENS."""
-    return [int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0 for count in counts]
+    return [int(count) if count and 0 < count <= MAX_TOKENS else 0 for count in counts]  # most are absent or zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,15 @@ class Counts(Value, frozen=True):
         elif hit + stored > read:
             read += hit + stored
         written, thought = written or before.output_tokens, thought or before.reasoning_tokens
-        kept = (before.audio_input_tokens, before.audio_output_tokens, before.image_output_tokens, before.searches, before.service_tier)
-        counted = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored), *kept)
+        counted = replace(
+            before,
+            input_tokens=read,
+            output_tokens=written,
+            cached_tokens=hit,
+            cache_write_tokens=stored,
+            reasoning_tokens=min(thought, written),
+            cache_write_1h_tokens=min(lasting, stored),
+        )
         return counted if self.apart is None else self.apart.over(counted)
 
 
@@ -159,11 +166,13 @@ class ChatUsage(msgspec.Struct):
     @property
     def output(self) -> int:
         """Return the output tokens, reasoning included."""
-        return self._written()[0]
+        return tokens(self._written()[0])
 
-    def _written(self) -> tuple[int, int]:
-        """Return the output tokens, reasoning included, and the reasoning tokens. An invalid count is 0."""
+    def _written(self) -> tuple[Number, int]:
+        """Return the output tokens, reasoning included, and the reasoning tokens. An invalid count of reasoning is 0."""
         details = self.completion_tokens_details or COMPLETED
+        if not (details.reasoning_tokens or self.reasoning_tokens):
+            return self.completion_tokens, 0
         asked, answered, total, detailed, beside = each(
             self.prompt_tokens, self.completion_tokens, self.total_tokens, details.reasoning_tokens, self.reasoning_tokens
         )
@@ -175,16 +184,18 @@ class ChatUsage(msgspec.Struct):
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
-        lasting = self.cache_creation or read.cache_creation or read.cache_creation_token_details or Lasting()
-        written = read.cache_write_tokens or read.cache_creation_tokens or read.cache_creation_input_tokens
+        stored = (
+            read.cache_write_tokens or read.cache_creation_tokens or read.cache_creation_input_tokens or self.cache_creation_input_tokens
+        )
+        lasting = (self.cache_creation or read.cache_creation or read.cache_creation_token_details) if stored else None
         output, thought = self._written()
         return Counts(
             self.prompt_tokens,
             output,
             cached=read.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or self.cache_read_input_tokens,
-            cache_write=written or self.cache_creation_input_tokens,
+            cache_write=stored,
             reasoning=thought,
-            cache_write_1h=lasting.ephemeral_1h_input_tokens,
+            cache_write_1h=lasting.ephemeral_1h_input_tokens if lasting else None,
             apart=Apart(read.audio_tokens, made.audio_tokens, made.image_tokens, searches, tier) if apart else None,
         )
 

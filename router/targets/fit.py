@@ -57,9 +57,9 @@ class Fitted(Value, frozen=True):
     cut: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
 
-    def beside(self, ask: Ask) -> Self:
-        """Return these parameters; if the question has tools, `prediction` is moved to `omitted`, because OpenAI refuses both together."""
-        if not ask.tools or "prediction" not in self.hints:
+    def beside(self, *, tools: bool) -> Self:
+        """Return these parameters; beside `tools`, `prediction` is moved to `omitted`, because OpenAI refuses both together."""
+        if not tools or "prediction" not in self.hints:
             return self
         hints = {name: value for name, value in self.hints.items() if name != "prediction"}
         return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))

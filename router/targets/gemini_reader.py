@@ -152,7 +152,7 @@ class GeminiReader:
         self._last = b""
         """The last document that was read once the answer had finished: a repeat of it is skipped."""
 
-    def text_alone(self, found: Sequence[bytes]) -> None:
+    def words(self, found: Sequence[bytes]) -> None:
         """Return None: in this form nothing tells a frame of text alone."""
 
     def frames(self, found: Sequence[bytes]) -> bool:

@@ -53,8 +53,8 @@ class AnswerReader(Protocol):
         """Read the data of one frame; return whether more may follow. Raises TargetError for an error of the provider."""
         ...
 
-    def text_alone(self, found: Sequence[bytes]) -> str | None:
-        """Return the text of frames that have nothing else; None if one of them may have, with nothing read."""
+    def words(self, found: Sequence[bytes]) -> Sequence[Words] | None:
+        """Read frames that add text to text and nothing else, and return it; None if they may not, with nothing read."""
         ...
 
     def frames(self, found: Sequence[bytes]) -> bool:
@@ -230,7 +230,7 @@ class Feed:
         speech, reader = self.speech, self.reader
         try:
             found = self._frames.feed(piece)
-            if (text := reader.text_alone(found)) is not None and (words := speech.straight(text)) is not None:
+            if (words := reader.words(found)) is not None:
                 return words
             self.more = reader.frames(found)
         except RecursionError:

@@ -174,7 +174,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     model = str(fixed["model"])
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
         facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM turns an effort into a budget
-    fitted = fit(facts, params).beside(ask)
+    fitted = fit(facts, params).beside(tools=bool(ask.tools))
     if is_claude(model):
         fitted = fitted.without_blank_stops()
     takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING

@@ -18,20 +18,21 @@ from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
 from router.params import Params
-from router.targets import completions, decoding, http, responses, shown
+from router.targets import completions, http, responses, shown
 from router.targets.address import RESPONSES, endpoint_of
 from router.targets.connections import Connections
-from router.targets.conversation import fitted
+from router.targets.conversation import fitted, is_plain
 from router.targets.counts import ChatUsage
+from router.targets.decoding import decoded
 from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
-from router.targets.fit import Fitted, check_answerable, fit, uncarried
+from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
 from router.targets.learned import Learned, Pupil
-from router.targets.options import Api, options_of
+from router.targets.options import Api, Options, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
-from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
+from router.targets.providers import CACHE_KEY, PROVIDERS, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
@@ -42,6 +43,8 @@ from router.value import Value
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
+AT_RESPONSES = "responses/"
+"""Beginning of a model's name by which LiteLLM spells the wish for the Responses API."""
 APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
 """Value of `Facts.responses` → the APIs through which the target may be asked."""
 
@@ -147,18 +150,25 @@ class TextChunk(msgspec.Struct, gc=False):
 
 
 class Terms(Value, frozen=True):
-    """The fitted parameters and limits for all questions with the same parameters. Made once for the many that set none of their own.
+    """The common part of all questions with the same parameters, with or without tools. Made once for those without parameters of their own.
     `fits`: the parameters as the model takes them. `takes`: the reasoning that it takes back. `bounds`: limits that the router enforces.
+    `checks`: true if there are tools or parameters of NEEDS, so that the model may be unable to answer. `overridden`: names of parameters
+    that the target's own `body` sets as well. `fields`: the request's fields for the parameters.
     """
 
     fits: Fitted
     takes: Returns
     bounds: AnswerLimits
+    checks: bool
+    overridden: tuple[str, ...]
+    fields: dict[str, Json]
 
 
-def _terms(declared: TargetConfig, known: Facts, params: Params) -> Terms:
-    fits = fit(known, params)
-    return Terms(fits, returned(known, fits, str(declared.model), own=declared.api_base is not None), fits.bounds(known))
+def _terms(declared: TargetConfig, options: Options, known: Facts, params: Params, *, tools: bool) -> Terms:
+    fits = fit(known, params).beside(tools=tools)
+    takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
+    checks = tools or any(getattr(params, name) is not None for name in NEEDS)
+    return Terms(fits, takes, fits.bounds(known), checks, options.over(params), _fields(fits, known, str(declared.model), tools=tools))
 
 
 def serves(declared: TargetConfig) -> bool:
@@ -173,7 +183,7 @@ def answer(
     `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
-    model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
+    model = model.removeprefix(AT_RESPONSES)
     url, headers = reached(declared, COMPLETIONS)
     facts, learned = facts or facts_of(declared), learned or Learned()
     options = options_of(declared, *APIS[facts.responses])
@@ -183,47 +193,49 @@ def answer(
     rules = rules_of(prefix, model, own=declared.api_base is not None)
     subset, beside_tools = subset_of(prefix), prefix not in APART
     secret = declared.api_key.value if declared.api_key else ""
-    usual = _terms(declared, facts, declared.params)
+    usual = [_terms(declared, options, facts, declared.params, tools=tools) for tools in (False, True)]
+
+    def prepare(ask: Ask, params: Params, known: Facts, *, plain: bool) -> Prepared:
+        tools = bool(ask.tools)
+        terms = usual[tools] if known is facts and params is declared.params else _terms(declared, options, known, params, tools=tools)
+        fits = terms.fits
+        if responding := known.responses != "never" and responses.needed(ask, known, fits):
+            known = responses.lacking(known)
+            fits = fit(known, params)
+        if terms.checks:
+            check_answerable(name, known, ask, params)
+        if not (text_alone := plain or ask.text_alone) and has_address(ask, "audio"):
+            raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
+        omitted = fits.omitted + uncarried(known, ask) + terms.overridden
+        chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
+        form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
+        if responding:
+            body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
+            if chat:
+                body[CACHE_KEY] = chat  # a header is for chat completions alone
+            bounds = responses.bounds(fits, known)
+            reader = partial(responses.ResponseReader, name)
+            return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
+        amend = None if text_alone and not terms.takes.insists else beside(form.ask, issuer, terms.takes)
+        messages = completions.messages(form.ask, amend, known.carries)
+        within = form.sent if form.way else ()
+        if known.marks_from > 0 and is_long(ask, known.marks_from):
+            messages, within = mark_messages(messages), (CONTROL, *within)
+        body = terms.fields | completions.tools(ask, known) if tools else terms.fields
+        body = {**body, "messages": messages, **(form.chat if form.way else {})}
+        asked = endpoint
+        if chat and known.session_key == CACHE_KEY:
+            body[CACHE_KEY] = chat
+        elif chat and known.session_key not in options.headers:
+            asked = endpoint.bearing(known.session_key, chat)
+        reader = partial(ChatReader, name, takes=terms.takes)
+        return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
-        ask = fitted(ask, rules, name)
-
-        def prepare(known: Facts) -> Prepared:
-            terms = usual if known is facts and params is declared.params else _terms(declared, known, params)
-            fits = terms.fits.beside(ask) if ask.tools else terms.fits
-            if responding := known.responses != "never" and responses.needed(ask, known, fits):
-                known = responses.lacking(known)
-                fits = fit(known, params)
-            check_answerable(name, known, ask, params)
-            if not (text_alone := ask.text_alone) and has_address(ask, "audio"):
-                raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
-            omitted = (*fits.omitted, *uncarried(known, ask), *(options.over(params) if options.body else ()))
-            chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
-            form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
-            if responding:
-                body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
-                if chat:
-                    body[CACHE_KEY] = chat  # a header is for chat completions alone
-                bounds = responses.bounds(fits, known)
-                reader = partial(responses.ResponseReader, name)
-                return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
-            amend = None if text_alone and not terms.takes.insists else beside(form.ask, issuer, terms.takes)
-            messages = completions.messages(form.ask, amend, known.carries)
-            keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
-            body = {**_request(ask, fits, known, PROVIDERS[prefix], model), "messages": mark_messages(messages) if keeps else messages}
-            if form.way:
-                body |= form.chat
-            asked = endpoint
-            if chat and known.session_key == CACHE_KEY:
-                body[CACHE_KEY] = chat
-            elif chat and known.session_key not in options.headers:
-                asked = endpoint.bearing(known.session_key, chat)
-            within = (*((CONTROL,) if keeps else ()), *(form.sent if form.way else ()))
-            reader = partial(ChatReader, name, takes=terms.takes)
-            return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
-
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
+        plain = is_plain(ask, rules)
+        ask = ask if plain else fitted(ask, rules, name)
+        return http.answered(start, issuer, pool, Pupil(name, facts, learned), partial(prepare, ask, params, plain=plain))
 
     return spoken
 
@@ -236,7 +248,7 @@ def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
     if prefix == "azure":
-        url = _azure(declared, model.removeprefix("responses/"), path)
+        url = _azure(declared, model.removeprefix(AT_RESPONSES), path)
     elif base := str(declared.api_base or provider.base):
         url = endpoint_of(base, path, within=provider.path)
     else:
@@ -276,25 +288,23 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     return endpoint_of(base, endpoint, within=within, query=f"api-version={version or AZURE_VERSION}")
 
 
-def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """Return the fields of a chat-completions request, without messages, output format and session key. `model`: without the provider."""
-    made: dict[str, Json] = {"model": model, "stream": True}
+def _fields(fits: Fitted, facts: Facts, target: str, *, tools: bool) -> dict[str, Json]:
+    """Return the fields of a chat-completions request for the model's name and the parameters. `target`: provider/model."""
+    prefix, _, model = target.partition("/")
+    names = PROVIDERS[prefix].names
+    made: dict[str, Json] = {"model": model.removeprefix(AT_RESPONSES), "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
-    for name, value in fitted.hints.items():
-        made[provider.names.get(name, name)] = completions.parameter(name, value)
-    if not ask.tools:
+    for name, value in fits.hints.items():
+        made[names.get(name, name)] = completions.parameter(name, value)
+    if not tools:
         made.pop("parallel_tool_calls", None)
-    if fitted.effort is not None:
-        made["reasoning_effort"] = fitted.effort
-    if fitted.max_tokens is not None and facts.limit != "none":
-        made[facts.limit] = fitted.max_tokens
-    if fitted.stop:
-        made["stop"] = list(fitted.stop)
-    if ask.tools:
-        made["tools"] = [completions.tool(spec, facts.carries) for spec in ask.tools]
-        if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
-            made["tool_choice"] = choice
+    if fits.effort is not None:
+        made["reasoning_effort"] = fits.effort
+    if fits.max_tokens is not None and facts.limit != "none":
+        made[facts.limit] = fits.max_tokens
+    if fits.stop:
+        made["stop"] = list(fits.stop)
     return made
 
 
@@ -305,18 +315,18 @@ class ChatReader(TextFrames):
 
     decode = msgspec.json.Decoder(TextChunk).decode
     text_of = attrgetter("choices.only.delta.content")
+    _cited: Sequence[Any] = ()
+    """Sources that stand beside the choices, not in the Speech yet."""
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
         self.speech = speech
         self._reasoning = Reasoning(takes)
-        self._cited: Sequence[Any] = ()
-        """Sources that stand beside the choices, not in the Speech yet."""
         speech.states_at_end = self._reasoning.states
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
-        chunk = None if data == DONE else decoding.decoded(data, DECODE)
+        chunk = None if data == DONE else decoded(data, DECODE)
         if chunk is None and data.strip() == DONE:
             if not self.speech.finished:
                 self.speech.done()
@@ -326,7 +336,7 @@ class ChatReader(TextFrames):
 
     def complete(self, body: bytes) -> None:
         """Read a body that is not a stream. Raises TargetError if it is an error, or cannot be read."""
-        complete = decoding.decoded(body, DECODE)
+        complete = decoded(body, DECODE)
         self._judge(body, complete)
         if complete is None:
             raise TargetDown(self.name, "malformed")
@@ -336,15 +346,16 @@ class ChatReader(TextFrames):
         `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
-        if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
+        if (odd or data.__class__ is ErrorData) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is None:
             return
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
-        self._cited = chunk.search_results or chunk.citations or self._cited
-        counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+        if cited := chunk.search_results or chunk.citations:
+            self._cited = cited
+        counted = chunk.usage or (chunk.x_groq and chunk.x_groq.usage)
         if counted is not None and counted.prompt_tokens is not None:
             speech.usage(counted.counts(chunk.service_tier))
         for choice in chunk.choices or ():
@@ -382,6 +393,8 @@ class ChatReader(TextFrames):
             speech.text(content)
         elif isinstance(content, list):
             said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
+        if said == Delta(content, said.reasoning_content, said.reasoning, said.reasoning_details):
+            return  # the usual case: nothing else
         if said.refusal and isinstance(said.refusal, str):
             speech.text(said.refusal)  # the model's own words: the user should see them
         for one in said.annotations or ():

@@ -151,11 +151,6 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
         yield {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": written}
 
 
-def _text_of(arguments: object) -> str:
-    """Return the arguments of a call as a text of JSON; empty if there are none."""
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False) if arguments else ""
-
-
 def _content(part: str | File, role: str) -> Json:
     match part:
         case str():
@@ -242,7 +237,7 @@ class ResponseReader(TextFrames):
         match item.type:
             case "function_call" if index not in self._own:
                 self._own.add(index)
-                if written := _text_of(item.arguments) if over else "":
+                if written := decoding.arguments_text(item.arguments) if over else "":
                     self._written.add(index)
                 speech.call(index, item.call_id or item.id, item.name, written)
                 self._state(index)
@@ -263,7 +258,7 @@ class ResponseReader(TextFrames):
 
     def _complete_arguments(self, index: int, arguments: object) -> None:
         """Add the complete arguments of a call, unless it is not the question's own, or pieces of them came before."""
-        if index in self._own and index not in self._written and (complete := _text_of(arguments)):
+        if index in self._own and index not in self._written and (complete := decoding.arguments_text(arguments)):
             self._written.add(index)
             self.speech.call(index, "", "", complete)
 

@@ -6,7 +6,7 @@ Neighbouring pieces of one kind become one event per read, because a fast answer
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import cast
 
@@ -20,7 +20,7 @@ from router.targets.finish_reasons import BROKEN, REASONS
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows, goes_on
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
-from router.value import replace
+from router.value import field, replace
 
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
@@ -39,101 +39,86 @@ MAX_PRODUCED = 16 * 1024 * 1024
 log = logging.getLogger("router.targets")
 
 
-class Speech:
+class Speech(msgspec.Struct, eq=False):
     """Assembler of one model call's deltas into events. A lane's reader feeds it; its events are taken after each read, and at the end.
     target: name of the target, for errors
     issuer: the target and its model, for reasoning states
     """
 
-    def __init__(self, target: str, issuer: str = "") -> None:
-        self.target = target
-        self._cutter: Cutter | None = None
-        self._left: int | None = None
-        """Bytes of text and thought that the answer may still have; None if the provider enforces the limit."""
-        self.cut = False
-        """True if the router ended the answer: the rest of it is not read."""
-        self._issuer = issuer
-        self._states: list[tuple[JsonObject, int, OpenCall | None, int]] = []
-        """Reasoning states so far: (value, characters of text before it, call that it belongs to, if known, number of calls before it)."""
-        self._states_size = 0
-        """Bytes of all states so far, dropped ones included."""
-        self.states_at_end: Callable[[], Iterable[JsonObject]] | None = None
-        """Returns further reasoning states, once the answer has ended."""
-        self._written = 0
-        """Characters of text that `take` has returned, or is about to return."""
-        self._text = Joined()
-        self._thought = Joined()
-        self._events: list[Event] = []
-        self._run: list[str] = []
-        """Pieces of the kind `_kind` that become one event: those since the last event."""
-        self._kind: type[Text | Thought] = Text
-        self._calls: list[OpenCall] = []
-        self._ids: dict[tuple[int, str], OpenCall] = {}
-        self._latest: dict[int, OpenCall] = {}
-        self._reason: str | None = None
-        self.meter = Meter()
-        self._opening: Opening | None = Opening()
-        self._sources: set[Source] = set()
-        self._produced = 0
-        """Base64 characters of files so far."""
-        self._left_out = False
-        """True once a dropped file was logged: it is logged once per answer."""
-        self.said = False
-        self.model: str | None = None
-        """The model name that the provider reports; empty if it is not a valid name, None if there was none."""
-        self.finished = False
-        """True once a finish reason came: later content is ignored."""
-        self.resumed: int = 0
-        """Number of finish reasons that were taken back."""
+    target: str
+    issuer: str = ""
+    _cutter: Cutter | None = None
+    _left: int | None = None
+    """Bytes of text and thought that the answer may still have; None if the provider enforces the limit."""
+    _limited: bool = False
+    """True if `_cutter` or `_left` is set."""
+    cut: bool = False
+    """True if the router ended the answer: the rest of it is not read."""
+    _states: list[tuple[JsonObject, int, OpenCall | None, int]] = []
+    """Reasoning states so far: (value, characters of text before it, call that it belongs to, if known, number of calls before it)."""
+    _states_size: int = 0
+    """Bytes of all states so far, dropped ones included."""
+    states_at_end: Callable[[], Iterable[JsonObject]] | None = None
+    """Returns further reasoning states, once the answer has ended."""
+    written: int = 0
+    """Characters of text that `take` has returned, or is about to return."""
+    flowing: bool = False
+    """True if `take` returned text alone, and would do so again for more text. A reader that adds to it ends that (`TextFrames.frames`)."""
+    _text: Joined = field(default_factory=Joined)
+    _thought: Joined = field(default_factory=Joined)
+    _events: list[Event] = []
+    _run: list[str] = []
+    """Pieces of the kind `_kind` that become one event: those since the last event."""
+    _kind: type[Text | Thought] = Text
+    _calls: list[OpenCall] = []
+    _ids: dict[tuple[int, str], OpenCall] = {}
+    _latest: dict[int, OpenCall] = {}
+    _reason: str | None = None
+    meter: Meter = field(default_factory=Meter)
+    _opening: Opening | None = field(default_factory=Opening)
+    _sources: set[Source] = set()
+    _produced: int = 0
+    """Base64 characters of files so far."""
+    _left_out: bool = False
+    """True once a dropped file was logged: it is logged once per answer."""
+    said: bool = False
+    model: str | None = None
+    """The model name that the provider reports; empty if it is not a valid name, None if there was none."""
+    finished: bool = False
+    """True once a finish reason came: later content is ignored."""
+    resumed: int = 0
+    """Number of finish reasons that were taken back."""
 
     def bound(self, bounds: AnswerLimits) -> None:
         """Set the limits at which the router ends the answer; called before the first delta."""
         self._cutter = Cutter(bounds.stops) if bounds.stops else None
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
+        self._limited = self._cutter is not None or self._left is not None
 
     def take(self) -> list[Event]:
         """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
-        if self._cutter is None and self._left is None and self._kind is Text and not self._events:
-            if not (piece := "".join(self._run)):  # the usual case: one text without limits
+        if self._kind is Text and not self._events and not self._limited:
+            if not self._run:  # the usual case: one text without limits
                 return []
-            del self._run[:]
-            self._written += len(piece)
+            piece = "".join(self._run)
+            self._run = []
+            self.written += len(piece)
+            self.flowing = not self.finished and self.model is not None and not self._text.half
             return [Text(piece)]
         self._close_run()
         events, self._events = self._events, []
         return events
 
-    def straight(self, piece: str) -> Sequence[Text] | None:
-        """Add a piece of text and return what `take` would, in the usual case: text after text, without limits, and all taken before.
-        None in any other case, with nothing added.
-        """
-        if (
-            self._run
-            or self._events
-            or self._kind is not Text
-            or self._opening is not None
-            or self._cutter is not None
-            or self._left is not None
-        ):
-            return None
-        if self._text.half or not piece.isascii():
-            piece = self._text.feed(piece)
-        if not piece:
-            return ()
-        self._written += len(piece)
-        self.said = True
-        return (Text(piece),)
-
     def _close_run(self) -> None:
         if self._run:
             piece = "".join(self._run)
             self._run.clear()
-            if self._cutter is not None or self._left is not None:
+            if self._limited:
                 piece = "" if self.cut else self._bounded(piece)
             if piece:
                 self._events.append(self._kind(piece))
             if self._kind is Text:
-                self._written += len(piece)
+                self.written += len(piece)
 
     def _bounded(self, piece: str) -> str:
         """Return the part of a piece within the limits; end the answer (`cut`) if that is not all. Stop texts count in text alone."""
@@ -167,9 +152,11 @@ class Speech:
         if self._text.half or not piece.isascii():  # usually no surrogate pair is split
             piece = self._text.feed(piece)
         if piece:
-            if self._opening is not None:
-                self._opened(self._opening, piece)
-                return
+            if (opening := self._opening) is not None:
+                if opening.held or opening.within or not piece[0].isalnum():
+                    self._opened(opening, piece)
+                    return
+                self._opening = None  # the usual case: the answer begins with neither white space nor a tag
             self.said = True
             if self._kind is Text:
                 self._run.append(piece)  # the usual case: text after text
@@ -307,7 +294,7 @@ class Speech:
             self._states.clear()
             return
         self._close_run()
-        self._states.append((value, self._written, None if call is None else self._latest.get(call), len(self._calls)))
+        self._states.append((value, self.written, None if call is None else self._latest.get(call), len(self._calls)))
 
     @property
     def used(self) -> Usage | None:
@@ -362,39 +349,41 @@ class Speech:
         if self._thought.half:
             self._extend_run(Thought, self._thought.end())
         if self._text.half:
-            if self._opening is not None:
-                self._opened(self._opening, self._text.end())
-            else:
-                self._extend_run(Text, self._text.end())
+            self.text(self._text.end())
         if self._opening is not None:
             self._end_opening(self._opening)
         self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
-        events, self._events = self._events, []
-        yield from events
-        if self._reason is None or self._reason.lower() in BROKEN:
+        if self._events:
+            events, self._events = self._events, []
+            yield from events
+        word = (self._reason or "error").lower()
+        if word in BROKEN:
             raise TargetDown(self.target, "cut")
-        reason = REASONS.get(self._reason.lower(), "other")
-        calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name] if self._calls else []
+        reason = REASONS.get(word, "other")
+        if calls := self._calls and [one for one in sorted(self._calls, key=lambda one: one.index) if one.name]:
+            yield from self._called(calls, cut_short=reason in CUT_SHORT)
+            if reason == "stop":
+                reason = "tool-calls"  # some servers report `stop` for calls too
+        elif reason == "content-filter" and not self.said:
+            raise ContentFiltered(self.target, "content_filter")
+        yield Finish(reason, self.meter.usage, model=self.model or "")
+
+    def _called(self, calls: list[OpenCall], *, cut_short: bool) -> Iterator[Event]:
+        """Yield the reasoning states beside calls, and the calls. `cut_short`: true if the last one may lack its arguments."""
         calls = [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
-        if calls:
-            for value in self.states_at_end() if self.states_at_end is not None else ():
-                self.state(value)
-            for value, at, call, before in self._states:
-                beside = call or next((one for one in self._calls[before:] if before and one in calls), None)
-                beside = beside and (beside.twin or beside)
-                yield ReasoningState(self._issuer, value, beside.call_id if beside else "", self._written - at)
+        for value in self.states_at_end() if self.states_at_end is not None else ():
+            self.state(value)
+        for value, at, call, before in self._states:
+            beside = call or next((one for one in self._calls[before:] if before and one in calls), None)
+            beside = beside and (beside.twin or beside)
+            yield ReasoningState(self.issuer, value, beside.call_id if beside else "", self.written - at)
         for pending in calls:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
         for pending in calls:
             made = called_by(pending)
-            if reason in CUT_SHORT and pending is self._calls[-1] and pending.written.strip() in ("", *EMPTY):
+            if cut_short and pending is self._calls[-1] and pending.written.strip() in ("", *EMPTY):
                 made = replace(made, malformed="")  # no arguments had come, or their placeholder alone
             yield made
-        if calls and reason == "stop":
-            reason = "tool-calls"  # some servers report `stop` for calls too
-        if reason == "content-filter" and not self.said and not calls:
-            raise ContentFiltered(self.target, "content_filter")
-        yield Finish(reason, self.meter.usage, model=self.model or "")

@@ -2,16 +2,26 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from operator import length_hint
+from typing import Any, Literal
 
 import msgspec
 
-from router.targets.decoding import SMALL
+from router.events import Text
+from router.targets.inband import ErrorData
 from router.targets.speech import Speech
 
+NOT_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Errors of `decode` for a frame of another kind."""
 NoText = Literal[""] | None
 """A text field that a frame of text leaves out."""
-NoList = Annotated[list[Any], msgspec.Meta(max_length=0)] | None
+
+
+class NoItems(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An empty list. The decoder refuses a longer one at its first item, so that it makes no values of it."""
+
+
+NoList = NoItems | None
 """A list that a frame of text leaves out."""
 
 
@@ -19,15 +29,15 @@ class TextFrames(ABC):
     """The base class of a reader of streams: it reads frames of text alone itself, and leaves the others to `frame`.
     It does so once the answer's model is known, because a frame of text may name it.
 
-    decode: returns a frame of text alone as a struct, and raises DecodeError for each other one
-    text_of: returns the text of such a struct
+    decode: returns a frame of text alone as a struct, with a fixed number of values; raises one of NOT_TEXT for each other frame
+    text_of: returns the text of such a struct, which has no surrogate: the decoder refuses them
     speech: gets the texts
     worded: true once a frame of text was read here; a lane sets it for its other ways of text, if it reads it
     The first two are functions in C, as a stream has hundreds of such frames.
     """
 
-    decode: ClassVar[Callable[[bytes], Any]]
-    text_of: ClassVar[Callable[[Any], str]]
+    decode: Callable[[bytes], Any]
+    text_of: Callable[[Any], str]
     speech: Speech
     worded: bool = False
 
@@ -35,44 +45,44 @@ class TextFrames(ABC):
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame of any kind. Return False if it ends the answer, otherwise True. Raises TargetError for an error."""
 
-    def text_alone(self, found: Sequence[bytes]) -> str | None:
-        """Return the text of frames that are all of text alone; None if one of them is not, with nothing read."""
-        if self.speech.model is None or self.speech.finished:
+    def words(self, found: Sequence[bytes]) -> Sequence[Text] | None:
+        """Read frames that are all of text alone while the answer is `flowing`, and return what `Speech.take` would.
+        None in any other case, with nothing read.
+        """
+        speech = self.speech
+        if not speech.flowing or ErrorData in map(type, found):
             return None
-        decode, text_of = type(self).decode, type(self).text_of
-        texts: list[str] = []
         try:
-            for data in found:
-                if data.__class__ is not bytes or len(data) > SMALL:  # ErrorData, or a frame whose values have to be counted
-                    return None
-                texts.append(text_of(decode(data)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            piece = "".join(map(self.text_of, map(self.decode, found)))
+        except NOT_TEXT:
             return None
-        if texts:
-            self.worded = True
-        return "".join(texts)
+        if not piece:
+            return ()
+        speech.written += len(piece)
+        return (Text(piece),)
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of frames up to the end of the answer. Return False if it ended, else True. Raises TargetError for an error."""
-        if max(map(len, found), default=0) > SMALL:
-            return all(map(self.frame, found))  # which bounds the values of a frame
-        speech, texts = self.speech, list[str]()
-        decode, text_of = type(self).decode, type(self).text_of
-        for data in found:
-            if data.__class__ is bytes and speech.model is not None and not speech.finished:
-                try:
-                    texts.append(text_of(decode(data)))
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    pass  # a frame of another kind
-                else:
-                    continue
+        speech = self.speech
+        speech.flowing = False
+        if ErrorData in map(type, found):
+            return all(map(self.frame, found))
+        rest = iter(found)
+        while speech.model is None and (first := next(rest, None)) is not None:
+            if not self.frame(first):
+                return False
+        while not speech.finished:
+            texts: list[str] = []
+            try:
+                texts.extend(map(self.text_of, map(self.decode, rest)))
+                other = None
+            except NOT_TEXT:  # `texts` has those before the frame of another kind, the last one that was taken from `rest`
+                other = found[-1 - length_hint(rest)]
             if texts:
                 self.worded = True
                 speech.text("".join(texts))
-                texts.clear()
-            if not self.frame(data):
+            if other is None:
+                return True
+            if not self.frame(other):
                 return False
-        if texts:
-            self.worded = True
-            speech.text("".join(texts))
-        return True
+        return all(map(self.frame, rest))

@@ -153,10 +153,9 @@ def test_prediction_is_omitted_beside_parameters_it_excludes(beside: dict[str, A
     """`prediction` is listed as omitted beside a token limit, a penalty other than 0, or tools, with which OpenAI refuses it."""
     assert fitted(Facts(), prediction="x", **beside).omitted == ("prediction",)
     assert fitted(Facts(), prediction="x", presence_penalty=0).hints["prediction"] == "x"
-    tool = ToolSpec("t", "", {"type": "object", "properties": {}})
-    ask = Ask(model="m", messages=(Message("user", ("Hi",)),), tools=(tool,))
-    made = fitted(Facts(), prediction="x").beside(ask)
+    made = fitted(Facts(), prediction="x").beside(tools=True)
     assert (made.hints, made.omitted) == ({}, ("prediction",))
+    assert fitted(Facts(), prediction="x").beside(tools=False).hints["prediction"] == "x"
 
 
 def test_target_that_lacks_a_required_parameter_raises_parameter_missed() -> None:

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import TargetError
-from router.events import Event
+from router.events import Event, Text
 from router.targets import anthropic_reader, openai, responses
+from router.targets.decoding import MAX_VALUES
 from router.targets.inband import ErrorData
 from router.targets.speech import Speech
+from router.targets.text_filters import UNBOUND, AnswerLimits
 from router.targets.text_frames import TextFrames
 
 Reader = Callable[[str, Speech], TextFrames]
@@ -201,5 +205,85 @@ def test_read_without_a_frame_is_no_text(name: str) -> None:
     speech = Speech("a")
     speech.model = "m"
     reader = READERS[name]("a", speech)
-    assert reader.text_alone([]) == ""
+    assert reader.words([]) is None
+    assert reader.frames([])
+    speech.text("Begun.")
+    assert speech.take()
+    assert reader.words([]) == ()
     assert not reader.worded
+
+
+def reads(reader: TextFrames, found: list[list[bytes]]) -> tuple[object, list[Event]]:
+    """Return the end or the error of an answer in several reads, each read by `words` if it can, and its events, neighbouring texts joined."""
+    events, ended = list[Event](), object()
+    for read in found:
+        if (words := reader.words(read)) is None:
+            ended, words = heard(reader, partial(reader.frames, read))
+        for event in words:
+            before = events[-1] if events else None
+            if isinstance(event, Text) and isinstance(before, Text):
+                events[-1] = Text(before.text + event.text)
+            else:
+                events.append(event)
+        if ended is not True or reader.speech.finished:
+            break
+    return ended, events
+
+
+@pytest.mark.parametrize("lane", READERS)
+@given(data=st.data())
+def test_reads_of_text_alone_are_what_the_general_reader_makes_of_them(lane: str, data: st.DataObject) -> None:
+    """Any frames in any reads give the same events, end, usage and count of characters, whether or not `words` reads those of text alone."""
+    texts = st.sampled_from(TEXTS).map(TEXT_OF[lane]).map(json.dumps).map(str.encode)
+    others = st.sampled_from(OTHERS[lane]).map(json.dumps).map(str.encode)
+    frames = st.one_of(texts, texts, texts, others, st.sampled_from(ODD))
+    found = [[json.dumps(NAMED[lane]).encode()], *data.draw(st.lists(st.lists(frames, max_size=3), max_size=8))]
+    fast, slow = (READERS[lane]("a", Speech("a")) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slow, "words", lambda _: None)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        assert reads(fast, found) == reads(slow, found)
+    assert (fast.speech.used, fast.speech.written, fast.speech.said) == (slow.speech.used, slow.speech.written, slow.speech.said)
+
+
+def flowing(bounds: AnswerLimits = UNBOUND) -> openai.ChatReader:
+    """Return the reader of an answer whose model is known and whose first text was taken."""
+    reader = openai.ChatReader("a", Speech("a"))
+    reader.speech.bound(bounds)
+    reader.frames([json.dumps(chat({"content": "Begun."})).encode()])
+    assert reader.speech.take()
+    return reader
+
+
+WORD = json.dumps(chat({"content": "a"})).encode()
+
+
+def test_text_after_text_is_read_at_once() -> None:
+    """While an answer flows, frames of text alone give their text, which counts as written; an ErrorData never does."""
+    reader = flowing()
+    assert reader.words([WORD, WORD]) == (Text("aa"),)
+    assert reader.speech.written == len("Begun.aa")
+    assert reader.words([WORD, ErrorData(WORD)]) is None
+
+
+@pytest.mark.parametrize(
+    "other", [{"reasoning_content": "hm"}, {"refusal": "no"}, {"content": "\ud83d"}, {"content": [{"type": "image_url"}]}]
+)
+def test_text_after_another_frame_waits_until_that_was_taken(other: dict[str, Any]) -> None:
+    """After a frame of another kind no text is read at once, so that it does not come before what that frame brought."""
+    reader = flowing()
+    reader.frames([json.dumps(chat(other)).encode()])
+    assert reader.words([WORD]) is None
+
+
+@pytest.mark.parametrize("bounds", [AnswerLimits(("stop",)), AnswerLimits((), 100)])
+def test_text_of_an_answer_with_limits_is_not_read_at_once(bounds: AnswerLimits) -> None:
+    """Text that the router may have to cut is left to the general path."""
+    assert flowing(bounds).words([WORD]) is None
+
+
+@pytest.mark.parametrize("size", [MAX_VALUES, 2])
+def test_long_list_in_a_frame_makes_no_values(size: int) -> None:
+    """A frame with a list that a frame of text leaves out is refused at the list's first item, however long it is."""
+    data = b'{"choices": [{"delta": {"content": "a", "tool_calls": [' + b"[]," * size + b"[]]}}]}"
+    with pytest.raises(msgspec.ValidationError, match="at most length 0"):
+        openai.ChatReader.decode(data)
