@@ -105,10 +105,10 @@ class _Passing:
         self.over = self.woke = False
         self.error: Exception | None = None
 
-    def __call__(self) -> bool:
-        """Return True if all that arrived was passed on; False if the task has to go on."""
+    def __call__(self, piece: bytes = b"") -> bool:
+        """Pass on the words of a piece of the body, or of what has arrived. Return False if the task has to go on; True if it may sleep."""
         try:
-            if words := self._take():
+            if words := self._take(piece):
                 self._hears(words)
                 if self._pass_on(words):
                     return True

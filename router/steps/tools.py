@@ -32,6 +32,7 @@ from router.events import (
     Events,
     EventStream,
     Failure,
+    Filtered,
     Finish,
     LateResult,
     Start,
@@ -89,7 +90,7 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
 
         def fast(ask: Ask) -> Events:
             turn = Turn()
-            beside = Beside(turn.words)
+            beside = Beside(lambda path: Filtered(path, turn.words))
             return EventStream(looped(ask, turn, beside), beside.fast)
 
         return fast

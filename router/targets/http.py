@@ -13,7 +13,7 @@ import msgspec
 
 from router.chat import Json
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Events, EventStream, Onward, OutputWay, Start, Text, Thought, Words
+from router.events import Event, Events, EventStream, FastPath, Onward, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
 from router.targets.connection import Connection, Cut, Garbled
 from router.targets.connections import LINGER_S, Connections, Endpoint
@@ -187,7 +187,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             yield event
 
 
-class Feed:
+class Feed(FastPath):
     """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
     response, reader: the response and the reader of its format; set before the first read
@@ -221,18 +221,18 @@ class Feed:
         """Return the future of the response's next read (see `Connection.arrival`)."""
         return self.response.arrival(onward)
 
-    def take(self) -> Sequence[Words] | None:
-        """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
-        If an event of another kind is among them, all of them wait in `events` for the generator.
+    def take(self, piece: bytes = b"") -> Sequence[Words] | None:
+        """Return the text and thoughts of a piece of the body, or of what has arrived, without waiting. None if nothing has arrived, or
+        if the generator must continue. If an event of another kind is among them, all of them wait in `events` for the generator.
         """
-        if not self._steady or not (piece := self.response.taken()):
+        if not piece and not (piece := self.response.taken()):
             return None
-        speech, reader = self.speech, self.reader
+        speech = self.speech
         try:
             found = self._frames.feed(piece)
-            if (text := reader.text_alone(found)) is not None and (words := speech.straight(text)) is not None:
+            if (text := self.reader.text_alone(found)) is not None and (words := speech.straight(text)) is not None:
                 return words
-            self.more = reader.frames(found)
+            self.more = self.reader.frames(found)
         except RecursionError:
             self.failure, self._steady = TargetDown(speech.target, "malformed"), False
             return None

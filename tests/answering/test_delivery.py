@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
+import zlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
@@ -110,6 +111,21 @@ async def test_read_without_a_complete_event_writes_nothing_and_loses_nothing(ha
     assert (await hands.say(chunk[60:])).count(b"split ") == 1
 
 
+async def test_compressed_stream_is_passed_on_read_by_read(unasked: ByHand) -> None:
+    """The text of each read of a compressed body is sent once, although such a body is not passed on within its reads."""
+    packer = zlib.compressobj(wbits=31)
+
+    def packed(chunk: bytes) -> bytes:
+        made = packer.compress(chunk.partition(b"\r\n")[2][:-2]) + packer.flush(zlib.Z_SYNC_FLUSH)
+        return b"%x\r\n%b\r\n" % (len(made), made)
+
+    await unasked.ask(question())
+    head = wire.HEAD[:-2] + b"content-encoding: gzip\r\n\r\n"
+    said = await unasked.say(head, packed(wire.chunk("one ")), packed(wire.chunk("two ")))
+    assert said.index(b"one ") < said.index(b"two ")
+    assert (await unasked.say(packed(wire.chunk("three ")))).count(b"three ") == 1
+
+
 async def test_disconnected_client_gets_nothing_from_a_later_read(hands: ByHand) -> None:
     """After a client's disconnect nothing is written to its connection, neither before the answer's task ends nor after."""
     hands.provider.data_received(wire.chunk("third "))
@@ -171,7 +187,7 @@ async def test_idle_connection_does_not_hold_the_answer_that_is_over(hands: ByHa
 
 async def test_time_in_which_the_client_does_not_read_is_not_the_silence_of_its_provider(hands: ByHand) -> None:
     """While writing is paused, bytes of the provider that are no text do not make the idle limit pass."""
-    watch = cast("Any", hands.provider)._onward._take.__self__._path.watch
+    watch = cast("Any", hands.provider)._onward._take.__self__.watch
     time = watch.now()
     watch.now = lambda: time
     hands.client.pause_writing()
