@@ -61,7 +61,8 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
+        """The headers of the response, as they were sent."""
         self._named: dict[bytes, bytes] = {}
         """The headers that the parser finds, until all of them are here; trailers are left in it."""
         self.on_header = self._named.__setitem__  # the parser's callback: a method of ours would be a call for each header
@@ -82,8 +83,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self.fresh = True
         """True during the first request on this connection."""
-        self.heard = False
-        """True once a byte of the current response arrived."""
         self.settled = self.loop.create_future()
         """Future that is done once the end of the body arrived, or is no longer waited for."""
         self._settling: asyncio.TimerHandle | None = None
@@ -96,15 +95,12 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes) -> None:
         """Write a request to the socket, and reset the state of the response. Returns at once."""
         self._parser = httptools.HttpResponseParser(self)
-        self._onward = None
         self.fresh = self.status == 0
-        self.heard = False
         self.status = 0
-        self.headers = {}
         self._loose = self._head = 0
         """`_loose`: bytes received since the last headers or piece of the body were complete. `_head`: bytes of the headers so far."""
         self._named.clear()
-        self._over = self._again = False
+        self._over = False
         self._unpacker = None
         self._transport.write(request)
 
@@ -122,6 +118,16 @@ class Connection(asyncio.Protocol):
                 raise Cut  # in TLS the client sends first
             undo.pop_all()
         return self._transport
+
+    @property
+    def heard(self) -> bool:
+        """Return whether a byte of the current response arrived."""
+        return self.status != 0 or self._loose > 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the response, their names in lower case. They are decoded at each call: few answers need them."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers.items()}
 
     @property
     def content_type(self) -> str:
@@ -322,19 +328,19 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Record status and headers once all of them are here; those of a 1xx are dropped. Raises Cut if they exceed MAX_HEAD_BYTES."""
-        status = self._parser.get_status_code()
-        for name, value in self._named.items():
-            self._head += len(name) + len(value)
-            if status >= 200:
-                self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-        self._named.clear()
-        if self._head > MAX_HEAD_BYTES:
-            raise Cut
-        if status >= 200:
-            self.status = status
-            self._loose = self._head = 0
-            if encoding := self.headers.get("content-encoding"):
-                self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
+        status, named = self._parser.get_status_code(), self._named
+        if status < 200 or self._loose > MAX_HEAD_BYTES:  # else the bytes of all headers so far are within the limit, too
+            self._head += sum(map(len, (*named.keys(), *named.values())))
+            if self._head > MAX_HEAD_BYTES:
+                raise Cut
+        if status < 200:
+            named.clear()
+            return
+        self.status = status
+        self._headers = named.copy()
+        self._loose = 0
+        if b"content-encoding" in b" ".join(named).lower() and (encoding := self.headers.get("content-encoding")):
+            self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
 
     def on_message_complete(self) -> None:
         """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""
