@@ -179,6 +179,8 @@ class Failure(Value, frozen=True):
 
 
 Words = Text | Thought
+WORDS = (Text, Thought)
+"""The classes of Words."""
 ToolEvent = ToolInput | ToolCall | ToolProgress | ToolResult | Approval | LateResult
 Event = Start | Words | Source | Produced | ToolEvent | ReasoningState | Finish | Failure
 """An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
@@ -273,11 +275,12 @@ def fast_path(events: Events) -> FastPath | None:
 
 class Beside:
     """The fast path through one step, made of that of the events below it.
-    through: returns the path through the step, for the one below; None if the step does nothing with words
+    words: changes each batch of words; None if the step reads none
+    thoughts: False if the step drops all thoughts, and changes nothing else
     """
 
-    def __init__(self, through: Callable[[FastPath], FastPath] | None = None) -> None:
-        self._through = through
+    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None, *, thoughts: bool = True) -> None:
+        self._words, self._thoughts = words, thoughts
         self._below: Callable[[], FastPath | None] | None = None
 
     def over(self, events: Events) -> Events:
@@ -291,7 +294,9 @@ class Beside:
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else self._below()
-        return path if path is None or self._through is None else self._through(path)
+        if path is not None and not self._thoughts:
+            path = path.without_thoughts()
+        return path if path is None or self._words is None else Filtered(path, self._words)
 
 
 State = Literal["idle", "speaking", "running", "over"]

@@ -1,7 +1,5 @@
 """The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
-from operator import methodcaller
-
 from router.chat import Ask
 from router.events import Answer, Beside, Events, EventStream, Step, Thought
 
@@ -20,7 +18,7 @@ def reasoning() -> Step:
                 await events.aclose()
 
         def fast(ask: Ask) -> Events:
-            beside = Beside(methodcaller("without_thoughts"))
+            beside = Beside(thoughts=False)
             return EventStream(spoken(ask, beside), beside.fast)
 
         return fast

@@ -32,7 +32,6 @@ from router.events import (
     Events,
     EventStream,
     Failure,
-    Filtered,
     Finish,
     LateResult,
     Start,
@@ -90,7 +89,7 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
 
         def fast(ask: Ask) -> Events:
             turn = Turn()
-            beside = Beside(lambda path: Filtered(path, turn.words))
+            beside = Beside(turn.words)
             return EventStream(looped(ask, turn, beside), beside.fast)
 
         return fast

@@ -13,6 +13,7 @@ import pytest
 
 from bench import wire
 from bench.by_hand import ByHand
+from router.answering.reply import MAX_COLLECTED
 from router.wire import openai
 
 ROUTES = """
@@ -76,6 +77,19 @@ async def test_text_waits_while_the_client_does_not_read(hands: ByHand) -> None:
     await hands.say(wire.chunk("four "))
     hands.provider.data_received(wire.chunk("five "))
     assert b"five " in hands.line.heard()
+
+
+async def test_large_answer_is_written_once_to_a_client_that_does_not_read(unasked: ByHand) -> None:
+    """An answer beyond the size at which output is flushed at once, after an event that was not flushed yet, is sent once."""
+    await unasked.ask(question())
+    unasked.client.pause_writing()
+    words = [f"word{number} ".ljust(100) for number in range(MAX_COLLECTED // 100 + 1)]
+    assert await unasked.say(wire.HEAD + b"".join(map(wire.chunk, words)) + wire.tail()) == b""
+    unasked.client.resume_writing()
+    await unasked.settle()
+    said = unasked.line.heard()
+    assert [said.count(word.encode()) for word in words] == [1] * len(words)
+    assert said.endswith(b"0\r\n\r\n")
 
 
 async def test_error_while_text_is_passed_on_ends_the_answer_with_a_failure(hands: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
