@@ -9,8 +9,9 @@ if no wire can derive it from these: step marks are the Starts, message and part
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
@@ -178,6 +179,8 @@ class Failure(Value, frozen=True):
 
 
 Words = Text | Thought
+WORDS = (Text, Thought)
+"""The classes of Words."""
 ToolEvent = ToolInput | ToolCall | ToolProgress | ToolResult | Approval | LateResult
 Event = Start | Words | Source | Produced | ToolEvent | ReasoningState | Finish | Failure
 """An event of an answer. A ReasoningState is for the step that makes the turn's next request; every wire passes it over."""
@@ -189,27 +192,52 @@ Step = Callable[[Answer], Answer]
 """A function that wraps an answer, to change its question or its events. One that loops over another's events does so in `aclosing`."""
 
 
-Onward = Callable[[], bool]
-"""Takes the words of a fast path and passes them on, without waiting. Returns False if its reader has to be woken for the next step."""
+Onward = Callable[[bytes], bool]
+"""Passes on the words of bytes from a provider, without waiting. Returns False if their reader has to be woken for the next step."""
 
 
-class FastPath(Protocol):
+class FastPath(ABC):
     """The interface of a shortcut for text and thoughts: from a provider's connection to the client, past the generators between them.
 
     After a generator has yielded words, its reader takes the next words here. It waits here, too, while none have come.
     The generator is resumed only when something other than words has come.
     """
 
+    @abstractmethod
     def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return a future that is done once words can be taken or the generator must be resumed; None if that is so now.
 
-        onward: called within each read from the provider; the future is done only if it returns False
+        onward: called with the bytes of each read from the provider; the future is done only if it returns False
         """
-        ...
 
-    def take(self) -> Sequence[Words] | None:
-        """Return the words that arrived, perhaps none; None if the generator must be resumed."""
-        ...
+    @abstractmethod
+    def take(self, piece: bytes = b"") -> Sequence[Words] | None:
+        """Return the words of a piece that was read, or of all that waits to be read; perhaps none. None if the generator must be resumed."""
+
+    def without_thoughts(self) -> "FastPath":
+        """Return this path without the thoughts."""
+        return Filtered(self, spoken)
+
+
+class Filtered(FastPath):
+    """A fast path whose words go through a function, `words`, which changes or records each batch."""
+
+    def __init__(self, path: FastPath, words: Callable[[Sequence[Words]], Sequence[Words]]) -> None:
+        self._path, self._words = path, words
+
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
+        """Return the future of the path below."""
+        return self._path.wait(onward)
+
+    def take(self, piece: bytes = b"") -> Sequence[Words] | None:
+        """Return the words of the path below, as the function returns them; None if the generator must be resumed."""
+        words = self._path.take(piece)
+        return self._words(words) if words else words
+
+
+def spoken(words: Sequence[Words]) -> Sequence[Words]:
+    """Return the words that are no thoughts."""
+    return [word for word in words if word.__class__ is not Thought]
 
 
 class EventStream(AsyncGenerator[Event, None]):
@@ -246,12 +274,14 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path through one step: that of the events below it. `words`: changes each batch of words; None if the step reads none."""
+    """The fast path through one step, made of that of the events below it.
+    words: changes each batch of words; None if the step reads none
+    thoughts: False if the step drops all thoughts, and changes nothing else
+    """
 
-    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
-        self._words = words
+    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None, *, thoughts: bool = True) -> None:
+        self._words, self._thoughts = words, thoughts
         self._below: Callable[[], FastPath | None] | None = None
-        self._path: FastPath
 
     def over(self, events: Events) -> Events:
         """Set the events below the step, and return their generator for the step's loop."""
@@ -264,19 +294,9 @@ class Beside:
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else self._below()
-        if path is None or self._words is None:
-            return path
-        self._path = path
-        return self
-
-    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
-        """Return the future of the path below."""
-        return self._path.wait(onward)
-
-    def take(self) -> Sequence[Words] | None:
-        """Return the words of the path below, as the step changes them; None if the generator must be resumed."""
-        words = self._path.take()
-        return self._words(words) if words and self._words is not None else words
+        if path is not None and not self._thoughts:
+            path = path.without_thoughts()
+        return path if path is None or self._words is None else Filtered(path, self._words)
 
 
 State = Literal["idle", "speaking", "running", "over"]

@@ -10,7 +10,7 @@ from router.answering.ahead import Ahead
 from router.answering.reply import Sink, conclude
 from router.chat import Ask
 from router.errors import RouterError, TimedOut
-from router.events import Answer, EventStream, Failure, FastPath, Text, Thought
+from router.events import WORDS, Answer, Events, EventStream, Failure, FastPath
 from router.failover.watch import CURRENT
 from router.journal.entry import Entry
 from router.journal.log import problems
@@ -25,27 +25,9 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
 
     An error before the first event is raised; a later one becomes a Failure in the sink.
     """
-
-    async def flush() -> None:
-        await sink.flush()
-        entry.waits()
-
     try:
-        made = answer(ask)
-        events, fast = (made.generator, made.fast) if isinstance(made, EventStream) else (made, None)
         with Deadline(total):
-            try:
-                upcoming = Ahead(events, flush)
-                while (event := await upcoming) is not None:
-                    entry.see(event)
-                    sink.put(event)
-                    if sink.full:
-                        await sink.flush()
-                        await asyncio.sleep(0)  # a stream that never waits must not hold the loop
-                    if fast is not None and isinstance(event, Text | Thought) and (path := fast()) is not None:
-                        await _pass_on(path, entry, sink)
-            finally:
-                await events.aclose()
+            await _Delivery(answer(ask), entry, sink)
     except Exception as error:
         if not sink.begun and not background:
             if isinstance(error, TimeoutError):
@@ -66,28 +48,59 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     await sink.close()
 
 
-async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
-    """Pass on the text of a fast path until it ends. The text of one read is sent before the next read is waited for."""
-    passing, watch = _Passing(path, entry, sink), CURRENT.get()
-    while not passing.over:
-        if passing.unsent:
-            passing.unsent = False
+class _Delivery(Ahead):
+    """The way of an answer's events into a sink and a request's record, up to their end or an error, which is raised."""
+
+    def __init__(self, events: Events, entry: Entry, sink: Sink) -> None:
+        self._events, self._entry, self._sink = events, entry, sink
+
+    async def work(self) -> None:
+        """Run the answer, and close its generator at the end."""
+        made, entry, sink = self._events, self._entry, self._sink
+        events, fast = (made.generator, made.fast) if isinstance(made, EventStream) else (made, None)
+        try:
+            async for event in events:
+                entry.see(event)
+                sink.put(event)
+                if sink.full:
+                    self.unsent = False
+                    await sink.flush()
+                    await asyncio.sleep(0)  # a stream that never waits must not hold the loop
+                if fast is not None and event.__class__ in WORDS and (path := fast()) is not None:
+                    await self._pass_on(path)
+                self.unsent = True
+        finally:
+            self.unsent = False
+            await events.aclose()
+
+    async def flush(self) -> None:
+        """Write what the sink has collected. A client that reads slowly is no provider that is silent."""
+        watch = CURRENT.get()
+        if watch is not None:
+            watch.pause()
+        try:
+            await self._sink.flush()
+        finally:
             if watch is not None:
-                watch.pause()  # a client that reads slowly is no provider that is silent
-            try:
-                await sink.flush()
-            finally:
-                if watch is not None:
-                    watch.resume()
-            entry.waits()
-        if (arrival := path.wait(passing)) is not None:
-            await arrival
-        if not passing.woke:
-            passing()  # after a timeout, the end of the body, or text that was there already
-        passing.woke = False
-        if passing.error is not None:
-            error, passing.error = passing.error, None  # its traceback has this frame: the two would hold each other
-            raise error
+                watch.resume()
+        self._entry.waits()
+
+    async def _pass_on(self, path: FastPath) -> None:
+        """Pass on the text of a fast path until it ends. The text of one read is sent before the next read is waited for."""
+        self.unsent = False
+        passing = _Passing(path, self._entry, self._sink)
+        while not passing.over:
+            if passing.unsent:
+                passing.unsent = False
+                await self.flush()
+            if (arrival := path.wait(passing)) is not None:
+                await arrival
+            if not passing.woke:
+                passing()  # after a timeout, the end of the body, or text that was there already
+            passing.woke = False
+            if passing.error is not None:
+                error, passing.error = passing.error, None  # its traceback has this frame: the two would hold each other
+                raise error
 
 
 class _Passing:
@@ -105,10 +118,10 @@ class _Passing:
         self.over = self.woke = False
         self.error: Exception | None = None
 
-    def __call__(self) -> bool:
-        """Return True if all that arrived was passed on; False if the task has to go on."""
+    def __call__(self, piece: bytes = b"") -> bool:
+        """Pass on the words of a piece of the body, or of what has arrived. Return False if the task has to go on; True if it may sleep."""
         try:
-            if words := self._take():
+            if words := self._take(piece):
                 self._hears(words)
                 if self._pass_on(words):
                     return True

@@ -5,13 +5,13 @@ The text is recorded here as the generator would: for the cost of the answer, an
 import asyncio
 from collections.abc import Sequence
 
-from router.events import Event, FastPath, Onward, Text, Thought, Words, fast_path
+from router.events import Event, FastPath, Onward, Text, Thought, Words, fast_path, spoken
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
 
 
-class Relay:
+class Relay(FastPath):
     """The fast path of one answer, over all targets that give it. `idle`: seconds that a target may be silent."""
 
     def __init__(self, idle: float) -> None:
@@ -21,8 +21,8 @@ class Relay:
         self._idle = idle
         self.opened: Opened | None = None
         """The stream whose text may take the fast path; None while the generator runs."""
-        self._quiet = False
-        """True if the last read had no text: keep-alive bytes do not restart the idle limit."""
+        self._thoughts = True
+        """False if the reader gets no thoughts."""
 
     def gives(self, event: Event, opened: Opened, *, held: bool) -> None:
         """Open the fast path for the wait after this event, or close it. It is open after Text and Thought while no text is held back.
@@ -34,34 +34,45 @@ class Relay:
         """Return the relay if the generator is only waiting for the target; None otherwise."""
         if self.opened is None or (path := fast_path(self.opened.stream)) is None:
             return None
-        self._path: FastPath = path
-        self._quiet = False
-        self._written, self._said = self.opened.said, self.transcript.said
+        self._path = path
+        self._timed = False
+        """True once the idle limit of this way runs: from then on `take` moves it on, and bytes without words do not."""
+        self._written, self._said = self.opened.said.append, self.transcript.said.append
+        return self
+
+    def without_thoughts(self) -> "Relay":
+        """Return this path without the thoughts. They are recorded all the same."""
+        self._thoughts = False
         return self
 
     def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return the future that the target's stream waits for, done after the idle limit at the latest; None if text is there already."""
         arrival = self._path.wait(onward)
         if arrival is not None:
-            if self._quiet:
+            if self._timed:
                 self.watch.wait_on(arrival)
             else:
                 self.watch.wait(self._idle, arrival)
+                self._timed = True
         return arrival
 
-    def take(self) -> Sequence[Words] | None:
+    def take(self, piece: bytes = b"") -> Sequence[Words] | None:
         """Return the pieces of text and thought that one read brought; an empty sequence if it had none.
         None if the generator has to continue, as for another event, or after a timeout of the target.
         """
         watch = self.watch
-        if watch.overdue or (words := self._path.take()) is None:
-            watch.waiting = False
-            return None
-        if words:
-            watch.due = watch.now() + self._idle  # the wait may go on, if they are passed on without its end
-        self._quiet = not words
+        words = None if watch.overdue else self._path.take(piece)
+        if not words:
+            if words is None:
+                watch.waiting = False
+            return words
+        watch.due = watch.now() + self._idle  # the wait may go on, if they are passed on without its end
+        passed = True
         for word in words:
-            self._written.append(word.text)
+            text = word.text
+            self._written(text)
             if word.__class__ is Text:
-                self._said.append(word.text)
-        return words
+                self._said(text)
+            else:
+                passed = self._thoughts
+        return words if passed else spoken(words)

@@ -61,13 +61,15 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
+        """The headers of the response, as they were sent."""
         self._named: dict[bytes, bytes] = {}
         """The headers that the parser finds, until all of them are here; trailers are left in it."""
         self.on_header = self._named.__setitem__  # the parser's callback: a method of ours would be a call for each header
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] = self.loop.create_future()
+        """The future of the latest wait of the response's reader."""
         self._onward: Onward | None = None
-        """Passes on what a read brings, so that the waiter need not be woken."""
+        """Passes on what a read brings, so that the waiter need not be woken; None unless it waits for that (see `arrival`)."""
         self._lost = self.loop.create_future()
         self._over = True
         self._again = False
@@ -81,8 +83,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self.fresh = True
         """True during the first request on this connection."""
-        self.heard = False
-        """True once a byte of the current response arrived."""
         self.settled = self.loop.create_future()
         """Future that is done once the end of the body arrived, or is no longer waited for."""
         self._settling: asyncio.TimerHandle | None = None
@@ -95,15 +95,12 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes) -> None:
         """Write a request to the socket, and reset the state of the response. Returns at once."""
         self._parser = httptools.HttpResponseParser(self)
-        self._onward = None
         self.fresh = self.status == 0
-        self.heard = False
         self.status = 0
-        self.headers = {}
         self._loose = self._head = 0
         """`_loose`: bytes received since the last headers or piece of the body were complete. `_head`: bytes of the headers so far."""
         self._named.clear()
-        self._over = self._again = False
+        self._over = False
         self._unpacker = None
         self._transport.write(request)
 
@@ -121,6 +118,16 @@ class Connection(asyncio.Protocol):
                 raise Cut  # in TLS the client sends first
             undo.pop_all()
         return self._transport
+
+    @property
+    def heard(self) -> bool:
+        """Return whether a byte of the current response arrived."""
+        return self.status != 0 or self._loose > 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the response, their names in lower case. They are decoded at each call: few answers need them."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers.items()}
 
     @property
     def content_type(self) -> str:
@@ -166,11 +173,11 @@ class Connection(asyncio.Protocol):
     def arrival(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future.
 
-        onward: called after each read that brings bytes; the future is done only if it returns False, or with the end. It does not raise
+        onward: called with the bytes of each read; the future is done only if it returns False, or with the end. It does not raise
         """
         if self._pieces or self._over or self._error is not None:
             return None
-        self._onward = onward
+        self._onward = onward if self._unpacker is None else None  # compressed bytes wake their reader
         self._waiter = self.loop.create_future()
         return self._waiter
 
@@ -186,10 +193,12 @@ class Connection(asyncio.Protocol):
         """Start to read the rest of the body in the background, after which the connection returns to the pool. Returns at once.
         Bytes of the rest are dropped. The connection is closed if the end does not come within SETTLE seconds and MAX_UNREAD_BYTES.
         """
-        self.taken()
+        if self._pieces:
+            self.taken()
         if self._over or self._error is not None:
             self.release()
             return
+        self._onward = None
         self.settled = self.loop.create_future()
         self._settling = self.loop.call_later(SETTLE, self._transport.abort)
         self.pool.settle(self)
@@ -223,19 +232,33 @@ class Connection(asyncio.Protocol):
     # Callbacks of the socket.
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes of one read, and apply the bounds and backpressure. Bytes outside a response close the connection."""
-        if self._over:
-            self._fail(Cut())  # bytes outside a response
-            return
-        self.heard = True
-        size = len(data)
-        self._loose += size
-        failed: Exception | None = None
+        """Parse the bytes of one read, and pass on or keep what they have of the body. Bytes outside a response close the connection."""
+        onward, failed = self._onward, None
+        if onward is None:
+            if self._over:
+                self._fail(Cut())  # bytes outside a response
+                return
+            self._loose += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
             # What is raised while it parses arrives as the parser's own error.
-            failed = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut()
+            failed, onward = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut(), None
+        found = self._found
+        if onward is None or not found or self._over or self._waiter.done():
+            self._keep(len(data), failed)
+            return
+        # The usual read of a stream: the body goes on, and its reader waits for it.
+        self._loose = 0
+        piece = b"".join(found)
+        del found[:]
+        if not onward(piece):
+            self._wake()
+
+    def _keep(self, size: int, failed: Exception | None) -> None:
+        """Keep what a read of so many bytes has of the body, apply the bounds and backpressure, and wake the reader.
+        failed: the error that ended the read
+        """
         if self._found:
             self._loose = 0
             if self._unpacker is None:
@@ -244,22 +267,30 @@ class Connection(asyncio.Protocol):
             else:
                 self._unpack(self._unpacker)
             del self._found[:]
+        elif self._onward is not None:
+            self._loose += size
         if failed is not None:
             self._fail(failed)
-        if self._loose > MAX_HEAD_BYTES and not self._over:
-            self._fail(Cut())
+        if not self._over:
+            if self._loose > MAX_HEAD_BYTES:
+                self._fail(Cut())
+            if self._waiting > MAX_UNREAD_BYTES and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
         if self._settling is not None:
             if self._over or self._error is not None:
                 self._end_settling()
             elif self._waiting > MAX_UNREAD_BYTES:
                 self._transport.abort()  # more than the end of a body
-        if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
-            self._paused = True
-            self._transport.pause_reading()
-        if self._waiter is not None and not self._waiter.done():
-            passed_on = self._onward is not None and bool(self._pieces) and self._onward()
-            if not passed_on or self._over or self._error is not None:
-                self._waiter.set_result(None)
+        unread = self._pieces and not self._waiter.done()
+        if self._onward is None or not unread or not self._onward(self.taken()) or self._over or self._error is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake the reader of the response, if one waits."""
+        self._onward = None
+        if not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:
         """Decompress the pieces of the body in `_found` into `_pieces`; fail the response if they are invalid or too large."""
@@ -287,8 +318,7 @@ class Connection(asyncio.Protocol):
         if not self._lost.done():
             self._lost.set_result(None)
         self._end_settling()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     def _fail(self, error: Exception) -> None:
         self._error = self._error or error
@@ -298,19 +328,19 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Record status and headers once all of them are here; those of a 1xx are dropped. Raises Cut if they exceed MAX_HEAD_BYTES."""
-        status = self._parser.get_status_code()
-        for name, value in self._named.items():
-            self._head += len(name) + len(value)
-            if status >= 200:
-                self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-        self._named.clear()
-        if self._head > MAX_HEAD_BYTES:
-            raise Cut
-        if status >= 200:
-            self.status = status
-            self._loose = self._head = 0
-            if encoding := self.headers.get("content-encoding"):
-                self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
+        status, named = self._parser.get_status_code(), self._named
+        if status < 200 or self._loose > MAX_HEAD_BYTES:  # else the bytes of all headers so far are within the limit, too
+            self._head += sum(map(len, (*named.keys(), *named.values())))
+            if self._head > MAX_HEAD_BYTES:
+                raise Cut
+        if status < 200:
+            named.clear()
+            return
+        self.status = status
+        self._headers = named.copy()
+        self._loose = 0
+        if b"content-encoding" in b" ".join(named).lower() and (encoding := self.headers.get("content-encoding")):
+            self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
 
     def on_message_complete(self) -> None:
         """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""

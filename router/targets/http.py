@@ -13,7 +13,7 @@ import msgspec
 
 from router.chat import Json
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Events, EventStream, Onward, OutputWay, Start, Text, Thought, Words
+from router.events import Event, Events, EventStream, FastPath, Onward, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
 from router.targets.connection import Connection, Cut, Garbled
 from router.targets.connections import LINGER_S, Connections, Endpoint
@@ -149,11 +149,11 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                 speech.bound(prepared.bounds)
             omitted = _accepted(prepared, pupil) if pupil.lessons else prepared.omitted
             yield replace(start, omitted=omitted, output=prepared.output, meter=speech.meter)
-            reader = prepared.reader(speech)
-            typed = response.content_type.endswith(STREAMS)
-            piece = b"" if typed else await _begun(response)
-            if typed or piece.startswith(FIELDS):
-                feed.response, feed.reader = response, reader
+            feed.response, feed.reader = response, prepared.reader(speech)
+            piece = await response.read()
+            if not (streamed := piece.startswith(FIELDS) or response.content_type.endswith(STREAMS)):
+                piece = await _begun(response, piece)
+            if streamed or piece.startswith(FIELDS):
                 while feed.more and not speech.cut:
                     if speech.finished and rest is None:
                         rest = Rest(response.read, speech, connections.linger)
@@ -166,9 +166,9 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                         raise feed.failure
                 if owed := rest is not None and rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
-                    connections.behind(read_late(response.read, reader, speech), partial(_let_go, response, speech))
+                    connections.behind(read_late(response.read, feed.reader, speech), partial(_let_go, response, speech))
             else:
-                reader.complete(await _complete_body(name, response, piece))
+                feed.reader.complete(await _complete_body(name, response, piece))
             complete = not speech.cut  # an answer that the router ends would go on at the provider
             for event in speech.end():
                 yield event
@@ -187,7 +187,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             yield event
 
 
-class Feed:
+class Feed(FastPath):
     """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
     response, reader: the response and the reader of its format; set before the first read
@@ -196,20 +196,24 @@ class Feed:
     events: events that the generator has not yielded yet
     """
 
+    response: Connection
+    reader: AnswerReader
+    more = True
+    failure: TargetError | None = None
+    _steady = False
+    """True while the generator would only wait for the next read."""
+
     def __init__(self, speech: Speech) -> None:
-        self.response: Connection
-        self.reader: AnswerReader
         self.speech = speech
-        self.more = True
-        self.failure: TargetError | None = None
         self.events = deque[Event]()
         self._frames = sse.Events()
-        self._steady = False
-        """True while the generator would only wait for the next read."""
 
     def read(self, piece: bytes) -> list[Event]:
         """Read a piece of the body, an empty one as its end, and return its events. Sets `more`, and `failure` instead of raising it."""
-        self.more, self.failure = _fed(self.reader, self._frames, piece, self.speech)
+        try:
+            self.more = self.reader.frames(self._frames.feed(piece) if piece else self._frames.end()) and piece != b""
+        except (sse.Oversize, TargetError) as error:
+            self.more, self.failure = False, _failure(error, self.speech)
         self._judge()
         return self.speech.take()
 
@@ -221,18 +225,18 @@ class Feed:
         """Return the future of the response's next read (see `Connection.arrival`)."""
         return self.response.arrival(onward)
 
-    def take(self) -> Sequence[Words] | None:
-        """Return the text and thoughts that have arrived, without waiting. None if nothing has, or if the generator must continue.
-        If an event of another kind is among them, all of them wait in `events` for the generator.
+    def take(self, piece: bytes = b"") -> Sequence[Words] | None:
+        """Return the text and thoughts of a piece of the body, or of what has arrived, without waiting. None if nothing has arrived, or
+        if the generator must continue. If an event of another kind is among them, all of them wait in `events` for the generator.
         """
-        if not self._steady or not (piece := self.response.taken()):
+        if not piece and not (piece := self.response.taken()):
             return None
-        speech, reader = self.speech, self.reader
+        speech = self.speech
         try:
             found = self._frames.feed(piece)
-            if (words := reader.words(found)) is not None:
+            if (words := self.reader.words(found)) is not None:
                 return words
-            self.more = reader.frames(found)
+            self.more = self.reader.frames(found)
         except RecursionError:
             self.failure, self._steady = TargetDown(speech.target, "malformed"), False
             return None
@@ -296,28 +300,20 @@ async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, 
     """Read the rest of a body until its token counts came, after the answer has ended without them.
     Ends without an error after LATE seconds, about MAX_LATE bytes or a failed connection.
     """
-    frames, size, more = sse.Events(), 0, True
+    feed, size = Feed(speech), 0
+    feed.reader = reader
     with suppress(OSError, Cut):
         async with asyncio.timeout(LATE):
-            while more and not speech.counted and size < MAX_LATE:
+            while feed.more and not speech.counted and size < MAX_LATE:
                 piece = await read()
                 size += len(piece)
-                more, _ = _fed(reader, frames, piece, speech)
-                speech.take()  # an answer that has ended says nothing more
+                feed.read(piece)  # without its events: an answer that has ended says nothing more
 
 
 def _let_go(response: Connection, speech: Speech) -> None:
     """Close an answer's meter after the late read. Settle its connection if the counts came, otherwise release it."""
     speech.meter.close()
     (response.settle if speech.counted else response.release)()
-
-
-def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read a piece of the body, empty at its end; return whether more may follow, and the error that ended an incomplete answer."""
-    try:
-        return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
-    except (sse.Oversize, TargetError) as error:
-        return False, _failure(error, speech)
 
 
 def _failure(error: sse.Oversize | TargetError, speech: Speech) -> TargetError | None:
@@ -375,11 +371,12 @@ class Rest:
             return b""
 
 
-async def _begun(response: Connection) -> bytes:
-    """Return the start of a body of another content type than a stream's, long enough to see if it is one, without leading white space."""
-    begun = b""
-    while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
-        begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()
+async def _begun(response: Connection, begun: bytes) -> bytes:
+    """Return the start of a body of another content type than a stream's, long enough to see if it is one, without leading white space.
+    begun: its first bytes
+    """
+    while len(begun := begun.lstrip().removeprefix(BOM).lstrip()) < max(map(len, FIELDS)) and (piece := await response.read()):
+        begun += piece
     return begun
 
 

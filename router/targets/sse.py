@@ -29,21 +29,28 @@ class Oversize(ValueError):
 class Events:
     """A parser of one stream of server-sent events, which holds the incomplete line and event between pieces."""
 
+    _size = 0
+    """Bytes of the lines in `_data`."""
+    _begun = False
+    _between = False
+    """True once the stream has begun, while no line or event is incomplete."""
+    _bare = False
+    """True while the lines in `_data` have no field name."""
+    _failed = False
+    """True if the event has the name of an error."""
+
     def __init__(self) -> None:
         self._rest = bytearray()
         """The incomplete line."""
         self._data: list[bytes] = []
         """The data lines of the incomplete event."""
-        self._size = 0
-        """Bytes of the lines in `_data`."""
-        self._begun = False
-        self._bare = False
-        """True while the lines in `_data` have no field name."""
-        self._failed = False
-        """True if the event has the name of an error."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the data of each event that this piece completes. Raises Oversize if an incomplete event exceeds MAX_EVENT."""
+        if self._between and piece.startswith(b"data: ") and piece.endswith(b"\n\n"):
+            data = piece[6:-2]
+            if b"\n" not in data and b"\r" not in data:
+                return [data]  # the usual read: one event of one line
         if self._rest:
             if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
                 self._rest += piece  # so that a long line in many pieces is searched once
@@ -55,19 +62,19 @@ class Events:
             # The usual read: complete events of one line each. If the line ends are two per event, there is no other line.
             found = piece[6:-2].split(b"\n\ndata: ")
             if piece.count(b"\n") == 2 * len(found) and b"\r" not in piece:
-                self._begun = True
+                self._begun = self._between = True
                 return found
         elif piece.startswith(b"data: ") and piece.endswith(b"\r\n\r\n") and not self._data and not self._failed:
             # The same with CRLF, as Google sends.
             found = piece[6:-4].split(b"\r\n\r\ndata: ")
             if piece.count(b"\n") == piece.count(b"\r") == 2 * len(found):
-                self._begun = True
+                self._begun = self._between = True
                 return found
         elif piece.startswith(b"event:") and piece.endswith(b"\n\n") and not self._data and not self._failed:
             # The same with a name for each event.
             found = NAMED.findall(piece)
             if piece.count(b"\n") == 3 * len(found) and b"\r" not in piece:
-                self._begun = True
+                self._begun = self._between = True
                 return found
         if not self._begun:
             if len(piece) < 3 and b"\xef\xbb\xbf".startswith(piece):
@@ -82,6 +89,7 @@ class Events:
         *lines, rest = piece.split(b"\n")
         self._rest += rest
         found = self._events(lines)
+        self._between = not (self._rest or self._data or self._failed)
         self._bound()
         return found
 

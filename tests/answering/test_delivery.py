@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
+import zlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import pytest
 
 from bench import wire
 from bench.by_hand import ByHand
+from router.answering.reply import MAX_COLLECTED
 from router.wire import openai
 
 ROUTES = """
@@ -77,6 +79,19 @@ async def test_text_waits_while_the_client_does_not_read(hands: ByHand) -> None:
     assert b"five " in hands.line.heard()
 
 
+async def test_large_answer_is_written_once_to_a_client_that_does_not_read(unasked: ByHand) -> None:
+    """An answer beyond the size at which output is flushed at once, after an event that was not flushed yet, is sent once."""
+    await unasked.ask(question())
+    unasked.client.pause_writing()
+    words = [f"word{number} ".ljust(100) for number in range(MAX_COLLECTED // 100 + 1)]
+    assert await unasked.say(wire.HEAD + b"".join(map(wire.chunk, words)) + wire.tail()) == b""
+    unasked.client.resume_writing()
+    await unasked.settle()
+    said = unasked.line.heard()
+    assert [said.count(word.encode()) for word in words] == [1] * len(words)
+    assert said.endswith(b"0\r\n\r\n")
+
+
 async def test_error_while_text_is_passed_on_ends_the_answer_with_a_failure(hands: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception within a read reaches the answer's task, which ends the stream with an error; the connection code is not disturbed."""
     encode = openai.utf8
@@ -108,6 +123,21 @@ async def test_read_without_a_complete_event_writes_nothing_and_loses_nothing(ha
     chunk = wire.chunk("split ")
     assert await hands.say(chunk[:60]) == b""
     assert (await hands.say(chunk[60:])).count(b"split ") == 1
+
+
+async def test_compressed_stream_is_passed_on_read_by_read(unasked: ByHand) -> None:
+    """The text of each read of a compressed body is sent once, although such a body is not passed on within its reads."""
+    packer = zlib.compressobj(wbits=31)
+
+    def packed(chunk: bytes) -> bytes:
+        made = packer.compress(chunk.partition(b"\r\n")[2][:-2]) + packer.flush(zlib.Z_SYNC_FLUSH)
+        return b"%x\r\n%b\r\n" % (len(made), made)
+
+    await unasked.ask(question())
+    head = wire.HEAD[:-2] + b"content-encoding: gzip\r\n\r\n"
+    said = await unasked.say(head, packed(wire.chunk("one ")), packed(wire.chunk("two ")))
+    assert said.index(b"one ") < said.index(b"two ")
+    assert (await unasked.say(packed(wire.chunk("three ")))).count(b"three ") == 1
 
 
 async def test_disconnected_client_gets_nothing_from_a_later_read(hands: ByHand) -> None:
@@ -171,7 +201,7 @@ async def test_idle_connection_does_not_hold_the_answer_that_is_over(hands: ByHa
 
 async def test_time_in_which_the_client_does_not_read_is_not_the_silence_of_its_provider(hands: ByHand) -> None:
     """While writing is paused, bytes of the provider that are no text do not make the idle limit pass."""
-    watch = cast("Any", hands.provider)._onward._take.__self__._path.watch
+    watch = cast("Any", hands.provider)._onward._take.__self__.watch
     time = watch.now()
     watch.now = lambda: time
     hands.client.pause_writing()

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
+from router.attempt import Trail
 from router.cache import Memory
 from router.cache.approvals import Approvals
 from router.chat import Ask, Message, ToolSpec
@@ -17,6 +18,7 @@ from router.events import (
     Events,
     EventStream,
     Failure,
+    FastPath,
     Finish,
     Onward,
     Start,
@@ -31,13 +33,14 @@ from router.events import (
 from router.failover import Candidate, FailureRules, failover
 from router.steps import FROM_ROUTE
 from router.toolbox import Toolbox
+from router.value import replace
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 READS: Sequence[Sequence[Words]] = ([Thought("Hm. ")], [Text("One ")], [], [Text("two "), Thought("So. "), Text("three")])
 """The texts of each read after the first one."""
 
 
-class Source:
+class Source(FastPath):
     """A scripted answer with a fast path: text can be taken from it read by read; `end` are the events after the text."""
 
     def __init__(self, *end: Event, error: Exception | None = None) -> None:
@@ -68,7 +71,7 @@ class Source:
         """Return None: the next read is always available at once."""
         return None
 
-    def take(self) -> Sequence[Words] | None:
+    def take(self, piece: bytes = b"") -> Sequence[Words] | None:
         """Return the next read of texts, or None after the last."""
         self.taken += bool(self._reads)
         return self._reads.pop(0) if self._reads else None
@@ -129,3 +132,26 @@ async def test_fallback_after_a_cut_answer_is_sent_the_fast_path_text() -> None:
     (asked,) = spare.asked
     assert any("Zero One two three" in message.text for message in asked.messages)
     assert isinstance(seen[-1], Finish | Failure)
+
+
+async def test_hidden_thoughts_are_left_out_of_the_reads_that_have_them() -> None:
+    """Over failover, the step that hides reasoning passes on the same events with and without the fast path."""
+    slow, source = Source(END), Source(END)
+    hidden = FROM_ROUTE["reasoning"]()
+    seen = await _fast(hidden(_failing_over(source.answer, source.answer))(ASK))
+    assert seen == await _slowly(hidden(_failing_over(slow.answer, slow.answer))(ASK))
+    assert [event.text for event in seen if isinstance(event, Text)] == ["Zero ", "One ", "two ", "three"]
+    assert source.taken == len(READS)
+
+
+async def test_cost_of_hidden_thoughts_is_estimated_from_their_text() -> None:
+    """Thoughts that went past failover by the fast path count for the estimate of an answer without a report of tokens."""
+    estimates: list[Usage | None] = []
+    for takes in (_slowly, _fast):
+        answer = _failing_over(Source(Finish("stop")).answer, Source().answer)
+        ask = replace(ASK, trail=Trail())
+        await takes(FROM_ROUTE["reasoning"]()(answer)(ask))
+        (attempt,) = ask.trail.attempts
+        estimates.append(attempt.estimate)
+    assert estimates[0] == estimates[1]
+    assert estimates[0] is not None

@@ -7,7 +7,7 @@ import pytest
 
 from router.errors import ContentFiltered, TargetDenied, TargetDown, TargetError
 from router.events import Event, Finish, Start, Text
-from router.targets import anthropic_reader, http, openai, responses, sse
+from router.targets import anthropic_reader, http, openai, responses
 from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
 from tests.support.provider import DONE, Reply, chunk, frame, provider
@@ -89,14 +89,14 @@ STOP = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
 
 def read(lane: Callable[[str, Speech], http.AnswerReader], body: bytes, size: int) -> list[Event]:
     """Return the events that a lane's reader makes of a body fed in pieces of `size` bytes."""
-    speech, frames, seen = Speech("a"), sse.Events(), list[Event]()
-    reader = lane("a", speech)
+    speech, seen = Speech("a"), list[Event]()
+    feed = http.Feed(speech)
+    feed.reader = lane("a", speech)
     for at in range(0, len(body) + size, size):
-        more, failure = http._fed(reader, frames, body[at : at + size], speech)
-        seen += speech.take()
-        if failure is not None:
-            raise failure
-        if not more:
+        seen += feed.read(body[at : at + size])
+        if feed.failure is not None:
+            raise feed.failure
+        if not feed.more:
             break
     return [*seen, *speech.end()]
 

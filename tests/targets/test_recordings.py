@@ -220,21 +220,21 @@ def test_sse_frames_do_not_depend_on_read_boundaries(case: str) -> None:
 
 def events_of(case: str, pieces: list[bytes]) -> list[Event]:
     """Return the events of a recording's body in pieces; raise TargetError if it is not a complete answer."""
-    speech, frames = Speech("a"), sse.Events()
+    speech = Speech("a")
+    feed = http.Feed(speech)
     readers = {
         "openai": openai.ChatReader,
         "responses": responses.ResponseReader,
         "anthropic": anthropic_reader.MessageReader,
         "gemini": gemini_reader.GeminiReader,
     }
-    reader = readers[lane_of(case)]("a", speech)
+    feed.reader = readers[lane_of(case)]("a", speech)
     seen: list[Event] = []
     for piece in [*pieces, b""]:
-        more, failure = http._fed(reader, frames, piece, speech)
-        seen += speech.take()
-        if failure is not None:
-            raise failure
-        if not more:
+        seen += feed.read(piece)
+        if feed.failure is not None:
+            raise feed.failure
+        if not feed.more:
             break
     return joined([*seen, *speech.end()])
 

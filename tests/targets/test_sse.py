@@ -46,3 +46,13 @@ def test_event_named_error_is_error_data_among_others_of_the_same_read() -> None
     """An event named `error` gives ErrorData although events with other names stand beside it in one read."""
     body = b"event: delta\ndata: one\n\nevent: error\ndata: two\n\nevent: delta\ndata: three\n\n"
     assert fed([body]) == [(bytes, b"one"), (ErrorData, b"two"), (bytes, b"three")]
+
+
+@pytest.mark.parametrize("before", [b"", b"event: error\n", b"data: x\n", b"data: x", b'{"a":\n', b"\r"])
+@pytest.mark.parametrize(
+    "piece", [b"data: a\n\n", b"data: a\rdata: b\n\n", b"data: a\ndata: b\n\n", b"data: a\n\ndata: b\n\n", b"data: \n\n"]
+)
+def test_read_that_may_be_one_whole_event_is_read_as_its_bytes_are(before: bytes, piece: bytes) -> None:
+    """A read that begins with `data: ` and ends with a blank line gives the same events as its bytes one by one, whatever came before."""
+    body = b"data: first\n\n" + before + piece
+    assert fed([b"data: first\n\n", before, piece]) == fed([body[at : at + 1] for at in range(len(body))])

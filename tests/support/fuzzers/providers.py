@@ -236,11 +236,11 @@ def answers_without_a_stream(data: bytes) -> None:
 
 def _check_frames(speech: Speech, reader: http.AnswerReader, frames: list[bytes]) -> None:
     events: list[Event] = []
+    feed = http.Feed(speech)
+    feed.reader = reader
     for data in frames:
-        framed = b"data: " + data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"
-        more, failure = http._fed(reader, sse.Events(), framed, speech)
-        events += speech.take()
-        if failure is not None or not more:
+        events += feed.read(b"data: " + data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n")
+        if feed.failure is not None or not feed.more:
             break
     with contextlib.suppress(TargetError):
         events += speech.end()
