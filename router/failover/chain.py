@@ -4,8 +4,7 @@ import asyncio
 import logging
 import math
 import random
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -98,17 +97,19 @@ def worth_retrying(candidate: Candidate, error: TargetDown, tries: int, policy: 
 
 
 class Chain(Mutable):
-    """The targets of one model call in their order, with its attempts so far. It decides which target is asked next. See `chain_of`."""
+    """The targets of one model call in their order, with its attempts so far. It decides which target is asked next."""
 
-    _everybody: Sequence[Candidate]
-    _policy: FailureRules
+    _order_of: Callable[[Ask, frozenset[FileSort]], Sequence[Candidate]]
+    """Returns the targets in the order in which a question, with files of these sorts, asks them."""
+    policy: FailureRules
+    _hedge: Hedge | None
     _ask: Ask
     _chance: random.Random
-    _shows: frozenset[FileSort]
+    _shows: frozenset[FileSort] = frozenset()
     """The sorts of files in the question."""
-    _waiting: deque[Candidate]
+    _everybody: Sequence[Candidate] = ()
+    _waiting: list[Candidate] = field(default_factory=list[Candidate])
     """The targets that were not asked yet."""
-    _first_token: float
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     """The attempts that have ended."""
     _failed: list[TargetError] = field(default_factory=list[TargetError])
@@ -118,6 +119,15 @@ class Chain(Mutable):
     """Usage of the streams that broke off or were corrected."""
     _rescues: int = 0
     """Streams that continued the answer."""
+
+    def open(self, watch: Watch) -> Coroutine[object, object, Opened | None]:
+        """Return the first stream that starts, once it is awaited; None if none does, for the reason in `verdict`."""
+        ask = self._ask
+        self._shows = shows = ask.shows
+        self._everybody = everybody = self._order_of(ask, shows)
+        self._waiting = [*everybody]
+        ask.trail.calls.append(self.attempts)
+        return self._in_turn(watch) if self._hedge is None else self._hedged(self._hedge, watch)
 
     async def let_go(self, opened: Opened) -> None:
         """Close a stream, and record its attempt as still running (LET_GO) if it is not recorded yet. A second call does nothing."""
@@ -160,7 +170,7 @@ class Chain(Mutable):
         Asking a target a second time takes a token of its retry budget; without one it is passed over. Without text it is asked anew.
         """
         everybody = self._everybody
-        if self._policy.rescue != "continue" or self._rescues >= len(everybody):
+        if self.policy.rescue != "continue" or self._rescues >= len(everybody):
             return None
         after = everybody.index(broken) + 1
         said = transcript.text
@@ -173,7 +183,7 @@ class Chain(Mutable):
                 continue
             for way in ways if candidate.prefill else ways[-1:]:
                 try:
-                    opened = await attempt(candidate, way(self._ask, said), watch, self._first_token, self.attempts)
+                    opened = await attempt(candidate, way(self._ask, said), watch, self.policy.timeout.first_token, self.attempts)
                 except TargetError as error:
                     if way is prefilled and isinstance(error, TargetRefused) and not isinstance(error, TargetDenied):
                         continue  # the model takes no prefill: it is asked in the other way
@@ -204,22 +214,22 @@ class Chain(Mutable):
         if form.error is not None:
             return None
         try:
-            return await attempt(opened.candidate, form.correction(self._ask), watch, self._first_token, self.attempts)
+            return await attempt(opened.candidate, form.correction(self._ask), watch, self.policy.timeout.first_token, self.attempts)
         except TargetError:
             form.error = errors.InvalidOutput
             return None
 
-    async def in_turn(self, watch: Watch, *, once: bool = False) -> Opened | None:
-        """Ask one target after the other until one starts; return its stream. None if none does, for the reason in `verdict`.
+    async def _in_turn(self, watch: Watch, *, once: bool = False) -> Opened | None:
+        """Ask one target after the other until one starts; return its stream, or None if none does.
         once: ask the next target alone, and do not retry it
         """
         while self._waiting:
-            candidate = self._waiting.popleft()
+            candidate = self._waiting.pop(0)
             if (self._shows or self._window) and await self._passed_over(candidate):
                 continue
             try:
                 try:
-                    return await attempt(candidate, self._ask, watch, self._first_token, self.attempts)
+                    return await attempt(candidate, self._ask, watch, self.policy.timeout.first_token, self.attempts)
                 except TargetDown as error:
                     if once or not self._worth_it(candidate, error):
                         raise
@@ -230,7 +240,7 @@ class Chain(Mutable):
                 break
         return None
 
-    async def hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
+    async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
         """Ask the targets in turn; if none has started after the hedge delay, ask the next one beside them, if the hedge's budget allows.
         Return the stream that starts first; None if no target starts. Without a hedge delay the targets are asked in turn alone.
         """
@@ -238,17 +248,17 @@ class Chain(Mutable):
         load = next((one.health.load for one in self._everybody if not one.lacks(self._shows)), None)
         delay = None if load is None else hedge.delay(load)
         if delay is None:
-            return await self.in_turn(watch)
+            return await self._in_turn(watch)
 
         async def first() -> Opened | None:
             with closing(watch_here()) as own:
-                return await self.in_turn(own)
+                return await self._in_turn(own)
 
         async def second() -> Opened | None:
             if not self._waiting or not hedge.spend():
                 return None
             with closing(watch_here()) as own:
-                return await self.in_turn(own, once=True)
+                return await self._in_turn(own, once=True)
 
         won = await race(first(), second, delay, self._unheard)
         # The attempts that were let go so far were slower than another.
@@ -275,7 +285,7 @@ class Chain(Mutable):
             self._window = max(self._window, await candidate.window() or 1)
             # An unknown window may be large enough: such a target is asked after those that are known to be.
             unknown = {one.name for one in list(self._waiting) if await one.window() is None}
-            self._waiting = deque(sorted(self._waiting, key=lambda one: one.name in unknown))
+            self._waiting.sort(key=lambda one: one.name in unknown)
         if isinstance(error, ContentFiltered):
             self._waiting.clear()
 
@@ -286,7 +296,7 @@ class Chain(Mutable):
         async def again() -> Opened:
             if (error := next(known, None)) is not None:
                 raise error
-            return await attempt(candidate, self._ask, watch, self._first_token, self.attempts)
+            return await attempt(candidate, self._ask, watch, self.policy.timeout.first_token, self.attempts)
 
         def allowed(state: RetryCallState) -> bool:
             error = state.outcome and state.outcome.exception()
@@ -295,13 +305,13 @@ class Chain(Mutable):
             return error.outcome in PASSED_OVER or candidate.health.retries.spend()
 
         def wait(state: RetryCallState) -> float:
-            return delay(self._policy.retry, state.outcome and state.outcome.exception(), state.attempt_number, self._chance)
+            return delay(self.policy.retry, state.outcome and state.outcome.exception(), state.attempt_number, self._chance)
 
         return await AsyncRetrying(retry=allowed, wait=wait, sleep=partial(pause, clock=candidate.health.clock), reraise=True)(again)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown, tries: int = 1) -> bool:
         others = any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting)
-        return worth_retrying(candidate, error, tries, self._policy, others=others, until=self._ask.until)
+        return worth_retrying(candidate, error, tries, self.policy, others=others, until=self._ask.until)
 
     def _unfit(self, candidate: Candidate) -> str:
         """Return the outcome to record for a stand-in script that must not answer; empty if it may.
@@ -313,6 +323,8 @@ class Chain(Mutable):
 
     def verdict(self) -> errors.Unanswered:
         """Return the error for a question that no target answered."""
+        if not self._everybody:
+            return errors.NoTarget()
         refused = self._shows and all(isinstance(error, errors.FileRefused) for error in self._failed)
         if refused and (self._failed or any(one.outcome in SKIPPED.values() for one in self.attempts)):
             # No target so far read the file: each refused it, or was skipped as known not to read it.
@@ -323,27 +335,21 @@ class Chain(Mutable):
         return unanswered(self._failed)
 
 
-def chain_of(order: Sequence[Candidate], policy: FailureRules, ask: Ask, chance: random.Random) -> Chain:
-    """Return the chain of a question's model call, and add its attempts to the trail of the question. `order`: at least one target.
+def ranked(order: Sequence[Candidate], ask: Ask, shows: frozenset[FileSort]) -> Sequence[Candidate]:
+    """Return the targets in the order in which this question, with files of these sorts, asks them, and with its induced fault, if any.
     The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
     slow, or whose breaker is open at another replica, come after all others; they are still asked if no other answers.
     A file goes to targets that are known to read it before those of which that is unknown.
     """
-    shows = ask.shows
-    if len(order) > 1:
-        holder = ask.holder
+    holder = ask.holder if len(order) > 1 else ""
 
-        def place(candidate: Candidate) -> tuple[bool, int, bool]:
-            health = candidate.health
-            late = health.pace.slow or health.breaker.hint.warned
-            return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
+    def place(candidate: Candidate) -> tuple[bool, int, bool]:
+        health = candidate.health
+        late = health.pace.slow or health.breaker.hint.warned
+        return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
 
-        order = sorted(order, key=place)
-    if ask.fault is not None:
-        order = broken(order, ask.fault, shows)
-    chain = Chain(order, policy, ask, chance, shows, deque(order), policy.timeout.first_token)
-    ask.trail.calls.append(chain.attempts)
-    return chain
+    everybody = sorted(order, key=place)
+    return everybody if ask.fault is None else broken(everybody, ask.fault, shows)
 
 
 def unanswered(failed: Sequence[TargetError], overlong: str | None = None) -> errors.Unanswered:
