@@ -106,17 +106,17 @@ class Deadline(Mutable):
     _expired: bool = False
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._cancelling = self._task.cancelling()
-        self._timer = asyncio.get_running_loop().call_later(self.seconds, self._expire)
+        loop = asyncio.get_running_loop()
+        self._task = task = asyncio.current_task(loop)
+        assert task is not None
+        self._cancelling = task.cancelling()
+        self._timer = loop.call_later(self.seconds, self._expire)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._task is not None
-        assert self._timer is not None
-        self._timer.cancel()
-        self._timer = None  # it points back here
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None  # it points back here
+        if self._expired and self._task is not None and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def _expire(self) -> None:

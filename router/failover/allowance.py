@@ -15,7 +15,8 @@ class Allowance:
 
     def earn(self) -> None:
         """Add `share` tokens, up to `most`: for retries at each answer of the target that completes, for hedges at each question."""
-        self._held = min(self._most, self._held + self._share)
+        if self._held < self._most:
+            self._held = min(self._most, self._held + self._share)
 
     def spend(self) -> bool:
         """Take one token and return True: one extra call may be made. Return False, and take nothing, if there is less than one."""

@@ -1,7 +1,7 @@
 """An attempt at a target: from the question until its first event, and the open stream after that."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
@@ -13,9 +13,6 @@ from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
 from router.value import Mutable, field, replace
-
-Note = Callable[[Attempt], None]
-"""Records an attempt that has ended."""
 
 
 class Opened(Mutable):
@@ -43,7 +40,7 @@ class Opened(Mutable):
     closed: bool = False
     """True once the stream is closed, or being closed."""
 
-    def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
+    def ended(self, outcome: str, usage: Usage | None = None, model: str = "", said: int = 0) -> Attempt:
         """Mark the attempt as over, and return it with this outcome, its tokens and its time. The caller records it.
         The token count, if the provider reported one, is also stored as the last one of the chat (`Prefixes`).
         usage: tokens that the provider counted, for the whole answer or for the part that was sent
@@ -51,24 +48,31 @@ class Opened(Mutable):
         said: characters that the client had when the answer broke off; 0 otherwise
         """
         self.over = True
-        candidate, start, meter = self.candidate, self.start, self.start.meter
-        if meter is not None and meter.final:
-            usage = meter.usage
+        candidate, start, meter, estimate = self.candidate, self.start, self.start.meter, None
+        health = candidate.health
+        now = health.clock()
+        if meter is not None:
+            if meter.final:
+                usage, meter = meter.usage, None
+            elif not meter.pending:
+                meter = None
         if usage is not None:
-            candidate.health.prefixes.counted(self.ask, usage)
+            health.prefixes.counted(self.ask, usage, now)
+        else:
+            estimate = estimated(candidate, self.ask, self.said, start.meter)
         return Attempt(
             candidate.name,
             outcome,
-            round(candidate.health.clock() - self.began, 3),
+            round(now - self.began, 3),
             first=round(self.took, 3),
             began=self.began,
             omitted=start.omitted,
             output=start.output,
             model=model,
             usage=usage,
-            estimate=None if usage is not None else estimated(candidate, self.ask, self.said, meter),
+            estimate=estimate,
             said=said,
-            meter=meter if meter is not None and not meter.final and meter.pending else None,
+            meter=meter,
         )
 
 
@@ -113,59 +117,57 @@ def _failed(candidate: Candidate, began: float, ask: Ask, start: Start | None, e
     return charged(ended, candidate, ask, meter, usage=counted if meter is None else None)
 
 
-async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
+async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, attempts: list[Attempt]) -> Opened:
     """Ask one target once, and return its stream as soon as an event after its Start arrives.
     Raises a TargetError if the target may not be asked now, fails, is silent, or gives an empty answer. The stream is then closed.
     first_token: seconds to wait for that event at most; most probes of a silent target wait at most for the breaker's `open`
-    note: receives the attempt if it failed or was cancelled
+    attempts: the attempt is appended if it failed or was cancelled
     """
     if candidate.ready is not None:
         await candidate.ready()
     health = candidate.health
-    breaker, clock = health.breaker, health.clock
-    began = clock()
-    permit = breaker.admit() if not candidate.off else None
+    began = health.clock()
+    permit = None if candidate.off else health.breaker.admit()
     if permit is None:
-        raise left_alone(candidate, began, note)
+        raise left_alone(candidate, began, attempts)
     health.load.busy += 1
-    events: Events | None = None
-    opened: Opened | None = None
-    start: Start | None = None
+    events = opened = start = event = None
     try:
         events = generator_of(stream := candidate.answer(ask))
-        limit = left = min(first_token, permit.patience)
-        while True:
-            event = await following(events, watch, left, candidate.name, "timeout_first_token")
-            took = clock() - began
-            left = max(0.0, limit - took)
-            if isinstance(event, Start):
+        watch.wait(min(first_token, permit.patience))
+        try:
+            event = await events.__anext__()
+            while type(event) is Start:
                 start = event
-                continue
-            if event is None or start is None or (isinstance(event, Finish) and _is_empty(event, ask)):
-                error = TargetDown(candidate.name, "empty")
-                error.used = event.usage if isinstance(event, Finish) else None
-                raise error
-            breaker.began(permit)
-            health.refusals.answers(began)
-            health.load.started(took)
-            health.pace.started(took)
-            opened = Opened(candidate, permit, start, event, stream, events, began, took, ask)
-            return opened
+                event = await events.__anext__()
+        except StopAsyncIteration:
+            event = None
+        except asyncio.CancelledError:
+            if watch.late():
+                raise TargetSilent(candidate.name, "timeout_first_token") from None
+            raise
+        finally:
+            watch.waiting = False
+        if event is None or start is None or (type(event) is Finish and _is_empty(event, ask)):
+            raise _empty(candidate, event)
+        opened = Opened(candidate, permit, start, event, stream, events, began, health.started(permit, began), ask)
     except TargetError as error:
-        note(_failed(candidate, began, ask, start, error))
+        attempts.append(_failed(candidate, began, ask, start, error))
         if isinstance(error, FileRefused) and error.sort in ask.shows:
             candidate.refused(error.sort)
         report(candidate, permit, began, error, ask.owner)
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or the client left: the provider was working on it.
-        note(charged(tried(candidate, began, LET_GO), candidate, ask, start.meter if start else None))
-        health.pace.abandoned(clock() - began)
+        attempts.append(charged(tried(candidate, began, LET_GO), candidate, ask, start.meter if start else None))
+        health.pace.abandoned(health.clock() - began)
         raise
+    else:
+        return opened
     finally:
         if opened is None:
             health.load.busy -= 1
-            breaker.rest(permit)  # no effect unless nothing was reported: the client left
+            health.breaker.rest(permit)  # no effect unless nothing was reported: the client left
             if events is not None:
                 await events.aclose()
 
@@ -190,15 +192,22 @@ def report(candidate: Candidate, permit: Permit, began: float, error: TargetErro
             breaker.leave(error.retry_after)
 
 
-def left_alone(candidate: Candidate, began: float, note: Note) -> TargetDown:
+def left_alone(candidate: Candidate, began: float, attempts: list[Attempt]) -> TargetDown:
     """Record that the target was not asked (`drained` or `breaker_open`), and return the error to raise.
     It is TargetDown, which may be retried, if only the target's own `Retry-After` forbids it; else TargetSilent, which is not retried.
     """
     breaker, switched = candidate.health.breaker, candidate.off
     wait, outcome = (None, "drained") if switched else (breaker.wait(), "breaker_open")
-    note(tried(candidate, began, outcome, wait))
+    attempts.append(tried(candidate, began, outcome, wait))
     kind = TargetDown if breaker.waits_for_retry_after and not switched else TargetSilent
     return kind(candidate.name, outcome, retry_after=wait)
+
+
+def _empty(candidate: Candidate, end: Event | None) -> TargetDown:
+    """Return the error for an answer that has no event but this end, if any, after its Start."""
+    error = TargetDown(candidate.name, "empty")
+    error.used = end.usage if isinstance(end, Finish) else None
+    return error
 
 
 def _is_empty(end: Finish, ask: Ask) -> bool:
@@ -216,19 +225,3 @@ def _is_empty(end: Finish, ask: Ask) -> bool:
         return False  # OpenAI's wire says `stop` of both ends
     last = ask.messages[-1]
     return last.role not in ("assistant", "tool") and last.text != WISH
-
-
-async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """Return the next event, or None at the end. Raises TargetSilent after `limit` seconds, or if a wait on the fast path was too long."""
-    if watch.overdue:
-        watch.overdue = False
-        raise TargetSilent(target, outcome)
-    watch.wait(limit)
-    try:
-        return await anext(events, None)
-    except asyncio.CancelledError:
-        if watch.late():
-            raise TargetSilent(target, outcome) from None
-        raise
-    finally:
-        watch.waiting = False

@@ -29,9 +29,11 @@ MAX_RETRY_AFTER_S = 60.0
 class Permit:
     """Permission to ask a target. While the breaker is closed all requests share one; while it is half-open each probe has its own.
     patience: seconds to wait for the first word at most; the route's own limit holds, too
+    probes: true for a probe, whose first word is reported to the breaker (`Breaker.began`)
     """
 
     patience: float = math.inf
+    probes: bool = False
 
 
 class Hint(Protocol):
@@ -81,24 +83,22 @@ class Breaker:
         """The permit of a running probe that may take long; other probes are admitted beside it."""
         self._silences = 0
         """Timeouts of probes in a row."""
-        self._free = -math.inf
-        """Time until which the target asked to be left alone (`Retry-After`)."""
+        self._free = 0.0
+        """Time until which the target asked to be left alone (`Retry-After`); 0 if it has not."""
 
     def admit(self) -> Permit | None:
         """Return a permit to ask the target now; None if it may not be asked. Its holder reports a result, or calls `rest`."""
-        now = self._clock()
-        if now < self._free:
-            return None
         if self._everybody is not None:
-            return self._everybody
-        if self._probe is not None or now < self._until:
+            return self._everybody if not self._free or self._clock() >= self._free else None
+        now = self._clock()
+        if now < self._free or self._probe is not None or now < self._until:
             return None
         # Counted from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
         self._until = now + self._declared.open
         if self._silences and self._silences % PATIENT == 0 and self._patient is None:
-            self._patient = Permit()
+            self._patient = Permit(probes=True)
             return self._patient
-        self._probe = Permit(self._declared.open) if self._silences else Permit()
+        self._probe = Permit(self._declared.open if self._silences else math.inf, probes=True)
         return self._probe
 
     @property
@@ -136,7 +136,7 @@ class Breaker:
         """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
         if permit is not self._everybody:
             self.began(permit)
-        if permit is self._everybody:
+        if permit is self._everybody and (self._trial or self._failed or self._doubts):
             if self._trial:
                 self.hint.publish(0)
             self._trial = False
@@ -198,7 +198,7 @@ class Breaker:
 
     def half_open(self) -> None:
         """End the open time and any `Retry-After` now: the next request is a probe, also if the breaker was closed."""
-        self._free = -math.inf
+        self._free = 0.0
         self._shut(self._clock())
 
     def rest(self, permit: Permit) -> None:

@@ -13,7 +13,7 @@ from router.config.declaration import BreakerConfig as BreakerDeclared
 from router.config.declaration import Retry
 from router.events import Answer
 from router.failover.allowance import Allowance
-from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
+from router.failover.breaker import NO_HINT, Breaker, Clock, Hint, Permit
 from router.failover.load import Load, Pace
 from router.failover.prefixes import Prefixes
 from router.failover.refusals import TargetRefusals
@@ -52,6 +52,17 @@ class TargetHealth:
         self.retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
         self.refusals = refusals or TargetRefusals(clock=clock)
         self.prefixes = Prefixes(clock)
+
+    def started(self, permit: Permit, asked: float) -> float:
+        """Record the first word of an answer to a question that was asked at this time, and return its time to first token."""
+        now = self.clock()
+        seconds = now - asked
+        if permit.probes:
+            self.breaker.began(permit)
+        self.refusals.answers(asked)
+        self.load.started(seconds, now)
+        self.pace.started(seconds)
+        return seconds
 
 
 Position = Literal["auto", "drain", "open"]

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from router import errors
 from router.attempt import LET_GO, Attempt
-from router.chat import Ask
+from router.chat import Ask, FileSort
 from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
@@ -27,9 +26,9 @@ from router.failover.fault import broken
 from router.failover.form import Form
 from router.failover.hedge import Hedge, race
 from router.failover.rescue import Transcript, prefilled, wished
-from router.failover.watch import Watch
+from router.failover.watch import Watch, watch_here
 from router.usage import Usage
-from router.value import replace
+from router.value import Mutable, field, replace
 
 log = logging.getLogger("router.failover")
 
@@ -97,49 +96,43 @@ def worth_retrying(candidate: Candidate, error: TargetDown, tries: int, policy: 
     return retry_after <= min(longest, until - candidate.health.clock())
 
 
-class Chain:
+class Chain(Mutable):
     """The targets of one model call in their order, with its attempts so far. It decides which target is asked next."""
 
-    def __init__(self, order: Sequence[Candidate], policy: FailureRules, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
-        # The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
-        # slow, or whose breaker is open at another replica, come after all others; they are still asked if no other answers.
-        # A file goes to targets that are known to read it before those of which that is unknown.
-        holder = ask.holder if len(order) > 1 else ""
+    _order_of: Callable[[Ask, frozenset[FileSort]], Sequence[Candidate]]
+    """Returns the targets in the order in which a question, with files of these sorts, asks them."""
+    policy: FailureRules
+    _hedge: Hedge | None
+    _ask: Ask
+    _chance: random.Random
+    _shows: frozenset[FileSort] = frozenset()
+    """The sorts of files in the question."""
+    _everybody: Sequence[Candidate] = ()
+    _waiting: list[Candidate] = field(default_factory=list[Candidate])
+    """The targets that were not asked yet."""
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    """The attempts that have ended."""
+    _failed: list[TargetError] = field(default_factory=list[TargetError])
+    _window: int = 0
+    """Tokens of the largest context window that was too small; 0 while none was."""
+    _used: Usage | None = None
+    """Usage of the streams that broke off or were corrected."""
+    _rescues: int = 0
+    """Streams that continued the answer."""
+
+    def open(self, watch: Watch) -> Coroutine[object, object, Opened | None]:
+        """Return the first stream that starts, once it is awaited; None if none does, for the reason in `verdict`."""
+        ask = self._ask
         self._shows = shows = ask.shows
-
-        def place(candidate: Candidate) -> tuple[bool, int, bool]:
-            health = candidate.health
-            late = health.pace.slow or health.breaker.hint.warned
-            return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
-
-        everybody = sorted(order, key=place) if len(order) > 1 else [*order]
-        if ask.fault is not None:
-            everybody = broken(everybody, ask.fault, shows)
-        self._everybody = everybody
-        self._waiting = deque(everybody)
-        self._order = [one for one in everybody if not one.lacks(shows)] if shows else everybody
-        """The targets that may be asked this question."""
-        self._clock = order[0].health.clock
-        self._chance = chance
-        self._hedge = hedge
-        self._policy = policy
-        self.timeout = policy.timeout
-        self._rescues = len(order) if policy.rescue == "continue" else 0
-        self._ask = ask
-        self._failed: list[TargetError] = []
-        self._window = 0
-        """Tokens of the largest context window that was too small; 0 while none was."""
-        self._used: Usage | None = None
-        self.attempts: list[Attempt] = []
-        self.note = self.attempts.append
-        """Records an attempt that has ended."""
-        self._ask_once = partial(attempt, first_token=policy.timeout.first_token, note=self.note)
+        self._everybody = everybody = self._order_of(ask, shows)
+        self._waiting = [*everybody]
         ask.trail.calls.append(self.attempts)
+        return self._in_turn(watch) if self._hedge is None else self._hedged(self._hedge, watch)
 
     async def let_go(self, opened: Opened) -> None:
         """Close a stream, and record its attempt as still running (LET_GO) if it is not recorded yet. A second call does nothing."""
         if not opened.over:
-            self.note(opened.ended(LET_GO))
+            self.attempts.append(opened.ended(LET_GO))
         if not opened.closed:
             opened.closed = True
             opened.candidate.health.load.busy -= 1
@@ -147,13 +140,13 @@ class Chain:
 
     async def _unheard(self, opened: Opened) -> None:
         """Close a stream that started but lost a race, and record it without a time to first token: the client gets none of it."""
-        self.note(replace(opened.ended(LET_GO), first=None))
+        self.attempts.append(replace(opened.ended(LET_GO), first=None))
         await self.let_go(opened)
 
     def finished(self, opened: Opened, end: Finish) -> Finish:
         """Record a stream that completed, in the attempts, the breaker and the retry budget. Return its end with the usage of all streams."""
         health = opened.candidate.health
-        self.note(opened.ended("ok", end.usage, model=end.model))
+        self.attempts.append(opened.ended("ok", end.usage, end.model))
         health.breaker.succeeded(opened.permit)
         health.retries.earn()
         return end if self._used is None else replace(end, usage=self.total(end.usage))
@@ -162,7 +155,7 @@ class Chain:
         """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
         transcript: the text that was sent to the client; used: tokens that the stream had cost, if its provider reported them
         """
-        self.note(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
+        self.attempts.append(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
         opened.candidate.health.breaker.failed(opened.permit)
         if used is not None:
             self._used = self.total(used)
@@ -171,34 +164,31 @@ class Chain:
         """Return this usage plus that of the earlier streams that broke off or were corrected; None if neither is known."""
         return usage + self._used if usage and self._used else usage or self._used
 
-    def open(self, watch: Watch) -> Coroutine[object, object, Opened | None]:
-        """Return the first stream that starts, once it is awaited; None if none does, for the reason in `verdict`."""
-        return self._in_turn(watch) if self._hedge is None else self._hedged(self._hedge, watch)
-
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
         An answer has as many rescues as targets. Asked are the targets after the one that broke off, those before it, then that one again.
         Asking a target a second time takes a token of its retry budget; without one it is passed over. Without text it is asked anew.
         """
-        if self._rescues <= 0:
+        everybody = self._everybody
+        if self.policy.rescue != "continue" or self._rescues >= len(everybody):
             return None
-        after = self._order.index(broken) + 1
+        after = everybody.index(broken) + 1
         said = transcript.text
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (lambda ask, _: ask,)
-        for candidate in [*self._order[after:], *self._order[:after]]:
+        for candidate in [*everybody[after:], *everybody[:after]]:
             if candidate.lacks(self._shows):
-                continue  # the target has refused the file since
+                continue
             again = any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
             if again and not candidate.left_alone and not candidate.health.retries.spend():
                 continue
             for way in ways if candidate.prefill else ways[-1:]:
                 try:
-                    opened = await self._ask_once(candidate, way(self._ask, said), watch)
+                    opened = await attempt(candidate, way(self._ask, said), watch, self.policy.timeout.first_token, self.attempts)
                 except TargetError as error:
                     if way is prefilled and isinstance(error, TargetRefused) and not isinstance(error, TargetDenied):
                         continue  # the model takes no prefill: it is asked in the other way
                     break
-                self._rescues -= 1
+                self._rescues += 1
                 transcript.continued()
                 return opened
         return None
@@ -224,23 +214,30 @@ class Chain:
         if form.error is not None:
             return None
         try:
-            return await self._ask_once(opened.candidate, form.correction(self._ask), watch)
+            return await attempt(opened.candidate, form.correction(self._ask), watch, self.policy.timeout.first_token, self.attempts)
         except TargetError:
             form.error = errors.InvalidOutput
             return None
 
-    async def _in_turn(self, watch: Watch) -> Opened | None:
-        """Ask one target after the other until one starts; return its stream, or None if none does."""
-        while (candidate := await self._next()) is not None:
+    async def _in_turn(self, watch: Watch, *, once: bool = False) -> Opened | None:
+        """Ask one target after the other until one starts; return its stream, or None if none does.
+        once: ask the next target alone, and do not retry it
+        """
+        while self._waiting:
+            candidate = self._waiting.pop(0)
+            if (self._shows or self._window) and await self._passed_over(candidate):
+                continue
             try:
                 try:
-                    return await self._ask_once(candidate, self._ask, watch)
+                    return await attempt(candidate, self._ask, watch, self.policy.timeout.first_token, self.attempts)
                 except TargetDown as error:
-                    if not self._worth_it(candidate, error):
+                    if once or not self._worth_it(candidate, error):
                         raise
                     return await self._ask_again(candidate, error, watch)
             except TargetError as error:
                 await self._failing(candidate, error)
+            if once:
+                break
         return None
 
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
@@ -248,42 +245,36 @@ class Chain:
         Return the stream that starts first; None if no target starts. Without a hedge delay the targets are asked in turn alone.
         """
         hedge.earn()
-        delay = hedge.delay(self._order[0].health.load) if self._order else None
+        load = next((one.health.load for one in self._everybody if not one.lacks(self._shows)), None)
+        delay = None if load is None else hedge.delay(load)
         if delay is None:
             return await self._in_turn(watch)
 
         async def first() -> Opened | None:
-            with closing(Watch()) as own:
+            with closing(watch_here()) as own:
                 return await self._in_turn(own)
 
         async def second() -> Opened | None:
-            if not self._waiting or not hedge.spend() or (candidate := await self._next()) is None:
+            if not self._waiting or not hedge.spend():
                 return None
-            with closing(Watch()) as own:
-                try:
-                    return await self._ask_once(candidate, self._ask, own)
-                except TargetError as error:
-                    await self._failing(candidate, error)
-            return None
+            with closing(watch_here()) as own:
+                return await self._in_turn(own, once=True)
 
         won = await race(first(), second, delay, self._unheard)
         # The attempts that were let go so far were slower than another.
         self.attempts[:] = [replace(one, outcome="abandoned") if one.outcome == LET_GO else one for one in self.attempts]
         return won
 
-    async def _next(self) -> Candidate | None:
-        """Return the next target to ask; None if none is left.
-        Recorded as skipped are targets known not to read the files, targets whose window is too small, and scripts that must not stand in.
+    async def _passed_over(self, candidate: Candidate) -> bool:
+        """Return whether a target is not asked, and record it then as skipped.
+        That is a target known not to read the files, one whose window is too small, and a script that must not stand in.
         """
-        while self._waiting:
-            candidate = self._waiting.popleft()
-            if self._shows and (lacks := candidate.lacks(self._shows) or self._unfit(candidate)):
-                self.note(Attempt(candidate.name, lacks, 0, began=self._clock()))
-                continue
-            if not self._window or (window := await candidate.window()) is None or window > self._window:
-                return candidate
-            self.note(Attempt(candidate.name, "skipped_window", 0, began=self._clock()))
-        return None
+        outcome = (candidate.lacks(self._shows) or self._unfit(candidate)) if self._shows else ""
+        if not outcome and self._window and (window := await candidate.window()) is not None and window <= self._window:
+            outcome = "skipped_window"
+        if outcome:
+            self.attempts.append(Attempt(candidate.name, outcome, 0, began=candidate.health.clock()))
+        return bool(outcome)
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
         """Record a target's error, and drop or reorder the targets not asked yet.
@@ -294,7 +285,7 @@ class Chain:
             self._window = max(self._window, await candidate.window() or 1)
             # An unknown window may be large enough: such a target is asked after those that are known to be.
             unknown = {one.name for one in list(self._waiting) if await one.window() is None}
-            self._waiting = deque(sorted(self._waiting, key=lambda one: one.name in unknown))
+            self._waiting.sort(key=lambda one: one.name in unknown)
         if isinstance(error, ContentFiltered):
             self._waiting.clear()
 
@@ -305,7 +296,7 @@ class Chain:
         async def again() -> Opened:
             if (error := next(known, None)) is not None:
                 raise error
-            return await self._ask_once(candidate, self._ask, watch)
+            return await attempt(candidate, self._ask, watch, self.policy.timeout.first_token, self.attempts)
 
         def allowed(state: RetryCallState) -> bool:
             error = state.outcome and state.outcome.exception()
@@ -314,13 +305,13 @@ class Chain:
             return error.outcome in PASSED_OVER or candidate.health.retries.spend()
 
         def wait(state: RetryCallState) -> float:
-            return delay(self._policy.retry, state.outcome and state.outcome.exception(), state.attempt_number, self._chance)
+            return delay(self.policy.retry, state.outcome and state.outcome.exception(), state.attempt_number, self._chance)
 
-        return await AsyncRetrying(retry=allowed, wait=wait, sleep=partial(pause, clock=self._clock), reraise=True)(again)
+        return await AsyncRetrying(retry=allowed, wait=wait, sleep=partial(pause, clock=candidate.health.clock), reraise=True)(again)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown, tries: int = 1) -> bool:
         others = any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting)
-        return worth_retrying(candidate, error, tries, self._policy, others=others, until=self._ask.until)
+        return worth_retrying(candidate, error, tries, self.policy, others=others, until=self._ask.until)
 
     def _unfit(self, candidate: Candidate) -> str:
         """Return the outcome to record for a stand-in script that must not answer; empty if it may.
@@ -332,6 +323,8 @@ class Chain:
 
     def verdict(self) -> errors.Unanswered:
         """Return the error for a question that no target answered."""
+        if not self._everybody:
+            return errors.NoTarget()
         refused = self._shows and all(isinstance(error, errors.FileRefused) for error in self._failed)
         if refused and (self._failed or any(one.outcome in SKIPPED.values() for one in self.attempts)):
             # No target so far read the file: each refused it, or was skipped as known not to read it.
@@ -340,6 +333,23 @@ class Chain:
         if self._failed and all(error.outcome == errors.FileAddress.code for error in self._failed):
             return errors.FileAddress()
         return unanswered(self._failed)
+
+
+def ranked(order: Sequence[Candidate], ask: Ask, shows: frozenset[FileSort]) -> Sequence[Candidate]:
+    """Return the targets in the order in which this question, with files of these sorts, asks them, and with its induced fault, if any.
+    The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
+    slow, or whose breaker is open at another replica, come after all others; they are still asked if no other answers.
+    A file goes to targets that are known to read it before those of which that is unknown.
+    """
+    holder = ask.holder if len(order) > 1 else ""
+
+    def place(candidate: Candidate) -> tuple[bool, int, bool]:
+        health = candidate.health
+        late = health.pace.slow or health.breaker.hint.warned
+        return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
+
+    everybody = sorted(order, key=place)
+    return everybody if ask.fault is None else broken(everybody, ask.fault, shows)
 
 
 def unanswered(failed: Sequence[TargetError], overlong: str | None = None) -> errors.Unanswered:

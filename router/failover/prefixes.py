@@ -33,14 +33,20 @@ class PromptCount(Value, frozen=True):
     at: when, by the clock of the breakers
     size: characters of the conversation, as `Ask.size`
     parts: number of its texts, calls and results
-    kept: tokens of the prompt that the provider has probably cached since that call
     """
 
     at: float
     size: int
     parts: int
     usage: Usage
-    kept: int
+
+    @property
+    def kept(self) -> int:
+        """Tokens of the prompt that the provider has probably cached since that call."""
+        usage = self.usage
+        if usage.cache_write_tokens:
+            return usage.cached_tokens + usage.cache_write_tokens
+        return usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
 
 
 class Prefixes:
@@ -52,16 +58,17 @@ class Prefixes:
         self._keeps = False
         """True once the target was seen to read a prompt from its cache."""
 
-    def counted(self, ask: Ask, usage: Usage) -> None:
-        """Store the usage that the provider counted for a call as the last count of its session. A call without a session is not stored."""
-        self._keeps = self._keeps or usage.cached_tokens > 0
+    def counted(self, ask: Ask, usage: Usage, now: float) -> None:
+        """Store the usage that the provider counted for a call as the last count of its session. A call without a session is not stored.
+        now: the time by the clock of the breakers
+        """
+        if usage.cached_tokens:
+            self._keeps = True
         if not ask.session:
             return
-        pieces = usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
-        kept = usage.cached_tokens + usage.cache_write_tokens if usage.cache_write_tokens else pieces
-        self._last[ask.session] = PromptCount(self._clock(), ask.size, _parts(ask), usage, kept)
-        self._last.move_to_end(ask.session)
-        if len(self._last) > MAX_SESSIONS:
+        known = self._last.pop(ask.session, None)  # stored again, it is the newest
+        self._last[ask.session] = PromptCount(now, ask.size, _parts(ask), usage)
+        if known is None and len(self._last) > MAX_SESSIONS:
             self._last.popitem(last=False)
 
     def guess(self, ask: Ask) -> Usage | None:

@@ -88,8 +88,10 @@ class TargetRefusals:
 
     def answers(self, asked: float) -> None:
         """Record that the answer to a question that was asked at this time has begun. It ends a refusal whose `as_of` is not later."""
-        self.answered = max(self.answered, asked)
-        if asked >= self._first:
+        if asked < self.answered:
+            return  # the answer to a later question has ended what this one could end
+        self.answered = asked
+        if self._run and asked >= self._first:
             self._run = 0
         if self.now is not None and asked >= self.now.as_of:
             over, self.now = self.now, None

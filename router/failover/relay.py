@@ -5,7 +5,7 @@ The text is recorded here as the generator would: for the cost of the answer, an
 import asyncio
 from collections.abc import Sequence
 
-from router.events import Event, FastPath, Onward, Text, Thought, Words, fast_path, spoken
+from router.events import FastPath, Onward, Text, Words, fast_path, spoken
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
@@ -23,12 +23,6 @@ class Relay(FastPath):
         """The stream whose text may take the fast path; None while the generator runs."""
         self._thoughts = True
         """False if the reader gets no thoughts."""
-
-    def gives(self, event: Event, opened: Opened, *, held: bool) -> None:
-        """Open the fast path for the wait after this event, or close it. It is open after Text and Thought while no text is held back.
-        held: true if the generator holds text back; the transcript may, too, once another target has taken over
-        """
-        self.opened = opened if isinstance(event, Text | Thought) and not held and self.transcript.joined else None
 
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""

@@ -10,7 +10,7 @@ Halves that cannot be joined without a repeated or a missing word are not joined
 """
 
 from router.chat import Ask, Message
-from router.events import Event, Text, ToolCall
+from router.events import Text
 from router.value import Mutable, field
 
 WISH = (
@@ -165,20 +165,16 @@ class Transcript(Mutable):
         self.said.clear()
         self._splice, self.joined = None, True
 
-    def see(self, event: Event) -> Event | None:
-        """Record an event, and return what the client gets of it; None if its text is held back or repeats text.
-        Only text can differ from what came. Diverged if a continuation cannot be joined to the text before.
+    def see(self, text: Text) -> Text | None:
+        """Record a piece of text, and return what the client gets of it; None if it is held back or repeats text.
+        Diverged if a continuation cannot be joined to the text before.
         """
-        if isinstance(event, ToolCall):
-            self.called = True
-        if not isinstance(event, Text):
-            return event
         if self._splice is not None:
-            return self._spoken(self._splice.feed(event.text))
-        self.said.append(event.text)
-        return event
+            return self._spoken(self._splice.feed(text.text))
+        self.said.append(text.text)
+        return text
 
-    def rest(self) -> Event | None:
+    def rest(self) -> Text | None:
         """Return the held text at the end of the answer; None without any. Diverged if it cannot be joined."""
         return self._spoken(self._splice.end()) if self._splice else None
 

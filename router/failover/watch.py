@@ -4,7 +4,10 @@ whether a wait has lasted too long, and otherwise is set again.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
+
+from router.value import Mutable
 
 PAUSED_POLL_INTERVAL_S = 0.05
 """Seconds between two checks of a paused watch, at least."""
@@ -12,30 +15,28 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 """The watch of this task's model call. The code that writes to a client pauses it while the client is slow."""
 
 
-class Watch:
-    """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other.
+class Watch(Mutable):
+    """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other. See `watch_here`.
     A wait begins with `wait`, and ends when `waiting` is set to False, as in `following` in attempt.py.
-    Time outside of a wait (a slow reader's) does not count. The task that waits is the one that makes the watch.
+    Time outside of a wait (a slow reader's) does not count.
     """
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
-        """Returns the loop time."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._task = asyncio.current_task()  # once: it is slow to ask for in Python 3.11
-        self.waiting = False
-        """True during a wait."""
-        self.due = 0.0
-        """Loop time at which the wait has taken too long. It may be set during a wait, to a later time than it was."""
-        self._armed = 0.0
-        self._fired = False
-        self._paused: float | None = None
-        self._wakes: asyncio.Future[None] | None = None
-        """The future that is waited for; None if the wait ends by a cancellation of the task."""
-        self.overdue = False
-        """True once a wait for an arrival has taken too long."""
-        CURRENT.set(self)
+    _loop: asyncio.AbstractEventLoop
+    now: Callable[[], float]
+    """Returns the loop time."""
+    _task: asyncio.Task[object] | None
+    waiting: bool = False
+    """True during a wait."""
+    due: float = 0.0
+    """Loop time at which the wait has taken too long. It may be set during a wait, to a later time than it was."""
+    overdue: bool = False
+    """True once a wait for an arrival has taken too long."""
+    _timer: asyncio.TimerHandle | None = None
+    _armed: float = 0.0
+    _fired: bool = False
+    _paused: float | None = None
+    _wakes: asyncio.Future[None] | None = None
+    """The future that is waited for; None if the wait ends by a cancellation of the task."""
 
     def close(self) -> None:
         """Stop the timer, and drop the reference to the task, which runs on."""
@@ -49,8 +50,8 @@ class Watch:
         """
         self.waiting = True
         self._wakes = arrival
-        self.due = self.now() + limit
-        if self._timer is None or self._armed > self.due:
+        self.due = due = self.now() + limit
+        if self._timer is None or self._armed > due:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
@@ -99,3 +100,11 @@ class Watch:
             self.overdue = not self._wakes.done()
             if self.overdue:
                 self._wakes.set_result(None)
+
+
+def watch_here() -> Watch:
+    """Return a watch for the waits of the running task, as its CURRENT one."""
+    loop = asyncio.get_running_loop()
+    watch = Watch(loop, loop.time, asyncio.current_task(loop))
+    CURRENT.set(watch)
+    return watch

@@ -119,9 +119,9 @@ class Errand:
         def ended(outcome: str, wait: float | None = None) -> Attempt:
             return replace(tried(candidate, began, outcome, wait), usage=progress.used, estimate=progress.estimate)
 
-        permit = breaker.admit() if not candidate.off else None
+        permit = None if candidate.off else breaker.admit()
         if permit is None:
-            raise left_alone(candidate, began, self._attempts.append)
+            raise left_alone(candidate, began, self._attempts)
         health.load.busy += 1
         try:
             for part in parts():
@@ -132,9 +132,10 @@ class Errand:
                 except TimeoutError:
                     raise TargetSilent(candidate.name, "timeout_first_token") from None
                 if not progress.results:
+                    now = clock()
                     breaker.began(permit)
-                    health.load.started(clock() - began)
-                    health.pace.started(clock() - began)
+                    health.load.started(now - began, now)
+                    health.pace.started(now - began)
                 progress.came(result, counted)
         except TargetError as error:
             if isinstance(error, TargetSilent) or error.outcome in TAKEN_UP:

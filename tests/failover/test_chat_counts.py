@@ -19,12 +19,12 @@ LATER = ASK.with_messages(
 def test_estimate_of_a_chats_next_call_starts_from_its_last_count() -> None:
     """The estimate is the last count plus the new text; it includes cached tokens, in pieces of 128, once the target has reported some."""
     prompts = Prefixes(Clock())
-    prompts.counted(ASK, Usage(1500, 20))
+    prompts.counted(ASK, Usage(1500, 20), 100.0)
     guess = prompts.guess(LATER)
     assert guess is not None
     assert 1510 < guess.input_tokens < 1550
     assert guess.cached_tokens == 0
-    prompts.counted(ASK, Usage(1500, 20, cached_tokens=1024))
+    prompts.counted(ASK, Usage(1500, 20, cached_tokens=1024), 100.0)
     guess = prompts.guess(LATER)
     assert guess is not None
     assert (guess.cached_tokens, guess.cache_write_tokens) == (1408, 0)
@@ -33,7 +33,7 @@ def test_estimate_of_a_chats_next_call_starts_from_its_last_count() -> None:
 def test_estimate_counts_the_last_prompt_as_cached_where_cache_writes_are_counted() -> None:
     """With a provider that counts cache writes, the estimate has the last prompt as a cache read and the rest as a cache write."""
     prompts = Prefixes(Clock())
-    prompts.counted(ASK, Usage(1500, 20, cached_tokens=1200, cache_write_tokens=300))
+    prompts.counted(ASK, Usage(1500, 20, cached_tokens=1200, cache_write_tokens=300), 100.0)
     guess = prompts.guess(LATER)
     assert guess is not None
     assert guess.cached_tokens == 1500
@@ -45,7 +45,7 @@ def test_estimate_is_none_without_a_recent_count_of_the_conversation(what: str) 
     """No estimate is made for another session, no session, a shorter conversation, or a count older than `KEPT_S` seconds."""
     clock = Clock()
     prompts = Prefixes(clock)
-    prompts.counted(LATER, Usage(1500, 20, cached_tokens=1024))
+    prompts.counted(LATER, Usage(1500, 20, cached_tokens=1024), 100.0)
     clock.now += KEPT_S + 1 if what == "too late" else KEPT_S
     other = {"another chat": Ask(model="m", messages=LATER.messages, session="t"), "a shorter conversation": ASK}
     assert prompts.guess(other.get(what, Ask(model="m", messages=LATER.messages, session="" if what == "no chat" else "s"))) is None
@@ -56,7 +56,7 @@ def test_counts_beyond_max_sessions_evict_the_oldest_session() -> None:
     """After counts of MAX_SESSIONS + 10 sessions, the ten that were counted longest ago have no estimate."""
     prompts = Prefixes(Clock())
     for number in range(MAX_SESSIONS + 10):
-        prompts.counted(Ask(model="m", messages=(QUESTION,), session=f"s{number}"), Usage(1500, 20))
+        prompts.counted(Ask(model="m", messages=(QUESTION,), session=f"s{number}"), Usage(1500, 20), 100.0)
     assert [prompts.guess(Ask(model="m", messages=(QUESTION,), session=f"s{number}")) is None for number in (0, 9, 10, 11)] == [
         True,
         True,

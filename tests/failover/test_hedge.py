@@ -213,7 +213,7 @@ def test_hedge_delay_without_after_is_one_and_a_half_times_the_p90() -> None:
     """The delay is 0.6 s with a p90 time to first token of 0.4 s, 1.5 s with `after: 1.5`, and None before any start."""
     load = Load()
     for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
-        load.started(seconds)
+        load.started(seconds, 0.0)
     assert Hedge(Declared()).delay(load) == pytest.approx(0.6)
     assert Hedge(Declared()).delay(Load()) is None
     assert Hedge(Declared(after=1.5)).delay(load) == 1.5

@@ -78,7 +78,7 @@ async def test_pool_balanced_by_latency_asks_the_target_with_the_lower_wait() ->
     slow, quick = named("slow"), named("quick")
     for candidate, seconds in ((slow, 2.0), (quick, 0.2)):
         candidate.health.load = Load(clock)
-        candidate.health.load.started(seconds)
+        candidate.health.load.started(seconds, clock.now)
     pool = Pool((slow, quick), balance="latency")
     assert {pool.order(random.Random(seed))[0].name for seed in range(20)} == {"quick"}
     # As many questions in flight as it is quicker, and the slow one is no worse.
@@ -90,12 +90,12 @@ def test_latency_cost_follows_a_peak_at_once_and_decays() -> None:
     """One slow start sets the latency cost to its seconds, which then fall to 1/e in 10 s."""
     clock = Clock()
     load = Load(clock)
-    load.started(0.1)
-    load.started(5.0)
+    load.started(0.1, clock.now)
+    load.started(5.0, clock.now)
     assert load.cost == 5.0
     clock.now += 10
     assert load.cost == pytest.approx(5 / 2.718, rel=0.01)
-    load.started(0.1)
+    load.started(0.1, clock.now)
     assert 1.0 < load.cost < 2.0
     clock.now += 60
     assert load.cost < 0.01
@@ -105,9 +105,9 @@ def test_usual_latency_is_a_quantile_from_twenty_starts_on() -> None:
     """The usual latency is None after 19 starts; after 20 it is the quantile asked for."""
     load = Load()
     for _ in range(19):
-        load.started(0.5)
+        load.started(0.5, 0.0)
     assert load.usual(0.9) is None
-    load.started(9.0)
+    load.started(9.0, 0.0)
     assert load.usual(0.9) == 0.5
     assert load.usual(0.95) == 9.0
 
