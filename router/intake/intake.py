@@ -39,7 +39,9 @@ class Intake:
         held: when it is closed, the body's bytes no longer count
         """
         bounds = server.request
-        asked = partial(question.asked, model=request.model, surface=request.surface, usual=usual, bounds=bounds, cache=request.cache)
+        asked = partial(
+            question.asked, model=request.model, surface=request.surface, usual=usual, bounds=bounds, cache=request.cache_control
+        )
 
         def decided(data: bytes) -> tuple[bytes, Fields, Asked | None]:
             fields = parsed(data, bounds, request.stated)

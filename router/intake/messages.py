@@ -36,15 +36,15 @@ MAX_NAME = 64
 """The most characters of a speaker's name."""
 MAX_VALUES = 50_000
 """The most JSON values in a call's arguments, which the body's own bound counts as one text."""
-PLAIN: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+PLAIN: dict[object, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """Role of a message in a body → internal role."""
 DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
     """Return a body's messages, unchecked: `messages`, else a list of the `message` of a chatbot that keeps the history, else None."""
-    alone = fields.get("message")
-    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
+    said = fields.get("messages")
+    return [alone] if said is None and (alone := fields.get("message")) is not None else said
 
 
 def messages(value: Json, most: int) -> tuple[Message, ...]:
@@ -71,8 +71,11 @@ def _plain(value: Json) -> Message | None:
     """Return a message that has only a role and a non-empty text, as most do; None for every other."""
     if not isinstance(value, dict) or len(value) != 2:
         return None
-    said, content = value.get("role"), value.get("content")
-    if not content or not isinstance(content, str) or not isinstance(said, str) or (role := PLAIN.get(said)) is None:
+    try:
+        role, content = PLAIN[value["role"]], value["content"]
+    except (KeyError, TypeError):  # another role, or none that is a text
+        return None
+    if type(content) is not str or not content:
         return None
     return Message(role, (content if content.isascii() else repaired(content),))
 
