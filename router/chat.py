@@ -291,7 +291,7 @@ def owner(caller: str, user: str) -> str:
 
     Two pairs never have the same name: a space ends the caller's id, in which a space is written as `%20`, and `%` as `%25`.
     """
-    escaped = caller.replace("%", "%25").replace(" ", "%20")
+    escaped = caller.replace("%", "%25").replace(" ", "%20") if "%" in caller or " " in caller else caller
     return f"{escaped} {user}" if user else escaped
 
 

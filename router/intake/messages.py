@@ -53,18 +53,17 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
     BadAsk names the message and part that cannot be read. An empty list is a BadAsk, too, and one that leaves nothing for a model to read.
     TooLarge for more than `most` messages.
     """
+    given = filled(value, "messages", most)
+    plain = tuple(map(_plain, given))
+    if all(plain):
+        return cast("tuple[Message, ...]", plain)
     made: list[Message] = []
-    alike = True
-    for index, one in enumerate(filled(value, "messages", most)):
-        if (plain := _plain(one)) is not None:
-            made.append(plain)
-        else:
-            alike = False
-            name = (mapping(one) or {}).get("name")
-            made += [of_speaker(name, said) for said in _message(one, f"messages[{index}]")]
+    for index, (one, alone) in enumerate(zip(given, plain, strict=True)):
+        name = (mapping(one) or {}).get("name")
+        made += (alone,) if alone else [of_speaker(name, said) for said in _message(one, f"messages[{index}]")]
     if not made:
         raise BadAsk("messages: there is nothing in them that can be said to a model.")
-    return tuple(made if alike else _with_names(made))
+    return tuple(_with_names(made))
 
 
 def _plain(value: Json) -> Message | None:
