@@ -145,6 +145,7 @@ Detail = Literal["low", "high", "original"]
 """The detail with which a model looks at an image, in the words of OpenAI's API."""
 FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
+NO_FILES: frozenset[FileSort] = frozenset()
 
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of an audio media type → its format, if that has another name."""
@@ -290,7 +291,7 @@ def owner(caller: str, user: str) -> str:
 
     Two pairs never have the same name: a space ends the caller's id, in which a space is written as `%20`, and `%` as `%25`.
     """
-    escaped = caller.replace("%", "%25").replace(" ", "%20")
+    escaped = caller.replace("%", "%25").replace(" ", "%20") if "%" in caller or " " in caller else caller
     return f"{escaped} {user}" if user else escaped
 
 
@@ -365,7 +366,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
         """True if a message of the conversation contains tool calls."""
         for message in self.messages:  # a long chat is gone through at 0.1 µs a message
             for part in message.parts:
-                if isinstance(part, Call):
+                if part.__class__ is Call:
                     return True
         return False
 
@@ -376,7 +377,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
             if message.role == "tool":
                 return False
             for part in message.parts:
-                if not isinstance(part, str):
+                if part.__class__ is not str and not isinstance(part, str):
                     return False
         return True
 
@@ -386,7 +387,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
         size = 0
         for message in self.messages:  # twice for each model call
             for part in message.parts:
-                size += len(part) if isinstance(part, str) else len(_text(part))
+                size += len(part if type(part) is str else _text(part))
         return size
 
     @property
@@ -400,14 +401,16 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     @property
     def shows(self) -> frozenset[FileSort]:
         """The sorts of files in the conversation, tool results included: the answering model must read each of them."""
-        found = set[FileSort]()
+        files: list[File] = []
         for message in self.messages:  # 0.2 µs a message, for each model call
             for part in message.parts:
+                if part.__class__ is str:
+                    continue
                 if isinstance(part, File):
-                    found.add(part.sort)
+                    files.append(part)
                 elif isinstance(part, Result):
-                    found.update(file.sort for file in part.files)
-        return frozenset(found)
+                    files += part.files
+        return frozenset([file.sort for file in files]) if files else NO_FILES
 
     @property
     def holder(self) -> str:

@@ -4,6 +4,10 @@ from collections.abc import Callable, Iterable
 from json import JSONEncoder, encoder
 from typing import Any
 
+import msgspec
+
+quoted: Callable[[str], bytes] = msgspec.json.Encoder().encode
+"""Returns a text as a JSON string in UTF-8 without needless escapes. It raises UnicodeEncodeError for a text with a lone surrogate."""
 _make_encoder: Any = getattr(encoder, "c_make_encoder", None)
 """The encoder in C behind `json.dumps`; None on an interpreter that has none."""
 

@@ -81,7 +81,7 @@ HOMES = {
     "aiohappyeyeballs": {"targets"},
     "httptools": {"server", "targets"},
     "idna": {"config"},
-    "msgspec": {"targets", "value"},
+    "msgspec": {"jsontext", "targets", "value"},
     "jsonschema": {"output"},
     "referencing": {"output"},
     "regex": {"output"},

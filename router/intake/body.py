@@ -6,9 +6,9 @@ last, in whichever thread it runs. A large body within the bounds is parsed in a
 
 import asyncio
 import json
-from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
+from types import coroutine
 from typing import Any, TypeVar
 
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, repaired, separators
@@ -32,6 +32,8 @@ BEGINNING_BYTES = 64 * 1024
 """Bytes of a refused body in which its wire is looked for."""
 BEGINNING_SECONDS = 1.0
 """Seconds to wait for the first bytes of a body that is refused because of its declared length."""
+WHITE = " \t\n\r"
+"""White space in JSON."""
 NOTHING_STATED: Mapping[str, Json] = {}
 """The fields in the headers of most requests."""
 
@@ -56,7 +58,7 @@ class Incoming(Mutable):
     _untouched: bool = True
 
     async def read(self) -> bytes:
-        """Return the whole body. Its bytes are counted as they arrive, whatever its declared length.
+        """Return the whole body. Its bytes are counted as they arrive, whatever its declared length. Most arrive with their headers.
 
         - TooLarge beyond the bound of one body; at once if the declared length is beyond it.
         - Crowded beyond the bound of all bodies.
@@ -65,21 +67,29 @@ class Incoming(Mutable):
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
-        size, more = 0, True
+        reading = self._whole()
+        try:
+            awaited = reading.send(None)
+        except StopIteration as done:  # it did not have to wait: no need for a timer
+            return done.value
         try:
             with Deadline(MAX_SECONDS):
-                while more:
-                    more = await self._take()
-                    size += len(self._pieces[-1])
-                    if size > self._bounds.body:
-                        raise TooLarge
-                    self._bodies.hold(len(self._pieces[-1]), self._bounds)
-                    self._size = size
+                return await _rest(reading, awaited)
         except TimeoutError:
             raise BadAsk("The request's body did not come in time.") from None
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        return data
+
+    async def _whole(self) -> bytes:
+        """Receive and return the whole body, however long that takes."""
+        self._untouched, more = False, True
+        while more:
+            message = await self._receive()
+            size, more = len(self._take(message)), message.get("more_body", False)
+            if self._size + size > self._bounds.body:
+                raise TooLarge
+            self._bodies.hold(size, self._bounds)
+            self._size += size
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
 
     async def beginning(self) -> bytes:
         """Return up to BEGINNING_BYTES from the start of a body that `read` refused; empty if there are none.
@@ -89,7 +99,7 @@ class Incoming(Mutable):
         if self._untouched and not self.announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
-                    await self._take()
+                    self._take(await self._receive())
         found = b"".join(self._pieces)[:BEGINNING_BYTES]
         self._pieces.clear()
         return found
@@ -99,15 +109,28 @@ class Incoming(Mutable):
         self._bodies.held -= self._size
         self._size = 0
 
-    async def _take(self) -> bool:
-        """Receive the next part; return whether more follow. ClientLeft if the client disconnected."""
-        self._untouched = False
-        message = await self._receive()
+    def _take(self, message: Mapping[str, Any]) -> bytes:
+        """Keep and return the part of the body in an ASGI message. ClientLeft if the client disconnected."""
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        self._pieces.append(message.get("body", b""))
-        more: bool = message.get("more_body", False)
-        return more
+        piece: bytes = message.get("body", b"")
+        self._pieces.append(piece)
+        return piece
+
+
+@coroutine
+def _rest(begun: Coroutine[Any, Any, T], awaited: object) -> Generator[Any, Any, T]:
+    """Do the rest of a coroutine whose first step was taken by hand, and return its result. `awaited`: what that step waits for."""
+    try:
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:  # noqa: BLE001 - handed on, such as a cancellation
+                awaited = begun.throw(error)
+            else:
+                awaited = begun.send(sent)
+    except StopIteration as done:
+        return done.value
 
 
 class Bodies:
@@ -120,9 +143,10 @@ class Bodies:
 
     def hold(self, size: int, bounds: RequestBounds) -> None:
         """Count `size` more bytes. Crowded, and nothing counted, if they would exceed the bound, or `bounds.body` where that is larger."""
-        if self.held + size > max(self._most, bounds.body):
+        held = self.held + size
+        if held > self._most and held > bounds.body:
             raise Crowded
-        self.held += size
+        self.held = held
 
 
 class Reading:
@@ -136,9 +160,12 @@ class Reading:
 
     async def of(self, body: bytes, work: Callable[[], T]) -> T:
         """Return the result of `work`, which reads `body`: at once up to ON_LOOP_BYTES and ON_LOOP_VALUES, else in a thread in its turn."""
-        if len(body) <= ON_LOOP_VALUES or (len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES):
-            return work()
-        return await self._turns.take(work, "body")
+        return work() if is_small(body) else await self._turns.take(work, "body")
+
+
+def is_small(body: bytes) -> bool:
+    """Return whether a body has at most ON_LOOP_BYTES and ON_LOOP_VALUES, and may be parsed on the event loop."""
+    return len(body) <= ON_LOOP_VALUES or (len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES)
 
 
 def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTHING_STATED) -> Mapping[str, Json]:
@@ -150,8 +177,8 @@ def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTH
     if len(body) >= bounds.values and crowded(body, bounds.values):  # each value takes a byte at least
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")
     try:
-        text = body.removeprefix(BOM_UTF8).decode()
-        fields: dict[str, Json] | None = _loads(text)
+        text = body.decode()
+        fields: dict[str, Json] | None = _value(text)
     except UnicodeDecodeError:
         raise BadAsk("The body is not UTF-8.") from None
     except RecursionError:
@@ -166,7 +193,7 @@ def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTH
     # A body is nested no deeper than it has opening brackets.
     if body.count(b"[") + body.count(b"{") > bounds.depth and deeper(fields, bounds.depth):
         raise BadAsk("The body is nested too deeply.")
-    if ESCAPED.search(text):
+    if "\\u" in text and ESCAPED.search(text):
         fields = {repaired(name): mended(one) for name, one in fields.items()}
     return {**fields, **stated} if stated else fields
 
@@ -189,5 +216,17 @@ def _no_constant(_: str) -> None:
     raise Misfit("The body holds NaN or Infinity, which JSON has not.")
 
 
-_loads: Callable[[str], Any] = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).decode
+_raw_decode = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).raw_decode
 """A decoder made once: json.loads would make one for each body."""
+
+
+def _value(text: str) -> Any:
+    """Return the value in a JSON text. There may be a byte order mark before it, and white space around it."""
+    start = 0
+    if not text.startswith("{"):
+        text = text.removeprefix("\ufeff")
+        start = len(text) - len(text.lstrip(WHITE))
+    value, end = _raw_decode(text, start)
+    if end != len(text) and (rest := text[end:].lstrip(WHITE)):
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
+    return value

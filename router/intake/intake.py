@@ -2,12 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
-from router.config.server import RequestBounds, Server
+from router.config.server import Server
 from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, input_items, protocol, question, responses_api
-from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, parsed
+from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, is_small, parsed
 from router.intake.embeddings_api import Wanted
 from router.intake.fields import Fields
 from router.intake.output import admit
@@ -16,13 +15,12 @@ from router.intake.request import Request
 from router.intake.responses_api import KeptResponse
 from router.lifecycle import Holdings
 
-T = TypeVar("T")
-
 
 class Intake:
     """Reads the bodies of all requests of a process. `most`: how many bytes of bodies may be in memory at once.
 
     A body counts until the request's `held` is closed. While reading, `request.wire` is set to the wire in which an error is to be sent.
+    If the client's wire is still unknown when a body is refused, the wire is guessed from the beginning of the body.
     """
 
     def __init__(self, most: int = MAX_HELD_BYTES) -> None:
@@ -38,17 +36,19 @@ class Intake:
         kept: returns the stored response with this id, which a question with these fields continues; its errors are raised
         held: when it is closed, the body's bytes no longer count
         """
-        bounds = server.request
-        asked = partial(question.asked, model=request.model, surface=request.surface, usual=usual, bounds=bounds, cache=request.cache)
-
-        def decided(data: bytes) -> tuple[bytes, Fields, Asked | None]:
-            fields = parsed(data, bounds, request.stated)
+        bounds, data = server.request, b""
+        incoming = Incoming(self._bodies, request.receive, request.length, bounds, request.announced)
+        held.add(incoming.close)
+        try:
+            data = await incoming.read()
+            if is_small(data):
+                fields, wanted = _read(data, request, server, usual)
+            else:
+                fields, wanted = await self._reading.of(data, partial(_read, data, request, server, usual))
+        except RouterError:
             if request.wire is protocol.UNDECIDED:
-                request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
-            # One visit to a thread is enough, unless other responses are to be looked up first.
-            return data, fields, None if request.surface == "responses" else asked(fields, wire=request.wire)
-
-        data, fields, wanted = await self._read(request, bounds, held, decided)
+                request.wire = protocol.guessed(data[:BEGINNING_BYTES] or await incoming.beginning())
+            raise
         if wanted is None:
             if names := responses_api.referred(fields):
                 responses = {name: await kept(fields, name) for name in names}
@@ -58,7 +58,8 @@ class Intake:
                 if crowded(b"[%b]" % more, bounds.values):
                     raise TooLarge(f"previous_response_id: the whole conversation has more than {bounds.values} values (request.values).")
                 fields = await self._reading.of(more, partial(responses_api.continued, fields, responses))
-            wanted = await self._reading.of(data, partial(asked, fields, wire=request.wire))
+            asked = partial(question.asked, fields, request.model, request.surface, usual, bounds)
+            wanted = await self._reading.of(data, partial(asked, wire=request.wire, cache=request.cache_control))
         if wanted.ask.output is not None:
             await admit(wanted.ask.output)
         return wanted
@@ -66,25 +67,23 @@ class Intake:
     async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:
         """Return the question of an embeddings request. BadAsk, TooLarge or Crowded if its body is refused."""
         bounds = server.request
-        fields = await self._read(request, bounds, held, lambda data: parsed(data, bounds, request.stated))
+        incoming = Incoming(self._bodies, request.receive, request.length, bounds, request.announced)
+        held.add(incoming.close)
+        data = await incoming.read()
+        fields = await self._reading.of(data, partial(parsed, data, bounds, request.stated))
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
     async def input_items(self, asked: bytes, response: str, query: bytes) -> bytes:
         """Return what `input_items.page` does: a page of a response's input items, as JSON. BadAsk names an invalid parameter."""
         return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
-    async def _read(self, request: Request, bounds: RequestBounds, held: Holdings, work: Callable[[bytes], T]) -> T:
-        """Receive a body, and return the result of `work` on its bytes: called at once for a small body, else in a thread.
 
-        If the body is refused and the client's wire is still unknown, the wire is guessed from the beginning of the body.
-        """
-        data = b""
-        incoming = Incoming(self._bodies, request.receive, request.length, bounds, announced=request.announced)
-        held.add(incoming.close)
-        try:
-            data = await incoming.read()
-            return await self._reading.of(data, partial(work, data))
-        except RouterError:
-            if request.wire is protocol.UNDECIDED:
-                request.wire = protocol.guessed(data[:BEGINNING_BYTES] or await incoming.beginning())
-            raise
+def _read(data: bytes, request: Request, server: Server, usual: str) -> tuple[Fields, Asked | None]:
+    """Return the fields of a body, and its question: None if other responses may have to be looked up first."""
+    bounds = server.request
+    fields = parsed(data, bounds, request.stated)
+    if request.wire is protocol.UNDECIDED:
+        request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
+    if request.surface == "responses":
+        return fields, None
+    return fields, question.asked(fields, request.model, request.surface, usual, bounds, wire=request.wire, cache=request.cache_control)

@@ -36,15 +36,15 @@ MAX_NAME = 64
 """The most characters of a speaker's name."""
 MAX_VALUES = 50_000
 """The most JSON values in a call's arguments, which the body's own bound counts as one text."""
-PLAIN: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+PLAIN: dict[object, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """Role of a message in a body → internal role."""
 DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
     """Return a body's messages, unchecked: `messages`, else a list of the `message` of a chatbot that keeps the history, else None."""
-    alone = fields.get("message")
-    return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
+    said = fields.get("messages")
+    return [alone] if said is None and (alone := fields.get("message")) is not None else said
 
 
 def messages(value: Json, most: int) -> tuple[Message, ...]:
@@ -53,26 +53,28 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
     BadAsk names the message and part that cannot be read. An empty list is a BadAsk, too, and one that leaves nothing for a model to read.
     TooLarge for more than `most` messages.
     """
+    given = filled(value, "messages", most)
+    plain = tuple(map(_plain, given))
+    if all(plain):
+        return cast("tuple[Message, ...]", plain)
     made: list[Message] = []
-    alike = True
-    for index, one in enumerate(filled(value, "messages", most)):
-        if (plain := _plain(one)) is not None:
-            made.append(plain)
-        else:
-            alike = False
-            name = (mapping(one) or {}).get("name")
-            made += [of_speaker(name, said) for said in _message(one, f"messages[{index}]")]
+    for index, (one, alone) in enumerate(zip(given, plain, strict=True)):
+        name = (mapping(one) or {}).get("name")
+        made += (alone,) if alone else [of_speaker(name, said) for said in _message(one, f"messages[{index}]")]
     if not made:
         raise BadAsk("messages: there is nothing in them that can be said to a model.")
-    return tuple(made if alike else _with_names(made))
+    return tuple(_with_names(made))
 
 
 def _plain(value: Json) -> Message | None:
     """Return a message that has only a role and a non-empty text, as most do; None for every other."""
     if not isinstance(value, dict) or len(value) != 2:
         return None
-    said, content = value.get("role"), value.get("content")
-    if not content or not isinstance(content, str) or not isinstance(said, str) or (role := PLAIN.get(said)) is None:
+    try:
+        role, content = PLAIN[value["role"]], value["content"]
+    except (KeyError, TypeError):  # another role, or none that is a text
+        return None
+    if type(content) is not str or not content:
         return None
     return Message(role, (content if content.isascii() else repaired(content),))
 

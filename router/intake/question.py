@@ -4,11 +4,10 @@ Unknown fields are kept for the templates (`ask.<field>`) and not forwarded to a
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from typing import Literal, cast
 
-from router.chat import AUTO, Ask, CacheControl, Choice, Json, JsonObject, Message, OutputFormat, ToolSpec, repaired
+from router.chat import ANY_AGE, AUTO, Ask, CacheControl, Choice, Json, JsonObject, Message, OutputFormat, ToolSpec, repaired
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
@@ -28,6 +27,8 @@ SAMPLED = SAMPLING | {"max_completion_tokens"}
 """Fields that set a sampling parameter."""
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that are read here and therefore not kept in `ask.fields`."""
+BARE = frozenset({"messages", "model", "stream"})
+"""Fields of a body that asks for nothing but an answer."""
 READ: dict[str, frozenset[str]] = {
     "responses": OWN | responses_api.READ,
     "text_completion": OWN | completions_api.READ,
@@ -39,8 +40,6 @@ STREAMING = frozenset({"chat", "ag_ui"})
 """APIs that stream by default and do not need a model id: the default route answers then."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-NO_WISHES = partial(cache_control, b"")
-"""The cache wishes of a request without a Cache-Control header."""
 
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
 """The API of a request: the router's own below /api/chat, OpenAI's chat completions and legacy completions, Anthropic's messages and
@@ -79,12 +78,12 @@ def asked(
     bounds: RequestBounds,
     *,
     wire: Wire = WIRES["line"],
-    cache: Callable[[Mapping[str, Json]], CacheControl] = NO_WISHES,
+    cache: bytes = b"",
 ) -> Asked:
     """Return the question in a body's fields. BadAsk names a field that is invalid or not served, TooLarge for too many messages.
     model: the route named in the path, which overrides the body's
     usual: the route that answers if none is named; only APIs in STREAMING may leave it out
-    cache: returns the wishes to caches, given the fields that are not read here
+    cache: the values of the Cache-Control header
     """
     repeated: JsonObject = {}
     if surface == "ag_ui":
@@ -95,8 +94,12 @@ def asked(
     stream = fields.get("stream")
     if stream is None:
         stream = surface in STREAMING
-    elif not isinstance(stream, bool):
+    elif type(stream) is not bool:
         raise BadAsk("stream: true or false is needed.")
+    if surface == "completions" and BARE.issuperset(fields):  # there is nothing more to look for
+        said = messages(fields.get("messages"), bounds.messages)
+        ask = Ask(model=_model(fields, model, None), messages=said, params=NO_PARAMS)
+        return Asked(ask, stream, wire, cache_control(cache, {}) if cache else ANY_AGE)
     extra: JsonObject = needed(fields["params"], "params") if "params" in fields else {}
     if surface == "messages" and fields.get("max_tokens") is None:
         raise BadAsk("max_tokens: the most tokens the answer may have are needed.")
@@ -118,7 +121,7 @@ def asked(
         unsent=gateway_api.unsent(fields) if surface == "gateway" else meant(fields, UNSENT[surface]) if surface in UNSENT else (),
         chat=chat_id or "",
     )
-    wishes = cache(ask.fields)
+    wishes = cache_control(cache, ask.fields) if cache or ask.fields else ANY_AGE
     if surface == "responses":
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
@@ -139,6 +142,9 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
     The tools are read first: an unserved field is refused by its name. `most`: how many messages a conversation may have.
     """
     match surface:
+        case "completions":
+            tools, said = brought(fields), messages(conversation(fields), most)
+            return tools, said, sampling(fields), response_format(fields["response_format"]) if "response_format" in fields else None
         case "messages" | "count_tokens":
             api = anthropic_api
             return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
@@ -153,9 +159,6 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
         case "gateway":
             api = gateway_api
             return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
-        case "completions":
-            tools, said = brought(fields), messages(conversation(fields), most)
-            return tools, said, sampling(fields), response_format(fields["response_format"]) if "response_format" in fields else None
         case "chat":
             tools, said, form = of_page(fields), messages(conversation(fields), most), fields.get("response_format")
             if (system := fields.get("system")) is not None and (words := text(system, "system")):
@@ -166,9 +169,9 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
     """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text, or missing and `usual` is None."""
-    named = model
-    for key in ("model", "selectedChatModel"):
-        named = fields.get(key) if named is None else named
+    named = fields.get("model") if model is None else model
+    if named is None:
+        named = fields.get("selectedChatModel")
     if named is None and usual is not None:
         return usual
     if not isinstance(named, str) or not named:

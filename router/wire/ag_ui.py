@@ -86,7 +86,7 @@ class _Run(PartEncoder):
             begun = frame({"type": "REASONING_START", "messageId": self._id})
             begun += frame({"type": "REASONING_MESSAGE_START", "messageId": self._id, "role": "reasoning"})
         self._open = part
-        self._delta = f'{FRAME}{{"type":"{part.upper()}_MESSAGE_CONTENT","messageId":{encode_basestring(self._id)},"delta":'
+        self._delta = f'{FRAME}{{"type":"{part.upper()}_MESSAGE_CONTENT","messageId":{encode_basestring(self._id)},"delta":'.encode()
         return closed + begun
 
     def _closed(self) -> str:

@@ -37,6 +37,8 @@ TYPES = {
     504: "timeout_error",
 }
 """Status → `type` of an error; invalid_request_error for other 4xx, api_error for other 5xx."""
+AFTER = f"}}}}{END}"
+"""The rest of the frame of a piece, after its text."""
 
 
 class _MessageFrames(PartEncoder):
@@ -44,7 +46,7 @@ class _MessageFrames(PartEncoder):
 
     def __init__(self, heading: Heading) -> None:
         super().__init__(heading)
-        self._after = f"}}}}{END}"
+        self._after = AFTER.encode()
         self._model = ""
         self._index = -1
         self._calls: dict[str, ToolCall] = {}
@@ -94,7 +96,7 @@ class _MessageFrames(PartEncoder):
         before = self._started() + self._closed()
         self._open = part
         self._index += 1
-        self._delta = self._piece(kind, key)
+        self._delta = self._piece(kind, key).encode()
         return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
 
     def _piece(self, kind: str, key: str) -> str:
@@ -111,7 +113,7 @@ class _MessageFrames(PartEncoder):
         """End the open block, and return the frames for that; an empty text without one."""
         if not self._open:
             return ""
-        signed = f'{self._piece("signature_delta", "signature")}""{self._after}' if self._open == "reasoning" else ""
+        signed = f'{self._piece("signature_delta", "signature")}""{AFTER}' if self._open == "reasoning" else ""
         self._open = ""
         return signed + _frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
 
@@ -119,7 +121,7 @@ class _MessageFrames(PartEncoder):
         made = [self._started(), self._opened("text") if self._cited else ""]
         for call in self._calls.values():
             made.append(self._block("tool_use", {**_call(call), "input": {}}, "input_json_delta", "partial_json"))
-            made.append(f"{self._delta}{encode_basestring(arguments_of(call))}{self._after}")
+            made.append(f"{self._piece('input_json_delta', 'partial_json')}{encode_basestring(arguments_of(call))}{AFTER}")
         made.append(self._closed())
         ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS.get(reason, "end_turn"), "stop_sequence": None}
         made.append(_frame("message_delta", {"type": "message_delta", "delta": ended, "usage": counted(usage)}))

@@ -18,8 +18,9 @@ with `isError`, which clients ignore as an unknown key: the SDK's own server wou
 from itertools import count
 from json.encoder import encode_basestring
 
-from router.chat import Json
+from router.chat import Json, repaired
 from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.jsontext import quoted
 from router.wire import line
 from router.wire.frames import unwritten
 from router.wire.shape import Answered, Heading, Refusal, Wire, body, broken_off, utf8
@@ -40,9 +41,18 @@ class _Lines:
     def encode(self, event: Event) -> bytes:
         match event:
             case Text(text):
-                return utf8(f"0:{encode_basestring(text)}\n")
+                try:
+                    return b"0:" + quoted(text) + b"\n"
+                except UnicodeEncodeError:
+                    return self.encode(Text(repaired(text)))
             case Thought(text):
                 return utf8(f"g:{encode_basestring(text)}\n")
+            case Start(used=used):
+                return self._start(used)
+            case Finish(reason, usage):
+                before = self._used
+                last = usage and Usage(usage.input_tokens - before.input_tokens, usage.output_tokens - before.output_tokens)
+                return self._ended(reason, last, usage)
             case ToolInput():
                 return self._input(event)
             case ToolCall(call_id, name, arguments):
@@ -56,12 +66,6 @@ class _Lines:
                 return line.line_of("h", cited) if url else b""  # its client takes no document
             case Produced():
                 return line.line_of("k", line.file(event))
-            case Start(used=used):
-                return self._start(used)
-            case Finish(reason, usage):
-                before = self._used
-                last = usage and Usage(usage.input_tokens - before.input_tokens, usage.output_tokens - before.output_tokens)
-                return self._ended(reason, last, usage)
             case Failure():
                 # The usage of the broken call is unknown; zeros are what this dialect's own server writes.
                 return line.line_of("3", broken_off(self._heading, event).sentence) + self._ended("error", Usage(), self._used)

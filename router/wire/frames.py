@@ -1,10 +1,10 @@
 """Helpers of the wires whose frames are server-sent events of one JSON value each, and of those that leave events out."""
 
 from itertools import count
-from json.encoder import encode_basestring
 
-from router.chat import Json, ReasoningState
+from router.chat import Json, ReasoningState, repaired
 from router.events import Approval, Event, LateResult, Text, Thought, ToolInput, ToolProgress, Words
+from router.jsontext import quoted
 from router.wire.shape import Answered, Encode, Heading, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
@@ -43,22 +43,25 @@ class PartEncoder:
         """The type of the open part, as `text` or `reasoning`; empty without one."""
         self._id = ""
         """The id of the open part."""
-        self._delta = ""
+        self._delta = b""
         """The frame of a piece of the open part, up to its text."""
-        self._after = f"}}{END}"
+        self._after = f"}}{END}".encode()
         """The rest of that frame, after the text."""
 
     def encode(self, event: Event) -> bytes:
         """Return the frames of an event; b"" for an event that is not written."""
         match event:
             case Text(text):
-                opening = "" if self._open == "text" else self._opened("text")
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}{self._after}")
+                part = "text"
             case Thought(text):
-                opening = "" if self._open == "reasoning" else self._opened("reasoning")
-                return utf8(f"{opening}{self._delta}{encode_basestring(text)}{self._after}")
+                part = "reasoning"
             case _:
                 return utf8(self._written(event))
+        opening = b"" if self._open == part else utf8(self._opened(part))
+        try:
+            return opening + self._delta + quoted(text) + self._after
+        except UnicodeEncodeError:
+            return opening + self._delta + quoted(repaired(text)) + self._after
 
     def _written(self, event: Event) -> str:
         """Return the frames of an event that is neither text nor reasoning."""
@@ -86,7 +89,7 @@ class SdkPartEncoder(PartEncoder):
     def _opened(self, part: str) -> str:
         closed = self._closed()
         self._open, self._id = part, f"{part[0]}{next(self._numbers[part])}"
-        self._delta = f'{FRAME}{{"type":"{part}-delta","id":"{self._id}","delta":'
+        self._delta = f'{FRAME}{{"type":"{part}-delta","id":"{self._id}","delta":'.encode()
         return closed + frame({"type": f"{part}-start", "id": self._id})
 
     def _closed(self) -> str:

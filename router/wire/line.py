@@ -15,8 +15,9 @@ Exactly one `d` line, the last. Compact JSON, raw UTF-8. The content type is tex
 from itertools import count
 from json.encoder import encode_basestring
 
-from router.chat import Json
+from router.chat import Json, repaired
 from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
+from router.jsontext import quoted
 from router.wire.frames import unwritten
 from router.wire.shape import Answered, Encode, Heading, Wire, body, broken_off, compact, utf8
 
@@ -27,12 +28,19 @@ def encoder(heading: Heading) -> Encode:
 
     def encode(event: Event) -> bytes:
         # Text comes first: it is a hundred times as frequent as the others. Encoding only the text inside a literal
-        # line costs 0.4 µs, a dict through json.dumps 2.8.
+        # line costs 0.2 µs, a dict through json.dumps 2.8.
         match event:
             case Text(text):
-                return utf8(f'0:{{"type":"text-delta","textDelta":{encode_basestring(text)}}}\n')
+                try:
+                    return b'0:{"type":"text-delta","textDelta":' + quoted(text) + b"}\n"
+                except UnicodeEncodeError:
+                    return encode(Text(repaired(text)))
             case Thought(text):
                 return utf8(f'g:{{"type":"reasoning","textDelta":{encode_basestring(text)}}}\n')
+            case Start():
+                return b""
+            case Finish(reason, usage):
+                return line_of("d", {"type": "finish", "finishReason": reason, **counted(usage)})
             case ToolCall():
                 return line_of("9", call(event))
             case ToolResult():
@@ -41,13 +49,9 @@ def encoder(heading: Heading) -> Encode:
                 return line_of("h", {"type": "source", **cited(event, next(sources))})
             case Produced():
                 return line_of("k", {"type": "file", **file(event)})
-            case Finish(reason, usage):
-                return line_of("d", {"type": "finish", "finishReason": reason, **counted(usage)})
             case Failure():
                 error = line_of("3", {"type": "error", "error": broken_off(heading, event).sentence})
                 return error + line_of("d", {"type": "finish", "finishReason": "error"})
-            case Start():
-                return b""
             case _:
                 return unwritten(event)
 

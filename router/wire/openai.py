@@ -13,13 +13,16 @@ an annotation; an image is one of `images`, as OpenRouter writes it. There is no
 
 from json.encoder import encode_basestring
 
-from router.chat import Json, JsonObject
+from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.jsontext import quoted
 from router.wire.frames import DONE, KEEP_ALIVE, frame, unwritten
 from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact, utf8
 
 REASONS: dict[Reason, str] = {"content-filter": "content_filter", "tool-calls": "length", "other": "stop", "unknown": "stop"}
 """Internal reason → finish reason, if they differ and no call is left to the client. `tool-calls` then means: `max_steps` cut it off."""
+OPENING = '{"role":"assistant","content":""}'
+"""The delta of an answer's first chunk if the answer begins with its text."""
 
 
 class Chunks:
@@ -32,31 +35,40 @@ class Chunks:
         self._heading = heading
         self._usage = ',"usage":null' if heading.wants_usage else ""
         self._after = f',"logprobs":null,"finish_reason":null}}]{self._usage}}}\n\n'
-        self._end = f"}}{self._after}"
+        self._end = f"}}{self._after}".encode()
         self._begun = self._named = False
-        self._name(heading.model)
         self._calls: dict[str, ToolCall] = {}
         self._images = 0
 
     def _name(self, model: str) -> None:
-        """Set the model that the next chunks name: the requested id at first, then the model of the first target that answered."""
+        """Set the model that the chunks name: that of the first target that answered, or the requested id if there was none."""
         heading = self._heading
         fields = {"id": f"{self._prefix}{heading.message_id}", "object": self._kind, "created": heading.created, "model": model}
         self._head = f'data: {compact(fields)[:-1]},"choices":['
         self._before = f'{self._head}{{"index":0,"delta":'
-        self._content = f'{self._before}{{"content":'
-        self._thought = f'{self._before}{{"reasoning_content":'
+        self._content = f'{self._before}{{"content":'.encode()
 
     def encode(self, event: Event) -> bytes:
         """Return the chunks of an event; b"" for an event that is not written."""
         match event:
             case Text(text):
-                opening = "" if self._begun else self._opening()
-                return utf8(f"{opening}{self._content}{encode_basestring(text)}{self._end}")
+                if not self._begun:
+                    return utf8(self._opening()) + self.encode(event)
+                try:
+                    return self._content + quoted(text) + self._end
+                except UnicodeEncodeError:
+                    return self.encode(Text(repaired(text)))
             case Thought(text):
                 if not self._begun:
                     return utf8(self._opening(content=None, reasoning_content=text))
-                return utf8(f"{self._thought}{encode_basestring(text)}{self._end}")
+                return utf8(f'{self._before}{{"reasoning_content":{encode_basestring(text)}}}{self._after}')
+            case Start(model=model):
+                if not self._named:
+                    self._named = True
+                    self._name(model)
+                return b""
+            case Finish(reason, usage):
+                return utf8(self._finish(reason) + self._last(usage))
             case Source(url) if url:
                 return utf8(self._opening() + self._chunk({"annotations": [annotation(event)]}))
             case Produced(media_type) if media_type.startswith("image/"):
@@ -71,15 +83,8 @@ class Chunks:
             case ToolResult(call_id):
                 self._calls.pop(call_id, None)
                 return b""
-            case Start(model=model):
-                if not self._named:
-                    self._named = True
-                    self._name(model)
-                return b""
             case Source() | Produced():
                 return b""
-            case Finish(reason, usage):
-                return utf8(self._finish(reason) + self._last(usage))
             case Failure():
                 return utf8(frame(error(broken_off(self._heading, event))) + DONE)
             case _:
@@ -90,19 +95,21 @@ class Chunks:
         if self._begun:
             return ""
         self._begun = True
-        return f"{self._before}{compact({'role': 'assistant', **(delta or {'content': ''})})}{self._after}"
+        if not self._named:
+            self._name(self._heading.model)
+        return f"{self._before}{compact({'role': 'assistant', **delta}) if delta else OPENING}{self._after}"
 
     def _chunk(self, delta: Json) -> str:
         return f"{self._before}{compact(delta)}{self._after}"
 
     def _finish(self, reason: Reason) -> str:
-        made = [] if self._begun else [self._opening()]
+        made = self._opening()
         for index, call in enumerate(self._calls.values()):
             first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-            made.append(self._chunk({"tool_calls": [first]}))
-            made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]}))
+            made += self._chunk({"tool_calls": [first]})
+            made += self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]})
         theirs = "tool_calls" if self._calls else REASONS.get(reason, reason)
-        return f'{"".join(made)}{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n'
+        return f'{made}{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n'
 
     def _last(self, usage: Usage | None) -> str:
         """Return the end of the stream: the usage if the client wants it, then [DONE]."""
@@ -137,9 +144,15 @@ def complete(answer: Answered) -> bytes:
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
     reason = "tool_calls" if calls else REASONS.get(answer.reason, answer.reason)
-    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-    made = {"id": f"chatcmpl-{answer.heading.message_id}", "object": "chat.completion", "created": answer.heading.created}
-    return utf8(compact({**made, "model": answer.model, "choices": [choice], "usage": counted(answer.usage)}))
+    made: dict[str, Json] = {
+        "id": f"chatcmpl-{answer.heading.message_id}",
+        "object": "chat.completion",
+        "created": answer.heading.created,
+        "model": answer.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": counted(answer.usage),
+    }
+    return utf8(compact(made))
 
 
 def annotation(source: Source) -> JsonObject:

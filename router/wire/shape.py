@@ -12,7 +12,7 @@ from typing import Any, Literal
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
 from router.jsontext import writer
-from router.value import Mutable, PartlyCompared, Value, field
+from router.value import Mutable, PartlyCompared, Value, field, replace
 
 Encode = Callable[[Event], bytes]
 TEXT = attrgetter("text")
@@ -73,15 +73,15 @@ class Answered(Value, frozen=True):
     heading: Heading
     events: tuple[Event, ...]
     text: str
-    thoughts: str
-    calls: tuple[ToolCall, ...]
-    results: tuple[ToolResult, ...]
-    sources: tuple[Source, ...]
-    files: tuple[Produced, ...]
     reason: Reason
     usage: Usage | None
     model: str
     """The configured model of the target that answered first, else the model id of the request."""
+    thoughts: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+    sources: tuple[Source, ...] = ()
+    files: tuple[Produced, ...] = ()
 
     @property
     def client_calls(self) -> Sequence[ToolCall]:
@@ -92,17 +92,27 @@ class Answered(Value, frozen=True):
 
 def answered(heading: Heading, events: Sequence[Event]) -> Answered:
     """Collect the events of a complete answer into an Answered. The last one must be a Finish (an assertion fails otherwise)."""
-    of: dict[type[Event], list[Any]] = defaultdict(list)
-    for event in events:
-        of[event.__class__].append(event)
-    end = events[-1]
-    assert isinstance(end, Finish)
-    text, thoughts = "".join(map(TEXT, of[Text])), "".join(map(TEXT, of[Thought]))
+    text: list[str] = []
+    others: list[Event] = []
     model = ""
-    for start in of[Start]:
-        model = model or start.model
+    for event in events:
+        if type(event) is Text:
+            text.append(event.text)
+        elif type(event) is Start:
+            model = model or event.model
+        else:
+            others.append(event)
+    end = others.pop()
+    assert type(end) is Finish
+    made = Answered(heading, tuple(events), "".join(text), end.reason, end.usage, model or heading.model)
+    if not others:
+        return made
+    of: dict[type[Event], list[Any]] = defaultdict(list)
+    for event in others:
+        of[event.__class__].append(event)
+    thoughts = "".join(map(TEXT, of[Thought]))
     calls, results, sources, files = tuple(of[ToolCall]), tuple(of[ToolResult]), tuple(of[Source]), tuple(of[Produced])
-    return Answered(heading, tuple(events), text, thoughts, calls, results, sources, files, end.reason, end.usage, model or heading.model)
+    return replace(made, thoughts=thoughts, calls=calls, results=results, sources=sources, files=files)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:

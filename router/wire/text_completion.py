@@ -32,6 +32,7 @@ class _TextChunks(Chunks):
 
     def __init__(self, heading: Heading) -> None:
         super().__init__(heading)
+        self._name(heading.model)
         self._index = 0
         self._echo = echo(heading, 0)
         self._used: Usage | None = None

@@ -19,9 +19,9 @@ from router import chat
 from router.callers.keys import new
 from router.chat import File, crowded
 from router.config.server import RequestBounds
-from router.errors import Crowded, Refused, TooLarge
+from router.errors import BadAsk, Crowded, Refused, TooLarge
 from router.intake import Intake, body, question
-from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Incoming, Reading, parsed
+from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, ClientLeft, Incoming, Reading, parsed
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, error, provider, text
 from tests.support.raw import connected
@@ -29,6 +29,7 @@ from tests.support.raw import connected
 HI = "a: {script: [{text: Hello}]}"
 NESTED = b'{"model":"gpt-4","x":[%b]}' % b",".join([b'{"a":' * 60 + b"1" + b"}" * 60] * 2890)
 """A body of 1 MiB whose values are nested 60 levels deep."""
+BOUNDS = RequestBounds()
 FILES = (body.__file__, question.__file__, chat.__file__)
 
 
@@ -228,6 +229,84 @@ async def test_single_body_is_read_even_beyond_the_bound_on_all_bodies() -> None
             await other.read()
         assert bodies.held == 1000
     assert bodies.held == 0
+
+
+async def in_pieces(*pieces: bytes, pause: float = 0.0, bounds: RequestBounds = BOUNDS) -> bytes:
+    """Return the body that `Incoming` reads from these pieces. `pause`: seconds before each piece."""
+    left = list(pieces)
+
+    async def receive() -> dict[str, object]:
+        await asyncio.sleep(pause)
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    with closing(Incoming(Bodies(), receive, None, bounds)) as one:
+        return await one.read()
+
+
+async def test_body_that_arrives_in_pieces_is_read_whole() -> None:
+    """A body whose pieces have to be waited for is read whole, and refused as soon as it exceeds its bound."""
+    assert await in_pieces(b"one ", b"two ", b"three") == b"one two three"
+    with pytest.raises(TooLarge):
+        await in_pieces(b"x" * 6, b"x" * 5, b"not read", bounds=RequestBounds(body=10))
+
+
+async def test_body_that_arrives_too_late_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is not complete within MAX_SECONDS raises BadAsk."""
+    monkeypatch.setattr(body, "MAX_SECONDS", 0.05)
+    with pytest.raises(BadAsk, match=r"The request's body did not come in time\."):
+        await in_pieces(b"one", b"two", pause=0.04)
+
+
+async def test_client_that_leaves_while_its_body_arrives_raises_client_left() -> None:
+    """A disconnect in the middle of a body raises ClientLeft."""
+    messages: list[dict[str, object]] = [{"type": "http.request", "body": b"one", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, object]:
+        await asyncio.sleep(0)
+        return messages.pop(0)
+
+    with closing(Incoming(Bodies(), receive, None, BOUNDS)) as one, pytest.raises(ClientLeft):
+        await one.read()
+
+
+async def test_cancellation_while_a_body_arrives_reaches_its_receiver() -> None:
+    """If a request is cancelled while it waits for its body, the wait of `receive` is cancelled, and nothing stays counted."""
+    cancelled = False
+
+    async def receive() -> dict[str, object]:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        raise AssertionError
+
+    bodies = Bodies()
+    reading = asyncio.create_task(Incoming(bodies, receive, None, BOUNDS).read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert (cancelled, bodies.held) == (True, 0)
+
+
+SPACE = st.text(alphabet=" \t\r\n", max_size=3)
+
+
+@given(SPACE, st.sampled_from(['{"a":1}', '{"a":[]', '{"a":1}}', "[1]", "", '{"a":1} x', "\u00a0{}"]), SPACE, st.booleans())
+def test_white_space_around_a_body_is_ignored_and_mistakes_have_a_place(before: str, text: str, after: str, marked: bool) -> None:
+    """A body is read as the JSON module reads it, whatever stands around it; an error names the line and column that the module names."""
+    given = before + text + after
+    try:
+        expected: object = json.loads(given)
+    except json.JSONDecodeError as error:
+        expected = f"The body is not JSON (line {error.lineno}, column {error.colno})."
+    try:
+        read: object = parsed(f"\ufeff{given}".encode() if marked else given.encode(), BOUNDS)
+    except BadAsk as error:
+        read = error.public
+    assert read == ("The body must be a JSON object." if isinstance(expected, list) else expected)
 
 
 def test_body_with_too_many_values_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

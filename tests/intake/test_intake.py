@@ -1,15 +1,19 @@
 """Reading a request into one question: the question itself, the wire of an error, and how long the body's bytes count."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from router.chat import OutputFormat, ToolSpec
 from router.config.server import RequestBounds, Server
 from router.errors import BadAsk, Crowded, UnknownResponse
-from router.intake import Asked, Intake, KeptResponse, Request
+from router.intake import Asked, Intake, KeptResponse, Request, question
+from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
 from router.lifecycle import Holdings
+from router.params import Params
+from router.value import replace
 
 SERVER = Server(request=RequestBounds(body=1000))
 SAID = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -93,3 +97,70 @@ async def test_sampling_parameter_is_named_first_of_two_invalid_fields(path: str
     asking.surface = "completions" if path.startswith("/v1") else "chat"
     with Holdings() as held, pytest.raises(BadAsk, match="seed"):
         await read(Intake(), asking, held)
+
+
+RARE: dict[str, tuple[str, str, object]] = {
+    "id": ("x_request_id", "mine", "mine"),
+    "traceparent": ("traceparent", f"00-{'a' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'b' * 16}-01"),
+    "announced": ("expect", "100-Continue", True),
+    "steers": ("x_router_fault", "cut", True),
+    "cache_control": ("cache_control", "no-store", b"no-store"),
+    "forwarded": ("x_forwarded_for", "192.0.2.1", [b"192.0.2.1"]),
+}
+"""Field of a Request → the header that sets it, a value of the header, and the field's value then."""
+
+
+@pytest.mark.parametrize("field", RARE)
+def test_rare_header_sets_its_field_of_the_request_alone(field: str) -> None:
+    """Each header that few requests have sets its field of the request; the others keep their values of a request without it."""
+    header, value, expected = RARE[field]
+    usual, asking = request(b""), request(b"", **{header: value})
+    assert (len(usual.id), len(asking.id)) == (28, 4 if field == "id" else 28)
+    assert getattr(asking, field) == expected != getattr(usual, field)
+    for other in RARE.keys() - {field, "id"}:
+        assert bool(getattr(asking, other)) is bool(getattr(usual, other)) is False
+
+
+ONLY = {"messages": SAID["messages"], "model": "m"}
+FURTHER: dict[str, tuple[object, str, object]] = {
+    "temperature": (0.5, "params", Params(temperature=0.5)),
+    "max_completion_tokens": (5, "params", Params(max_tokens=5)),
+    "user": ("u", "fields", {"user": "u"}),
+    "params": ({"a": 1}, "extra", {"a": 1}),
+    "store": (True, "unsent", ("store",)),
+    "response_format": ({"type": "json_object"}, "output", OutputFormat()),
+    "tools": ([{"type": "function", "function": {"name": "t"}}], "tools", (ToolSpec("t", "", EMPTY),)),
+}
+"""Further field of a chat completion's body → its value, the field of the Ask that it sets, and that field's value then."""
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_field_of_a_chat_completion_sets_its_field_of_the_question_alone(name: str) -> None:
+    """A body with one field besides messages and model gives the question of a body without it, but for what the field sets."""
+    value, field, expected = FURTHER[name]
+    bare = question.asked(ONLY, None, "completions", "usual", SERVER.request)
+    made = question.asked(cast("Fields", {**ONLY, name: value}), None, "completions", "usual", SERVER.request)
+    assert getattr(made.ask, field) == expected != getattr(bare.ask, field)
+    others = {"fields": bare.ask.fields} if name not in question.OWN else {}
+    assert replace(made, ask=replace(made.ask, **{**others, field: getattr(bare.ask, field)})) == bare
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [({"stream": "x"}, "stream"), ({"model": ""}, "model"), ({"model": None}, "model"), ({"messages": None}, "messages"), ({"n": 2}, "n")],
+    ids=str,
+)
+def test_short_chat_completion_is_checked_like_a_longer_one(more: dict[str, Any], complaint: str) -> None:
+    """A body with only messages, model and stream is refused with the same sentence as one that has a further, harmless field."""
+    said: list[str] = []
+    for harmless in ({}, {"logprobs": False}):
+        with pytest.raises(BadAsk, match=f"^{complaint}: ") as refused:
+            question.asked({**ONLY, **harmless, **more}, None, "completions", "usual", SERVER.request)
+        said.append(refused.value.public)
+    assert said[0] == said[1]
+
+
+def test_short_chat_completion_obeys_the_cache_control_header() -> None:
+    """The Cache-Control header counts for a body with only messages and model, too."""
+    assert not question.asked(ONLY, None, "completions", "usual", SERVER.request, cache=b"no-store").cache.store
+    assert question.asked(ONLY, None, "completions", "usual", SERVER.request).cache.store

@@ -157,7 +157,7 @@ def headers_of_requests(parent: bytes, name: bytes, kept: bytes, query: bytes) -
     for taken in (request.traceparent, request.id):
         assert taken.isascii()
         assert not set(taken) - set(string.ascii_letters + string.digits + "._-")
-    assert request.cache({}).max_age >= 0
+    assert cache_control(request.cache_control, {}).max_age >= 0
     with contextlib.suppress(Refused):
         requested(query, kept)
 
