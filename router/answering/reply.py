@@ -354,8 +354,9 @@ class Presence(Mutable):
 
     _receive: Receive
     _client: Client | None
+    _task: asyncio.Task[object] | None
+    """The block's own task, until the end of the block."""
     _left: bool = False
-    _task: asyncio.Task[object] | None = None
     _apart: asyncio.Task[None] | None = None
     _alone: bool = False
     """True if the block's own task was cancelled, not an answer in a task of its own."""
@@ -363,7 +364,7 @@ class Presence(Mutable):
     """Task that waits for the disconnect where `client` does not tell of it."""
 
     async def __aenter__(self) -> Self:
-        self._task, client = asyncio.current_task(), self._client
+        client = self._client
         if client is None:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
         elif client.gone:

@@ -54,7 +54,7 @@ async def answer(part: Part, exchange: Exchange, key: Key, kept: KeptAnswers, in
     elif (after := _after(request)) is not None:
         entry.stream = True
         sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-        async with Presence(request.receive, request.client) as presence:
+        async with Presence(request.receive, request.client, exchange.task) as presence:
             await presence.apart(recording.write_to(sink))
         return
     await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))

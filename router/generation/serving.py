@@ -1,7 +1,6 @@
 """A generation that serves: its compiled routes, and what it opened."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +22,6 @@ OTHER_KIND = {
     "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
 }
 """Kind of the requested route → the error sentence for a request of the other kind."""
-MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,8 @@ class Compiled:
     """Script → its position, for scripts with a model before them, even a skipped one: they stand in for that model."""
     headers: frozenset[str] = frozenset()
     """The headers of a request that its conditions look at, in lower case."""
+    conditional: bool = False
+    """True if conditions test facts about the request besides the conversation: its own, or those of routes that its tools may ask."""
     embed: Embedder | None = None
     """The function that answers a question for embeddings; None if the route is of another kind."""
     scripted: bool = False
@@ -75,16 +75,21 @@ class Generation:
     """Target → its price; targets without a known price are left out."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
+    riders: int = 0
+    """The number of requests that hold it; `reload.Live` counts them."""
+    _named: Mapping[str, Compiled] = field(init=False)
+    """Id or alias → the route."""
     usual: str = field(init=False)
     """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
 
     def __post_init__(self) -> None:
+        self._named = {**self.routes, **{alias: self.routes[name] for alias, name in self.aliases.items()}}
         chats = (name for name, route in self.routes.items() if route.declared.kind == "chat")
         self.usual = next(chats, next(iter(self.routes), ""))
 
     def route(self, model: str) -> Compiled:
         """Return the compiled route of this id or alias. Raises UnknownModel if there is none; the error does not repeat the id."""
-        found = self.routes.get(self.aliases.get(model, model)) if MODEL_ID.fullmatch(model) else None
+        found = self._named.get(model)
         if found is None:
             raise UnknownModel
         return found

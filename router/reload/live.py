@@ -18,7 +18,8 @@ class Live:
         self.since = time.time()
         """Time at which that generation began to serve, in seconds since 1970."""
         self._ready = False
-        self._riders: dict[int, int] = {}
+        self._former = 0
+        """The number of old generations that a request still holds."""
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -30,22 +31,20 @@ class Live:
     @property
     def alive(self) -> int:
         """The number of generations not closed yet: the one that serves, those that a request holds, and those that are closing."""
-        return len({*self._riders, id(self.generation)}) + len(self._closing)
+        return 1 + self._former + len(self._closing)
 
     def enter(self) -> Generation:
         """Count a request on the serving generation, and return that generation. It stays open until `leave` is called with it."""
-        key = id(self.generation)
-        self._riders[key] = self._riders.get(key, 0) + 1
-        return self.generation
+        generation = self.generation
+        generation.riders += 1
+        return generation
 
     def leave(self, generation: Generation) -> None:
         """Count a request off a generation that `enter` returned. An old one is closed in the background after its last request."""
-        key = id(generation)
-        self._riders[key] -= 1
-        if not self._riders[key]:
-            del self._riders[key]
-            if generation is not self.generation:
-                self._close_later(generation)
+        generation.riders -= 1
+        if not generation.riders and generation is not self.generation:
+            self._former -= 1
+            self._close_later(generation)
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
@@ -60,7 +59,9 @@ class Live:
         """Serve new requests with this generation; it is not started here. The old one is closed once no request holds it."""
         old, self.generation = self.generation, generation
         self.since = time.time()
-        if id(old) not in self._riders:
+        if old.riders:
+            self._former += 1
+        else:
             self._close_later(old)
 
     async def close(self) -> None:
