@@ -7,9 +7,9 @@ Configuration uses dataclasses: it is made once, and its fields are described an
 from typing import ClassVar
 
 from msgspec import Struct, field
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict, force_setattr, replace
 
-__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "names", "replace"]
+__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "force_setattr", "names", "replace"]
 
 
 class Value(Struct, frozen=True):

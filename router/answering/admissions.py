@@ -64,7 +64,6 @@ class Admissions(Mutable):
             raise BadAsk(OTHER_KIND[route.declared.kind])
         if route.quota is not None:
             await self._count(route.quota)
-        if self._held:
             self._show_left()
         return route
 
@@ -74,7 +73,7 @@ class Admissions(Mutable):
         These are the limits of the end user and of the route named there, for each of several `prompts`.
         BadAsk if the body must name a user and does not; otherwise raises as `of_route`.
         """
-        if self._user_missing:
+        if self.caller.users is not None and self._user_missing:
             self.caller, self._named = from_body(self.caller, ask.fields), True
             entry = self._exchange.reply.entry
             entry.user, entry.owner = self.caller.user, self.caller.owner
@@ -144,5 +143,6 @@ class Admissions(Mutable):
         self._held.clear()
 
     def _show_left(self) -> None:
-        """Have the reply show what is left of the limit that leaves the fewest requests."""
-        self._exchange.reply.limits = min(self._held, key=lambda one: one.left).headers
+        """Have the reply show what is left of the limit, of those counted so far, that leaves the fewest requests."""
+        if self._held:
+            self._exchange.reply.limits = min(self._held, key=lambda one: one.left).headers

@@ -3,13 +3,11 @@
 import hashlib
 from typing import Literal
 
-from msgspec.structs import force_setattr
-
 from router.chat import Json, JsonObject, owner
 from router.config.keys import UserSource
 from router.config.limits import Limit
 from router.errors import NotAllowed
-from router.value import PartlyCompared, field
+from router.value import PartlyCompared, field, force_setattr
 
 
 class Caller(PartlyCompared, frozen=True):
