@@ -43,7 +43,7 @@ class Broadcast:
     """
 
     def __init__(self, bound: int, rule: Rule = "overtake") -> None:
-        self.size = 0
+        self.size: int = 0
         """Bytes in the buffer, roughly."""
         self.complete = True
         """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once over its bound."""

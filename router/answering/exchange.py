@@ -31,7 +31,7 @@ class Exchange(Mutable):
     generation: Generation
     held: Holdings
     """Releases what the request holds, at the end of the block."""
-    task: asyncio.Task[object]
+    _task: asyncio.Task[object]
     """The request's task."""
     _tasks: set[asyncio.Task[object]]
     """The set in which that task stands until the end of the block."""
@@ -49,7 +49,7 @@ class Exchange(Mutable):
         try:
             return error is not None and await self._handled(error)
         finally:
-            self._tasks.discard(self.task)
+            self._tasks.discard(self._task)
             try:
                 self._ends(self)
             finally:

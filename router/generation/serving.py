@@ -1,7 +1,7 @@
 """A generation that serves: its compiled routes, and what it opened."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router.callers import ANYBODY, Callers
@@ -76,7 +76,9 @@ class Generation:
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
     riders: int = 0
-    """The number of requests that hold it; `reload.Live` counts them."""
+    """The number of requests that hold it."""
+    _unused: "Callable[[Generation], object] | None" = None
+    """Called with it once no request holds it; None while it serves."""
     _named: Mapping[str, Compiled] = field(init=False)
     """Id or alias → the route."""
     usual: str = field(init=False)
@@ -93,6 +95,22 @@ class Generation:
         if found is None:
             raise UnknownModel
         return found
+
+    def enter(self) -> None:
+        """Count a request, which holds the generation until it calls `leave`."""
+        self.riders += 1
+
+    def leave(self) -> None:
+        """Count a request off."""
+        self.riders -= 1
+        if self._unused is not None and not self.riders:
+            self._unused(self)
+
+    def retire(self, unused: "Callable[[Generation], object]") -> None:
+        """Have `unused` called with this generation, which serves no new requests, once no request holds it; at once if none does."""
+        self._unused = unused
+        if not self.riders:
+            unused(self)
 
     def start(self) -> None:
         """Start warming up slow targets, Redis, hints and tool servers in the background. Returns at once; see `ready`."""
