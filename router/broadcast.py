@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Literal
 
 from router.errors import Overtaken, Stopping
-from router.events import Event, Events, Failure, Finish, Produced, Text, Thought, ToolInput, Words
+from router.events import Event, Events, Failure, Finish, Produced, Text, Thought, ToolInput
 
 TURN = 64 * 1024
 """Bytes put since the last wake-up above which `full` is true, and bytes read after which `take` gives other tasks a turn."""
@@ -43,7 +43,7 @@ class Broadcast:
     """
 
     def __init__(self, bound: int, rule: Rule = "overtake") -> None:
-        self.size = 0
+        self.size: int = 0
         """Bytes in the buffer, roughly."""
         self.complete = True
         """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once over its bound."""
@@ -108,13 +108,6 @@ class Broadcast:
         self._wake()
         if self.size > self._bound:
             await self._fit()
-
-    def pass_on(self, words: Sequence[Words]) -> bool:
-        """Append the words and wake the followers; False if `flush` has to bring the buffer within its bound."""
-        for word in words:
-            self.put(word)
-        self._wake()
-        return self.size <= self._bound
 
     async def _fit(self) -> None:
         """Bring the buffer within its bound: see `Rule`."""

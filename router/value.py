@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from msgspec import Struct, field
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict, force_setattr, replace
 
-__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "names", "new_list", "replace"]
+__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "force_setattr", "names", "new_list", "replace"]
 
 new_list: Callable[[], list[Any]] = list
 """Default factory of a list, for records made for each request: `list[int]` takes 0.25 µs, as its call looks for `__orig_class__`."""

@@ -4,37 +4,38 @@ from collections.abc import Sequence
 
 from router.access.address import counted
 from router.answering.exchange import Exchange
-from router.answering.reply import Headers
 from router.callers import Caller, from_body
 from router.chat import Ask, Circumstances, Message
+from router.config.limits import Limit
 from router.embed import Embed
 from router.errors import BadAsk, TooMany
 from router.generation import OTHER_KIND, Compiled
 from router.journal.entry import Entry
 from router.quotas import Admission, Quota
+from router.value import Mutable, field
 
 
-class Admissions:
+class Admissions(Mutable):
     """The limits of one request, each counted as soon as its subject (caller, route, end user) is known.
 
     The caller's limit is known before the body, and the route's if the path names it: such a refusal needs only the request's headers.
     Concurrency slots are released with `held`. Usage is charged when the request's entry is closed, which may be later.
-    If one limit is used up, the requests already counted for the others are given back.
+    If one limit is used up, the requests already counted for the others are given back. The reply gets the RateLimit headers of the limit,
+    of those counted so far, that leaves the fewest requests.
     """
 
-    def __init__(self, exchange: Exchange, caller: Caller, kind: str = "chat") -> None:
-        self._request, self._generation, self._entry = exchange.request, exchange.generation, exchange.reply.entry
-        self._holdings = exchange.held
-        self._kind = kind
-        """The kind of route that the request needs: `chat` or `embeddings`."""
-        self.caller = caller
-        """The caller, with its end user once that is known."""
-        self.route: Compiled
-        """The route that the request takes, once `of_route` or `of_body` has returned."""
-        self._held: list[Admission] = []
-        self._user_known = caller.users is None or caller.users.field is None
-        self._later: list[Quota] = []
-        """Limits of the end user that wait for the body to name the user."""
+    _exchange: Exchange
+    caller: Caller
+    """The caller, with its end user once that is known."""
+    _kind: str
+    """The kind of route that the request needs: `chat` or `embeddings`."""
+    _route: Compiled | None = None
+    """The route that the request takes, once it is known."""
+    _held: list[Admission] = field(default_factory=list[Admission])
+    _named: bool = False
+    """True once the body has named the end user, where it has to."""
+    _later: list[Quota] = field(default_factory=list[Quota])
+    """Limits of the end user that wait for the body to name the user."""
 
     def _charge(self, entry: Entry) -> None:
         for admission in self._held:
@@ -44,58 +45,66 @@ class Admissions:
         for admission in self._held:
             admission.leave()
 
-    async def of_caller(self) -> Headers:
-        """Count the request for its caller's limit, if there is one, and return what is left as RateLimit headers. TooMany at the limit."""
-        caller = self.caller
-        if caller.limit is not None:
-            await self._count(Quota(f"caller:{caller.id}", caller.limit, self._generation.kept.counts))
-        return self._headers() if self._held else []
+    async def of_caller(self, limit: Limit) -> None:
+        """Count the request for the limit of its caller. TooMany at the limit."""
+        await self._count(Quota(f"caller:{self.caller.id}", limit, self._exchange.generation.kept.counts))
+        self._show_left()
 
-    async def of_route(self, model: str) -> Headers:
-        """Count the request for the limit of the route with this id, and record the route in the log entry.
+    async def of_route(self, model: str) -> Compiled:
+        """Return the route with this id, record it in the log entry, and count the request for its limit.
 
-        Return the RateLimit headers of the limit, of those counted so far, that leaves the fewest requests; none if no limit was counted.
         UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
         """
-        generation, caller = self._generation, self.caller
-        self.route = route = generation.route(model)
-        self._entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
+        generation, caller = self._exchange.generation, self.caller
+        self._route = route = generation.route(model)
+        self._exchange.reply.entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
         if caller.routes is not None:
             caller.asks(route.name)
         if route.declared.kind != self._kind:
             raise BadAsk(OTHER_KIND[route.declared.kind])
         if route.quota is not None:
             await self._count(route.quota)
-        return self._headers() if self._held else []
+            self._show_left()
+        return route
 
-    async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
-        """Count the request for the limits that need its body: of the end user and of the route named there, for each of several `prompts`.
+    async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Compiled:
+        """Return the request's route, and count the request for the limits that need its body.
 
-        BadAsk if the body must name a user and does not; otherwise returns and raises as `of_route`.
+        These are the limits of the end user and of the route named there, for each of several `prompts`.
+        BadAsk if the body must name a user and does not; otherwise raises as `of_route`.
         """
-        if not self._user_known:
-            self.caller, self._user_known = from_body(self.caller, ask.fields), True
-            self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
+        if self.caller.users is not None and self._user_missing:
+            self.caller, self._named = from_body(self.caller, ask.fields), True
+            entry = self._exchange.reply.entry
+            entry.user, entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
-        if self._request.model is None:
-            await self.of_route(ask.model)
-        try:
-            for admission in self._held if prompts else ():
-                await admission.more(len(prompts) - 1)
-        except TooMany:
-            self._withdraw()
-            raise
-        return self._headers() if self._held else []
+        route = self._route or await self.of_route(ask.model)
+        if self._held:
+            try:
+                for admission in self._held if prompts else ():
+                    await admission.more(len(prompts) - 1)
+            except TooMany:
+                self._withdraw()
+                raise
+            self._show_left()
+        return route
+
+    @property
+    def _user_missing(self) -> bool:
+        """True while the body is needed to know the end user."""
+        users = self.caller.users
+        return users is not None and users.field is not None and not self._named
 
     async def _count(self, quota: Quota) -> None:
         """Count the request for one limit; postpone an end user's limit until the body has named the user."""
-        if quota.declared.per == "user" and not self._user_known:
+        if quota.declared.per == "user" and self._user_missing:
             self._later.append(quota)
             return
         if not self._held:  # the first one, which most requests have not
-            self._entry.observers = (self._charge, *self._entry.observers)
-            self._holdings.add(self._leave)
+            entry = self._exchange.reply.entry
+            entry.observers = (self._charge, *entry.observers)
+            self._exchange.held.add(self._leave)
         for counting, subject in self._subjects(quota):
             try:
                 admission = await counting.admit(subject)
@@ -109,7 +118,7 @@ class Admissions:
         caller = self.caller
         match quota.declared.per:
             case "ip":
-                address = self._request.address(self._generation.server.proxies)
+                address = self._exchange.request.address(self._exchange.generation.server.proxies)
                 return [(quota.times(times), network) for network, times in counted(address)]
             case "key":
                 return [(quota, caller.id)]
@@ -118,15 +127,14 @@ class Admissions:
             case "route":
                 return [(quota, "")]
 
-    @property
-    def circumstances(self) -> Circumstances:
-        """The facts that the `when` conditions of the route test: caller name, claims, headers, and the used share of the limits.
+    def circumstances(self, route: Compiled) -> Circumstances:
+        """Return the facts that the `when` conditions of a route test: caller name, claims, headers, and the used share of the limits.
 
         The share is that of the most used limit on tokens or money among those counted so far; 0 without one.
         Only headers that the route's conditions name are included.
         """
         used = max([one.used for one in self._held]) if self._held else 0.0
-        headers = self._request.values(self.route.headers) if self.route.headers else {}
+        headers = self._exchange.request.values(route.headers)
         return Circumstances(self.caller.name, self.caller.claims, headers, used)
 
     def _withdraw(self) -> None:
@@ -134,5 +142,7 @@ class Admissions:
             admission.withdraw()
         self._held.clear()
 
-    def _headers(self) -> Headers:
-        return min(self._held, key=lambda one: one.left).headers
+    def _show_left(self) -> None:
+        """Have the reply show what is left of the limit, of those counted so far, that leaves the fewest requests."""
+        if self._held:
+            self._exchange.reply.limits = min(self._held, key=lambda one: one.left).headers

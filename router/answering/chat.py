@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from struct import Struct
 from urllib.parse import parse_qs
 
 from starlette.types import Send
@@ -17,11 +18,12 @@ from router.answering.admissions import Admissions
 from router.answering.delivery import deliver
 from router.answering.exchange import Exchange
 from router.answering.kept import LAST_WORDS, KeptAnswers
+from router.answering.presence import Presence
 from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
-from router.answering.reply import Collected, Presence, Reply, Streamed
+from router.answering.reply import Collected, Reply, Streamed
 from router.callers import Caller, from_body, from_headers
-from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject, owner
+from router.chat import NOWHERE, CacheControl, Json, JsonObject
 from router.config.server import Resume
 from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
 from router.generation import Generation
@@ -36,6 +38,7 @@ from router.wire.responses import response_id
 
 UNSHARED = CacheControl(max_age=0.0, store=False)
 """Cache wishes of a request with an induced fault: its answer is neither cached nor shared."""
+_UUID_FIELDS, _UUID_TEXT = Struct(">IHHHHI").unpack, "{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}".format
 log = logging.getLogger("router.server")
 
 
@@ -107,7 +110,8 @@ class Chat:
         tasks: where its task stands meanwhile; None for a request that a shutdown need not wait for
         outcome: whether a disconnect is its outcome
         """
-        generation = self._live.enter()
+        generation = self._live.generation
+        generation.enter()
         if request.forwarded and not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
             # If it is a proxy, limits `per: ip` count its own address in place of its clients'.
             self._warned_of_proxy = True
@@ -116,16 +120,13 @@ class Chat:
             )
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
         self._began(entry)
-        held = Holdings((partial(self._live.leave, generation),))
-        return Exchange(
-            request,
-            Reply(send, entry, wire, client=request.client),
-            generation,
-            held,
-            set() if tasks is None else tasks,
-            self._ends,
-            outcome,
-        )
+        reply = Reply(send, entry, wire, client=request.client)
+        held = Holdings((generation.leave,))
+        task = asyncio.current_task()
+        assert task is not None
+        tasks = set() if tasks is None else tasks
+        tasks.add(task)
+        return Exchange(request, reply, generation, held, task, tasks, self._ends, outcome)
 
     def _ends(self, exchange: Exchange) -> None:
         """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for its end."""
@@ -168,8 +169,12 @@ class Chat:
         if self._counting:
             await asyncio.wait(self._counting)
 
-    async def _known(self, exchange: Exchange) -> Caller:
-        """Return the caller, with the end user that headers name, without reading the body. Raises as `Gate.caller` and `from_headers`."""
+    async def _admissions(self, exchange: Exchange, kind: str = "") -> Admissions:
+        """Authenticate a request, and count one with a question for its caller's limit; its body is not read.
+
+        kind: the kind of route that the question needs; empty for a request without a question
+        Raises as `Gate.caller` and `from_headers`; with a question, also WrongMethod and TooMany.
+        """
         scope, entry = exchange.request.scope, exchange.reply.entry
         try:
             caller = await self._gate.caller(scope, exchange.generation)
@@ -179,17 +184,13 @@ class Chat:
         entry.caller = caller.name
         if caller.users is not None:
             caller = from_headers(caller, scope["headers"])
-        entry.user, entry.owner = caller.user, owner(caller.id, caller.user)
-        return caller
-
-    async def _admissions(self, exchange: Exchange, kind: str = "chat") -> Admissions:
-        """Authenticate a request with a question, and count it for its caller's limit. The errors of `_known`, WrongMethod and TooMany."""
-        caller = await self._known(exchange)
-        if exchange.request.method != "POST":
-            raise WrongMethod
+        entry.user, entry.owner = caller.user, caller.owner
         admissions = Admissions(exchange, caller, kind)
-        if caller.limit is not None:
-            exchange.reply.limits = await admissions.of_caller()
+        if kind:
+            if exchange.request.method != "POST":
+                raise WrongMethod
+            if caller.limit is not None:
+                await admissions.of_caller(caller.limit)
         return admissions
 
     def _welcome(self, most: int | None) -> None:
@@ -209,16 +210,15 @@ class Chat:
             entry, server = reply.entry, generation.server
             request.speaks(server.protocol)
             self._welcome(server.max_streams)
-            admissions = await self._admissions(exchange)
+            admissions = await self._admissions(exchange, "chat")
             if request.model is not None:  # the path names the route: its limits need no body, either
-                reply.limits = await admissions.of_route(request.model)
+                await admissions.of_route(request.model)
             earlier = partial(self._earlier, admissions.caller, generation)
             wanted = await self.intake.read(request, server, generation.usual, earlier, held=held)
             reply.wire = wanted.wire
             if wanted.prompts:
                 check_choices(wanted.wire)
-            reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
-            route = admissions.route
+            route = await admissions.of_body(wanted.ask, wanted.prompts)
             answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
             if (fault := request.fault if request.steers else None) is not None:
                 if not route.scripted:  # a provider is broken with the admin key alone
@@ -234,19 +234,30 @@ class Chat:
                 min_client=(request.min_client if request.steers else None) or server.ui.min_client,
                 asked=wanted.repeated,
             )
-            total = route.declared.timeout.total
-            ask = _ask_of(wanted, admissions, heading, entry, fault)
+            caller, total, refused = admissions.caller, route.declared.timeout.total, route.declared.refuse
+            ask = replace(
+                permitted(wanted.ask, refused) if refused else wanted.ask,
+                model=route.name,
+                caller=caller.id,
+                user=caller.user,
+                circumstances=admissions.circumstances(route) if route.conditional else NOWHERE,
+                cache=wanted.cache if fault is None else UNSHARED,
+                fault=fault,
+                approvable=wanted.wire.approvals and heading.min_client != "5.0",
+                until=time.monotonic() + total,
+                trail=entry.trail,
+            )
             sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
             kept_as = response_id(heading) if wanted.conversation is not None else wanted.chat_id if wanted.stream else None
-            async with Presence(request.receive, request.client) as presence:
-                if kept_as is None:
-                    await presence.apart(deliver(answer, ask, total, entry, sink))
-                else:
-                    exchange.recording = recording = _recording(wanted, heading, reply, server.resume, total)
-                    delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
-                    self._kept.record((admissions.caller.owner, kept_as), recording, delivery, total, generation)
-                    recording.holds(held.pop(0))  # the generation: the answer may outlive its request
-                    await presence.apart(_first_view(recording, wanted, reply, sink))
+            if kept_as is None:
+                work = deliver(answer, ask, total, entry, sink)
+            else:
+                exchange.recording = recording = _recording(wanted, heading, reply, server.resume, total)
+                delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
+                self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
+                recording.holds(held.pop(0))  # the generation: the answer may outlive its request
+                work = _first_view(recording, wanted, reply, sink)
+            await Presence(request.receive, request.client).apart(work)
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
@@ -256,10 +267,9 @@ class Chat:
             self._welcome(server.max_streams)
             admissions = await self._admissions(exchange, "embeddings")
             wanted = await self.intake.read_inputs(request, server, held=exchange.held)
-            reply.limits = await admissions.of_body(wanted.embed)
+            route = await admissions.of_body(wanted.embed)
             reply.entry.stream, reply.entry.requested = False, wanted.embed.model
-            async with Presence(request.receive, request.client):
-                await embeddings.deliver(reply, admissions.route, wanted, admissions.caller)
+            await Presence(request.receive, request.client).apart(embeddings.deliver(reply, route, wanted, admissions.caller))
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
         """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""
@@ -272,17 +282,17 @@ class Chat:
             response.check_address(part, request.method, name)
             if (most := exchange.generation.server.max_streams) is not None and len(self._viewing) > most:
                 raise Crowded
-            key: Key = ((await self._known(exchange)).owner, name)
+            key: Key = ((await self._admissions(exchange)).caller.owner, name)
             await response.answer(part, exchange, key, self._kept, self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
         """Send an estimate of a question's input tokens, without what its route adds. It counts for the limits of caller and route."""
         async with self._exchange(request, send, request.speaks_as_addressed()) as exchange:
             generation, reply = exchange.generation, exchange.reply
-            admissions = await self._admissions(exchange)
+            admissions = await self._admissions(exchange, "chat")
             earlier = partial(self._earlier, admissions.caller, generation)
             wanted = await self.intake.read(request, generation.server, generation.usual, earlier, held=exchange.held)
-            reply.limits = await admissions.of_route(wanted.ask.model)
+            await admissions.of_route(wanted.ask.model)
             reply.entry.outcome = "counted"
             kind: JsonObject = {"object": "response.input_tokens"} if request.surface == "responses" else {}
             await reply.complete(200, compact({**kind, "input_tokens": estimate(wanted.ask.messages, wanted.ask.tools)}).encode())
@@ -299,19 +309,18 @@ class Chat:
             request.speaks(generation.server.protocol)
             if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                 raise Crowded
-            caller = await self._known(exchange)
+            caller = (await self._admissions(exchange)).caller
             if (recording := await self._kept.found((caller.owner, wanted), generation)) is not None:
                 reply.wire = request.wire = WIRES[request.named] if request.named else recording.wire
                 reply.resumed, reply.entry.outcome = recording.heading.request_id, "resumed"
                 reply.entry.route, reply.entry.stream = recording.entry.route, True
                 sink = Streamed(reply, recording.heading, generation.server.keep_alive)
-                async with Presence(request.receive, request.client) as presence:
-                    try:
-                        await presence.apart(recording.write_to(sink))
-                    except Away:  # Redis went between its being found and its being read
-                        if reply.begun:
-                            raise
-                        recording = None
+                try:
+                    await Presence(request.receive, request.client).apart(recording.write_to(sink))
+                except Away:  # Redis went between its being found and its being read
+                    if reply.begun:
+                        raise
+                    recording = None
             if recording is None:
                 reply.entry.outcome = "nothing_to_resume"
                 await reply.empty(200 if chat is None else 204)
@@ -320,32 +329,15 @@ class Chat:
         """Have the running answer of a chat stopped, if there is one. Send a 204 in either case, without waiting for the answer's end."""
         async with self._exchange(request, send, request.wire) as exchange:
             request.speaks(exchange.generation.server.protocol)
-            await self._kept.stop(((await self._known(exchange)).owner, chat), exchange.generation)
+            await self._kept.stop(((await self._admissions(exchange)).caller.owner, chat), exchange.generation)
             exchange.reply.entry.outcome = "stop_asked"
             await exchange.reply.empty(204)
 
 
-def _ask_of(wanted: Asked, admissions: Admissions, heading: Heading, entry: Entry, fault: InducedFault | None) -> Ask:
-    """Return the question as the route's steps get it. BadAsk where the route refuses a part of it."""
-    caller, route = admissions.caller, admissions.route
-    return replace(
-        permitted(wanted.ask, route.declared.refuse) if route.declared.refuse else wanted.ask,
-        model=route.name,
-        caller=caller.id,
-        user=caller.user,
-        circumstances=admissions.circumstances,
-        cache=wanted.cache if fault is None else UNSHARED,
-        fault=fault,
-        approvable=wanted.wire.approvals and heading.min_client != "5.0",
-        until=time.monotonic() + route.declared.timeout.total,
-        trail=entry.trail,
-    )
-
-
 def _new_uuid() -> str:
     """Return a random UUID (RFC 9562, version 4): 122 random bits, and six that say so. `uuid.uuid4` takes three calls for it."""
-    made = os.urandom(16).hex()
-    return f"{made[:8]}-{made[8:12]}-4{made[13:16]}-{'89ab'[int(made[16], 16) % 4]}{made[17:20]}-{made[20:]}"
+    low, middle, high, clock, first, rest = _UUID_FIELDS(os.urandom(16))
+    return _UUID_TEXT(low, middle, high & 0xFFF, clock & 0x3FFF | 0x8000, first, rest)
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:

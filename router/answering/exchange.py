@@ -31,27 +31,25 @@ class Exchange(Mutable):
     generation: Generation
     held: Holdings
     """Releases what the request holds, at the end of the block."""
+    _task: asyncio.Task[object]
+    """The request's task."""
     _tasks: set[asyncio.Task[object]]
-    """The set in which the request's task stands until the end of the block."""
+    """The set in which that task stands until the end of the block."""
     _ends: Callable[["Exchange"], None]
     """Called at the end of the block, before anything is released."""
     _outcome: bool = True
     """True if a disconnect is logged as `client_left`; its status is 499 in either case, unless one was sent."""
     recording: Recording | None = None
     """The recording of the answer; None where it is not recorded."""
-    _task: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._tasks.add(self._task)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         try:
             return error is not None and await self._handled(error)
         finally:
-            self._tasks.difference_update((self._task,))
+            self._tasks.discard(self._task)
             try:
                 self._ends(self)
             finally:

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from router import relay
 from router.answering.reply import Sink, conclude
-from router.broadcast import Broadcast
+from router.broadcast import FRAME, Broadcast
 from router.config.server import Resume
 from router.errors import RouterError, Stopped, Stopping, TooLarge
-from router.events import Failure, Finish
+from router.events import Failure, Finish, Words
 from router.journal.entry import Entry
 from router.shared import Batch
 from router.wire import Heading, Wire
@@ -59,6 +59,8 @@ class Recording(Broadcast):
         self._until = 0.0
         """Loop time until which it goes on without a reader."""
         self._last: Finish | Failure | None = None
+        self._idle: dict[object, tuple[Sink, asyncio.Future[None]]] = {}
+        """Readers that have written everything and wait for more: each one's sink, and the future that resumes its task."""
         self.expiry: asyncio.TimerHandle | None = None
         """Timer that deletes the recording after its end: in `keep` seconds, or at once if it is incomplete."""
 
@@ -132,6 +134,39 @@ class Recording(Broadcast):
         super()._finish()
         self.heading.ending.noted()
 
+    def pass_on(self, words: Sequence[Words]) -> bool:
+        """Record words, and write them to the readers that wait for them; False if `flush` has to bring the buffer within its bound.
+
+        A reader's task sleeps on if its client takes the words at once. Other readers are woken.
+        """
+        end = self._first + len(self._events)
+        self._events += words
+        for word in words:
+            self.size += FRAME + 2 * len(word.text)
+        for reader, (sink, more) in self._idle.items():
+            if more.done():
+                continue
+            if self._at[reader] == end:
+                self._at[reader] = end + len(words)
+                try:
+                    if sink.pass_on(words):
+                        continue
+                except Exception as error:  # noqa: BLE001 - the reader's task raises it
+                    more.set_exception(error)
+                    continue
+            more.set_result(None)
+        if self._waiting:
+            self._wake()
+        elif self.news is not None:
+            self.news()
+        return self.size <= self._bound
+
+    def _wake(self) -> None:
+        super()._wake()
+        for _, more in self._idle.values():
+            if not more.done():
+                more.set_result(None)
+
     async def close(self) -> None:
         """Do nothing: the end is recorded by its event."""
 
@@ -166,9 +201,13 @@ class Recording(Broadcast):
                 elif self.over:
                     break
                 else:
-                    more = loop.create_future()  # as `_more`, without a call
-                    self._waiting.append(more)
-                    await more
+                    more = loop.create_future()
+                    self._idle[viewer] = (sink, more)
+                    try:
+                        await more
+                    finally:
+                        del self._idle[viewer]
+                    await sink.flush()  # the rest of what was passed on meanwhile
             if not self.begun and self.task is not None:
                 try:
                     await self.task

@@ -4,20 +4,17 @@ A refusal until then is an HTTP status; a later error is one Failure event. A st
 in a wire without a form for a failure, the connection is closed early.
 """
 
-import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 from router.answering.pulse import Pulse
 from router.errors import RouterError, Stopping, TooMany
 from router.events import Event, Failure, Finish, ToolProgress, Words
-from router.intake import ClientLeft
 from router.journal.attempts import DIGITS, header
 from router.journal.entry import Entry
 from router.value import Mutable, field
@@ -421,65 +418,3 @@ class Collected:
 
     def hush(self) -> None:
         """Do nothing: there are no keep-alives before a single body."""
-
-
-class Presence(Mutable):
-    """Watches for the client's disconnect during an `async with` block: the block is cancelled and ends in ClientLeft.
-
-    `send` does not raise when the client is gone: without this an answer would run on without a client.
-    """
-
-    _receive: Receive
-    _client: Client | None
-    _left: bool = False
-    _task: asyncio.Task[object] | None = None
-    _apart: asyncio.Task[None] | None = None
-    _alone: bool = False
-    """True if the block's own task was cancelled, not an answer in a task of its own."""
-    _watcher: asyncio.Task[None] | None = None
-    """Task that waits for the disconnect where `client` does not tell of it."""
-
-    async def __aenter__(self) -> Self:
-        self._task, client = asyncio.current_task(), self._client
-        if client is None:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch())
-        elif client.gone:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._leave)  # after the first step of the task that `apart` makes
-        else:
-            client.left = self._leave
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._client is not None and self._client.left == self._leave:  # else the next request of the connection has begun
-            self._client.left = None
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if self._left and self._task is not None:
-            others = self._task.uncancel() if self._alone else self._task.cancelling()
-            if others == 0 and kind is asyncio.CancelledError:
-                raise ClientLeft from None
-        self._task = None
-
-    async def apart(self, work: Coroutine[object, object, None]) -> None:
-        """Run the block's answer in a task of its own, and wait for its end. Its errors are raised.
-
-        A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
-        with the block.
-        """
-        self._apart = asyncio.get_running_loop().create_task(work)
-        try:
-            await self._apart
-        finally:
-            self._apart = None  # its error has this frame in its traceback
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._apart is not None:
-            self._left = self._apart.cancel()  # not an answer that is over: its connection may be, too
-        elif self._task is not None:
-            self._left = self._alone = self._task.cancel()

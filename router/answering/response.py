@@ -6,8 +6,9 @@ from urllib.parse import parse_qs
 
 from router.answering.exchange import Exchange
 from router.answering.kept import KeptAnswers
+from router.answering.presence import Presence
 from router.answering.recording import Key
-from router.answering.reply import Presence, Streamed
+from router.answering.reply import Streamed
 from router.errors import BadAsk, UnknownAddress
 from router.intake import Intake, Request
 from router.value import replace
@@ -54,8 +55,7 @@ async def answer(part: Part, exchange: Exchange, key: Key, kept: KeptAnswers, in
     elif (after := _after(request)) is not None:
         entry.stream = True
         sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-        async with Presence(request.receive, request.client) as presence:
-            await presence.apart(recording.write_to(sink))
+        await Presence(request.receive, request.client).apart(recording.write_to(sink))
         return
     await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
 

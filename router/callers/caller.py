@@ -7,7 +7,7 @@ from router.chat import Json, JsonObject, owner
 from router.config.keys import UserSource
 from router.config.limits import Limit
 from router.errors import NotAllowed
-from router.value import PartlyCompared, field
+from router.value import PartlyCompared, field, force_setattr
 
 
 class Caller(PartlyCompared, frozen=True):
@@ -23,7 +23,7 @@ class Caller(PartlyCompared, frozen=True):
     claims: the claims of its token, proved by the issuer's signature; empty without a token
     """
 
-    BESIDE = frozenset({"claims"})
+    BESIDE = frozenset({"claims", "owner"})
     kind: Literal["anonymous", "key", "jwt"]
     name: str
     id: str
@@ -32,11 +32,11 @@ class Caller(PartlyCompared, frozen=True):
     users: UserSource | None = None
     user: str = ""
     claims: JsonObject = field(default_factory=dict[str, Json])
+    owner: str = ""
+    """The caller's id and end user as one text, different for every two pairs; cached answers and counts are kept under it."""
 
-    @property
-    def owner(self) -> str:
-        """Return the caller's id and end user as one text, different for every two pairs; cached answers and counts are kept under it."""
-        return owner(self.id, self.user)
+    def __post_init__(self) -> None:
+        force_setattr(self, "owner", owner(self.id, self.user))
 
     def may_ask(self, route: str) -> bool:
         """Return whether the caller may use this route."""

@@ -90,6 +90,7 @@ class RouteCompiler:
             steps=tuple(str(line.name) for line in self._parts.declaration.pipelines[str(route.pipeline)]) if chats else (),
             stand_ins={target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models},
             headers=frozenset(str(header) for one in route.conditions if one for header in one.header or ()),
+            conditional=any(route.conditions) or bool(toolbox.askers),
             scripted=chats and all(known.script is not None for one in route.names if (known := declared.get(one))),
         )
 

@@ -1,8 +1,7 @@
 """A generation that serves: its compiled routes, and what it opened."""
 
 import asyncio
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router.callers import ANYBODY, Callers
@@ -23,7 +22,6 @@ OTHER_KIND = {
     "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
 }
 """Kind of the requested route → the error sentence for a request of the other kind."""
-MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,8 @@ class Compiled:
     """Script → its position, for scripts with a model before them, even a skipped one: they stand in for that model."""
     headers: frozenset[str] = frozenset()
     """The headers of a request that its conditions look at, in lower case."""
+    conditional: bool = False
+    """True if conditions test facts about the request besides the conversation: its own, or those of routes that its tools may ask."""
     embed: Embedder | None = None
     """The function that answers a question for embeddings; None if the route is of another kind."""
     scripted: bool = False
@@ -75,19 +75,42 @@ class Generation:
     """Target → its price; targets without a known price are left out."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
+    riders: int = 0
+    """The number of requests that hold it."""
+    _unused: "Callable[[Generation], object] | None" = None
+    """Called with it once no request holds it; None while it serves."""
+    _named: Mapping[str, Compiled] = field(init=False)
+    """Id or alias → the route."""
     usual: str = field(init=False)
     """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
 
     def __post_init__(self) -> None:
+        self._named = {**self.routes, **{alias: self.routes[name] for alias, name in self.aliases.items()}}
         chats = (name for name, route in self.routes.items() if route.declared.kind == "chat")
         self.usual = next(chats, next(iter(self.routes), ""))
 
     def route(self, model: str) -> Compiled:
         """Return the compiled route of this id or alias. Raises UnknownModel if there is none; the error does not repeat the id."""
-        found = self.routes.get(self.aliases.get(model, model)) if MODEL_ID.fullmatch(model) else None
+        found = self._named.get(model)
         if found is None:
             raise UnknownModel
         return found
+
+    def enter(self) -> None:
+        """Count a request, which holds the generation until it calls `leave`."""
+        self.riders += 1
+
+    def leave(self) -> None:
+        """Count a request off."""
+        self.riders -= 1
+        if self._unused is not None and not self.riders:
+            self._unused(self)
+
+    def retire(self, unused: "Callable[[Generation], object]") -> None:
+        """Have `unused` called with this generation, which serves no new requests, once no request holds it; at once if none does."""
+        self._unused = unused
+        if not self.riders:
+            unused(self)
 
     def start(self) -> None:
         """Start warming up slow targets, Redis, hints and tool servers in the background. Returns at once; see `ready`."""

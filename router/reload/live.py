@@ -1,4 +1,4 @@
-"""The generation that answers now, and how many requests each generation still answers."""
+"""The generation that answers now, and the end of those that answered before it."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from router.targets import close_lanes
 
 
 class Live:
-    """The generation that serves new requests, and the number of requests that each generation still answers. Closes old generations."""
+    """The generation that serves new requests. Closes an old generation once no request holds it."""
 
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
@@ -18,7 +18,8 @@ class Live:
         self.since = time.time()
         """Time at which that generation began to serve, in seconds since 1970."""
         self._ready = False
-        self._riders: dict[int, int] = {}
+        self._former = 0
+        """The number of old generations that are not closed yet."""
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -30,38 +31,24 @@ class Live:
     @property
     def alive(self) -> int:
         """The number of generations not closed yet: the one that serves, those that a request holds, and those that are closing."""
-        return len({*self._riders, id(self.generation)}) + len(self._closing)
-
-    def enter(self) -> Generation:
-        """Count a request on the serving generation, and return that generation. It stays open until `leave` is called with it."""
-        key = id(self.generation)
-        self._riders[key] = self._riders.get(key, 0) + 1
-        return self.generation
-
-    def leave(self, generation: Generation) -> None:
-        """Count a request off a generation that `enter` returned. An old one is closed in the background after its last request."""
-        key = id(generation)
-        self._riders[key] -= 1
-        if not self._riders[key]:
-            del self._riders[key]
-            if generation is not self.generation:
-                self._close_later(generation)
+        return 1 + self._former
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
         """Yield the serving generation, which stays open until the block ends."""
-        generation = self.enter()
+        generation = self.generation
+        generation.enter()
         try:
             yield generation
         finally:
-            self.leave(generation)
+            generation.leave()
 
     def swap(self, generation: Generation) -> None:
         """Serve new requests with this generation; it is not started here. The old one is closed once no request holds it."""
         old, self.generation = self.generation, generation
         self.since = time.time()
-        if id(old) not in self._riders:
-            self._close_later(old)
+        self._former += 1
+        old.retire(self._close_later)
 
     async def close(self) -> None:
         """Close the serving generation, its connections and the lanes, and wait for generations that are closing, as the process ends."""
@@ -73,4 +60,8 @@ class Live:
     def _close_later(self, generation: Generation) -> None:
         task = asyncio.create_task(generation.close())
         self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        self._former -= 1

@@ -66,7 +66,7 @@ def held(edge: Edge) -> dict[str, object]:
     return {
         "places": dict(edge.live.generation.kept.local._inside),
         "requests": chat.running,
-        "riders": dict(edge.live._riders),
+        "riders": edge.live.generation.riders,
         "records": dict(admin.ring._live),
         "bytes": chat.intake._bodies.held,
     }
