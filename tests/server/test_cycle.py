@@ -89,9 +89,9 @@ async def test_response_is_direct_where_no_layer_stands_between(
     begun: list[bytes] = []
     begin = Cycle._begin
 
-    def noted(cycle: Cycle, head: bytes, rest: bytes) -> None:
+    def noted(cycle: Cycle, head: bytes, last: bytes) -> None:
         begun.append(head)
-        begin(cycle, head, rest)
+        begin(cycle, head, last)
 
     monkeypatch.setattr(Cycle, "_begin", noted)
     async with open_router(workspace, case) as client:
