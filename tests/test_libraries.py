@@ -117,7 +117,7 @@ NEEDS: dict[str, dict[str, str]] = {
         **{
             f"{_PROTOCOL}:HttpToolsProtocol.{name}": "the door counts and times what it reads and writes"
             for name in (
-                *("parser", "transport", "flow", "scope", "cycle", "loop", "pipeline"),
+                *("parser", "transport", "flow", "cycle", "loop", "pipeline"),
                 *("url", "headers", "connection_made", "connection_lost", "data_received", "pause_writing"),
                 *(
                     "resume_writing",
@@ -131,8 +131,11 @@ NEEDS: dict[str, dict[str, str]] = {
             )
         },
         **{
-            f"{_PROTOCOL}:HttpToolsProtocol.{name}": "on_headers_complete is replaced: a request of the door's own"
-            for name in ("_start_asgi_task", "app", "logger", "access_logger", "access_log", "server_state", "on_response_complete")
+            f"{_PROTOCOL}:HttpToolsProtocol.{name}": "on_message_begin and on_headers_complete are replaced: a request of the door's own"
+            for name in (
+                *("_start_asgi_task", "app", "logger", "access_logger", "access_log", "server_state", "on_response_complete"),
+                *("server", "client", "scheme", "app_state"),
+            )
         },
         f"{_PROTOCOL}:HttpToolsProtocol.send_400_response(self, msg)": "replaced: a refusal in the form of the other errors",
         f"{_PROTOCOL}:RequestResponseCycle.__init__(self, scope, transport, flow, logger, access_logger, access_log, default_headers, "

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -68,9 +68,8 @@ class DeclaredOrigins(CORSMiddleware):
         )
         self._refused = refused
 
-    def serving(self, scope: Scope) -> ASGIApp:
+    def serving(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ASGIApp:
         """Return the application that serves a request, behind the middleware if any origin is declared. A refused origin is logged."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         if b"origin" in headers:
             given: str = next(value for name, value in scope["headers"] if name == b"origin").decode("latin-1")
             # This server's own pages need no permission.

@@ -70,15 +70,16 @@ def forwarding(name: bytes) -> bool:
     return name in HEADERS or (name.startswith(FAMILY) and name not in NO_HOSTS)
 
 
-def bad_host(scope: Scope) -> bool:
-    """Return whether the Host header is missing, repeated or malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
-    host: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == b"host":
-            if host is not None:
-                return True
-            host = value
-    return scope.get("http_version") not in OLD if host is None else WELL_FORMED.fullmatch(host) is None
+def bad_host(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the Host header is missing, repeated or malformed (RFC 9112, 3.2). HTTP/1.0 needs none.
+
+    headers: those of the scope; of a repeated one, the last value
+    """
+    host = headers.get(b"host")
+    if host is None:
+        return scope["http_version"] not in OLD
+    repeated = len(headers) != len(scope["headers"]) and sum(name == b"host" for name, _ in scope["headers"]) > 1
+    return repeated or WELL_FORMED.fullmatch(host) is None
 
 
 def _from_elsewhere(scope: Scope, headers: Mapping[bytes, bytes]) -> str:

@@ -68,7 +68,7 @@ class Writer(Protocol):
     Its headers are lines that end with CR LF, in UTF-8. The server does not check them.
     """
 
-    def whole(self, head: bytes, body: bytes) -> None:
+    def respond(self, head: bytes, body: bytes) -> None:
         """Write a complete response."""
 
     def begin(self, head: bytes) -> None:
@@ -173,7 +173,7 @@ class Reply(Mutable):
         """Send a response with this status and body."""
         lines = self._head(status, self.wire.body_type, (f"content-length: {len(body)}", *more))
         if (writer := self._writer(status, lines)) is not None:
-            writer.whole("\r\n".join(lines).encode(), body)
+            writer.respond("\r\n".join(lines).encode(), body)
         else:
             await self._start(status, lines)
             await self.send({"type": "http.response.body", "body": body, "more_body": False})
@@ -319,24 +319,24 @@ class Streamed:
 
         If events came but gave no bytes yet (the text is held back), send the headers alone, so that keep-alives can begin.
         """
-        if not self._collected:
-            if self._pulse and self.begun and not self._reply.begun:
+        collected, reply, client = self._collected, self._reply, self._client
+        if not collected:
+            if self._pulse and self.begun and not reply.begun:
                 # The answer is being made, and its text is held back: signs of life need the headers before them.
                 await self._begin()
                 self._pulse.wait()
             return
-        pulse, reply, client = self._pulse, self._reply, self._client
-        if pulse:
-            pulse.resting = True
-        count, data = len(self._collected), b"".join(self._collected)
         if not reply.begun:
             await self._begin()
+        pulse, count, data = self._pulse, len(collected), b"".join(collected)
         if client is None or client.write_paused or (write := reply.write_now) is None:
+            if pulse:
+                pulse.resting = True
             await reply.write(data)
         else:
             write(data)
         # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
-        del self._collected[:count]
+        del collected[:count]
         self._size, self.full = 0, False
         if pulse:
             pulse.wait()
@@ -365,17 +365,19 @@ class Streamed:
             if not self._reply.begun:
                 await self._reply.fail(self._last)
             return  # a body without its end: the server breaks the connection off, and the client sees that it is not whole
-        await self._begin()
+        if not self._reply.begun:
+            await self._begin()
         await self._reply.end()
 
     def hush(self) -> None:
         """Stop the keep-alives for good. After this call its caller writes only the rest of the answer and its end; this is not checked."""
         if self._pulse:
             self._pulse.close()
+            self._pulse = None
 
     async def _begin(self) -> None:
-        if not self._reply.begun:
-            await self._reply.begin(200, self._reply.wire.content_type, self._reply.wire.headers)
+        wire = self._reply.wire
+        await self._reply.begin(200, wire.content_type, wire.headers)
 
 
 class Collected:

@@ -1,4 +1,4 @@
-"""One request and its response on a client's connection, which the router also writes without uvicorn's `send`."""
+"""A request and its response on a client's connection, which the router also writes without uvicorn's `send`."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -21,10 +21,11 @@ class Cycle(RequestResponseCycle):
     _usual: ClassVar[tuple[Sequence[tuple[bytes, bytes]], bytes]] = ((), b"")
     """The server's own headers, such as Date, and their lines. uvicorn makes a new list of them each second."""
 
-    def whole(self, head: bytes, body: bytes) -> None:
+    def respond(self, head: bytes, body: bytes) -> None:
         """Write a complete response. `head`: the header lines with their ends, Content-Length among them."""
         if not self.disconnected:
-            self._begin(head, b"\r\n" + body)
+            self._begin(head, b"\r\n")
+            self.transport.write(body)  # not joined: that would copy it
             self._complete()
 
     def begin(self, head: bytes) -> None:
@@ -44,14 +45,14 @@ class Cycle(RequestResponseCycle):
             self.transport.write(b"0\r\n\r\n")
             self._complete()
 
-    def _begin(self, head: bytes, rest: bytes) -> None:
+    def _begin(self, head: bytes, last: bytes) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         headers, usual = self._usual
         if headers is not self.default_headers:
             usual = b"".join([b"%b: %b\r\n" % header for header in self.default_headers])
             Cycle._usual = self.default_headers, usual
-        self.transport.write(b"".join((OK, usual, head, b"" if self.keep_alive else CLOSE, rest)))
+        self.transport.write(b"".join((OK, usual, head, b"" if self.keep_alive else CLOSE, last)))
 
     def _complete(self) -> None:
         self.response_complete = True

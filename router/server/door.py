@@ -89,7 +89,6 @@ class Door(HttpToolsProtocol):
     app: Any
     cycle: Any
     """The `Cycle` of the latest request; None before the first."""
-    scope: Any
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
@@ -175,8 +174,11 @@ class Door(HttpToolsProtocol):
     # What the parser finds in it.
 
     def on_message_begin(self) -> None:
-        """Record that the headers of a request begin to arrive: they now have a deadline."""
-        super().on_message_begin()
+        """Record that the headers of a request begin to arrive: they now have a deadline.
+
+        uvicorn's own method is not called: it would make the scope, which `on_headers_complete` does.
+        """
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._at, self._turns = "head", self._turns + 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -207,15 +209,24 @@ class Door(HttpToolsProtocol):
             return  # see PlainParser: the head comes again, without the offer
         if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        scope, before = self.scope, self.cycle
-        url, version = parse_url(self.url), parser.get_http_version()
+        url, version, before = parse_url(self.url), parser.get_http_version(), self.cycle
         path = url.path.decode("ascii")
-        scope["method"] = method.decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
-        scope["router.client"] = self._client
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "router.client": self._client,
+        }
         self.cycle = cycle = Cycle(
             scope,
             self._unhurried,

@@ -74,7 +74,8 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "http":
-            if bad_host(scope):
+            headers: Mapping[bytes, bytes] = dict(scope["headers"])
+            if bad_host(scope, headers):
                 await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
             else:
                 declared, (cors, app) = self.live.generation.server.cors, self._cors
@@ -82,7 +83,7 @@ class Edge:
                     if declared != cors:
                         app = DeclaredOrigins(self._serve, declared, self._refused_origins)
                     self._cors = (declared, app)
-                await app.serving(scope)(scope, receive, send)
+                await app.serving(scope, headers)(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

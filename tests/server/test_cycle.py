@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import Message, Send
 
-from router.answering.reply import Reply, Writer
+from router.answering.reply import Reply, Streamed, Writer
+from router.events import Finish, Start, Text
 from router.journal.entry import Entry
 from router.server.cycle import Cycle
 from router.server.door import ClientFlow
-from router.wire import WIRES
+from router.wire import WIRES, Heading
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.raw import connected, request, until_closed
 
@@ -89,9 +90,9 @@ async def test_response_is_direct_where_no_layer_stands_between(
     begun: list[bytes] = []
     begin = Cycle._begin
 
-    def noted(cycle: Cycle, head: bytes, rest: bytes) -> None:
+    def noted(cycle: Cycle, head: bytes, last: bytes) -> None:
         begun.append(head)
-        begin(cycle, head, rest)
+        begin(cycle, head, last)
 
     monkeypatch.setattr(Cycle, "_begin", noted)
     async with open_router(workspace, case) as client:
@@ -145,3 +146,33 @@ async def test_header_with_control_characters_is_left_to_the_check_of_send(targe
     reply = Reply(send, Entry("one", "digest", target=target), WIRES["openai"], client=Connection())
     await reply.complete(200, b"{}")
     assert (b"x-router-target", target.encode()) in sent[0]["headers"]
+
+
+class Layered(Connection):
+    """A client's connection with a layer before `send`."""
+
+    def writer(self, send: Send) -> Writer | None:
+        """Return None: only the layer may write."""
+        return None
+
+
+async def test_text_passes_through_a_layer_at_once_until_writing_is_paused() -> None:
+    """Behind a layer a stream's words are sent at once by `send`, collected while writing is paused, and sent with the end."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    connection = Layered()
+    heading = Heading(request_id="one", message_id="m", model="gpt-4", created=0)
+    sink = Streamed(Reply(send, Entry("one", "digest"), WIRES["text"], client=connection), heading, 15.0)
+    sink.put(Start("a", "m"))
+    sink.put(Text("A"))
+    await sink.flush()
+    assert sink.pass_on([Text("B")])
+    connection.write_paused = True
+    assert not sink.pass_on([Text("C"), Text("D")])
+    sink.put(Finish("stop"))
+    await sink.close()
+    assert [one["body"] for one in sent[1:]] == [b"A", b"B", b"CD", b""]
+    assert [one["more_body"] for one in sent[1:]] == [True, True, True, False]
