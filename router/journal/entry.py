@@ -37,7 +37,7 @@ from router.events import (
 )
 from router.journal.attempts import COUNTS, DIGITS, Seam, rescues, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.value import Mutable, field, new_list, replace
+from router.value import Mutable, field, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -116,17 +116,17 @@ class Entry(Mutable):
     """The fault that the request injected (X-Router-Fault); empty without one."""
     traceparent: str = ""
     """The client's trace context (W3C `traceparent`); empty without one."""
-    tools: list[Run] = field(default_factory=new_list)
+    tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
     """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
     trail: Trail = field(default_factory=Trail)
     """Collects the attempts at targets while the request runs, as the trail of its `Ask`."""
-    texts: list[int] = field(default_factory=new_list)
+    texts: list[int] = field(default_factory=list[int])
     """Characters of text that each model call has written, on a route with tools; no other asks a model twice."""
     seams: tuple[Seam, ...] = ()
     """Places where other targets continued; known once the request is over."""
     rescues: int = 0
-    """How often another attempt took over the answer (see `rescues`); known once the request is over."""
+    """Number of times that another attempt took over the answer (see `rescues`); known once the request is over."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ class Entry(Mutable):
     first: float | None = None
     """Time of the first piece of the answer, by the clock of `began`; None before."""
     ended: float = 0.0
-    pauses: list[float] = field(default_factory=new_list)
+    pauses: list[float] = field(default_factory=list[float])
     """Seconds of each pause between two pieces of the answer."""
     observers: Sequence["Observer"] = ()
     sums: Charges = NO_CHARGES
@@ -148,7 +148,7 @@ class Entry(Mutable):
     _written: bool = False
     """True once the present model call has written text, a thought or tool input."""
     _moments: deque[float] = field(default_factory=partial(cast("type[deque[float]]", deque), (), MAX_PAUSES + 1))
-    """When the last wait began, and when each read since then brought text, by the clock of `began`; empty while no pause is measured."""
+    """Time at which the last wait began, then that of each read since, by the clock of `began`; empty while no pause is measured."""
 
     def takes(
         self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price], stand_ins: Container[str]
@@ -375,7 +375,7 @@ class GuardedObservers:
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
         self._failing: list[Observer] = []
-        """Those that failed at the last request."""
+        """The observers that failed at the last request."""
 
     def __call__(self, entry: Entry) -> None:
         """Pass the request to each observer; log an observer's exception if its call before was a success."""
