@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from operator import sub
 from time import monotonic, time
 from types import SimpleNamespace
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
@@ -43,6 +42,8 @@ problems = logging.getLogger("router.problems")
 
 MAX_PAUSES = 10_000
 """Pauses between two pieces of one answer that are recorded at most."""
+NO_MOMENTS: deque[float] = deque(maxlen=0)
+"""The moments of a request whose pauses are not measured yet, or any more: none can be added."""
 LATE = 10.0
 """Seconds after the end of an answer for which its usage is awaited; the request is logged after that."""
 FRACTION = 4
@@ -147,7 +148,7 @@ class Entry(Mutable):
     """The attempts that `sums` is of."""
     _written: bool = False
     """True once the present model call has written text, a thought or tool input."""
-    _moments: deque[float] = field(default_factory=partial(cast("type[deque[float]]", deque), (), MAX_PAUSES + 1))
+    _moments: deque[float] = NO_MOMENTS
     """Time at which the last wait began, then that of each read since, by the clock of `began`; empty while no pause is measured."""
 
     def takes(
@@ -238,6 +239,8 @@ class Entry(Mutable):
         if self._moments:
             self._rested()
         if self._written and len(self.pauses) < MAX_PAUSES:
+            if self._moments is NO_MOMENTS:
+                self._moments = deque(maxlen=MAX_PAUSES + 1)
             self._moments.append(monotonic())
 
     def _rested(self) -> None:
@@ -307,8 +310,9 @@ class Entry(Mutable):
             if one.meter is not None:
                 self.attempts = tuple([each.settled for each in self.attempts])
                 break
-        if self._moments:  # the last pieces took the fast path
-            self._rested()
+        if self._moments is not NO_MOMENTS:
+            self._rested()  # the last pieces may have taken the fast path
+            self._moments = NO_MOMENTS
         self.sums = self.charges
         self.trail = Trail()
         self.ended = monotonic()

@@ -9,7 +9,7 @@ from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
 from router.events import Cached, Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolInput
 from router.journal.charges import charges
-from router.journal.entry import MAX_PAUSES, Entry, GuardedObservers
+from router.journal.entry import MAX_PAUSES, NO_MOMENTS, Entry, GuardedObservers
 from router.usage import Meter, Usage
 
 PRICES = {"a": Price(input=1, output=10, cached=0.1), "b": Price(input=2, output=20)}
@@ -173,6 +173,7 @@ def test_pauses_between_the_reads_of_the_fast_path_are_recorded(*, left: bool) -
         entry.see(Finish("stop"))
     assert _pauses(entry) == 3
     assert max(entry.pauses) < 0.05
+    assert not NO_MOMENTS
 
 
 def test_pauses_of_one_answer_are_bounded() -> None:
