@@ -148,6 +148,8 @@ class Entry(Mutable):
     """The attempts that `sums` is of."""
     _written: bool = False
     """True once the present model call has written text, a thought or tool input."""
+    _waited: float | None = None
+    """Seconds until the last event; None once they are recorded as a pause."""
     _moments: deque[float] = NO_MOMENTS
     """Time at which the last wait began, then that of each read since, by the clock of `began`; empty while no pause is measured."""
 
@@ -170,11 +172,14 @@ class Entry(Mutable):
 
     def see(self, event: Event) -> None:
         """Update the record by an event: the pause before it, text length, tools, usage, attempts, and the outcome."""
+        if self._moments:
+            self._waited = monotonic() - self._moments[-1]
+            self._rested()
         if event.__class__ in WRITTEN:
             self._written = True
-            if self._moments:
-                self._moments.append(monotonic())
-                self._rested()
+            if self._waited is not None:
+                self.pauses.append(self._waited)
+                self._waited = None
             if self.first is None and event.__class__ is not ToolInput:
                 self.first = monotonic()
             if self.texts and type(event) is Text:
@@ -190,9 +195,7 @@ class Entry(Mutable):
             if self.opened is None:
                 self.opened = monotonic()
             self.steps += 1
-            self.attempts, self._written = attempts, False
-            if self._moments:
-                self._rested()
+            self.attempts, self._written, self._waited = attempts, False, None
         elif type(event) is Finish:
             self.outcome = event.reason
             self.attempts = attempts = self.trail.attempts
