@@ -248,8 +248,9 @@ class Entry(Mutable):
 
     def _rested(self) -> None:
         """Record the pauses between the moments, MAX_PAUSES in all, and forget the moments."""
-        pauses = map(sub, islice(self._moments, 1, None), self._moments)
-        self.pauses.extend(islice(pauses, MAX_PAUSES - len(self.pauses)))
+        if len(self._moments) > 1:
+            pauses = map(sub, islice(self._moments, 1, None), self._moments)
+            self.pauses.extend(islice(pauses, MAX_PAUSES - len(self.pauses)))
         self._moments.clear()
 
     @property
