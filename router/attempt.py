@@ -3,7 +3,7 @@
 from itertools import chain
 
 from router.usage import Meter, Usage
-from router.value import Mutable, PartlyCompared, field, new_list, replace
+from router.value import Mutable, PartlyCompared, field, replace
 
 
 class Attempt(PartlyCompared, frozen=True):
@@ -50,7 +50,7 @@ class Attempt(PartlyCompared, frozen=True):
 class Trail(Mutable):
     """The attempts of one request. `calls`: those of each model call, in order, with those of answers that a tool asked for."""
 
-    calls: list[list[Attempt]] = field(default_factory=new_list)
+    calls: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

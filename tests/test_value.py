@@ -3,13 +3,14 @@
 import math
 
 import pytest
+from msgspec.structs import fields
 
 from router.attempt import Attempt, Trail
 from router.callers import Caller
 from router.chat import Ask, Circumstances
 from router.events import Finish, LateResult, Start
 from router.usage import Meter, Usage
-from router.value import PartlyCompared, names, replace
+from router.value import Mutable, PartlyCompared, field, names, replace
 from router.wire import Heading
 from router.wire.shape import Ending
 
@@ -46,6 +47,23 @@ def test_fields_outside_of_beside_are_compared_and_shown() -> None:
     assert repr(Finish("stop", Usage(1))).startswith("Finish(reason='stop', usage=Usage(input_tokens=1,")
     assert hash(replace(START, meter=Meter())) == hash(START)
     assert len({START, replace(START, output="native"), replace(START, target="b")}) == 2
+
+
+class Made(Mutable):
+    """A record with a list and a dict of its own, and a value that a function makes."""
+
+    pieces: list[int] = field(default_factory=list[int])
+    names: dict[str, int] = field(default_factory=dict[str, int])
+    began: float = field(default_factory=lambda: 1.5)
+
+
+def test_each_record_gets_a_list_and_a_dict_of_its_own() -> None:
+    """A `default_factory` with a type argument is stored without it, and makes a new object for each record; a function is kept."""
+    one, other = Made(), Made([1])
+    one.pieces.append(2)
+    one.names["a"] = 1
+    assert (one.pieces, other.pieces, Made().pieces, Made().names, Made().began) == ([2], [1], [], {}, 1.5)
+    assert [each.default_factory for each in fields(Made)[:2]] == [list, dict]
 
 
 def test_value_refuses_assignment_to_a_field() -> None:

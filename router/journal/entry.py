@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from operator import sub
 from time import monotonic, time
 from types import SimpleNamespace
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
@@ -37,12 +36,14 @@ from router.events import (
 )
 from router.journal.attempts import COUNTS, DIGITS, Seam, rescues, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.value import Mutable, field, new_list, replace
+from router.value import Mutable, field, replace
 
 problems = logging.getLogger("router.problems")
 
 MAX_PAUSES = 10_000
 """Pauses between two pieces of one answer that are recorded at most."""
+NO_MOMENTS: deque[float] = deque(maxlen=0)
+"""The moments of a request whose pauses are not measured yet, or any more: none can be added."""
 LATE = 10.0
 """Seconds after the end of an answer for which its usage is awaited; the request is logged after that."""
 FRACTION = 4
@@ -116,17 +117,17 @@ class Entry(Mutable):
     """The fault that the request injected (X-Router-Fault); empty without one."""
     traceparent: str = ""
     """The client's trace context (W3C `traceparent`); empty without one."""
-    tools: list[Run] = field(default_factory=new_list)
+    tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
     """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
     trail: Trail = field(default_factory=Trail)
     """Collects the attempts at targets while the request runs, as the trail of its `Ask`."""
-    texts: list[int] = field(default_factory=new_list)
+    texts: list[int] = field(default_factory=list[int])
     """Characters of text that each model call has written, on a route with tools; no other asks a model twice."""
     seams: tuple[Seam, ...] = ()
     """Places where other targets continued; known once the request is over."""
     rescues: int = 0
-    """How often another attempt took over the answer (see `rescues`); known once the request is over."""
+    """Number of times that another attempt took over the answer (see `rescues`); known once the request is over."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
@@ -138,7 +139,7 @@ class Entry(Mutable):
     first: float | None = None
     """Time of the first piece of the answer, by the clock of `began`; None before."""
     ended: float = 0.0
-    pauses: list[float] = field(default_factory=new_list)
+    pauses: list[float] = field(default_factory=list[float])
     """Seconds of each pause between two pieces of the answer."""
     observers: Sequence["Observer"] = ()
     sums: Charges = NO_CHARGES
@@ -147,8 +148,10 @@ class Entry(Mutable):
     """The attempts that `sums` is of."""
     _written: bool = False
     """True once the present model call has written text, a thought or tool input."""
-    _moments: deque[float] = field(default_factory=partial(cast("type[deque[float]]", deque), (), MAX_PAUSES + 1))
-    """When the last wait began, and when each read since then brought text, by the clock of `began`; empty while no pause is measured."""
+    _waited: float | None = None
+    """Seconds until the last event; None once they are recorded as a pause."""
+    _moments: deque[float] = NO_MOMENTS
+    """Time at which the last wait began, then that of each read since, by the clock of `began`; empty while no pause is measured."""
 
     def takes(
         self, route: str, granted: Container[str], models: Mapping[str, str], prices: Mapping[str, Price], stand_ins: Container[str]
@@ -169,11 +172,14 @@ class Entry(Mutable):
 
     def see(self, event: Event) -> None:
         """Update the record by an event: the pause before it, text length, tools, usage, attempts, and the outcome."""
+        if self._moments:
+            self._waited = monotonic() - self._moments[-1]
+            self._rested()
         if event.__class__ in WRITTEN:
             self._written = True
-            if self._moments:
-                self._moments.append(monotonic())
-                self._rested()
+            if self._waited is not None:
+                self.pauses.append(self._waited)
+                self._waited = None
             if self.first is None and event.__class__ is not ToolInput:
                 self.first = monotonic()
             if self.texts and type(event) is Text:
@@ -189,9 +195,7 @@ class Entry(Mutable):
             if self.opened is None:
                 self.opened = monotonic()
             self.steps += 1
-            self.attempts, self._written = attempts, False
-            if self._moments:
-                self._rested()
+            self.attempts, self._written, self._waited = attempts, False, None
         elif type(event) is Finish:
             self.outcome = event.reason
             self.attempts = attempts = self.trail.attempts
@@ -238,12 +242,15 @@ class Entry(Mutable):
         if self._moments:
             self._rested()
         if self._written and len(self.pauses) < MAX_PAUSES:
+            if self._moments is NO_MOMENTS:
+                self._moments = deque(maxlen=MAX_PAUSES + 1)
             self._moments.append(monotonic())
 
     def _rested(self) -> None:
         """Record the pauses between the moments, MAX_PAUSES in all, and forget the moments."""
-        pauses = map(sub, islice(self._moments, 1, None), self._moments)
-        self.pauses.extend(islice(pauses, MAX_PAUSES - len(self.pauses)))
+        if len(self._moments) > 1:
+            pauses = map(sub, islice(self._moments, 1, None), self._moments)
+            self.pauses.extend(islice(pauses, MAX_PAUSES - len(self.pauses)))
         self._moments.clear()
 
     @property
@@ -307,8 +314,9 @@ class Entry(Mutable):
             if one.meter is not None:
                 self.attempts = tuple([each.settled for each in self.attempts])
                 break
-        if self._moments:  # the last pieces took the fast path
-            self._rested()
+        if self._moments is not NO_MOMENTS:
+            self._rested()  # the last pieces may have taken the fast path
+            self._moments = NO_MOMENTS
         self.sums = self.charges
         self.trail = Trail()
         self.ended = monotonic()
@@ -375,7 +383,7 @@ class GuardedObservers:
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
         self._failing: list[Observer] = []
-        """Those that failed at the last request."""
+        """The observers that failed at the last request."""
 
     def __call__(self, entry: Entry) -> None:
         """Pass the request to each observer; log an observer's exception if its call before was a success."""
