@@ -101,6 +101,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "prometheus_client.metrics:Counter._value": "its numbers are set when the page is read, or with several workers added to, without a lookup",
         "prometheus_client.metrics:Histogram._sum": "the same",
         "prometheus_client.metrics:Histogram._buckets": "the same",
+        "prometheus_client.values:MutexValue._multiprocess": "whether they are in files, which other processes read",
     },
     "router/server/cycle.py": {
         _PROTOCOL: "a response that is written without uvicorn's `send`",

@@ -108,8 +108,7 @@ class Hour:
         if not entry.route or entry.outcome in ANSWERLESS:
             return
         slot.answers += 1
-        if entry.outcome not in REASONS:
-            slot.failures += 1
+        slot.failures += entry.outcome not in REASONS
         if len(entry.attempts) > 1:
             slot.rescues += entry.rescues
         sums = entry.sums
@@ -133,8 +132,7 @@ class Hour:
                     continue
                 tries = slot.targets[attempt.target] = TargetTries()
             tries.count += 1
-            if attempt.outcome != "ok":
-                tries.failures += 1
+            tries.failures += attempt.outcome != "ok"
             if cost:
                 tries.cost_usd += cost
             if attempt.first is not None:

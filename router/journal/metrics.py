@@ -9,7 +9,7 @@ Labels are bounded: routes and targets are those of the configuration, outcomes 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +40,18 @@ class Metrics:
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
         self._counted: list[tuple[Sequence[float], Sequence[Any]]] = []
-        """Numbers of each series, with the library's objects that receive them when the page is read; empty with several workers."""
+        """Numbers of each series, with the library's objects that receive them when the page is read; empty if those are in files."""
 
-        def library(name: str, words: str, *labels: str) -> prometheus.Counter:
-            return prometheus.Counter(name, words, labels, registry=registry)
+        library = partial(prometheus.Counter, registry=registry)
 
         def numbers(values: Sequence[Any]) -> list[float]:
-            if folder is not None:
+            if values[0]._multiprocess:  # noqa: SLF001 - those of several workers, or of the processes that this router is mounted in
                 return _Stored(values)
             self._counted.append((made := [0.0] * len(values), values))
             return made
 
         def counter(name: str, words: str, *labels: str) -> Series:
-            metric = library(name, words, *labels)
+            metric = library(name, words, labels)
             return cache(lambda *values: numbers([metric.labels(*values)._value]))  # noqa: SLF001
 
         def times(one: Any) -> list[float]:
@@ -72,16 +71,16 @@ class Metrics:
         self._overhead = times(prometheus.Histogram("router_overhead_seconds", overhead, registry=registry, buckets=OVERHEAD))
         self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
         self._refusals = library(
-            "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", "target", "reason"
+            "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", ("target", "reason")
         )
         self._scripts = counter(
             "router_script_answers", "Answers of a script because the models before it in the route gave none", "route", "target"
         )
         self._rescues = counter("router_rescues", "Times that an answer that had broken off was continued", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by their source", "route", "result")
-        tokens = library("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
+        tokens = library("router_tokens", "Tokens of models, as the providers counted them", ("route", "direction"))
         parts = library(
-            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", "route", "kind"
+            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", ("route", "kind")
         )
         counts = ((tokens, "input"), (tokens, "output"), (parts, "cached"), (parts, "cache_write"), (parts, "reasoning"))
         self._tokens = cache(lambda *route: numbers([metric.labels(*route, kind)._value for metric, kind in counts]))  # noqa: SLF001
@@ -91,7 +90,7 @@ class Metrics:
             "router_estimated_cost_usd", "Estimated cost in US dollars of calls whose tokens no provider reported", "route"
         )
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
-        self._admin_refusals = library("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
+        self._admin_refusals = library("router_admin_refusals", "Requests for operators' pages that were refused", ("reason",))
         self.stalled = library("router_loop_stalls", "Times that the event loop of a worker stood still for more than a second").inc
         """A function without arguments that counts one stall; the three below count one reload, failed reload or departure of Redis."""
         self.reloaded = library("router_reloads", "Edits that went live, counted by each worker").inc

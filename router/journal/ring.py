@@ -14,7 +14,7 @@ class Ring:
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._live: dict[Entry, None] = {}
-        """Running requests, in the order in which they began."""
+        """Running requests, in the order in which they began; a record is found by its identity."""
 
     def begin(self, entry: Entry) -> None:
         """Add a running request."""

@@ -35,7 +35,7 @@ class CountBounds:
 
 
 class _Count(Mutable):
-    """What is counted under one key. `group`: the bounded group of keys (addresses or users) that its key belongs to; None if to none."""
+    """The count of one key. `group`: the bounded group of keys (addresses or users) that the key belongs to; None for another key."""
 
     seconds: float
     group: OrderedDict[str, None] | None

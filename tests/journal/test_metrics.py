@@ -4,7 +4,10 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections import defaultdict
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -32,6 +35,21 @@ async def sleepy() -> str:
     time.sleep(2)
     return "awake"
 '''
+
+COUNTED = """
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from router.journal.entry import Entry
+from router.journal.metrics import Metrics
+
+made = Metrics()
+for _ in range(2):
+    made.count(Entry("id", "generation", began=1.0, route="chat-model", outcome="stop", ended=2.5))
+files = CollectorRegistry()
+MultiProcessCollector(files)
+print(generate_latest(files).decode())
+"""
 
 
 def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -132,6 +150,23 @@ async def test_counters_keep_the_counts_of_a_dead_worker(workspace: Workspace) -
                 while died in (pids := await serving_pids(router)) or len(pids) < 2:
                     await asyncio.sleep(0.1)
         assert counters(await samples(router)) == told
+
+
+def test_requests_are_counted_at_once_in_the_metrics_folder_of_a_host_application(tmp_path: Path) -> None:
+    """With PROMETHEUS_MULTIPROC_DIR of the host application, each request is counted in its folder before any metrics page is read."""
+    asked = subprocess.run(
+        [sys.executable, "-c", COUNTED],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told = read(asked.stdout)
+    assert told["router_requests_total", (("outcome", "stop"), ("route", "chat-model"))] == 2
+    assert told["router_request_seconds_sum", (("route", "chat-model"),)] == 3
+    assert told["router_request_seconds_bucket", (("le", "1.0"), ("route", "chat-model"))] == 0
+    assert told["router_request_seconds_bucket", (("le", "2.5"), ("route", "chat-model"))] == 2
 
 
 async def test_replacement_worker_serves_the_configuration_of_the_others(workspace: Workspace) -> None:
