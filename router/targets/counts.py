@@ -15,7 +15,6 @@ Sources: the API references of those providers, and the recorded streams in the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -37,8 +36,7 @@ def each(*counts: float | None) -> list[int]:
     return [int(count) if count and 0 < count <= MAX_TOKENS else 0 for count in counts]  # most are absent or zero
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
+class Apart(Value, frozen=True):
     """Counts with prices of their own: audio tokens, image tokens, web searches. `tier`: the provider's word for the service tier."""
 
     audio_input: float | None = 0
@@ -89,9 +87,10 @@ class Counts(Value, frozen=True):
         If input and cache tokens are all zero, those of `before` stay; so do output and reasoning, each by itself. Cache tokens that
         together exceed the input were counted apart from it, and are added to it.
         """
-        read, hit, stored, lasting, written, thought = each(
-            self.input_tokens, self.cached, self.cache_write, self.cache_write_1h, self.output_tokens, self.reasoning
-        )
+        read, written = each(self.input_tokens, self.output_tokens)
+        hit = stored = lasting = thought = 0
+        if self.cached or self.cache_write or self.reasoning:
+            hit, stored, lasting, thought = each(self.cached, self.cache_write, self.cache_write_1h, self.reasoning)
         if not read + hit + stored:
             read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
             lasting = before.cache_write_1h_tokens
@@ -173,10 +172,8 @@ class ChatUsage(msgspec.Struct):
         details = self.completion_tokens_details or COMPLETED
         if not (details.reasoning_tokens or self.reasoning_tokens):
             return self.completion_tokens, 0
-        asked, answered, total, detailed, beside = each(
-            self.prompt_tokens, self.completion_tokens, self.total_tokens, details.reasoning_tokens, self.reasoning_tokens
-        )
-        thought = detailed or beside
+        thought = tokens(details.reasoning_tokens) or tokens(self.reasoning_tokens)
+        asked, answered, total = each(self.prompt_tokens, self.completion_tokens, self.total_tokens)
         return answered + (thought if total == asked + answered + thought else 0), thought
 
     def counts(self, tier: object = None) -> Counts:
