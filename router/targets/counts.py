@@ -178,6 +178,8 @@ class ChatUsage(msgspec.Struct):
 
     def counts(self, tier: object = None) -> Counts:
         """Return these counts in the terms of Usage. `tier`: the service tier that the answer names."""
+        if not tier and self == ChatUsage(self.prompt_tokens, self.completion_tokens, self.total_tokens):
+            return Counts(self.prompt_tokens, self.completion_tokens)  # nothing else was counted
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens

@@ -180,7 +180,7 @@ class GeminiReader:
         """Read a document unless it repeats the last of a finished answer; return whether it is readable. Raises TargetError for an error."""
         chunk = decoding.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
-        if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
+        if (odd or data.__class__ is ErrorData) and (error := error_in(self._name, data)) is not None:
             raise error
         if chunk is not None and data != self._last:
             self._see(chunk)

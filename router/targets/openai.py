@@ -345,16 +345,20 @@ class ChatReader(TextFrames):
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
         `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
-        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
-        if (odd or data.__class__ is ErrorData) and (error := error_in(self.name, data)) is not None:
+        if (
+            chunk is None
+            or chunk.error is not None
+            or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
+            or data.__class__ is ErrorData
+        ) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is None:
             return
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
-        if cited := chunk.search_results or chunk.citations:
-            self._cited = cited
+        if chunk.search_results or chunk.citations:
+            self._cited = chunk.search_results or chunk.citations or ()
         counted = chunk.usage or (chunk.x_groq and chunk.x_groq.usage)
         if counted is not None and counted.prompt_tokens is not None:
             speech.usage(counted.counts(chunk.service_tier))

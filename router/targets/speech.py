@@ -97,14 +97,15 @@ class Speech(msgspec.Struct, eq=False):
 
     def take(self) -> list[Event]:
         """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
-        if self.kind is Text and not self._events and not self._limited:
-            if not self._run:  # the usual case: one text without limits
+        if not self._events and not self._limited:  # the usual case: one text or thought without limits
+            if not self._run:
                 return []
             piece = "".join(self._run)
             self._run = []
-            self.written += len(piece)
-            self.flowing = not self.finished and self.model is not None and not self._text.half
-            return [Text(piece)]
+            if self.kind is Text:
+                self.written += len(piece)
+                self.flowing = not self.finished and self.model is not None and not self._text.half
+            return [self.kind(piece)]
         self._close_run()
         events, self._events = self._events, []
         return events
