@@ -97,15 +97,8 @@ class Counts(Value, frozen=True):
         elif hit + stored > read:
             read += hit + stored
         written, thought = written or before.output_tokens, thought or before.reasoning_tokens
-        counted = replace(
-            before,
-            input_tokens=read,
-            output_tokens=written,
-            cached_tokens=hit,
-            cache_write_tokens=stored,
-            reasoning_tokens=min(thought, written),
-            cache_write_1h_tokens=min(lasting, stored),
-        )
+        kept = (before.audio_input_tokens, before.audio_output_tokens, before.image_output_tokens, before.searches, before.service_tier)
+        counted = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored), *kept)
         return counted if self.apart is None else self.apart.over(counted)
 
 
