@@ -156,7 +156,7 @@ class MessageReader(TextFrames):
         """Read the data of one frame; return False if it ends the answer. Raises TargetError for an error; skips an unreadable frame."""
         frame = decoding.decoded(data, FRAME)
         odd = frame is None or frame.type not in EVENTS or frame.error is not None
-        if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
+        if (odd or data.__class__ is ErrorData) and (error := error_in(self.name, data)) is not None:
             raise error
         if frame is None:
             return True

@@ -50,7 +50,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def is_plain(ask: Ask, rules: Sequence[Rule]) -> bool:
-    """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text alone.
+    """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text and no name.
     A system message may come first, unless `system_is_the_users` is a rule. False proves nothing.
     """
     if ask.tools:
@@ -58,7 +58,9 @@ def is_plain(ask: Ask, rules: Sequence[Rule]) -> bool:
     speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
     for message in ask.messages:
         parts = message.parts
-        if message.role != speaker or len(parts) != 1 or not isinstance(text := parts[0], str) or not text or text.isspace():
+        if message.role != speaker or message.name or len(parts) != 1:
+            return False
+        if not isinstance(text := parts[0], str) or not text or text.isspace():
             return False
         speaker = "assistant" if speaker == "user" else "user"
     return speaker == "assistant"  # the last one to speak was the user

@@ -15,7 +15,6 @@ Sources: the API references of those providers, and the recorded streams in the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -37,8 +36,7 @@ def each(*counts: float | None) -> list[int]:
     return [int(count) if count and 0 < count <= MAX_TOKENS else 0 for count in counts]  # most are absent or zero
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
+class Apart(Value, frozen=True):
     """Counts with prices of their own: audio tokens, image tokens, web searches. `tier`: the provider's word for the service tier."""
 
     audio_input: float | None = 0
@@ -89,24 +87,18 @@ class Counts(Value, frozen=True):
         If input and cache tokens are all zero, those of `before` stay; so do output and reasoning, each by itself. Cache tokens that
         together exceed the input were counted apart from it, and are added to it.
         """
-        read, hit, stored, lasting, written, thought = each(
-            self.input_tokens, self.cached, self.cache_write, self.cache_write_1h, self.output_tokens, self.reasoning
-        )
+        read, written = each(self.input_tokens, self.output_tokens)
+        hit = stored = lasting = thought = 0
+        if self.cached or self.cache_write or self.reasoning:
+            hit, stored, lasting, thought = each(self.cached, self.cache_write, self.cache_write_1h, self.reasoning)
         if not read + hit + stored:
             read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
             lasting = before.cache_write_1h_tokens
         elif hit + stored > read:
             read += hit + stored
         written, thought = written or before.output_tokens, thought or before.reasoning_tokens
-        counted = replace(
-            before,
-            input_tokens=read,
-            output_tokens=written,
-            cached_tokens=hit,
-            cache_write_tokens=stored,
-            reasoning_tokens=min(thought, written),
-            cache_write_1h_tokens=min(lasting, stored),
-        )
+        kept = (before.audio_input_tokens, before.audio_output_tokens, before.image_output_tokens, before.searches, before.service_tier)
+        counted = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored), *kept)
         return counted if self.apart is None else self.apart.over(counted)
 
 
@@ -173,14 +165,14 @@ class ChatUsage(msgspec.Struct):
         details = self.completion_tokens_details or COMPLETED
         if not (details.reasoning_tokens or self.reasoning_tokens):
             return self.completion_tokens, 0
-        asked, answered, total, detailed, beside = each(
-            self.prompt_tokens, self.completion_tokens, self.total_tokens, details.reasoning_tokens, self.reasoning_tokens
-        )
-        thought = detailed or beside
+        thought = tokens(details.reasoning_tokens) or tokens(self.reasoning_tokens)
+        asked, answered, total = each(self.prompt_tokens, self.completion_tokens, self.total_tokens)
         return answered + (thought if total == asked + answered + thought else 0), thought
 
     def counts(self, tier: object = None) -> Counts:
         """Return these counts in the terms of Usage. `tier`: the service tier that the answer names."""
+        if not tier and self == ChatUsage(self.prompt_tokens, self.completion_tokens, self.total_tokens):
+            return Counts(self.prompt_tokens, self.completion_tokens)  # nothing else was counted
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens

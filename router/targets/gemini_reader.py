@@ -180,7 +180,7 @@ class GeminiReader:
         """Read a document unless it repeats the last of a finished answer; return whether it is readable. Raises TargetError for an error."""
         chunk = decoding.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
-        if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
+        if (odd or data.__class__ is ErrorData) and (error := error_in(self._name, data)) is not None:
             raise error
         if chunk is not None and data != self._last:
             self._see(chunk)
@@ -209,22 +209,24 @@ class GeminiReader:
         After a finish reason, further parts are read only if that was STOP and this response has a reason too; otherwise only sources.
         """
         speech = self._speech
-        reason = "" if (stated := candidate.finish_reason or "").endswith(UNSPECIFIED) else stated
+        stated = candidate.finish_reason
+        reason = "" if stated is None or stated.endswith(UNSPECIFIED) else stated
         over = speech.finished and (not reason or self._reason != STOP or speech.cut)
         if speech.finished and not over:
             speech.resume()
         if candidate.content is not None and not over:
             for part in candidate.content.parts or ():
                 self._part(part)
-        self._ground(candidate)
+        if candidate.grounding_metadata is not None:
+            self._ground(candidate.grounding_metadata)
         if reason and not over:
             self._reason = reason
             self._close(complete=reason == STOP)
             speech.finish(reason)
 
-    def _ground(self, candidate: GeminiCandidate) -> None:
+    def _ground(self, found: Grounding) -> None:
         """Pass the web pages, places and documents that a candidate cites to the Speech, as sources."""
-        for one in (candidate.grounding_metadata.grounding_chunks if candidate.grounding_metadata else None) or ():
+        for one in found.grounding_chunks or ():
             match one:
                 case {"web": {"uri": url, **more}} | {"maps": {"uri": url, **more}}:
                     self._speech.source(shown.page(url, more.get("title")))

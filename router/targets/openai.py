@@ -204,10 +204,11 @@ def answer(
             fits = fit(known, params)
         if terms.checks:
             check_answerable(name, known, ask, params)
-        if not (text_alone := plain or ask.text_alone) and has_address(ask, "audio"):
+        if not plain and has_address(ask, "audio"):
             raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
-        omitted = fits.omitted + uncarried(known, ask) + terms.overridden
-        chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
+        omitted = fits.omitted + (ask.unsent if plain else uncarried(known, ask)) + terms.overridden
+        key = known.session_key if ask.session else ""
+        chat = session_key(ask.session, secret) if key else ""
         form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
         if responding:
             body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
@@ -216,25 +217,24 @@ def answer(
             bounds = responses.bounds(fits, known)
             reader = partial(responses.ResponseReader, name)
             return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
-        amend = None if text_alone and not terms.takes.insists else beside(form.ask, issuer, terms.takes)
-        messages = completions.messages(form.ask, amend, known.carries)
+        if plain and not form.way:
+            messages = completions.texts(ask)
+        else:
+            messages = completions.messages(form.ask, beside(form.ask, issuer, terms.takes), known.carries)
         within = form.sent if form.way else ()
         if known.marks_from > 0 and is_long(ask, known.marks_from):
             messages, within = mark_messages(messages), (CONTROL, *within)
         body = terms.fields | completions.tools(ask, known) if tools else terms.fields
         body = {**body, "messages": messages, **(form.chat if form.way else {})}
-        asked = endpoint
-        if chat and known.session_key == CACHE_KEY:
+        if key == CACHE_KEY:
             body[CACHE_KEY] = chat
-        elif chat and known.session_key not in options.headers:
-            asked = endpoint.bearing(known.session_key, chat)
+        asked = endpoint.bearing(key, chat) if key and key != CACHE_KEY and key not in options.headers else endpoint
         reader = partial(ChatReader, name, takes=terms.takes)
         return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
 
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
-        plain = is_plain(ask, rules)
-        ask = ask if plain else fitted(ask, rules, name)
+        ask = ask if (plain := is_plain(ask, rules)) else fitted(ask, rules, name)
         return http.answered(start, issuer, pool, Pupil(name, facts, learned), partial(prepare, ask, params, plain=plain))
 
     return spoken
@@ -345,16 +345,20 @@ class ChatReader(TextFrames):
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
         `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
-        odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
-        if (odd or data.__class__ is ErrorData) and (error := error_in(self.name, data)) is not None:
+        if (
+            chunk is None
+            or chunk.error is not None
+            or not (chunk.choices or chunk.x_groq or (chunk.usage and chunk.usage.prompt_tokens))
+            or data.__class__ is ErrorData
+        ) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is None:
             return
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
-        if cited := chunk.search_results or chunk.citations:
-            self._cited = cited
+        if chunk.search_results or chunk.citations:
+            self._cited = chunk.search_results or chunk.citations or ()
         counted = chunk.usage or (chunk.x_groq and chunk.x_groq.usage)
         if counted is not None and counted.prompt_tokens is not None:
             speech.usage(counted.counts(chunk.service_tier))
@@ -384,6 +388,10 @@ class ChatReader(TextFrames):
     def _said(self, said: Delta) -> None:
         """Feed a piece to the Speech, and record its reasoning for the next request, in the fields that the provider takes back."""
         speech, content = self.speech, said.content
+        if said == Delta(content) and (not content or isinstance(content, str)):
+            if content:
+                speech.text(content)
+            return  # the usual case: nothing else
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -393,8 +401,6 @@ class ChatReader(TextFrames):
             speech.text(content)
         elif isinstance(content, list):
             said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
-        if said == Delta(content, said.reasoning_content, said.reasoning, said.reasoning_details):
-            return  # the usual case: nothing else
         if said.refusal and isinstance(said.refusal, str):
             speech.text(said.refusal)  # the model's own words: the user should see them
         for one in said.annotations or ():

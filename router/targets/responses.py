@@ -189,7 +189,7 @@ class ResponseReader(TextFrames):
         if data == b"[DONE]":
             return False
         frame = decoding.decoded(data, FRAME)
-        odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, ErrorData)
+        odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or data.__class__ is ErrorData
         if odd and (error := error_in(self.name, data)) is not None:
             raise error
         if frame is None:

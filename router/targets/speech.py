@@ -68,8 +68,8 @@ class Speech(msgspec.Struct, eq=False):
     _thought: Joined = field(default_factory=Joined)
     _events: list[Event] = []
     _run: list[str] = []
-    """Pieces of the kind `_kind` that become one event: those since the last event."""
-    _kind: type[Text | Thought] = Text
+    """Pieces of the kind `kind` that become one event: those since the last event."""
+    kind: type[Text | Thought] = Text
     _calls: list[OpenCall] = []
     _ids: dict[tuple[int, str], OpenCall] = {}
     _latest: dict[int, OpenCall] = {}
@@ -97,14 +97,15 @@ class Speech(msgspec.Struct, eq=False):
 
     def take(self) -> list[Event]:
         """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
-        if self._kind is Text and not self._events and not self._limited:
-            if not self._run:  # the usual case: one text without limits
+        if not self._events and not self._limited:  # the usual case: one text or thought without limits
+            if not self._run:
                 return []
             piece = "".join(self._run)
             self._run = []
-            self.written += len(piece)
-            self.flowing = not self.finished and self.model is not None and not self._text.half
-            return [Text(piece)]
+            if self.kind is Text:
+                self.written += len(piece)
+                self.flowing = not self.finished and self.model is not None and not self._text.half
+            return [self.kind(piece)]
         self._close_run()
         events, self._events = self._events, []
         return events
@@ -116,13 +117,13 @@ class Speech(msgspec.Struct, eq=False):
             if self._limited:
                 piece = "" if self.cut else self._bounded(piece)
             if piece:
-                self._events.append(self._kind(piece))
-            if self._kind is Text:
+                self._events.append(self.kind(piece))
+            if self.kind is Text:
                 self.written += len(piece)
 
     def _bounded(self, piece: str) -> str:
         """Return the part of a piece within the limits; end the answer (`cut`) if that is not all. Stop texts count in text alone."""
-        if self._cutter is not None and self._kind is Text:
+        if self._cutter is not None and self.kind is Text:
             piece = self._cutter.feed(piece)
             if self._cutter.over:
                 self._cut("stop")
@@ -142,9 +143,9 @@ class Speech(msgspec.Struct, eq=False):
             self._calls.clear()
 
     def _extend_run(self, kind: type[Text | Thought], piece: str) -> None:
-        if kind is not self._kind:
+        if kind is not self.kind:
             self._close_run()
-            self._kind = kind
+            self.kind = kind
         self._run.append(piece)
 
     def text(self, piece: str) -> None:
@@ -158,7 +159,7 @@ class Speech(msgspec.Struct, eq=False):
                     return
                 self._opening = None  # the usual case: the answer begins with neither white space nor a tag
             self.said = True
-            if self._kind is Text:
+            if self.kind is Text:
                 self._run.append(piece)  # the usual case: text after text
             else:
                 self._extend_run(Text, piece)

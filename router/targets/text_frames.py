@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from router.events import Text
+from router.events import Text, Thought
 from router.targets.inband import ErrorData
 from router.targets.speech import Speech
 
@@ -27,7 +27,7 @@ NoList = NoItems | None
 
 class TextFrames(ABC):
     """The base class of a reader of streams: it reads frames of text alone itself, and leaves the others to `frame`.
-    It does so once the answer's model is known, because a frame of text may name it.
+    It does so once the answer's model is known, because a frame of text may name it, and unless the last frames were thoughts.
 
     decode: returns a frame of text alone as a struct, with a fixed number of values; raises one of NOT_TEXT for each other frame
     text_of: returns the text of such a struct, which has no surrogate: the decoder refuses them
@@ -68,19 +68,19 @@ class TextFrames(ABC):
         if ErrorData in map(type, found):
             return all(map(self.frame, found))
         rest = iter(found)
-        while speech.model is None and (first := next(rest, None)) is not None:
-            if not self.frame(first):
-                return False
         while not speech.finished:
-            texts: list[str] = []
-            try:
-                texts.extend(map(self.text_of, map(self.decode, rest)))
-                other = None
-            except NOT_TEXT:  # `texts` has those before the frame of another kind, the last one that was taken from `rest`
-                other = found[-1 - length_hint(rest)]
-            if texts:
-                self.worded = True
-                speech.text("".join(texts))
+            if speech.model is None or speech.kind is Thought:
+                other = next(rest, None)
+            else:
+                texts: list[str] = []
+                try:
+                    texts.extend(map(self.text_of, map(self.decode, rest)))
+                    other = None
+                except NOT_TEXT:  # `texts` has those before the frame of another kind, the last one that was taken from `rest`
+                    other = found[-1 - length_hint(rest)]
+                if texts:
+                    self.worded = True
+                    speech.text("".join(texts))
             if other is None:
                 return True
             if not self.frame(other):

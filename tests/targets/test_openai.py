@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec
+from router.chat import Ask, Call, File, Message, ReasoningState, Result, ToolSpec
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.params import Params
 from router.targets import Connections, http, openai
+from router.value import replace as changed
 from tests.support.provider import DONE, Reply, chunk, error, frame, joined, provider, text, usage
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
@@ -39,14 +40,13 @@ async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
 
 async def test_openai_request_has_messages_tools_and_parameters() -> None:
     """A request has the messages, tools and parameters in OpenAI's form, the lower of two `max_tokens`, and the key as a bearer token."""
-    spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
     conversation = (
         Message("system", ("Be brief.",)),
         Message("user", ("Time?",)),
         Message("assistant", (Call("c1", "get_time", {"place": "北京"}),)),
         Message("tool", (Result("c1", "get_time", {"hour": 12}),)),
     )
-    ask = Ask(model="chat-model", messages=conversation, tools=(spec,), params=Params(temperature=0.5, max_tokens=900))
+    ask = Ask(model="chat-model", messages=conversation, tools=(TOOL,), params=Params(temperature=0.5, max_tokens=900))
     async with provider(Reply(text("Noon."))) as fake:
         await heard(declared(fake.base, params=Params(max_tokens=500)), ask)
     assert fake.headers[0]["authorization"] == "Bearer sk-test"
@@ -67,9 +67,51 @@ async def test_openai_request_has_messages_tools_and_parameters() -> None:
                 },
                 {"role": "tool", "tool_call_id": "c1", "content": '{"hour":12}'},
             ],
-            "tools": [{"type": "function", "function": {"name": "get_time", "description": "The time.", "parameters": spec.parameters}}],
+            "tools": [{"type": "function", "function": {"name": "get_time", "description": "The time.", "parameters": TOOL.parameters}}],
         },
     ]
+
+
+TOOL = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
+
+
+@pytest.mark.parametrize("given", ["target", "question"])
+async def test_parameters_follow_the_tools_of_each_question(given: str) -> None:
+    """One target sends `parallel_tool_calls` beside tools alone and `prediction` without tools alone, from its own parameters or the question's."""
+    params = Params(parallel_tool_calls=False, prediction="Noon.", temperature=0.5)
+    ask = changed(HI, params=params) if given == "question" else HI
+    connections, omitted = Connections(), list[tuple[str, ...]]()
+    async with provider(Reply(text("Hi"))) as fake:
+        spoken = openai.answer("a", declared(fake.base, params=params if given == "target" else Params()), 0.5, connections)
+        for one in (ask, changed(ask, tools=(TOOL,)), ask):
+            omitted += [event.omitted async for event in spoken(one) if isinstance(event, Start)]
+    await connections.close()
+    assert ["parallel_tool_calls" in sent for sent in fake.requests] == [False, True, False]
+    assert ["prediction" in sent for sent in fake.requests] == [True, False, True]
+    assert omitted == [(), ("prediction",), ()]
+
+
+NOT_PLAIN: dict[str, tuple[Message, Any]] = {
+    "a name": (Message("user", ("Hi",), "ada"), {"role": "user", "content": "Hi", "name": "ada"}),
+    "two texts": (Message("user", ("Hi, ", "you")), {"role": "user", "content": "Hi, you"}),
+    "a file": (
+        Message("user", ("Look", File("image/png", "data:image/png;base64,aGk="))),
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_PLAIN)
+async def test_question_that_is_not_plain_is_written_in_full(what: str) -> None:
+    """A message with a name, several texts or a file is sent with all of them, after plain ones too."""
+    message, sent = NOT_PLAIN[what]
+    before = (Message("user", ("Hello",)), Message("assistant", ("Yes?",)))
+    async with provider(Reply(text("Hi"))) as fake:
+        await heard(declared(fake.base), changed(HI, messages=(*before, message)))
+    assert fake.requests[0]["messages"] == [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Yes?"}, sent]
 
 
 async def test_thinking_model_gets_max_completion_tokens_and_no_temperature() -> None:
