@@ -46,6 +46,7 @@ class Incoming(Mutable):
     """A request body while it arrives. Its bytes count in `bodies` until `close` is called, which is at the end of the request.
 
     announced: the client waits for a `100 Continue` before it sends the body (RFC 9110, 10.1.1)
+    seconds: within which the body must be complete
     """
 
     _bodies: "Bodies"
@@ -53,6 +54,7 @@ class Incoming(Mutable):
     _length: bytes | None
     _bounds: RequestBounds
     announced: bool = False
+    seconds: float = MAX_SECONDS
     _size: int = 0
     _pieces: list[bytes] = field(default_factory=list[bytes])
     _untouched: bool = True
@@ -62,23 +64,23 @@ class Incoming(Mutable):
 
         - TooLarge beyond the bound of one body; at once if the declared length is beyond it.
         - Crowded beyond the bound of all bodies.
-        - BadAsk if the body is not complete after MAX_SECONDS.
+        - BadAsk if the body is not complete after `seconds`.
         - ClientLeft if the client disconnected.
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
-        reading = self._whole()
+        reading = self._received()
         try:
             awaited = reading.send(None)
         except StopIteration as done:  # it did not have to wait: no need for a timer
             return done.value
         try:
-            with Deadline(MAX_SECONDS):
+            with Deadline(self.seconds):
                 return await _rest(reading, awaited)
         except TimeoutError:
             raise BadAsk("The request's body did not come in time.") from None
 
-    async def _whole(self) -> bytes:
+    async def _received(self) -> bytes:
         """Receive and return the whole body, however long that takes."""
         self._untouched, more = False, True
         while more:

@@ -26,14 +26,12 @@ OPTIONAL = STEERING | {b"x-request-id", b"traceparent", b"expect", b"cache-contr
 
 
 class Request(Mutable):
-    """An HTTP request without its body."""
+    """An HTTP request without its body. `model`: the route that the path names, if any; `surface`: the API of its path."""
 
     scope: Scope
     receive: Receive
     model: str | None = None
-    """The route that the path names, if any."""
     surface: Surface = "chat"
-    """The API of the path."""
     stated: Fields = field(default_factory=dict[str, Json])
     """Fields of the question that the headers contain (gateway protocol only); they override the body's."""
     named: str | None = None
