@@ -85,7 +85,11 @@ class Incoming(Mutable):
         self._untouched, more = False, True
         while more:
             message = await self._receive()
-            size, more = len(self._take(message)), message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            self._pieces.append(piece)
+            size = len(piece)
             if self._size + size > self._bounds.body:
                 raise TooLarge
             self._bodies.hold(size, self._bounds)
@@ -101,7 +105,9 @@ class Incoming(Mutable):
         if self._untouched and not self.announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
-                    self._take(await self._receive())
+                    if (message := await self._receive())["type"] == "http.disconnect":
+                        raise ClientLeft
+                    self._pieces.append(message.get("body", b""))
         found = b"".join(self._pieces)[:BEGINNING_BYTES]
         self._pieces.clear()
         return found
@@ -110,14 +116,6 @@ class Incoming(Mutable):
         """Stop counting the bytes of this body."""
         self._bodies.held -= self._size
         self._size = 0
-
-    def _take(self, message: Mapping[str, Any]) -> bytes:
-        """Keep and return the part of the body in an ASGI message. ClientLeft if the client disconnected."""
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        piece: bytes = message.get("body", b"")
-        self._pieces.append(piece)
-        return piece
 
 
 @coroutine

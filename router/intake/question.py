@@ -145,6 +145,12 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
         case "completions":
             tools, said = brought(fields), messages(conversation(fields), most)
             return tools, said, sampling(fields), response_format(fields["response_format"]) if "response_format" in fields else None
+        case "chat":
+            tools, said, form = of_page(fields), messages(conversation(fields), most), fields.get("response_format")
+            if (system := fields.get("system")) is not None and (words := text(system, "system")):
+                said = (Message("system", (words,)), *said)
+            # A format that is no object is a field for the template.
+            return tools, said, sampling(fields), response_format(form) if isinstance(form, Mapping) else None
         case "messages" | "count_tokens":
             api = anthropic_api
             return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
@@ -159,12 +165,6 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
         case "gateway":
             api = gateway_api
             return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
-        case "chat":
-            tools, said, form = of_page(fields), messages(conversation(fields), most), fields.get("response_format")
-            if (system := fields.get("system")) is not None and (words := text(system, "system")):
-                said = (Message("system", (words,)), *said)
-            # A format that is no object is a field for the template.
-            return tools, said, sampling(fields), response_format(form) if isinstance(form, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
@@ -172,8 +172,8 @@ def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> 
     named = fields.get("model") if model is None else model
     if named is None:
         named = fields.get("selectedChatModel")
-    if named is None and usual is not None:
-        return usual
+        if named is None and usual is not None:
+            return usual
     if not isinstance(named, str) or not named:
         raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
     return named
