@@ -409,7 +409,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
                     files.append(part)
                 elif isinstance(part, Result):
                     files += part.files
-        return frozenset([file.sort for file in files])
+        return frozenset([file.sort for file in files]) if files else frozenset()
 
     @property
     def holder(self) -> str:

@@ -40,7 +40,6 @@ STREAMING = frozenset({"chat", "ag_ui"})
 """APIs that stream by default and do not need a model id: the default route answers then."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
 """The API of a request: the router's own below /api/chat, OpenAI's chat completions and legacy completions, Anthropic's messages and
 `count_tokens`, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.

@@ -128,7 +128,8 @@ class Request(Mutable):
 
     def speaks(self, declared: str) -> None:
         """Set the named wire, and the wire of errors before the body is read. `declared`: `server.protocol`. BadAsk for an unknown wire."""
-        self.named = protocol.requested(self.query, self._protocol) if self.query or self._protocol else None
+        if self.query or self._protocol:
+            self.named = protocol.requested(self.query, self._protocol)
         self.wire = protocol.chosen(self.named, self.path, declared)
 
     def speaks_as_addressed(self, declared: str = "line") -> Wire:
