@@ -188,7 +188,7 @@ def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTH
     except ValueError as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise BadAsk(f"The body is not JSON{where}.") from None
-    if not isinstance(fields, dict):
+    if type(fields) is not dict:
         raise BadAsk("The body must be a JSON object.")
     # A body is nested no deeper than it has opening brackets.
     if body.count(b"[") + body.count(b"{") > bounds.depth and deeper(fields, bounds.depth):

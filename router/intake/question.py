@@ -173,7 +173,7 @@ def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> 
         named = fields.get("selectedChatModel")
         if named is None and usual is not None:
             return usual
-    if not isinstance(named, str) or not named:
+    if type(named) is not str or not named:
         raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
     return named
 
