@@ -120,7 +120,7 @@ def asked(
         unsent=gateway_api.unsent(fields) if surface == "gateway" else meant(fields, UNSENT[surface]) if surface in UNSENT else (),
         chat=chat_id or "",
     )
-    wishes = cache_control(cache, ask.fields) if cache or ask.fields else ANY_AGE
+    wishes = cache_control(cache, ask.fields) if cache or "trigger" in fields else ANY_AGE
     if surface == "responses":
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
