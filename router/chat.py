@@ -145,7 +145,6 @@ Detail = Literal["low", "high", "original"]
 """The detail with which a model looks at an image, in the words of OpenAI's API."""
 FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
-NO_FILES: frozenset[FileSort] = frozenset()
 
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of an audio media type → its format, if that has another name."""
@@ -410,7 +409,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
                     files.append(part)
                 elif isinstance(part, Result):
                     files += part.files
-        return frozenset([file.sort for file in files]) if files else NO_FILES
+        return frozenset([file.sort for file in files]) if files else frozenset()
 
     @property
     def holder(self) -> str:

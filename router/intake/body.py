@@ -46,6 +46,7 @@ class Incoming(Mutable):
     """A request body while it arrives. Its bytes count in `bodies` until `close` is called, which is at the end of the request.
 
     announced: the client waits for a `100 Continue` before it sends the body (RFC 9110, 10.1.1)
+    seconds: within which the body must be complete
     """
 
     _bodies: "Bodies"
@@ -53,6 +54,7 @@ class Incoming(Mutable):
     _length: bytes | None
     _bounds: RequestBounds
     announced: bool = False
+    seconds: float = MAX_SECONDS
     _size: int = 0
     _pieces: list[bytes] = field(default_factory=list[bytes])
     _untouched: bool = True
@@ -62,28 +64,32 @@ class Incoming(Mutable):
 
         - TooLarge beyond the bound of one body; at once if the declared length is beyond it.
         - Crowded beyond the bound of all bodies.
-        - BadAsk if the body is not complete after MAX_SECONDS.
+        - BadAsk if the body is not complete after `seconds`.
         - ClientLeft if the client disconnected.
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
-        reading = self._whole()
+        reading = self._received()
         try:
             awaited = reading.send(None)
         except StopIteration as done:  # it did not have to wait: no need for a timer
             return done.value
         try:
-            with Deadline(MAX_SECONDS):
+            with Deadline(self.seconds):
                 return await _rest(reading, awaited)
         except TimeoutError:
             raise BadAsk("The request's body did not come in time.") from None
 
-    async def _whole(self) -> bytes:
+    async def _received(self) -> bytes:
         """Receive and return the whole body, however long that takes."""
         self._untouched, more = False, True
         while more:
             message = await self._receive()
-            size, more = len(self._take(message)), message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            self._pieces.append(piece)
+            size = len(piece)
             if self._size + size > self._bounds.body:
                 raise TooLarge
             self._bodies.hold(size, self._bounds)
@@ -99,7 +105,9 @@ class Incoming(Mutable):
         if self._untouched and not self.announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
-                    self._take(await self._receive())
+                    if (message := await self._receive())["type"] == "http.disconnect":
+                        raise ClientLeft
+                    self._pieces.append(message.get("body", b""))
         found = b"".join(self._pieces)[:BEGINNING_BYTES]
         self._pieces.clear()
         return found
@@ -108,14 +116,6 @@ class Incoming(Mutable):
         """Stop counting the bytes of this body."""
         self._bodies.held -= self._size
         self._size = 0
-
-    def _take(self, message: Mapping[str, Any]) -> bytes:
-        """Keep and return the part of the body in an ASGI message. ClientLeft if the client disconnected."""
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        piece: bytes = message.get("body", b"")
-        self._pieces.append(piece)
-        return piece
 
 
 @coroutine
@@ -188,7 +188,7 @@ def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTH
     except ValueError as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise BadAsk(f"The body is not JSON{where}.") from None
-    if not isinstance(fields, dict):
+    if type(fields) is not dict:
         raise BadAsk("The body must be a JSON object.")
     # A body is nested no deeper than it has opening brackets.
     if body.count(b"[") + body.count(b"{") > bounds.depth and deeper(fields, bounds.depth):

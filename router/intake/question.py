@@ -40,7 +40,6 @@ STREAMING = frozenset({"chat", "ag_ui"})
 """APIs that stream by default and do not need a model id: the default route answers then."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
-
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
 """The API of a request: the router's own below /api/chat, OpenAI's chat completions and legacy completions, Anthropic's messages and
 `count_tokens`, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
@@ -121,7 +120,7 @@ def asked(
         unsent=gateway_api.unsent(fields) if surface == "gateway" else meant(fields, UNSENT[surface]) if surface in UNSENT else (),
         chat=chat_id or "",
     )
-    wishes = cache_control(cache, ask.fields) if cache or ask.fields else ANY_AGE
+    wishes = cache_control(cache, ask.fields) if cache or "trigger" in fields else ANY_AGE
     if surface == "responses":
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
         background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
@@ -145,6 +144,12 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
         case "completions":
             tools, said = brought(fields), messages(conversation(fields), most)
             return tools, said, sampling(fields), response_format(fields["response_format"]) if "response_format" in fields else None
+        case "chat":
+            tools, said, form = of_page(fields), messages(conversation(fields), most), fields.get("response_format")
+            if (system := fields.get("system")) is not None and (words := text(system, "system")):
+                said = (Message("system", (words,)), *said)
+            # A format that is no object is a field for the template.
+            return tools, said, sampling(fields), response_format(form) if isinstance(form, Mapping) else None
         case "messages" | "count_tokens":
             api = anthropic_api
             return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
@@ -159,12 +164,6 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
         case "gateway":
             api = gateway_api
             return api.brought(fields), api.messages(fields, most), parameters(api.sampling(fields)), api.output(fields)
-        case "chat":
-            tools, said, form = of_page(fields), messages(conversation(fields), most), fields.get("response_format")
-            if (system := fields.get("system")) is not None and (words := text(system, "system")):
-                said = (Message("system", (words,)), *said)
-            # A format that is no object is a field for the template.
-            return tools, said, sampling(fields), response_format(form) if isinstance(form, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
@@ -172,9 +171,9 @@ def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> 
     named = fields.get("model") if model is None else model
     if named is None:
         named = fields.get("selectedChatModel")
-    if named is None and usual is not None:
-        return usual
-    if not isinstance(named, str) or not named:
+        if named is None and usual is not None:
+            return usual
+    if type(named) is not str or not named:
         raise BadAsk("model: a model id is needed, here or in the path. GET /api/models lists them.")
     return named
 

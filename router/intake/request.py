@@ -26,14 +26,12 @@ OPTIONAL = STEERING | {b"x-request-id", b"traceparent", b"expect", b"cache-contr
 
 
 class Request(Mutable):
-    """An HTTP request without its body."""
+    """An HTTP request without its body. `model`: the route that the path names, if any; `surface`: the API of its path."""
 
     scope: Scope
     receive: Receive
     model: str | None = None
-    """The route that the path names, if any."""
     surface: Surface = "chat"
-    """The API of the path."""
     stated: Fields = field(default_factory=dict[str, Json])
     """Fields of the question that the headers contain (gateway protocol only); they override the body's."""
     named: str | None = None
@@ -130,7 +128,8 @@ class Request(Mutable):
 
     def speaks(self, declared: str) -> None:
         """Set the named wire, and the wire of errors before the body is read. `declared`: `server.protocol`. BadAsk for an unknown wire."""
-        self.named = protocol.requested(self.query, self._protocol) if self.query or self._protocol else None
+        if self.query or self._protocol:
+            self.named = protocol.requested(self.query, self._protocol)
         self.wire = protocol.chosen(self.named, self.path, declared)
 
     def speaks_as_addressed(self, declared: str = "line") -> Wire:

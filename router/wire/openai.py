@@ -46,7 +46,7 @@ class Chunks:
         fields = {"id": f"{self._prefix}{heading.message_id}", "object": self._kind, "created": heading.created, "model": model}
         self._head = f'data: {compact(fields)[:-1]},"choices":['
         self._before = f'{self._head}{{"index":0,"delta":'
-        self._content = f'{self._before}{{"content":'.encode()
+        self._content = utf8(f'{self._before}{{"content":')
 
     def encode(self, event: Event) -> bytes:
         """Return the chunks of an event; b"" for an event that is not written."""
@@ -144,15 +144,9 @@ def complete(answer: Answered) -> bytes:
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
     reason = "tool_calls" if calls else REASONS.get(answer.reason, answer.reason)
-    made: dict[str, Json] = {
-        "id": f"chatcmpl-{answer.heading.message_id}",
-        "object": "chat.completion",
-        "created": answer.heading.created,
-        "model": answer.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-        "usage": counted(answer.usage),
-    }
-    return utf8(compact(made))
+    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+    made = {"id": f"chatcmpl-{answer.heading.message_id}", "object": "chat.completion", "created": answer.heading.created}
+    return utf8(compact({**made, "model": answer.model, "choices": [choice], "usage": counted(answer.usage)}))
 
 
 def annotation(source: Source) -> JsonObject:

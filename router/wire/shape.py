@@ -12,10 +12,12 @@ from typing import Any, Literal
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
 from router.jsontext import writer
-from router.value import Mutable, PartlyCompared, Value, field, replace
+from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
 TEXT = attrgetter("text")
+TEXT_ALONE: frozenset[type[Event]] = frozenset({Text})
+"""Types of the events between the ends of most answers."""
 
 
 class Ending(Mutable):
@@ -73,15 +75,15 @@ class Answered(Value, frozen=True):
     heading: Heading
     events: tuple[Event, ...]
     text: str
+    thoughts: str
+    calls: tuple[ToolCall, ...]
+    results: tuple[ToolResult, ...]
+    sources: tuple[Source, ...]
+    files: tuple[Produced, ...]
     reason: Reason
     usage: Usage | None
     model: str
     """The configured model of the target that answered first, else the model id of the request."""
-    thoughts: str = ""
-    calls: tuple[ToolCall, ...] = ()
-    results: tuple[ToolResult, ...] = ()
-    sources: tuple[Source, ...] = ()
-    files: tuple[Produced, ...] = ()
 
     @property
     def client_calls(self) -> Sequence[ToolCall]:
@@ -92,27 +94,20 @@ class Answered(Value, frozen=True):
 
 def answered(heading: Heading, events: Sequence[Event]) -> Answered:
     """Collect the events of a complete answer into an Answered. The last one must be a Finish (an assertion fails otherwise)."""
-    text: list[str] = []
-    others: list[Event] = []
-    model = ""
-    for event in events:
-        if type(event) is Text:
-            text.append(event.text)
-        elif type(event) is Start:
-            model = model or event.model
-        else:
-            others.append(event)
-    end = others.pop()
+    start, end = events[0], events[-1]
     assert type(end) is Finish
-    made = Answered(heading, tuple(events), "".join(text), end.reason, end.usage, model or heading.model)
-    if not others:
-        return made
+    if type(start) is Start and TEXT_ALONE.issuperset(map(type, events[1:-1])):
+        text = "".join(map(TEXT, events[1:-1]))
+        return Answered(heading, tuple(events), text, "", (), (), (), (), end.reason, end.usage, start.model or heading.model)
     of: dict[type[Event], list[Any]] = defaultdict(list)
-    for event in others:
+    for event in events:
         of[event.__class__].append(event)
-    thoughts = "".join(map(TEXT, of[Thought]))
+    text, thoughts = "".join(map(TEXT, of[Text])), "".join(map(TEXT, of[Thought]))
+    model = ""
+    for start in of[Start]:
+        model = model or start.model
     calls, results, sources, files = tuple(of[ToolCall]), tuple(of[ToolResult]), tuple(of[Source]), tuple(of[Produced])
-    return replace(made, thoughts=thoughts, calls=calls, results=results, sources=sources, files=files)
+    return Answered(heading, tuple(events), text, thoughts, calls, results, sources, files, end.reason, end.usage, model or heading.model)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:

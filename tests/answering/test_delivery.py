@@ -94,13 +94,13 @@ async def test_large_answer_is_written_once_to_a_client_that_does_not_read(unask
 
 async def test_error_while_text_is_passed_on_ends_the_answer_with_a_failure(hands: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception within a read reaches the answer's task, which ends the stream with an error; the connection code is not disturbed."""
-    encode = openai.utf8
+    encode = openai.quoted
 
     def broken(text: str) -> bytes:
-        monkeypatch.setattr(openai, "utf8", encode)
+        monkeypatch.setattr(openai, "quoted", encode)
         raise ZeroDivisionError(text)
 
-    monkeypatch.setattr(openai, "utf8", broken)
+    monkeypatch.setattr(openai, "quoted", broken)
     hands.provider.data_received(wire.chunk("lost "))
     await hands.settle()
     said = hands.line.heard()
