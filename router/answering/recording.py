@@ -60,7 +60,7 @@ class Recording(Broadcast):
         """Loop time until which it goes on without a reader."""
         self._last: Finish | Failure | None = None
         self._idle: dict[object, tuple[Sink, asyncio.Future[None]]] = {}
-        """Readers that have written everything and wait for more: each one's sink, and the future that resumes its task."""
+        """Reader → its sink, and the future for which its task waited last; that is done once the task goes on."""
         self.expiry: asyncio.TimerHandle | None = None
         """Timer that deletes the recording after its end: in `keep` seconds, or at once if it is incomplete."""
 
@@ -146,15 +146,14 @@ class Recording(Broadcast):
         for reader, (sink, more) in self._idle.items():
             if more.done():
                 continue
-            if self._at[reader] == end:
-                self._at[reader] = end + len(words)
-                try:
+            try:
+                if self._at[reader] == end:
+                    self._at[reader] = end + len(words)
                     if sink.pass_on(words):
                         continue
-                except Exception as error:  # noqa: BLE001 - the reader's task raises it
-                    more.set_exception(error)
-                    continue
-            more.set_result(None)
+                more.set_result(None)
+            except Exception as error:  # noqa: BLE001 - the reader's task raises it
+                more.set_exception(error)
         if self._waiting:
             self._wake()
         elif self.news is not None:
@@ -203,10 +202,7 @@ class Recording(Broadcast):
                 else:
                     more = loop.create_future()
                     self._idle[viewer] = (sink, more)
-                    try:
-                        await more
-                    finally:
-                        del self._idle[viewer]
+                    await more
                     await sink.flush()  # the rest of what was passed on meanwhile
             if not self.begun and self.task is not None:
                 try:
@@ -219,6 +215,7 @@ class Recording(Broadcast):
                 conclude(sink, Failure(RouterError.code, RouterError.sentence))
         finally:
             del self._at[viewer]
+            self._idle.pop(viewer, None)
             self._viewer_left()
             sink.hush()
         await sink.close()
