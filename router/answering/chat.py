@@ -110,7 +110,7 @@ class Chat:
         outcome: whether a disconnect is its outcome
         """
         generation = self._live.generation
-        generation.enter()
+        generation.riders += 1
         if request.forwarded and not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
             # If it is a proxy, limits `per: ip` count its own address in place of its clients'.
             self._warned_of_proxy = True
