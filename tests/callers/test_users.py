@@ -93,11 +93,12 @@ def test_stored_data_without_a_user_belongs_to_the_caller() -> None:
 
 
 def test_caller_with_a_user_has_the_owner_of_both() -> None:
-    """The owner of a caller follows its user, also in a copy, and does not count when two callers are compared."""
-    caller = Caller("key", "a", "key:a")
-    asking = replace(caller, user="ann")
-    assert (asking.owner, replace(asking, user="").owner) == (owner("key:a", "ann"), caller.owner)
-    assert asking == Caller("key", "a", "key:a", user="ann")
+    """The owner of a caller has its user, whether the caller was made with it or the request names it; it does not count in comparisons."""
+    made = Caller("key", "a", "key:a", users=UserSource(field="user"), user="ann")
+    named = from_body(Caller("key", "a", "key:a", users=UserSource(field="user")), {"user": "ann"})
+    assert made.owner == named.owner == owner("key:a", "ann")
+    assert made == named
+    assert made == replace(made, owner="")
 
 
 @given(st.lists(st.tuples(CALLERS, USERS, CHATS), min_size=2, max_size=8, unique=True))
