@@ -110,7 +110,6 @@ class Chat:
         outcome: whether a disconnect is its outcome
         """
         generation = self._live.generation
-        generation.riders += 1
         if request.forwarded and not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
             # If it is a proxy, limits `per: ip` count its own address in place of its clients'.
             self._warned_of_proxy = True
@@ -120,6 +119,7 @@ class Chat:
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
         self._began(entry)
         reply = Reply(send, entry, wire, client=request.client)
+        generation.riders += 1
         held = Holdings((generation.leave,))
         task = asyncio.current_task()
         assert task is not None
