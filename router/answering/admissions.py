@@ -12,7 +12,7 @@ from router.errors import BadAsk, TooMany
 from router.generation import OTHER_KIND, Compiled
 from router.journal.entry import Entry
 from router.quotas import Admission, Quota
-from router.value import Mutable, field
+from router.value import Mutable
 
 
 class Admissions(Mutable):
@@ -31,10 +31,10 @@ class Admissions(Mutable):
     """The kind of route that the request needs: `chat` or `embeddings`."""
     _route: Compiled | None = None
     """The route that the request takes, once it is known."""
-    _held: list[Admission] = field(default_factory=list[Admission])
+    _held: tuple[Admission, ...] = ()
     _named: bool = False
     """True once the body has named the end user, where it has to."""
-    _later: list[Quota] = field(default_factory=list[Quota])
+    _later: tuple[Quota, ...] = ()
     """Limits of the end user that wait for the body to name the user."""
 
     def _charge(self, entry: Entry) -> None:
@@ -99,7 +99,7 @@ class Admissions(Mutable):
     async def _count(self, quota: Quota) -> None:
         """Count the request for one limit; postpone an end user's limit until the body has named the user."""
         if quota.declared.per == "user" and self._user_missing:
-            self._later.append(quota)
+            self._later += (quota,)
             return
         if not self._held:  # the first one, which most requests have not
             entry = self._exchange.reply.entry
@@ -111,7 +111,7 @@ class Admissions(Mutable):
             except TooMany:
                 self._withdraw()
                 raise
-            self._held.append(admission)
+            self._held += (admission,)
 
     def _subjects(self, quota: Quota) -> list[tuple[Quota, str]]:
         """Return each limit and subject that count this request: for IPv6 two networks, the wider first; without an end user its caller."""
@@ -140,7 +140,7 @@ class Admissions(Mutable):
     def _withdraw(self) -> None:
         for admission in self._held:
             admission.withdraw()
-        self._held.clear()
+        self._held = ()
 
     def _show_left(self) -> None:
         """Have the reply show what is left of the limit, of those counted so far, that leaves the fewest requests."""

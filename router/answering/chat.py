@@ -18,7 +18,6 @@ from router.answering.admissions import Admissions
 from router.answering.delivery import deliver
 from router.answering.exchange import Exchange
 from router.answering.kept import LAST_WORDS, KeptAnswers
-from router.answering.presence import Presence
 from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Reply, Streamed
@@ -111,7 +110,6 @@ class Chat:
         outcome: whether a disconnect is its outcome
         """
         generation = self._live.generation
-        generation.enter()
         if request.forwarded and not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
             # If it is a proxy, limits `per: ip` count its own address in place of its clients'.
             self._warned_of_proxy = True
@@ -121,6 +119,7 @@ class Chat:
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
         self._began(entry)
         reply = Reply(send, entry, wire, client=request.client)
+        generation.riders += 1
         held = Holdings((generation.leave,))
         task = asyncio.current_task()
         assert task is not None
@@ -257,7 +256,7 @@ class Chat:
                 self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
                 recording.holds(held.pop(0))  # the generation: the answer may outlive its request
                 work = _first_view(recording, wanted, reply, sink)
-            await Presence(request.receive, request.client).apart(work)
+            await exchange.apart(work)
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
@@ -269,7 +268,7 @@ class Chat:
             wanted = await self.intake.read_inputs(request, server, held=exchange.held)
             route = await admissions.of_body(wanted.embed)
             reply.entry.stream, reply.entry.requested = False, wanted.embed.model
-            await Presence(request.receive, request.client).apart(embeddings.deliver(reply, route, wanted, admissions.caller))
+            await exchange.apart(embeddings.deliver(reply, route, wanted, admissions.caller))
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
         """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""
@@ -316,7 +315,7 @@ class Chat:
                 reply.entry.route, reply.entry.stream = recording.entry.route, True
                 sink = Streamed(reply, recording.heading, generation.server.keep_alive)
                 try:
-                    await Presence(request.receive, request.client).apart(recording.write_to(sink))
+                    await exchange.apart(recording.write_to(sink))
                 except Away:  # Redis went between its being found and its being read
                     if reply.begun:
                         raise

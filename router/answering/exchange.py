@@ -1,7 +1,7 @@
 """The context of one request: what it holds until its end, and its errors, which are sent to the client."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Self
 
@@ -41,6 +41,9 @@ class Exchange(Mutable):
     """True if a disconnect is logged as `client_left`; its status is 499 in either case, unless one was sent."""
     recording: Recording | None = None
     """The recording of the answer; None where it is not recorded."""
+    _answer: asyncio.Task[None] | None = None
+    _left: bool = False
+    """True if the answer was cancelled because the client left."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,6 +57,43 @@ class Exchange(Mutable):
                 self._ends(self)
             finally:
                 self.held.close()
+
+    async def apart(self, work: Coroutine[object, object, None]) -> None:
+        """Run an answer in a task of its own, and wait for its end. Its errors are raised. ClientLeft if the client leaves before.
+
+        A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
+        with the request's task, and when the client leaves: `send` does not raise then, and the answer would run on without a client.
+        """
+        loop, client = asyncio.get_running_loop(), self.request.client
+        watcher = None
+        if client is None:
+            watcher = loop.create_task(self._watch())  # the server does not tell of a disconnect by itself
+        elif client.gone:
+            loop.call_soon(loop.call_soon, self._leave)  # after the first step of the answer's task
+        else:
+            client.left = self._leave
+        self._answer = loop.create_task(work)
+        try:
+            await self._answer
+        except asyncio.CancelledError:
+            if self._left and not self._task.cancelling():
+                raise ClientLeft from None
+            raise
+        finally:
+            self._answer = None  # its error has this frame in its traceback
+            if watcher is not None:
+                watcher.cancel()
+            elif client is not None and client.left == self._leave:  # else the next request of the connection has begun
+                client.left = None
+
+    async def _watch(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._answer is not None:
+            self._left = self._answer.cancel()  # not an answer that is over: its connection may be, too
 
     async def _handled(self, error: BaseException) -> bool:
         """Return whether the error is suppressed: it was sent to the client, or is the client's disconnect or a shutdown."""

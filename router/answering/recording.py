@@ -59,8 +59,8 @@ class Recording(Broadcast):
         self._until = 0.0
         """Loop time until which it goes on without a reader."""
         self._last: Finish | Failure | None = None
-        self._idle: dict[object, tuple[Sink, asyncio.Future[None]]] = {}
-        """Readers that have written everything and wait for more: each one's sink, and the future that resumes its task."""
+        self._idle: dict[object, tuple[Sink, asyncio.Future[bool]]] = {}
+        """Reader → its sink, and the future for which its task waited last; its result is true if words that came meanwhile are unsent."""
         self.expiry: asyncio.TimerHandle | None = None
         """Timer that deletes the recording after its end: in `keep` seconds, or at once if it is incomplete."""
 
@@ -146,15 +146,14 @@ class Recording(Broadcast):
         for reader, (sink, more) in self._idle.items():
             if more.done():
                 continue
-            if self._at[reader] == end:
-                self._at[reader] = end + len(words)
-                try:
+            try:
+                if self._at[reader] == end:
+                    self._at[reader] = end + len(words)
                     if sink.pass_on(words):
                         continue
-                except Exception as error:  # noqa: BLE001 - the reader's task raises it
-                    more.set_exception(error)
-                    continue
-            more.set_result(None)
+                more.set_result(True)
+            except Exception as error:  # noqa: BLE001 - the reader's task raises it
+                more.set_exception(error)
         if self._waiting:
             self._wake()
         elif self.news is not None:
@@ -165,7 +164,7 @@ class Recording(Broadcast):
         super()._wake()
         for _, more in self._idle.values():
             if not more.done():
-                more.set_result(None)
+                more.set_result(False)
 
     async def close(self) -> None:
         """Do nothing: the end is recorded by its event."""
@@ -203,11 +202,8 @@ class Recording(Broadcast):
                 else:
                     more = loop.create_future()
                     self._idle[viewer] = (sink, more)
-                    try:
-                        await more
-                    finally:
-                        del self._idle[viewer]
-                    await sink.flush()  # the rest of what was passed on meanwhile
+                    if await more:
+                        await sink.flush()
             if not self.begun and self.task is not None:
                 try:
                     await self.task
@@ -219,6 +215,7 @@ class Recording(Broadcast):
                 conclude(sink, Failure(RouterError.code, RouterError.sentence))
         finally:
             del self._at[viewer]
+            self._idle.pop(viewer, None)
             self._viewer_left()
             sink.hush()
         await sink.close()

@@ -6,7 +6,6 @@ from urllib.parse import parse_qs
 
 from router.answering.exchange import Exchange
 from router.answering.kept import KeptAnswers
-from router.answering.presence import Presence
 from router.answering.recording import Key
 from router.answering.reply import Streamed
 from router.errors import BadAsk, UnknownAddress
@@ -55,7 +54,7 @@ async def answer(part: Part, exchange: Exchange, key: Key, kept: KeptAnswers, in
     elif (after := _after(request)) is not None:
         entry.stream = True
         sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-        await Presence(request.receive, request.client).apart(recording.write_to(sink))
+        await exchange.apart(recording.write_to(sink))
         return
     await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
 

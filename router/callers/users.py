@@ -6,7 +6,7 @@ The name is accepted only from callers whose key declares where it stands; it is
 from collections.abc import Iterable, Mapping
 
 from router.callers.caller import Caller
-from router.chat import Json
+from router.chat import Json, owner
 from router.errors import BadAsk
 from router.value import replace
 
@@ -58,7 +58,7 @@ def _asking_for(caller: Caller, where: str, user: str, *, optional: bool) -> Cal
         raise BadAsk(f"{where}: this must name the end user for whom this key asks, and it is missing.")
     if not well_formed(user):
         raise BadAsk(_malformed(where))
-    return replace(caller, user=user)
+    return replace(caller, user=user, owner=owner(caller.id, user))  # not every msgspec calls `__post_init__` for a copy
 
 
 def _malformed(where: str) -> str:

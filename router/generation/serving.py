@@ -76,7 +76,7 @@ class Generation:
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
     riders: int = 0
-    """The number of requests that hold it."""
+    """The number of requests that hold it: each adds itself, and calls `leave` at its end."""
     _unused: "Callable[[Generation], object] | None" = None
     """Called with it once no request holds it; None while it serves."""
     _named: Mapping[str, Compiled] = field(init=False)
@@ -96,12 +96,8 @@ class Generation:
             raise UnknownModel
         return found
 
-    def enter(self) -> None:
-        """Count a request, which holds the generation until it calls `leave`."""
-        self.riders += 1
-
     def leave(self) -> None:
-        """Count a request off."""
+        """Count a request off that held the generation."""
         self.riders -= 1
         if self._unused is not None and not self.riders:
             self._unused(self)

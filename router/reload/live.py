@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 
 from router.generation import Generation
 from router.targets import close_lanes
@@ -32,16 +30,6 @@ class Live:
     def alive(self) -> int:
         """The number of generations not closed yet: the one that serves, those that a request holds, and those that are closing."""
         return 1 + self._former
-
-    @contextmanager
-    def pinned(self) -> Generator[Generation, None, None]:
-        """Yield the serving generation, which stays open until the block ends."""
-        generation = self.generation
-        generation.enter()
-        try:
-            yield generation
-        finally:
-            generation.leave()
 
     def swap(self, generation: Generation) -> None:
         """Serve new requests with this generation; it is not started here. The old one is closed once no request holds it."""

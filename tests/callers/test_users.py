@@ -12,6 +12,7 @@ from router.callers.users import MAX_USER, well_formed
 from router.chat import Ask, Message, owner
 from router.config.keys import UserSource
 from router.errors import BadAsk
+from router.value import replace
 
 HEADER = "X-OpenWebUI-User-Id"
 FRONT_END = Caller("key", "webui", "key:webui", users=UserSource(header=HEADER))
@@ -89,6 +90,15 @@ def test_stored_data_without_a_user_belongs_to_the_caller() -> None:
     """The owner of a request without a user is the caller's id, and differs from that of any caller with a user."""
     assert Caller("key", "a", "key:team-a/alice@example.com").owner == "key:team-a/alice@example.com"
     assert owner("key:a", "b") != owner("key:a:b", "")
+
+
+def test_caller_with_a_user_has_the_owner_of_both() -> None:
+    """The owner of a caller has its user, whether the caller was made with it or the request names it; it does not count in comparisons."""
+    made = Caller("key", "a", "key:a", users=UserSource(field="user"), user="ann")
+    named = from_body(Caller("key", "a", "key:a", users=UserSource(field="user")), {"user": "ann"})
+    assert made.owner == named.owner == owner("key:a", "ann")
+    assert made == named
+    assert made == replace(made, owner="")
 
 
 @given(st.lists(st.tuples(CALLERS, USERS, CHATS), min_size=2, max_size=8, unique=True))

@@ -32,15 +32,22 @@ async def test_request_keeps_its_generation_across_a_swap(workspace: Workspace) 
     """A swap affects new requests only: the old generation is closed after its last request has ended, not before."""
     old, new = made(workspace, "old"), made(workspace, "new")
     live = Live(old)
-    with live.pinned() as first, live.pinned() as second:
-        live.swap(new)
-        assert first is second is old
-        with live.pinned() as third:
-            assert third is live.generation is new
-        assert not old.closed
+    old.riders += 2
+    assert live.alive == 1
+    live.swap(new)
+    assert live.generation is new
+    new.riders += 1
+    new.leave()
+    old.leave()
+    await asyncio.sleep(0)
+    assert live.alive == 2
+    assert not old.closed
+    old.leave()
     await asyncio.sleep(0)
     assert old.closed
     assert not new.closed
+    await asyncio.sleep(0)
+    assert live.alive == 1
     await live.close()
     assert new.closed
 

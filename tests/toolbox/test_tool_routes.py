@@ -1,6 +1,7 @@
 """Tools that ask other routes: their answers are streamed, charged to the request, limited to one level, and closed with the call."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from router.callers.keys import new
 from router.chat import Ask
 from router.errors import ConfigError
 from router.events import Events, Failure, Finish, Start, Text
@@ -220,6 +222,26 @@ async def test_question_of_a_tool_has_caller_user_and_deadline_of_the_request(wo
     assert (ask.caller, ask.user, ask.until, ask.chat, ask.model) == ("alice", "ann", 5.0, "", "paper")
     assert ask.output is not None
     assert ask.output.schema == {"type": "object"}
+
+
+async def test_conditions_of_an_asked_route_test_the_request_of_the_tool(workspace: Workspace) -> None:
+    """A route without conditions passes the caller on to those of a route that its tool asks."""
+    key = new()
+    workspace.write("tools/writer.py", WRITER).write("pipelines/paper.yaml", "steps: []\n")
+    async with provider(WISH, Reply(text("Done.")), WISH, Reply(text("Done."))) as talker:
+        configured = DECLARED.format(talker=talker.base, author=talker.base, more="", seconds="60s").replace(
+            "targets: [author]", "targets: [{use: short, when: {caller: ci}}, long]"
+        )
+        scripts = "\n  short: {script: [{text: Drip}]}\n  long: {script: [{text: 'Drip, drop'}]}\nroutes:"
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        auth = f"server: {{auth: {{keys: {{ci: {{hash: 'sha256:{digest}'}}}}}}}}\n"
+        workspace.write("routes.yaml", configured.replace("\nroutes:", scripts) + auth)
+        async with serving(workspace.build()) as client:
+            body = {"model": "chat-model", "messages": [{"role": "user", "content": "Write."}], "kind": "verse"}
+            url, headers = f"{client.base}/api/chat?protocol=ui-message-stream", {"authorization": f"Bearer {key}"}
+            async with client.session.post(url, json=body, headers=headers) as response:
+                seen = parts(await response.read())
+    assert [part["output"]["size"] for part in seen if part["type"] == "tool-output-available"] == [4]
 
 
 async def long_answer(ask: Ask) -> Events:
