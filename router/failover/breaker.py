@@ -134,7 +134,7 @@ class Breaker:
 
     def succeeded(self, permit: Permit) -> None:
         """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
-        if permit is not self._everybody:
+        if permit.probes:
             self.began(permit)
         if permit is self._everybody and (self._trial or self._failed or self._doubts):
             if self._trial:

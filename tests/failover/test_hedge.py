@@ -1,6 +1,7 @@
 """Hedging: a second target is asked while the first is late, and the first answer to start is used."""
 
 import asyncio
+import dataclasses
 import random
 import statistics
 from contextlib import aclosing
@@ -143,6 +144,20 @@ async def test_third_target_answers_if_both_hedged_calls_fail() -> None:
     assert said == "c"
     assert sorted(tried) == [("a", "status_503"), ("b", "status_503"), ("c", "ok")]
     assert (first.asked, second.asked, third.asked) == (1, 1, 1)
+
+
+async def test_second_hedged_call_is_not_retried() -> None:
+    """While the first target is late, a second one that fails is asked once, even on a route with two tries for each target."""
+    first, second, third = Slow("a", held=True), Slow("b", fails=True), Slow("c")
+    asked = asyncio.create_task(heard(first, second, third, policy=dataclasses.replace(policy(), retry=Retry(attempts=2))))
+    async with asyncio.timeout(240):
+        while not second.closed:
+            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    first.starts.set()
+    assert summary(await asked) == ("a", [("b", "status_503"), ("a", "ok")])
+    assert (first.asked, second.asked, third.asked) == (1, 1, 0)
 
 
 async def test_failure_of_both_hedged_calls_raises_one_error_with_both_attempts() -> None:
