@@ -48,18 +48,12 @@ class Opened(Mutable):
         said: characters that the client had when the answer broke off; 0 otherwise
         """
         self.over = True
-        candidate, start, estimate = self.candidate, self.start, None
-        health, meter = candidate.health, start.meter
-        now = health.clock()
-        if meter is not None:
-            if meter.final:
-                usage, meter = meter.usage, None
-            elif not meter.pending:
-                meter = None
+        candidate, start, meter = self.candidate, self.start, self.start.meter
+        now = candidate.health.clock()
+        if meter is not None and meter.final:
+            usage = meter.usage
         if usage is not None:
-            health.prefixes.counted(self.ask, usage, now)
-        else:
-            estimate = estimated(candidate, self.ask, self.said, start.meter)
+            candidate.health.prefixes.counted(self.ask, usage, now)
         return Attempt(
             candidate.name,
             outcome,
@@ -70,9 +64,9 @@ class Opened(Mutable):
             output=start.output,
             model=model,
             usage=usage,
-            estimate=estimate,
+            estimate=None if usage is not None else estimated(candidate, self.ask, self.said, meter),
             said=said,
-            meter=meter,
+            meter=meter if meter is not None and not meter.final and meter.pending else None,
         )
 
 

@@ -173,7 +173,7 @@ async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_att
     assert getattr(caught.value, "retry_after", None) == error.retry_after
 
 
-async def test_only_target_of_a_route_has_its_condition_and_an_induced_fault() -> None:
+async def test_single_target_of_a_route_has_its_condition_and_an_induced_fault() -> None:
     """The one target of a route is not asked where its condition does not hold, and fails where the question has an induced fault."""
     target = Scripted("a", [Text("Hi"), STOP])
     answer = failover([Pool((Candidate("a", target.answer()),), places=(0,))], FailureRules(QUICK, RETRY, "fail"))

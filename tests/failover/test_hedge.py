@@ -226,7 +226,7 @@ async def test_hedge_budget_allows_its_share_of_the_questions() -> None:
 
 def test_hedge_delay_without_after_is_one_and_a_half_times_the_p90() -> None:
     """The delay is 0.6 s with a p90 time to first token of 0.4 s, 1.5 s with `after: 1.5`, and None before any start."""
-    load = Load()
+    load = Load(lambda: 0.0)
     for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
         load.started(seconds, 0.0)
     assert Hedge(Declared()).delay(load) == pytest.approx(0.6)

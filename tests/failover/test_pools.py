@@ -103,7 +103,7 @@ def test_latency_cost_follows_a_peak_at_once_and_decays() -> None:
 
 def test_usual_latency_is_a_quantile_from_twenty_starts_on() -> None:
     """The usual latency is None after 19 starts; after 20 it is the quantile asked for."""
-    load = Load()
+    load = Load(lambda: 0.0)
     for _ in range(19):
         load.started(0.5, 0.0)
     assert load.usual(0.9) is None
