@@ -177,7 +177,7 @@ class Chain(Mutable):
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (lambda ask, _: ask,)
         for candidate in [*everybody[after:], *everybody[:after]]:
             if candidate.lacks(self._shows):
-                continue
+                continue  # it does not read the question's files
             again = any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
             if again and not candidate.left_alone and not candidate.health.retries.spend():
                 continue

@@ -148,6 +148,18 @@ def test_target_is_never_slow_without_a_declared_limit() -> None:
     assert not pace.slow
 
 
+@pytest.mark.parametrize(("slow", "late"), [(1, True), (3, False), (None, False)])
+def test_first_word_counts_as_slow_only_after_a_declared_limit(slow: float | None, *, late: bool) -> None:
+    """A first word after 2 s makes a target slow with `slow: 1s`, and not with `slow: 3s` or without it; its latency is recorded each time."""
+    clock = Clock()
+    health = TargetHealth(Declared(failures=1, slow=slow), clock=clock)
+    permit = health.breaker.admit()
+    assert permit is not None
+    clock.now += 2
+    assert health.started(permit, clock.now - 2) == 2
+    assert (health.pace.slow, health.load.cost) == (late, 2)
+
+
 async def test_slow_target_is_asked_after_all_others() -> None:
     """A slow first target is passed over while the second answers, and is asked if the second is down."""
     slow, spare = named("slow"), named("spare")
