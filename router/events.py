@@ -263,11 +263,6 @@ class EventStream(AsyncGenerator[Event, None]):
         return self.generator.aclose()
 
 
-def generator_of(events: Events) -> Events:
-    """Return the generator inside an EventStream; other events unchanged. To iterate over it directly saves a call for each event."""
-    return events.generator if isinstance(events, EventStream) else events
-
-
 def fast_path(events: Events) -> FastPath | None:
     """Return the fast path of a generator that has just yielded words; None if it has none now."""
     return events.fast() if isinstance(events, EventStream) else None

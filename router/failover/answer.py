@@ -4,10 +4,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import aclosing
 
 from router.chat import Ask, FileSort
-from router.errors import RouterError, TargetError, Unanswered
+from router.errors import TargetError, Unanswered
 from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, Text, Thought, ToolCall, ToolInput
 from router.failover.attempt import Opened
 from router.failover.candidate import Candidate, Pool
@@ -46,9 +45,10 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
 
     def answer(ask: Ask) -> Events:
         chain, relay = Chain(order_of, policy, hedge, ask, chance), Relay(policy.timeout.idle)
-        if ask.output is not None:
-            return _formed(chain, relay, Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none"))
-        return EventStream(_relayed(chain, relay), relay.fast)
+        if ask.output is None:
+            return EventStream(_relayed(chain, relay), relay.fast)
+        form = Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
+        return form.over(_relayed(chain, relay, form))  # the text is checked on its way: it takes no fast path
 
     return answer
 
@@ -73,22 +73,22 @@ def _held_by(ask: Ask) -> str:
     return ask.session if size >= LONG else ""
 
 
-async def _relayed(chain: Chain, relay: Relay, alone: Opened | None = None) -> Events:
+async def _relayed(chain: Chain, relay: Relay, form: Form | None = None) -> Events:
     """Stream the answer of the first target that starts and of those that continue it, each joined to the text before.
     Without a Finish at its end a target's answer broke off, or its text could not be joined; the attempt is recorded in each case.
     Tool calls are held until the event after them. If a token limit or content filter cut one of them off, none of them is passed on.
-    alone: an open stream, to relay nothing but its events
+    form: the required form, which reads these events (`Form.over`); after a Finish that it found wrong the answer goes on
     """
-    transcript, opened = relay.transcript, alone
+    transcript, opened = relay.transcript, None
+    relay.watch = watch = watch_here()
     try:
+        opened = await chain.open(watch)
         if opened is None:
-            relay.watch = watch_here()
-            opened = await chain.open(relay.watch)
-            if opened is None:
-                raise chain.verdict()
-            yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
-        watch = relay.watch
+            raise chain.verdict()
+        yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
         while opened is not None:
+            if form is not None:
+                form.reads(opened.start)
             event: Event | None = opened.first
             calls: list[ToolCall] = []
             try:
@@ -98,8 +98,7 @@ async def _relayed(chain: Chain, relay: Relay, alone: Opened | None = None) -> E
                             yield call
                     if type(event) is Text or type(event) is Thought:
                         opened.said.append(event.text)
-                        seen = transcript.see(event) if type(event) is Text else event
-                        if seen is not None:
+                        if (seen := transcript.see(event) if type(event) is Text else event) is not None:
                             # The words after these may take the fast path, unless the transcript holds some back.
                             relay.opened = opened if transcript.joined else None
                             yield seen
@@ -108,7 +107,9 @@ async def _relayed(chain: Chain, relay: Relay, alone: Opened | None = None) -> E
                         if not transcript.joined and (rest := transcript.rest()) is not None:
                             yield rest
                         yield chain.finished(opened, event)
-                        return
+                        if form is None or form.wrong is None:
+                            return
+                        break
                     elif type(event) is ToolCall:
                         calls.append(event)
                     else:
@@ -120,68 +121,37 @@ async def _relayed(chain: Chain, relay: Relay, alone: Opened | None = None) -> E
                     yield call
             except Diverged:
                 chain.attempts.append(opened.ended("diverged", said=len(transcript.text)))
-            if alone is not None:
-                return
             if transcript.called:
                 # The calls are complete, only the end was lost: they can be run.
                 yield Finish("tool-calls", chain.total(None))
                 return
-            await chain.let_go(opened)
-            opened = await chain.rescue(opened.candidate, transcript, watch)
-        yield Failure(Broken.code, Broken.sentence)
-    finally:
-        if alone is None:
-            relay.watch.close()
-        if opened is not None:
-            await chain.let_go(opened)
-
-
-async def _formed(chain: Chain, relay: Relay, form: Form) -> Events:
-    """Stream an answer with a required form. A target whose text is not of that form corrects it."""
-    error: type[RouterError] = Broken
-    relay.watch = watch = watch_here()
-    opened = None
-    try:
-        opened = await chain.open(watch)
-        if opened is None:
-            raise chain.verdict()
-        yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
-        while opened is not None:
-            async with aclosing(form.over(_relayed(chain, relay, opened), opened.start)) as events:
-                async for event in events:
-                    yield event
-                    if isinstance(event, Finish):
-                        return
-            if relay.transcript.called:
-                yield Finish("tool-calls", chain.total(None))  # only the end was lost
-                return
-            opened, error = await chain.formed(opened, form, relay.transcript, watch), form.error or Broken
+            opened = await chain.another(opened, form, transcript, watch)
+        error = Broken if form is None else form.error or Broken
+        yield Failure(error.code, error.sentence)
     finally:
         watch.close()
         if opened is not None:
-            await chain.let_go(opened)  # the client left before the first event was passed on
-    yield Failure(error.code, error.sentence)
+            await chain.let_go(opened)
 
 
 async def _following(opened: Opened, chain: Chain, transcript: Transcript, watch: Watch) -> Event | None:
     """Return the next event. None if the stream broke off or was silent for too long, also on the fast path: that is then recorded."""
-    if watch.overdue:
-        watch.overdue = False
-        chain.broke(opened, "timeout_idle", transcript)
-        return None
-    watch.wait(chain.policy.timeout.idle)
+    outcome, used = "timeout_idle", None
     try:
-        return await opened.events.__anext__()
+        if not watch.overdue:
+            watch.wait(chain.policy.timeout.idle)
+            return await opened.events.__anext__()
+        watch.overdue = False
     except StopAsyncIteration:
-        chain.broke(opened, "cut", transcript)
+        outcome = "cut"
     except TargetError as error:
-        chain.broke(opened, error.outcome, transcript, error.used)
+        outcome, used = error.outcome, error.used
     except asyncio.CancelledError:
         if not watch.late():
             raise
-        chain.broke(opened, "timeout_idle", transcript)
     finally:
         watch.waiting = False
+    chain.broke(opened, outcome, transcript, used)
     return None
 
 

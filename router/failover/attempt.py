@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Events, Finish, Start, generator_of
+from router.events import Event, Events, EventStream, Finish, Start
 from router.failover.breaker import Permit
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
@@ -48,18 +48,12 @@ class Opened(Mutable):
         said: characters that the client had when the answer broke off; 0 otherwise
         """
         self.over = True
-        candidate, start, meter, estimate = self.candidate, self.start, self.start.meter, None
-        health = candidate.health
-        now = health.clock()
-        if meter is not None:
-            if meter.final:
-                usage, meter = meter.usage, None
-            elif not meter.pending:
-                meter = None
+        candidate, start, meter = self.candidate, self.start, self.start.meter
+        now = candidate.health.clock()
+        if meter is not None and meter.final:
+            usage = meter.usage
         if usage is not None:
-            health.prefixes.counted(self.ask, usage, now)
-        else:
-            estimate = estimated(candidate, self.ask, self.said, start.meter)
+            candidate.health.prefixes.counted(self.ask, usage, now)
         return Attempt(
             candidate.name,
             outcome,
@@ -70,9 +64,9 @@ class Opened(Mutable):
             output=start.output,
             model=model,
             usage=usage,
-            estimate=estimate,
+            estimate=None if usage is not None else estimated(candidate, self.ask, self.said, meter),
             said=said,
-            meter=meter,
+            meter=meter if meter is not None and not meter.final and meter.pending else None,
         )
 
 
@@ -131,24 +125,24 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     if permit is None:
         raise left_alone(candidate, began, attempts)
     health.load.busy += 1
-    events = opened = start = event = None
+    events = opened = start = None
     try:
-        events = generator_of(stream := candidate.answer(ask))
-        watch.wait(min(first_token, permit.patience))
+        events = stream.generator if type(stream := candidate.answer(ask)) is EventStream else stream
+        watch.wait(min(first_token, permit.patience) if permit.probes else first_token)
         try:
             event = await events.__anext__()
             while type(event) is Start:
                 start = event
                 event = await events.__anext__()
         except StopAsyncIteration:
-            event = None
+            raise _empty(candidate) from None
         except asyncio.CancelledError:
             if watch.late():
                 raise TargetSilent(candidate.name, "timeout_first_token") from None
             raise
         finally:
             watch.waiting = False
-        if event is None or start is None or (type(event) is Finish and _is_empty(event, ask)):
+        if start is None or (type(event) is Finish and _is_empty(event, ask)):
             raise _empty(candidate, event)
         opened = Opened(candidate, permit, start, event, stream, events, began, health.started(permit, began), ask)
     except TargetError as error:
@@ -203,7 +197,7 @@ def left_alone(candidate: Candidate, began: float, attempts: list[Attempt]) -> T
     return kind(candidate.name, outcome, retry_after=wait)
 
 
-def _empty(candidate: Candidate, end: Event | None) -> TargetDown:
+def _empty(candidate: Candidate, end: Event | None = None) -> TargetDown:
     """Return the error for an answer that has no event but this end, if any, after its Start."""
     error = TargetDown(candidate.name, "empty")
     error.used = end.usage if isinstance(end, Finish) else None

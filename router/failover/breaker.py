@@ -134,9 +134,9 @@ class Breaker:
 
     def succeeded(self, permit: Permit) -> None:
         """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
-        if permit is not self._everybody:
+        if permit.probes:
             self.began(permit)
-        if permit is self._everybody and (self._trial or self._failed or self._doubts):
+        if (self._trial or self._failed or self._doubts) and permit is self._everybody:
             if self._trial:
                 self.hint.publish(0)
             self._trial = False

@@ -48,6 +48,7 @@ class TargetHealth:
         self.clock = clock
         self.breaker = Breaker(declared, clock, hint)
         self.pace = Pace(declared, clock)
+        self._paced = declared.slow is not None
         self.load = load or Load(clock)
         self.retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
         self.refusals = refusals or TargetRefusals(clock=clock)
@@ -61,7 +62,8 @@ class TargetHealth:
             self.breaker.began(permit)
         self.refusals.answers(asked)
         self.load.started(seconds, now)
-        self.pace.started(seconds)
+        if self._paced:
+            self.pace.started(seconds)
         return seconds
 
 

@@ -164,7 +164,7 @@ class Chain(Mutable):
         """Return this usage plus that of the earlier streams that broke off or were corrected; None if neither is known."""
         return usage + self._used if usage and self._used else usage or self._used
 
-    async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
+    async def _rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
         An answer has as many rescues as targets. Asked are the targets after the one that broke off, those before it, then that one again.
         Asking a target a second time takes a token of its retry budget; without one it is passed over. Without text it is asked anew.
@@ -177,7 +177,7 @@ class Chain(Mutable):
         ways: tuple[Callable[[Ask, str], Ask], ...] = (prefilled, wished) if said.strip() else (lambda ask, _: ask,)
         for candidate in [*everybody[after:], *everybody[:after]]:
             if candidate.lacks(self._shows):
-                continue
+                continue  # it does not read the question's files
             again = any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
             if again and not candidate.left_alone and not candidate.health.retries.spend():
                 continue
@@ -193,14 +193,17 @@ class Chain(Mutable):
                 return opened
         return None
 
-    async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
-        """Return the next stream of an answer with a required form, after one that broke off or was invalid; None if there is none.
+    async def another(self, opened: Opened, form: Form | None, transcript: Transcript, watch: Watch) -> Opened | None:
+        """Close a stream that broke off, or whose text was not of the required form; return the next one, or None if there is none.
         An invalid answer is corrected by its target. One that broke off is asked for anew, unless some was sent: no JSON is continued.
         """
+        await self.let_go(opened)
+        if form is None:
+            return await self._rescue(opened.candidate, transcript, watch)
         transcript.forget()
         if form.wrong is not None:
             return await self._correct(opened, form, watch)
-        return None if form.sent else await self.rescue(opened.candidate, transcript, watch)
+        return None if form.sent else await self._rescue(opened.candidate, transcript, watch)
 
     async def _correct(self, opened: Opened, form: Form, watch: Watch) -> Opened | None:
         """Ask the same target again with the errors of its last answer; return that stream, or None if it cannot be corrected.

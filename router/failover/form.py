@@ -1,6 +1,6 @@
 """Structured output: an answer that must be JSON of a given schema, held and checked before the client receives it.
 Text from a target that supports the schema natively is streamed once it begins as such JSON does, and checked at its end. All other text
-is held until it is valid. Code fences and words around the JSON are removed. An invalid answer is corrected once; see `Chain.formed`.
+is held until it is valid. Code fences and words around the JSON are removed. An invalid answer is corrected once; see `Chain.another`.
 """
 
 from collections.abc import AsyncGenerator
@@ -38,16 +38,21 @@ class Form:
     error: type[RouterError] | None = None
     _held: list[str] = field(default_factory=list[str])
     _size: int = 0
+    _streams: bool = False
+    """True while the text of the present target may be streamed."""
+    _calls: bool = False
+    """True once the present target called a tool."""
 
-    async def over(self, events: AsyncGenerator[Event, None], start: Start) -> Events:
-        """Stream a target's events. Text comes once it is valid; native JSON comes as it arrives, and is checked at its end.
-        Without a Finish at the end the answer broke off, or is invalid (`wrong` is set). The text of an answer that calls tools is not
-        checked, but dropped unless it was streamed.
-        start: the target's Start, which says whether it supports the schema natively
+    def reads(self, start: Start) -> None:
+        """Begin with the text of another target. `start`: its Start, which says whether it supports the schema natively."""
+        self._held, self._size, self.wrong, self._calls = [], 0, None, False
+        self._streams = start.output == "native" and not self.tools  # beside tools, what it says may be no answer yet
+
+    async def over(self, events: AsyncGenerator[Event, None]) -> Events:
+        """Stream the events of all targets. Text comes once it is valid; native JSON comes as it arrives, and is checked at its end.
+        The Finish of an invalid answer is left out (`wrong` is set), and another target's events follow. The text of an answer that
+        calls tools is not checked, but dropped unless it was streamed.
         """
-        self._held, self._size, self.wrong = [], 0, None
-        streams = start.output == "native" and not self.tools  # beside tools, what it says may be no answer yet
-        calls = False
         async with aclosing(events):
             async for event in events:
                 match event:
@@ -55,20 +60,20 @@ class Form:
                         self._size += len(text)
                         if self._size <= BOUNDS.characters:
                             self._held.append(text)
-                        if streams and not self.sent and (begun := "".join(self._held).lstrip()):
-                            streams = self.sent = begins(begun, self.output)
+                        if self._streams and not self.sent and (begun := "".join(self._held).lstrip()):
+                            self._streams = self.sent = begins(begun, self.output)
                             text = begun
-                        if streams and self.sent:
+                        if self._streams and self.sent:
                             yield Text(text)
                     case Finish():
-                        if calls:
+                        if self._calls:
                             yield event  # what it said beside its calls is no answer: that comes when they have run
                         elif await self._right(event):
                             if not self.sent and self.text:
                                 yield Text(self.text)
                             yield event
                     case ToolCall():
-                        calls = True
+                        self._calls = True
                         yield event
                     case _:
                         yield event

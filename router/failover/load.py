@@ -27,13 +27,10 @@ class Load:
     def started(self, seconds: float, now: float) -> None:
         """Record the time to first token (TTFT) of an answer. `now`: the time by the clock of the load."""
         self._starts.append(seconds)
+        weight = math.exp((self._seen - now) / DECAY)
+        faded = self._latency * weight
         # A peak counts at once and fades: a plain average would show a stall only when it is over.
-        if seconds < self._latency:
-            weight = math.exp((self._seen - now) / DECAY)
-            faded = self._latency * weight
-            self._latency = seconds if seconds > faded else faded + seconds * (1 - weight)
-        else:
-            self._latency = seconds
+        self._latency = seconds if seconds > faded else faded + seconds * (1 - weight)
         self._seen = now
 
     @property
@@ -57,8 +54,6 @@ class Pace:
         self._slow: list[float] = []
         """Times of the newest slow starts, at most `failures`."""
         self._until = -math.inf
-        self._limit = math.inf if declared.slow is None else declared.slow
-        """Seconds after which a start is slow."""
 
     @property
     def slow(self) -> bool:
@@ -67,14 +62,13 @@ class Pace:
 
     def abandoned(self, seconds: float) -> None:
         """Record a wait for the first token that was given up: as a slow start if it was longer than `slow`, and else not at all."""
-        if seconds > self._limit:
+        if self._declared.slow is not None and seconds > self._declared.slow:
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
         """Record the time to first token of an answer, in seconds. Slow starts in a row make the target slow; a quick one ends the row."""
-        if seconds <= self._limit:
-            if self._slow:
-                self._slow.clear()
+        if self._declared.slow is None or seconds <= self._declared.slow:
+            self._slow = []
             return
         now = self._clock()
         self._slow = [*self._slow, now][-self._declared.failures :]

@@ -44,9 +44,8 @@ class PromptCount(Value, frozen=True):
     def kept(self) -> int:
         """Tokens of the prompt that the provider has probably cached since that call."""
         usage = self.usage
-        if usage.cache_write_tokens:
-            return usage.cached_tokens + usage.cache_write_tokens
-        return usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
+        pieces = usage.input_tokens // PIECE * PIECE if usage.input_tokens >= LEAST_KEPT else 0
+        return usage.cached_tokens + usage.cache_write_tokens if usage.cache_write_tokens else pieces
 
 
 class Prefixes:

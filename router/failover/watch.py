@@ -17,7 +17,7 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 
 class Watch(Mutable):
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other. See `watch_here`.
-    A wait begins with `wait`, and ends when `waiting` is set to False, as in `following` in attempt.py.
+    A wait begins with `wait`, and ends when `waiting` is set to False, as in `_following` in answer.py.
     Time outside of a wait (a slow reader's) does not count.
     """
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Literal, cast
 
 import pytest
@@ -18,6 +18,7 @@ from router.errors import (
     ContextTooLong,
     FileAddress,
     Filtered,
+    NoTarget,
     Overlong,
     ParameterMissed,
     TargetDenied,
@@ -29,7 +30,7 @@ from router.errors import (
     UnsupportedParameter,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Start, Text
-from router.failover import Candidate, FailureRules, TargetHealth, failover
+from router.failover import Candidate, FailureRules, Pool, TargetHealth, failover
 from router.failover.candidate import RESERVE
 from router.params import Params
 from router.value import replace
@@ -172,6 +173,19 @@ async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_att
     assert getattr(caught.value, "retry_after", None) == error.retry_after
 
 
+async def test_single_target_of_a_route_has_its_condition_and_an_induced_fault() -> None:
+    """The one target of a route is not asked where its condition does not hold, and fails where the question has an induced fault."""
+    target = Scripted("a", [Text("Hi"), STOP])
+    answer = failover([Pool((Candidate("a", target.answer()),), places=(0,))], FailureRules(QUICK, RETRY, "fail"))
+    for changed, error in (({"held": frozenset[int]()}, NoTarget), ({"fault": "429"}, Busy)):
+        with pytest.raises(error):
+            await heard(answer, replace(ASK, **changed))
+    assert target.asked == 0
+    for held in (None, frozenset([0])):
+        assert isinstance((await heard(answer, replace(ASK, held=held)))[-1], Finish)
+    assert target.asked == 2
+
+
 async def test_silence_of_all_targets_raises_timed_out() -> None:
     """Two targets that send no first event are asked once each and closed, and the error is TimedOut."""
     first, second = Scripted("a", [None]), Scripted("b", [None])
@@ -204,6 +218,28 @@ async def test_target_of_unknown_window_is_asked_when_no_known_window_is_larger(
     seen = await heard(chain(Scripted("a", long), small, unknown, windows={"a": 8000, "b": 8000}))
     assert (small.asked, unknown.asked) == (0, 1)
     assert isinstance(seen[-1], Finish)
+
+
+def test_first_token_limit_covers_the_start_and_the_first_event_together() -> None:
+    """With a limit of 10 s, a Start after 6 s and a text 6 s later time out; a text 3 s later is in time."""
+
+    async def outcome(seconds: float) -> tuple[str, float]:
+        async def answer(_: Ask) -> Events:
+            await asyncio.sleep(6)
+            yield Start("a", "m")
+            await asyncio.sleep(seconds)
+            yield Text("Hi")
+            yield STOP
+
+        ask, began = replace(ASK, trail=Trail()), now()
+        candidate = Candidate("a", answer, health=TargetHealth(clock=now))
+        with suppress(TimedOut):
+            async with aclosing(failover([candidate], FailureRules(Timeout(first_token=10), RETRY, "fail"))(ask)) as events:
+                _ = [event async for event in events]
+        return ask.trail.attempts[0].outcome, now() - began
+
+    assert jumping(outcome(6)) == ("timeout_first_token", pytest.approx(10))
+    assert jumping(outcome(3)) == ("ok", pytest.approx(9))
 
 
 def test_time_to_first_token_excludes_the_wait_until_a_target_is_ready() -> None:

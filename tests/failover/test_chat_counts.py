@@ -63,3 +63,12 @@ def test_counts_beyond_max_sessions_evict_the_oldest_session() -> None:
         False,
         False,
     ]
+
+
+def test_session_counted_again_is_evicted_after_those_counted_before() -> None:
+    """Once the oldest of MAX_SESSIONS sessions is counted again, the next new session evicts the second oldest instead."""
+    prompts = Prefixes(Clock())
+    asks = [Ask(model="m", messages=(QUESTION,), session=f"s{number}") for number in range(MAX_SESSIONS + 1)]
+    for ask in [*asks[:-1], asks[0], asks[-1]]:
+        prompts.counted(ask, Usage(1500, 20), 100.0)
+    assert [prompts.guess(ask) is None for ask in (asks[0], asks[1], asks[2], asks[-1])] == [False, True, False, False]

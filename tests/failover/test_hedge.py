@@ -1,6 +1,7 @@
 """Hedging: a second target is asked while the first is late, and the first answer to start is used."""
 
 import asyncio
+import dataclasses
 import random
 import statistics
 from contextlib import aclosing
@@ -145,6 +146,20 @@ async def test_third_target_answers_if_both_hedged_calls_fail() -> None:
     assert (first.asked, second.asked, third.asked) == (1, 1, 1)
 
 
+async def test_second_hedged_call_is_not_retried() -> None:
+    """While the first target is late, a second one that fails is asked once, even on a route with two tries for each target."""
+    first, second, third = Slow("a", held=True), Slow("b", fails=True), Slow("c")
+    asked = asyncio.create_task(heard(first, second, third, policy=dataclasses.replace(policy(), retry=Retry(attempts=2))))
+    async with asyncio.timeout(240):
+        while not second.closed:
+            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    first.starts.set()
+    assert summary(await asked) == ("a", [("b", "status_503"), ("a", "ok")])
+    assert (first.asked, second.asked, third.asked) == (1, 1, 0)
+
+
 async def test_failure_of_both_hedged_calls_raises_one_error_with_both_attempts() -> None:
     """With both targets down, one Unanswered is raised, not Busy, and lists both attempts."""
     ask = replace(ASK, trail=Trail())
@@ -211,7 +226,7 @@ async def test_hedge_budget_allows_its_share_of_the_questions() -> None:
 
 def test_hedge_delay_without_after_is_one_and_a_half_times_the_p90() -> None:
     """The delay is 0.6 s with a p90 time to first token of 0.4 s, 1.5 s with `after: 1.5`, and None before any start."""
-    load = Load()
+    load = Load(lambda: 0.0)
     for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
         load.started(seconds, 0.0)
     assert Hedge(Declared()).delay(load) == pytest.approx(0.6)

@@ -103,7 +103,7 @@ def test_latency_cost_follows_a_peak_at_once_and_decays() -> None:
 
 def test_usual_latency_is_a_quantile_from_twenty_starts_on() -> None:
     """The usual latency is None after 19 starts; after 20 it is the quantile asked for."""
-    load = Load()
+    load = Load(lambda: 0.0)
     for _ in range(19):
         load.started(0.5, 0.0)
     assert load.usual(0.9) is None
@@ -146,6 +146,18 @@ def test_target_is_never_slow_without_a_declared_limit() -> None:
     for _ in range(100):
         pace.started(60)
     assert not pace.slow
+
+
+@pytest.mark.parametrize(("slow", "late"), [(1, True), (3, False), (None, False)])
+def test_first_word_counts_as_slow_only_after_a_declared_limit(slow: float | None, *, late: bool) -> None:
+    """A first word after 2 s makes a target slow with `slow: 1s`, and not with `slow: 3s` or without it; its latency is recorded each time."""
+    clock = Clock()
+    health = TargetHealth(Declared(failures=1, slow=slow), clock=clock)
+    permit = health.breaker.admit()
+    assert permit is not None
+    clock.now += 2
+    assert health.started(permit, clock.now - 2) == 2
+    assert (health.pace.slow, health.load.cost) == (late, 2)
 
 
 async def test_slow_target_is_asked_after_all_others() -> None:
