@@ -329,7 +329,7 @@ class ChatReader(TextFrames):
         chunk = None if data == DONE else decoded(data, DECODE)
         if chunk is None and data.strip() == DONE:
             if not self.speech.finished:
-                self.speech.done()
+                self.speech.finish()
             return False
         self._judge(data, chunk)
         return True
