@@ -161,7 +161,7 @@ class MessageReader(TextFrames):
         if frame is None:
             return True
         if frame.type == "message_stop":
-            self.speech.done()
+            self.speech.finish()
             return False
         if frame.message is not None:
             self.speech.called(frame.message.model)

@@ -205,9 +205,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
         arguments["stop"] = list(fitted.stop)
     if ask.tools:
         # A copy: LiteLLM removes keywords unknown to Gemini from the schema itself, which other targets share.
-        arguments["tools"] = [deepcopy(completions.tool(spec, facts.carries)) for spec in ask.tools]
-        if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
-            arguments["tool_choice"] = choice
+        arguments |= deepcopy(completions.tools(ask, facts))
     if ask.session and facts.session_key == CACHE_KEY and model.partition("/")[0] in KEYED:
         arguments[CACHE_KEY] = session_key(ask.session, str(fixed.get("api_key", "")))
     if responding:

@@ -36,7 +36,7 @@ from router.targets.providers import CACHE_KEY, PROVIDERS, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
-from router.targets.structured import APART, structured, subset_of
+from router.targets.structured import APART, FittedQuestion, structured, subset_of
 from router.targets.text_filters import AnswerLimits
 from router.targets.text_frames import NoList, NoText, TextFrames
 from router.value import Value
@@ -209,7 +209,7 @@ def answer(
         omitted = fits.omitted + (ask.unsent if plain else uncarried(known, ask)) + terms.overridden
         key = known.session_key if ask.session else ""
         chat = session_key(ask.session, secret) if key else ""
-        form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
+        form = FittedQuestion(ask) if ask.output is None else structured(ask, known, subset, loose=True, beside_tools=beside_tools)
         if responding:
             body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
             if chat:
@@ -329,7 +329,7 @@ class ChatReader(TextFrames):
         chunk = None if data == DONE else decoded(data, DECODE)
         if chunk is None and data.strip() == DONE:
             if not self.speech.finished:
-                self.speech.done()
+                self.speech.finish()
             return False
         self._judge(data, chunk)
         return True

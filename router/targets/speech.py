@@ -317,12 +317,8 @@ class Speech(msgspec.Struct, eq=False):
         """Return whether the answer is complete: it has a finish reason, and also text, files or calls."""
         return self.finished and (self.said or bool(self._calls))
 
-    def done(self) -> None:
-        """Record the stream's end mark; it counts as finish reason `unknown` if no other came before."""
-        self.finish("unknown")
-
-    def finish(self, reason: str) -> None:
-        """Record a finish reason in the provider's word, unless there is one. Readers ignore content after it."""
+    def finish(self, reason: str = "unknown") -> None:
+        """Record a finish reason in the provider's word, unless there is one; `unknown` for an end mark. Readers ignore content after it."""
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.meter.usage is not None
