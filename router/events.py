@@ -241,11 +241,15 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
 
 
 class EventStream(AsyncGenerator[Event, None]):
-    """The events of a generator that has a fast path. `fast`: returns the path; None if the generator must be resumed."""
+    """The events of a generator that has a fast path.
+    fast: returns the path; None if the generator must be resumed
+    with_thoughts: the events from which the generator drops the thoughts, for a reader that drops them itself; None if it drops none
+    """
 
-    def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
+    def __init__(self, events: Events, fast: Callable[[], FastPath | None], with_thoughts: Events | None = None) -> None:
         self.generator = events
         self.fast = fast
+        self.with_thoughts = with_thoughts
 
     def __anext__(self) -> Coroutine[object, object, Event]:
         return self.generator.__anext__()
@@ -274,13 +278,10 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path through one step, made of that of the events below it.
-    words: changes each batch of words; None if the step reads none
-    thoughts: False if the step drops all thoughts, and changes nothing else
-    """
+    """The fast path through one step: that of the events below it. `words`: changes each batch of words; None if the step reads none."""
 
-    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None, *, thoughts: bool = True) -> None:
-        self._words, self._thoughts = words, thoughts
+    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
+        self._words = words
         self._below: Callable[[], FastPath | None] | None = None
 
     def over(self, events: Events) -> Events:
@@ -294,8 +295,6 @@ class Beside:
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else self._below()
-        if path is not None and not self._thoughts:
-            path = path.without_thoughts()
         return path if path is None or self._words is None else Filtered(path, self._words)
 
 

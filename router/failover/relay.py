@@ -5,7 +5,7 @@ The text is recorded here as the generator would: for the cost of the answer, an
 import asyncio
 from collections.abc import Sequence
 
-from router.events import Event, FastPath, Onward, Text, Thought, Words, fast_path, spoken
+from router.events import WORDS, Event, FastPath, Onward, Text, Words, fast_path, spoken
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
@@ -28,7 +28,7 @@ class Relay(FastPath):
         """Open the fast path for the wait after this event, or close it. It is open after Text and Thought while no text is held back.
         held: true if the generator holds text back; the transcript may, too, once another target has taken over
         """
-        self.opened = opened if isinstance(event, Text | Thought) and not held and self.transcript.joined else None
+        self.opened = opened if event.__class__ in WORDS and not held and self.transcript.joined else None
 
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""

@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
             failed, onward = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut(), None
         found = self._found
         if onward is None or not found or self._over or self._waiter.done():
-            self._keep(len(data), failed)
+            self._keep(found, len(data), failed)
             return
         # The usual read of a stream: the body goes on, and its reader waits for it.
         self._loose = 0
@@ -255,18 +255,20 @@ class Connection(asyncio.Protocol):
         if not onward(piece):
             self._wake()
 
-    def _keep(self, size: int, failed: Exception | None) -> None:
-        """Keep what a read of so many bytes has of the body, apply the bounds and backpressure, and wake the reader.
-        failed: the error that ended the read
+    def _keep(self, found: list[bytes], size: int, failed: Exception | None) -> None:
+        """Keep what a read has of the body, apply the bounds and backpressure, and wake the reader.
+        found: the pieces of the body that the parser found; this empties the list
+        size: the bytes of the read
+        failed: the error that ended it
         """
-        if self._found:
+        if found:
             self._loose = 0
             if self._unpacker is None:
-                self._pieces += self._found
+                self._pieces += found
                 self._waiting += size
             else:
                 self._unpack(self._unpacker)
-            del self._found[:]
+            del found[:]
         elif self._onward is not None:
             self._loose += size
         if failed is not None:
@@ -282,9 +284,11 @@ class Connection(asyncio.Protocol):
                 self._end_settling()
             elif self._waiting > MAX_UNREAD_BYTES:
                 self._transport.abort()  # more than the end of a body
-        unread = self._pieces and not self._waiter.done()
-        if self._onward is None or not unread or not self._onward(self.taken()) or self._over or self._error is not None:
-            self._wake()
+        if self._onward is not None and self._pieces and not self._waiter.done():
+            passed_on = self._onward(self.taken())
+            if passed_on and not self._over and self._error is None:
+                return
+        self._wake()
 
     def _wake(self) -> None:
         """Wake the reader of the response, if one waits."""

@@ -205,7 +205,7 @@ class Feed(FastPath):
 
     def __init__(self, speech: Speech) -> None:
         self.speech = speech
-        self.events = deque[Event]()
+        self.events: deque[Event] = deque()
         self._frames = sse.Events()
 
     def read(self, piece: bytes) -> list[Event]:
