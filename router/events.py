@@ -11,7 +11,7 @@ if no wire can derive it from these: step marks are the Starts, message and part
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
@@ -240,6 +240,7 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
     return [word for word in words if word.__class__ is not Thought]
 
 
+@final
 class EventStream(AsyncGenerator[Event, None]):
     """The events of a generator that has a fast path.
     fast: returns the path; None if the generator must be resumed
@@ -269,12 +270,12 @@ class EventStream(AsyncGenerator[Event, None]):
 
 def generator_of(events: Events) -> Events:
     """Return the generator inside an EventStream; other events unchanged. To iterate over it directly saves a call for each event."""
-    return events.generator if isinstance(events, EventStream) else events
+    return events.generator if type(events) is EventStream else events
 
 
 def fast_path(events: Events) -> FastPath | None:
     """Return the fast path of a generator that has just yielded words; None if it has none now."""
-    return events.fast() if isinstance(events, EventStream) else None
+    return events.fast() if type(events) is EventStream else None
 
 
 class Beside:
@@ -286,7 +287,7 @@ class Beside:
 
     def over(self, events: Events) -> Events:
         """Set the events below the step, and return their generator for the step's loop."""
-        if not isinstance(events, EventStream):
+        if type(events) is not EventStream:
             self._below = None
             return events
         self._below = events.fast

@@ -57,7 +57,7 @@ class _Delivery(Ahead):
     async def work(self) -> None:
         """Run the answer, and close its generator at the end."""
         events, entry, sink, fast, hidden = self._events, self._entry, self._sink, None, None
-        if isinstance(events, EventStream):
+        if type(events) is EventStream:
             fast, hidden = events.fast, Thought if events.with_thoughts else None
             events = events.with_thoughts or events.generator
         try:

@@ -233,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes of one read, and pass on or keep what they have of the body. Bytes outside a response close the connection."""
-        onward, failed = self._onward, None
+        onward, found = self._onward, self._found
         if onward is None:
             if self._over:
                 self._fail(Cut())  # bytes outside a response
@@ -243,10 +243,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
             # What is raised while it parses arrives as the parser's own error.
-            failed, onward = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut(), None
-        found = self._found
+            self._keep(found, len(data), Garbled() if isinstance(error.__context__, UnreadableBody) else Cut())
+            return
         if onward is None or not found or self._over or self._waiter.done():
-            self._keep(found, len(data), failed)
+            self._keep(found, len(data), None)
             return
         # The usual read of a stream: the body goes on, and its reader waits for it.
         self._loose = 0
