@@ -270,7 +270,7 @@ class EventStream(AsyncGenerator[Event, None]):
 
 def generator_of(events: Events) -> Events:
     """Return the generator inside an EventStream; other events unchanged. To iterate over it directly saves a call for each event."""
-    return events.generator if type(events) is EventStream else events
+    return events.generator if isinstance(events, EventStream) else events
 
 
 def fast_path(events: Events) -> FastPath | None:

@@ -1,7 +1,7 @@
 """The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
 from router.chat import Ask
-from router.events import Answer, Events, EventStream, FastPath, Step, Thought, fast_path, generator_of
+from router.events import Answer, Events, EventStream, FastPath, Step, Thought
 
 
 def reasoning() -> Step:
@@ -10,13 +10,14 @@ def reasoning() -> Step:
     def step(answer: Answer) -> Answer:
         def spoken(ask: Ask) -> Events:
             events = answer(ask)
-            generator = generator_of(events)
+            if type(events) is not EventStream:
+                return _without_thoughts(events)
 
             def fast() -> FastPath | None:
-                path = fast_path(events)
+                path = events.fast()
                 return None if path is None else path.without_thoughts()
 
-            return EventStream(_without_thoughts(generator), fast, generator)
+            return EventStream(_without_thoughts(events.generator), fast, events.generator)
 
         return spoken
 

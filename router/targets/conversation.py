@@ -58,7 +58,7 @@ def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
     speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
     for message in ask.messages:
         parts = message.parts
-        if message.role != speaker or len(parts) != 1 or type(text := parts[0]) is not str or not text or text.isspace():
+        if message.role != speaker or len(parts) != 1 or not isinstance(text := parts[0], str) or not text or text.isspace():
             return False
         speaker = "assistant" if speaker == "user" else "user"
     return speaker == "assistant"  # the last one to speak was the user
