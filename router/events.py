@@ -216,10 +216,10 @@ class FastPath(ABC):
 
     def without_thoughts(self) -> "FastPath":
         """Return this path without the thoughts."""
-        return Filtered(self, spoken)
+        return FilteredPath(self, spoken)
 
 
-class Filtered(FastPath):
+class FilteredPath(FastPath):
     """A fast path whose words go through a function, `words`, which changes or records each batch."""
 
     def __init__(self, path: FastPath, words: Callable[[Sequence[Words]], Sequence[Words]]) -> None:
@@ -296,7 +296,7 @@ class Beside:
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else self._below()
-        return path if path is None or self._words is None else Filtered(path, self._words)
+        return path if path is None or self._words is None else FilteredPath(path, self._words)
 
 
 State = Literal["idle", "speaking", "running", "over"]

@@ -106,7 +106,7 @@ BROAD = {
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/answering/delivery.py": 2,  # the edge: an answer that failed in a way nobody foresaw, also within a read from its provider
     "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
-    "router/answering/ahead.py": 2,  # hands on what is thrown in, whatever it is
+    "router/answering/ahead.py": 1,  # hands on what is thrown in, whatever it is
 }
 
 

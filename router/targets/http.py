@@ -227,8 +227,9 @@ class Feed(FastPath):
         return self.response.arrival(onward)
 
     def take(self, piece: bytes = b"") -> Sequence[Words] | None:
-        """Return the text and thoughts of a piece of the body, or of what has arrived, without waiting. None if nothing has arrived, or
-        if the generator must continue. If an event of another kind is among them, all of them wait in `events` for the generator.
+        """Return the text and thoughts of a piece of the body, without waiting; without a piece, those of all that has arrived.
+        None if nothing has arrived, or if the generator must continue. If an event of another kind is among them, all of them wait in
+        `events` for the generator.
         """
         if not piece and not (piece := self.response.taken()):
             return None
