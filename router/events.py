@@ -11,7 +11,7 @@ if no wire can derive it from these: step marks are the Starts, message and part
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
@@ -216,10 +216,10 @@ class FastPath(ABC):
 
     def without_thoughts(self) -> "FastPath":
         """Return this path without the thoughts."""
-        return Filtered(self, spoken)
+        return FilteredPath(self, spoken)
 
 
-class Filtered(FastPath):
+class FilteredPath(FastPath):
     """A fast path whose words go through a function, `words`, which changes or records each batch."""
 
     def __init__(self, path: FastPath, words: Callable[[Sequence[Words]], Sequence[Words]]) -> None:
@@ -240,12 +240,17 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
     return [word for word in words if word.__class__ is not Thought]
 
 
+@final
 class EventStream(AsyncGenerator[Event, None]):
-    """The events of a generator that has a fast path. `fast`: returns the path; None if the generator must be resumed."""
+    """The events of a generator that has a fast path.
+    fast: returns the path; None if the generator must be resumed
+    with_thoughts: the events from which the generator drops the thoughts, for a reader that drops them itself; None if it drops none
+    """
 
-    def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
+    def __init__(self, events: Events, fast: Callable[[], FastPath | None], with_thoughts: Events | None = None) -> None:
         self.generator = events
         self.fast = fast
+        self.with_thoughts = with_thoughts
 
     def __anext__(self) -> Coroutine[object, object, Event]:
         return self.generator.__anext__()
@@ -265,22 +270,19 @@ class EventStream(AsyncGenerator[Event, None]):
 
 def fast_path(events: Events) -> FastPath | None:
     """Return the fast path of a generator that has just yielded words; None if it has none now."""
-    return events.fast() if isinstance(events, EventStream) else None
+    return events.fast() if type(events) is EventStream else None
 
 
 class Beside:
-    """The fast path through one step, made of that of the events below it.
-    words: changes each batch of words; None if the step reads none
-    thoughts: False if the step drops all thoughts, and changes nothing else
-    """
+    """The fast path through one step: that of the events below it. `words`: changes each batch of words; None if the step reads none."""
 
-    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None, *, thoughts: bool = True) -> None:
-        self._words, self._thoughts = words, thoughts
+    def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
+        self._words = words
         self._below: Callable[[], FastPath | None] | None = None
 
     def over(self, events: Events) -> Events:
         """Set the events below the step, and return their generator for the step's loop."""
-        if not isinstance(events, EventStream):
+        if type(events) is not EventStream:
             self._below = None
             return events
         self._below = events.fast
@@ -289,9 +291,7 @@ class Beside:
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else self._below()
-        if path is not None and not self._thoughts:
-            path = path.without_thoughts()
-        return path if path is None or self._words is None else Filtered(path, self._words)
+        return path if path is None or self._words is None else FilteredPath(path, self._words)
 
 
 State = Literal["idle", "speaking", "running", "over"]

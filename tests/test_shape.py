@@ -108,7 +108,7 @@ BROAD = {
     "router/answering/recording.py": 1,  # a reader whose bytes cannot be made is told so itself: the answer and its other readers go on
     "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
     "router/intake/body.py": 1,  # hands on what is thrown in, whatever it is
-    "router/answering/ahead.py": 2,  # hands on what is thrown in, whatever it is
+    "router/answering/ahead.py": 1,  # hands on what is thrown in, whatever it is
 }
 
 

@@ -10,7 +10,7 @@ from router.answering.ahead import Ahead
 from router.answering.reply import Sink, conclude
 from router.chat import Ask
 from router.errors import RouterError, TimedOut
-from router.events import WORDS, Answer, Events, EventStream, Failure, FastPath
+from router.events import WORDS, Answer, Events, EventStream, Failure, FastPath, Thought
 from router.failover.watch import CURRENT
 from router.journal.entry import Entry
 from router.journal.log import problems
@@ -56,10 +56,14 @@ class _Delivery(Ahead):
 
     async def work(self) -> None:
         """Run the answer, and close its generator at the end."""
-        made, entry, sink = self._events, self._entry, self._sink
-        events, fast = (made.generator, made.fast) if isinstance(made, EventStream) else (made, None)
+        events, entry, sink, fast, hidden = self._events, self._entry, self._sink, None, None
+        if type(events) is EventStream:
+            fast, hidden = events.fast, Thought if events.with_thoughts else None
+            events = events.with_thoughts or events.generator
         try:
             async for event in events:
+                if event.__class__ is hidden:
+                    continue
                 entry.see(event)
                 sink.put(event)
                 if sink.full:

@@ -14,21 +14,22 @@ from router.failover.watch import Watch
 class Relay(FastPath):
     """The fast path of one answer, over all targets that give it. `idle`: seconds that a target may be silent."""
 
+    watch: Watch
+    """The timer of the answer, set before its first event."""
+    opened: Opened | None = None
+    """The stream whose text may take the fast path; None while the generator runs."""
+    _thoughts = True
+    """False if the reader gets no thoughts."""
+
     def __init__(self, idle: float) -> None:
-        self.watch: Watch
-        """The timer of the answer, set before its first event."""
         self.transcript = Transcript()
         self._idle = idle
-        self.opened: Opened | None = None
-        """The stream whose text may take the fast path; None while the generator runs."""
-        self._thoughts = True
-        """False if the reader gets no thoughts."""
 
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
         if self.opened is None or (path := fast_path(self.opened.stream)) is None:
             return None
-        self._path = path
+        self._take, self._arrival = path.take, path.wait
         self._timed = False
         """True once the idle limit of this way runs: from then on `take` moves it on, and bytes without words do not."""
         self._written, self._said = self.opened.said.append, self.transcript.said.append
@@ -41,7 +42,7 @@ class Relay(FastPath):
 
     def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return the future that the target's stream waits for, done after the idle limit at the latest; None if text is there already."""
-        arrival = self._path.wait(onward)
+        arrival = self._arrival(onward)
         if arrival is not None:
             if self._timed:
                 self.watch.wait_on(arrival)
@@ -55,7 +56,7 @@ class Relay(FastPath):
         None if the generator has to continue, as for another event, or after a timeout of the target.
         """
         watch = self.watch
-        words = None if watch.overdue else self._path.take(piece)
+        words = self._take(piece) if piece or not watch.overdue else None
         if not words:
             if words is None:
                 watch.waiting = False

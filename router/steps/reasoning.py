@@ -1,26 +1,33 @@
 """The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
 from router.chat import Ask
-from router.events import Answer, Beside, Events, EventStream, Step, Thought
+from router.events import Answer, Events, EventStream, FastPath, Step, Thought
 
 
 def reasoning() -> Step:
     """Return the step that drops the Thought events of the answer. All other events pass unchanged."""
 
     def step(answer: Answer) -> Answer:
-        async def spoken(ask: Ask, beside: Beside) -> Events:
-            events = beside.over(answer(ask))
-            try:
-                async for event in events:
-                    if event.__class__ is not Thought:
-                        yield event
-            finally:
-                await events.aclose()
+        def spoken(ask: Ask) -> Events:
+            events = answer(ask)
+            if type(events) is not EventStream:
+                return _without_thoughts(events)
 
-        def fast(ask: Ask) -> Events:
-            beside = Beside(thoughts=False)
-            return EventStream(spoken(ask, beside), beside.fast)
+            def fast() -> FastPath | None:
+                path = events.fast()
+                return None if path is None else path.without_thoughts()
 
-        return fast
+            return EventStream(_without_thoughts(events.generator), fast, events.generator)
+
+        return spoken
 
     return step
+
+
+async def _without_thoughts(events: Events) -> Events:
+    try:
+        async for event in events:
+            if event.__class__ is not Thought:
+                yield event
+    finally:
+        await events.aclose()

@@ -233,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes of one read, and pass on or keep what they have of the body. Bytes outside a response close the connection."""
-        onward, failed = self._onward, None
+        onward, found = self._onward, self._found
         if onward is None:
             if self._over:
                 self._fail(Cut())  # bytes outside a response
@@ -243,10 +243,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
             # What is raised while it parses arrives as the parser's own error.
-            failed, onward = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut(), None
-        found = self._found
+            self._keep(found, len(data), Garbled() if isinstance(error.__context__, UnreadableBody) else Cut())
+            return
         if onward is None or not found or self._over or self._waiter.done():
-            self._keep(len(data), failed)
+            self._keep(found, len(data), None)
             return
         # The usual read of a stream: the body goes on, and its reader waits for it.
         self._loose = 0
@@ -255,18 +255,20 @@ class Connection(asyncio.Protocol):
         if not onward(piece):
             self._wake()
 
-    def _keep(self, size: int, failed: Exception | None) -> None:
-        """Keep what a read of so many bytes has of the body, apply the bounds and backpressure, and wake the reader.
-        failed: the error that ended the read
+    def _keep(self, found: list[bytes], size: int, failed: Exception | None) -> None:
+        """Keep what a read has of the body, apply the bounds and backpressure, and wake the reader.
+        found: the pieces of the body that the parser found; this empties the list
+        size: the bytes of the read
+        failed: the error that ended it
         """
-        if self._found:
+        if found:
             self._loose = 0
             if self._unpacker is None:
-                self._pieces += self._found
+                self._pieces += found
                 self._waiting += size
             else:
                 self._unpack(self._unpacker)
-            del self._found[:]
+            del found[:]
         elif self._onward is not None:
             self._loose += size
         if failed is not None:
@@ -282,9 +284,11 @@ class Connection(asyncio.Protocol):
                 self._end_settling()
             elif self._waiting > MAX_UNREAD_BYTES:
                 self._transport.abort()  # more than the end of a body
-        unread = self._pieces and not self._waiter.done()
-        if self._onward is None or not unread or not self._onward(self.taken()) or self._over or self._error is not None:
-            self._wake()
+        if self._onward is not None and self._pieces and not self._waiter.done():
+            passed_on = self._onward(self.taken())
+            if passed_on and not self._over and self._error is None:
+                return
+        self._wake()
 
     def _wake(self) -> None:
         """Wake the reader of the response, if one waits."""

@@ -44,7 +44,7 @@ def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
     """Return whether a message has a file given by URL; tool results' files are ignored. `sort`: only files of this sort; None for all."""
     for message in ask.messages:
         for part in message.parts:
-            if isinstance(part, File) and part.remote and sort in (None, part.sort):
+            if part.__class__ is not str and isinstance(part, File) and part.remote and sort in (None, part.sort):
                 return True
     return False
 

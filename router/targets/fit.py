@@ -4,6 +4,7 @@ A sampling parameter that the model refuses is left out and listed as omitted. I
 on length is sent under the model's own name, or the router cuts the answer. A refused parameter at its default is not listed.
 """
 
+from operator import attrgetter
 from typing import Self, cast
 
 from router.chat import Ask, File, Json
@@ -33,6 +34,9 @@ DEFAULTS: dict[str, tuple[Json, ...]] = {
 """Values at which a parameter has no effect."""
 NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
 """Parameters that may not be left out → their values without effect. A target that does not take such a parameter is skipped."""
+needed = attrgetter(*NEEDS)
+NOT_GIVEN = (None,) * len(NEEDS)
+"""The values of `needed` in a question that has none of these parameters, as nearly all."""
 USUAL_TIERS = ("default", "standard", "standard_only", "on_demand")
 """Providers' names for the standard service tier."""
 
@@ -137,6 +141,8 @@ def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> Non
     """
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
+    if needed(params) == NOT_GIVEN:
+        return
     for name, harmless in NEEDS.items():
         if (value := getattr(params, name)) is None or value in harmless or name in facts.takes:
             continue
@@ -146,7 +152,8 @@ def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> Non
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
     """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`, and `ask.unsent`."""
-    carries, lost = facts.carries, list[str]()
+    carries = facts.carries
+    lost: list[str] = []
     for message in ask.messages:
         if message.name and ("messages.name" not in carries or not SPEAKER.fullmatch(message.name)):
             lost.append("messages.name")

@@ -133,15 +133,14 @@ class Asking(Mutable):
 
 
 async def _answered(asking: Asking, feed: "Feed") -> Events:
-    start, connections, pupil = asking.start, asking.connections, asking.pupil
-    name, speech = start.target, feed.speech
+    start, connections, pupil, speech = asking.start, asking.connections, asking.pupil, feed.speech
     try:
         while True:
             prepared = asking.prepare(pupil.facts)
             response = await connections.answered(prepared.endpoint, prepared.sent)
             if response.status in ANSWERED:
                 break
-            await _learn(name, response, prepared, pupil)
+            await _learn(start.target, response, prepared, pupil)
         complete = owed = False
         rest: Rest | None = None
         try:
@@ -154,21 +153,23 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             if not (streamed := piece.startswith(FIELDS) or response.content_type.endswith(STREAMS)):
                 piece = await _begun(response, piece)
             if streamed or piece.startswith(FIELDS):
-                while feed.more and not speech.cut:
-                    if speech.finished and rest is None:
-                        rest = Rest(response.read, speech, connections.linger)
-                    feed.events += feed.read(piece or await (rest.read() if rest and speech.finished else response.read()))
-                    piece = b""
+                while True:
+                    feed.events += feed.read(piece)
                     # Content before an error is still passed on, even if it came in the same read.
                     while feed.events:
                         yield feed.events.popleft()
                     if feed.failure is not None:
                         raise feed.failure
+                    if not feed.more or speech.cut:
+                        break
+                    if speech.finished and rest is None:
+                        rest = Rest(response.read, speech, connections.linger)
+                    piece = await (rest.read() if rest and speech.finished else response.read())
                 if owed := rest is not None and rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
                     connections.behind(read_late(response.read, feed.reader, speech), partial(_let_go, response, speech))
             else:
-                feed.reader.complete(await _complete_body(name, response, piece))
+                feed.reader.complete(await _complete_body(start.target, response, piece))
             complete = not speech.cut  # an answer that the router ends would go on at the provider
             for event in speech.end():
                 yield event
@@ -177,12 +178,12 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                 (response.settle if complete else response.release)()
     except (OSError, Cut, RecursionError, TargetError) as error:
         if not asking.taught_by(error, speech):
-            failure = translated(name, error)
+            failure = translated(start.target, error)
             failure.used = speech.used
             raise failure from None
     else:
         return
-    async with aclosing(_answered(asking, Feed(Speech(name, asking.issuer)))) as events:
+    async with aclosing(_answered(asking, Feed(Speech(start.target, asking.issuer)))) as events:
         async for event in events:
             yield event
 
@@ -205,7 +206,7 @@ class Feed(FastPath):
 
     def __init__(self, speech: Speech) -> None:
         self.speech = speech
-        self.events = deque[Event]()
+        self.events: deque[Event] = deque()
         self._frames = sse.Events()
 
     def read(self, piece: bytes) -> list[Event]:
@@ -226,24 +227,24 @@ class Feed(FastPath):
         return self.response.arrival(onward)
 
     def take(self, piece: bytes = b"") -> Sequence[Words] | None:
-        """Return the text and thoughts of a piece of the body, or of what has arrived, without waiting. None if nothing has arrived, or
-        if the generator must continue. If an event of another kind is among them, all of them wait in `events` for the generator.
+        """Return the text and thoughts of a piece of the body, without waiting; without a piece, those of all that has arrived.
+        None if nothing has arrived, or if the generator must continue. If an event of another kind is among them, all of them wait in
+        `events` for the generator.
         """
         if not piece and not (piece := self.response.taken()):
             return None
-        speech = self.speech
         try:
             found = self._frames.feed(piece)
             if (words := self.reader.words(found)) is not None:
                 return words
             self.more = self.reader.frames(found)
         except RecursionError:
-            self.failure, self._steady = TargetDown(speech.target, "malformed"), False
+            self.failure, self._steady = TargetDown(self.speech.target, "malformed"), False
             return None
         except (sse.Oversize, TargetError) as error:
-            self.more, self.failure = False, _failure(error, speech)
+            self.more, self.failure = False, _failure(error, self.speech)
         self._judge()
-        events = speech.take()
+        events = self.speech.take()
         if self._steady and all(event.__class__ is Text or event.__class__ is Thought for event in events):
             return events  # pyright: ignore[reportReturnType] - all of them are
         self.events += events

@@ -125,6 +125,22 @@ async def test_read_without_a_complete_event_writes_nothing_and_loses_nothing(ha
     assert (await hands.say(chunk[60:])).count(b"split ") == 1
 
 
+async def test_hidden_thoughts_are_not_sent_in_whichever_reads_they_come(unasked: ByHand) -> None:
+    """Thoughts before, between and after pieces of text, each in a read of its own or with text, are left out; the text is sent."""
+    await unasked.ask(question())
+    mixed = thought("hm2 ") + wire.chunk("two ") + thought("hm3 ")
+    said = await unasked.say(wire.HEAD + thought("hm0 "), thought("hm1 "), wire.chunk("one "), mixed, thought("hm4 "), wire.chunk("three "))
+    assert b"hm" not in said
+    places = [said.index(word) for word in (b"one ", b"two ", b"three ")]
+    assert places == sorted(places)
+
+
+def thought(text: str) -> bytes:
+    """Return a piece of reasoning as a server-sent event in an HTTP chunk of its own."""
+    event = wire.chunk(text).partition(b"\r\n")[2][:-2].replace(b'"content"', b'"reasoning_content"')
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
 async def test_compressed_stream_is_passed_on_read_by_read(unasked: ByHand) -> None:
     """The text of each read of a compressed body is sent once, although such a body is not passed on within its reads."""
     packer = zlib.compressobj(wbits=31)

@@ -10,10 +10,11 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from bench.by_hand import Line
 from router.chat import Ask, Message
 from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
@@ -21,7 +22,7 @@ from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
 from router.targets.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Cut
-from router.targets.connections import Connections, trusting
+from router.targets.connections import ConnectionPool, Connections, trusting
 from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
@@ -236,6 +237,49 @@ async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
         await first.gone()
         assert await read(await asked(server, connections)) == b"hello"
     assert server.connections == 2
+
+
+@pytest.mark.parametrize(("begun", "opened"), [(b"", 2), (b"HTTP/1.1 2", 1), (b"HTTP/1.1 100 Continue\r\n\r\n", 1)])
+async def test_request_is_repeated_only_if_no_byte_of_its_answer_came(begun: bytes, opened: int) -> None:
+    """A kept connection that fails after a byte of the response raises; one that fails before it is replaced by a new one."""
+    pool = Pool()
+    connections = Connections(pool=pool)
+    endpoint = connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3)
+    pool.answers = WHOLE
+    response = await connections.answered(endpoint, b"{}")
+    assert await read(response) == b"hello"
+    pool.answers = b""
+    again = asyncio.create_task(connections.answered(endpoint, b"{}"))
+    await asyncio.sleep(0)
+    if begun:
+        response.data_received(begun)
+    pool.answers = WHOLE
+    response.connection_lost(None)
+    if opened == 1:
+        with pytest.raises((OSError, Cut)):
+            await again
+    else:
+        assert await read(await again) == b"hello"
+    assert pool.opened_so_far == opened
+
+
+class Pool(ConnectionPool):
+    """A pool whose new connections are answered with `answers` as soon as they ask."""
+
+    answers = b""
+    opened_so_far = 0
+
+    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+        connection, line = Connection(), Line()
+
+        def write(_: bytes) -> None:
+            if self.answers:
+                connection.loop.call_soon(connection.data_received, self.answers)
+
+        line.write = write
+        connection.connection_made(cast("asyncio.Transport", line))
+        self.opened_so_far += 1
+        return connection
 
 
 async def test_slow_reader_applies_backpressure_to_the_provider() -> None:
