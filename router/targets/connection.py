@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
                 self._unpack(self._unpacker)
             del found[:]
         elif self._onward is not None:
-            self._loose += size
+            self._loose += size  # `data_received` leaves them out while it may pass them on
         if failed is not None:
             self._fail(failed)
         if not self._over:
