@@ -31,6 +31,18 @@ async def test_tool_calls_are_passed_on_before_the_finish() -> None:
         assert isinstance(seen[-1], Finish)
 
 
+async def test_stream_of_a_target_that_diverged_is_closed_before_the_finish() -> None:
+    """A continuation that called a tool and proves to be another answer ends with a Finish, by which its stream is closed."""
+    first = Scripted("a", [Text("The quick brown fox jumps over"), TargetDown("a", "cut")])
+    other = Scripted("b", [Text("The quick brown fox lies in the sun."), WHOLE, STOP, None])
+    async with aclosing(chain(first, other, rescue="continue")(ASK)) as events:
+        async for event in events:
+            closed = other.closed
+            if isinstance(event, Finish):
+                break
+    assert (event, closed) == (Finish("tool-calls"), 1)
+
+
 BROKEN: dict[str, tuple[list[Event | Exception | None], str]] = {
     "a cut": ([Text("Half"), TargetDown("a", "cut")], "cut"),
     "an end without a finish": ([Text("Half")], "cut"),
