@@ -17,6 +17,7 @@ from router.wire.shape import Ending
 ASK = Ask(model="chat-model", messages=())
 START = Start("a", "model-1")
 HEADING = Heading(request_id="1", message_id="2", model="chat-model", created=0)
+CALLER = Caller("key", "ann", "key:ann")
 PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
     (ASK, {"circumstances": Circumstances("ann"), "trail": Trail([[]])}),
     (START, {"output": "native", "meter": Meter()}),
@@ -24,7 +25,7 @@ PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
     (Finish("stop"), {"model": "model-1"}),
     (LateResult("1", "look", {}, None), {"seconds": 2.0}),
     (HEADING, {"ending": Ending(at=1)}),
-    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}}),
+    (CALLER, {"claims": {"email": "ann@example.com"}, "owner": CALLER.owner}),  # the owner follows from fields that are compared
 ]
 
 
