@@ -73,11 +73,15 @@ class _Hands(ConnectionPool):
 
 
 class Counts:
-    """Counts of calls by (caller, callee): Python functions, with each resumption of a generator or coroutine, and C functions."""
+    """Counts of calls by (caller, callee): Python functions, with each resumption of a generator or coroutine, and C functions.
+
+    instructions: bytecode instructions by function, if they are counted; the interpreter's version decides how many a function has
+    """
 
     def __init__(self) -> None:
         self.python = Counter[tuple[str, str]]()
         self.c = Counter[tuple[str, str]]()
+        self.instructions = Counter[str]()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         """Count one call as a profile function, unless the harness made it."""
@@ -85,6 +89,13 @@ class Counts:
             self.python[_name(frame.f_back.f_code if frame.f_back else None), _name(frame.f_code)] += 1
         elif event == "c_call" and not _is_idle(frame.f_code):
             self.c[_name(frame.f_code), str(argument.__qualname__)] += 1
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        """Count one instruction as a trace function, unless the harness runs it."""
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode" and not _is_idle(frame.f_code):
+            self.instructions[_name(frame.f_code)] += 1
+        return self.trace
 
     @property
     def totals(self) -> tuple[int, int]:
@@ -104,9 +115,10 @@ def _name(code: CodeType | None) -> str:
 
 
 class ByHand:
-    """A router with one client connection and one provider connection, both fed by the caller."""
+    """A router with one client connection and one provider connection, both fed by the caller. `instructions`: count them, too."""
 
-    def __init__(self, routes: Path) -> None:
+    def __init__(self, routes: Path, *, instructions: bool = False) -> None:
+        self.instructions = instructions
         self._pool = _Hands()
         sys.set_asyncgen_hooks(firstiter=None)  # as a server does when it starts
         self.edge = application(build(declare(read(routes), {}), Carryover(Connections(pool=self._pool))))
@@ -154,18 +166,25 @@ class ByHand:
 
 
 class counted:  # noqa: N801 - it reads as a function, and is none: the frames of contextlib would count
-    """A context manager that yields the Counts of the calls in its block, with garbage collection off."""
+    """A context manager that yields the Counts of the calls in its block, with garbage collection off. `instructions`: count them, too."""
+
+    def __init__(self, *, instructions: bool = False) -> None:
+        self._instructions = instructions
 
     def __enter__(self) -> Counts:
         self._before = sys.getprofile()
         self._collects = gc.isenabled()
         gc.disable()  # what it finds would count
         counts = Counts()
+        if self._instructions:
+            sys.settrace(counts.trace)
         sys.setprofile(counts)
         return counts
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(self._before)
+        if self._instructions:
+            sys.settrace(None)
         if self._collects:
             gc.enable()
 

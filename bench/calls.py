@@ -1,6 +1,6 @@
 """Counts of Python and C function calls per unit of work, by caller and callee: where a chunk or a request costs.
 
-    python -m bench.calls [unit …] [--least 1]
+    python -m bench.calls [unit …] [--least 1] [--instructions]
 
 The counts are exact: the connections are fed by the program. tests/test_calls.py bounds the sums.
 """
@@ -41,7 +41,7 @@ async def _begun(hands: ByHand, path: str, **fields: object) -> None:
 
 async def _chunk(hands: ByHand, path: str, **fields: object) -> Counts:
     await _begun(hands, path, **fields)
-    with counted() as counts:
+    with counted(instructions=hands.instructions) as counts:
         said = await hands.say(CHUNK)
     assert said.count(b"word ") == 1
     assert b"word99 " in await hands.say(wire.chunk("word99 "), wire.tail())
@@ -64,7 +64,7 @@ async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
     answer = b"".join((wire.HEAD, *map(wire.chunk, wire.words(words)), wire.tail()))
     made: list[Counts] = []
     for _ in range(4):
-        with counted() as counts:
+        with counted(instructions=hands.instructions) as counts:
             await hands.ask(request)
             said = await hands.say(answer)
         assert f"word{words - 1} ".encode() in said
@@ -86,8 +86,11 @@ async def short(hands: ByHand) -> Counts:
 UNITS: dict[str, Callable[[ByHand], Awaitable[Counts]]] = {one.__name__: one for one in (paced, recorded, burst, short)}
 
 
-def calls_of(unit: str, server: str = "") -> Counts:
-    """Return the function calls of a unit of work, named as in UNITS. `server`: further lines of the configuration's `server`."""
+def calls_of(unit: str, server: str = "", *, instructions: bool = False) -> Counts:
+    """Return the function calls of a unit of work, named as in UNITS.
+    server: further lines of the configuration's `server`
+    instructions: count the bytecode instructions, too
+    """
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     async def measured() -> Counts:
@@ -95,7 +98,7 @@ def calls_of(unit: str, server: str = "") -> Counts:
             Path(folder, "pipelines").mkdir()
             Path(folder, "pipelines/chat.yaml").write_text(PIPELINE, encoding="utf-8")
             Path(folder, "routes.yaml").write_text(ROUTES + server, encoding="utf-8")
-            hands = ByHand(Path(folder, "routes.yaml"))
+            hands = ByHand(Path(folder, "routes.yaml"), instructions=instructions)
         try:
             return await UNITS[unit](hands)
         finally:
@@ -117,10 +120,16 @@ def main() -> int:
     options = argparse.ArgumentParser("python -m bench.calls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("units", nargs="*", default=list(UNITS), help=", ".join(UNITS))
     options.add_argument("--least", type=int, default=1, help="calls that are worth a line")
+    options.add_argument("--instructions", action="store_true", help="count bytecode instructions, too, by function")
     chosen = options.parse_args()
     for unit in chosen.units:
-        counts = calls_of(unit)
+        counts = calls_of(unit, instructions=chosen.instructions)
         print(f"{unit}: {counts.python.total()} Python calls, {counts.c.total()} C calls")
+        if chosen.instructions:
+            print(f"\n  {counts.instructions.total()} instructions")
+            for name, count in counts.instructions.most_common():
+                if count >= chosen.least:
+                    print(f"  {count:6}  {name}")
         _show("Python", counts.python, chosen.least)
         _show("C", counts.c, chosen.least)
     return 0

@@ -7,10 +7,10 @@ import pytest
 from bench.calls import UNITS, calls_of
 
 BOUNDS: dict[str, tuple[int, int]] = {
-    "paced": (15, 31),
-    "recorded": (21, 38),
-    "burst": (347, 832),
-    "short": (329, 450),
+    "paced": (10, 15),
+    "recorded": (11, 19),
+    "burst": (278, 222),
+    "short": (263, 214),
 }
 """Unit of work → the most (Python calls, C calls) that it may take with the default settings. Lower them with each improvement."""
 

@@ -7,7 +7,7 @@ from msgspec.structs import fields
 
 from router.attempt import Attempt, Trail
 from router.callers import Caller
-from router.chat import Ask, Circumstances
+from router.chat import Ask, Circumstances, owner
 from router.events import Finish, LateResult, Start
 from router.usage import Meter, Usage
 from router.value import Mutable, PartlyCompared, field, names, replace
@@ -17,7 +17,6 @@ from router.wire.shape import Ending
 ASK = Ask(model="chat-model", messages=())
 START = Start("a", "model-1")
 HEADING = Heading(request_id="1", message_id="2", model="chat-model", created=0)
-CALLER = Caller("key", "ann", "key:ann")
 PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
     (ASK, {"circumstances": Circumstances("ann"), "trail": Trail([[]])}),
     (START, {"output": "native", "meter": Meter()}),
@@ -25,7 +24,7 @@ PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
     (Finish("stop"), {"model": "model-1"}),
     (LateResult("1", "look", {}, None), {"seconds": 2.0}),
     (HEADING, {"ending": Ending(at=1)}),
-    (CALLER, {"claims": {"email": "ann@example.com"}, "owner": CALLER.owner}),  # the owner follows from fields that are compared
+    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}, "owner": owner("key:ann", "")}),
 ]
 
 
