@@ -432,3 +432,12 @@ def test_filter_after_thoughts_alone_raises_content_filtered() -> None:
     speech.finish("content_filter")
     with pytest.raises(ContentFiltered):
         list(speech.end())
+
+
+def test_filter_after_half_a_surrogate_pair_alone_finishes_the_answer() -> None:
+    """The finish reason `content_filter` after text that is half a surrogate pair ends the answer, as after any other text."""
+    speech = Speech("a")
+    speech.thought("Hm.")
+    speech.text("\ud83d")
+    speech.finish("content_filter")
+    assert list(speech.end()) == [Thought("Hm."), Text("\ufffd"), Finish("content-filter")]
