@@ -168,7 +168,7 @@ class ByHand:
 class counted:  # noqa: N801 - it reads as a function, and is none: the frames of contextlib would count
     """A context manager that yields the Counts of the calls in its block, with garbage collection off. `instructions`: count them, too."""
 
-    def __init__(self, *, instructions: bool) -> None:
+    def __init__(self, *, instructions: bool = False) -> None:
         self._instructions = instructions
 
     def __enter__(self) -> Counts:

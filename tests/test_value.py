@@ -7,7 +7,7 @@ from msgspec.structs import fields
 
 from router.attempt import Attempt, Trail
 from router.callers import Caller
-from router.chat import Ask, Circumstances
+from router.chat import Ask, Circumstances, owner
 from router.events import Finish, LateResult, Start
 from router.usage import Meter, Usage
 from router.value import Mutable, PartlyCompared, field, names, replace
@@ -24,7 +24,7 @@ PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
     (Finish("stop"), {"model": "model-1"}),
     (LateResult("1", "look", {}, None), {"seconds": 2.0}),
     (HEADING, {"ending": Ending(at=1)}),
-    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}}),
+    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}, "owner": owner("key:ann", "")}),
 ]
 
 

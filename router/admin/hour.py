@@ -109,8 +109,7 @@ class Hour:
             return
         slot.answers += 1
         slot.failures += entry.outcome not in REASONS
-        if len(entry.attempts) > 1:
-            slot.rescues += entry.rescues
+        slot.rescues += entry.rescues
         sums = entry.sums
         if sums.cost:
             slot.cost_usd += sums.cost

@@ -119,7 +119,7 @@ class Chat:
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
         self._began(entry)
         reply = Reply(send, entry, wire, client=request.client)
-        generation.riders += 1
+        generation.requests += 1
         held = Holdings((generation.leave,))
         task = asyncio.current_task()
         assert task is not None

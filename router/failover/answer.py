@@ -123,6 +123,7 @@ async def _relayed(chain: Chain, relay: Relay, form: Form | None = None) -> Even
                 chain.attempts.append(opened.ended("diverged", said=len(transcript.text)))
             if transcript.called:
                 # The calls are complete, only the end was lost: they can be run.
+                await chain.let_go(opened)
                 yield Finish("tool-calls", chain.total(None))
                 return
             opened = await chain.another(opened, form, transcript, watch)

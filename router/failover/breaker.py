@@ -25,11 +25,11 @@ MAX_RETRY_AFTER_S = 60.0
 """Seconds of a `Retry-After` at most: a target that asks for a longer pause (a provider once asked for three days) is asked again then."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Permit:
     """Permission to ask a target. While the breaker is closed all requests share one; while it is half-open each probe has its own.
     patience: seconds to wait for the first word at most; the route's own limit holds, too
-    probes: true for a probe, whose first word is reported to the breaker (`Breaker.began`)
+    probes: true for a probe until its first word, which is reported to the breaker (`Breaker.began`): from then on all requests share it
     """
 
     patience: float = math.inf
@@ -128,6 +128,7 @@ class Breaker:
     def began(self, permit: Permit) -> None:
         """Record the first word of an answer. After that of a probe the breaker admits all requests, on trial until an answer completes."""
         if permit is self._probe or permit is self._patient:
+            permit.patience, permit.probes = math.inf, False
             self._everybody = permit
             self._trial = True
             self._probe = self._patient = None

@@ -112,8 +112,8 @@ class Errand:
         """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results.
         Raises the TargetError of the first part that fails, or of a candidate that may not be asked. The try is recorded in any case.
         """
-        health, breaker, clock = candidate.health, candidate.health.breaker, candidate.health.clock
-        began = clock()
+        health, breaker = candidate.health, candidate.health.breaker
+        began = health.clock()
         progress = Progress[R]([])
 
         def ended(outcome: str, wait: float | None = None) -> Attempt:
@@ -132,10 +132,7 @@ class Errand:
                 except TimeoutError:
                     raise TargetSilent(candidate.name, "timeout_first_token") from None
                 if not progress.results:
-                    now = clock()
-                    breaker.began(permit)
-                    health.load.started(now - began, now)
-                    health.pace.started(now - began)
+                    health.started(permit, began)
                 progress.came(result, counted)
         except TargetError as error:
             if isinstance(error, TargetSilent) or error.outcome in TAKEN_UP:

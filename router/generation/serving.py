@@ -75,7 +75,7 @@ class Generation:
     """Target → its price; targets without a known price are left out."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
-    riders: int = 0
+    requests: int = 0
     """The number of requests that hold it: each adds itself, and calls `leave` at its end."""
     _unused: "Callable[[Generation], object] | None" = None
     """Called with it once no request holds it; None while it serves."""
@@ -98,14 +98,14 @@ class Generation:
 
     def leave(self) -> None:
         """Count a request off that held the generation."""
-        self.riders -= 1
-        if self._unused is not None and not self.riders:
+        self.requests -= 1
+        if self._unused is not None and not self.requests:
             self._unused(self)
 
     def retire(self, unused: "Callable[[Generation], object]") -> None:
         """Have `unused` called with this generation, which serves no new requests, once no request holds it; at once if none does."""
         self._unused = unused
-        if not self.riders:
+        if not self.requests:
             unused(self)
 
     def start(self) -> None:

@@ -178,7 +178,8 @@ class Entry(Mutable):
         if event.__class__ in WRITTEN:
             self._written = True
             if self._waited is not None:
-                self.pauses.append(self._waited)
+                if len(self.pauses) < MAX_PAUSES:
+                    self.pauses.append(self._waited)
                 self._waited = None
             if self.first is None and event.__class__ is not ToolInput:
                 self.first = monotonic()

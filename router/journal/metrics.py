@@ -117,8 +117,8 @@ class Metrics:
             self._attempts(attempt.target, attempt.outcome)[0] += 1
         if entry.target in entry.stand_ins:
             self._scripts(route, entry.target)[0] += 1
-        if len(attempts) > 1 and (rescues := entry.rescues):
-            self._rescues(route)[0] += rescues
+        if entry.rescues:
+            self._rescues(route)[0] += entry.rescues
         if entry.cache:
             self._cache(route, entry.cache)[0] += 1
         sums = entry.sums

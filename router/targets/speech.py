@@ -359,7 +359,7 @@ class Speech(msgspec.Struct, eq=False):
         if word in BROKEN:
             raise TargetDown(self.target, "cut")
         reason = REASONS.get(word, "other")
-        if calls := self._calls and [one for one in sorted(self._calls, key=lambda one: one.index) if one.name]:
+        if calls := self._calls and self._made():
             yield from self._called(calls, cut_short=reason in CUT_SHORT)
             if reason == "stop":
                 reason = "tool-calls"  # some servers report `stop` for calls too
@@ -367,9 +367,13 @@ class Speech(msgspec.Struct, eq=False):
             raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self.meter.usage, model=self.model or "")
 
+    def _made(self) -> list[OpenCall]:
+        """Return the calls that have a name, by their indexes, without those that repeat an earlier one."""
+        calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name]
+        return [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
+
     def _called(self, calls: list[OpenCall], *, cut_short: bool) -> Iterator[Event]:
         """Yield the reasoning states beside calls, and the calls. `cut_short`: true if the last one may lack its arguments."""
-        calls = [one for one in calls if one.twin is None or one.written != one.twin.written] if len(calls) > 1 else calls
         for value in self.states_at_end() if self.states_at_end is not None else ():
             self.state(value)
         for value, at, call, before in self._states:

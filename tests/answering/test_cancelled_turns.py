@@ -66,7 +66,7 @@ def held(edge: Edge) -> dict[str, object]:
     return {
         "places": dict(edge.live.generation.kept.local._inside),
         "requests": chat.running,
-        "riders": edge.live.generation.riders,
+        "requests": edge.live.generation.requests,
         "records": dict(admin.ring._live),
         "bytes": chat.intake._bodies.held,
     }

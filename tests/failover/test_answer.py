@@ -31,6 +31,16 @@ async def test_tool_calls_are_passed_on_before_the_finish() -> None:
         assert isinstance(seen[-1], Finish)
 
 
+async def test_stream_of_a_target_that_diverged_is_closed_before_the_finish() -> None:
+    """A continuation that called a tool and proves to be another answer ends with a Finish, by which its stream is closed."""
+    first = Scripted("a", [Text("The quick brown fox jumps over"), TargetDown("a", "cut")])
+    other = Scripted("b", [Text("The quick brown fox lies in the sun."), WHOLE, STOP, None])
+    async with aclosing(chain(first, other, rescue="continue")(ASK)) as events:
+        seen = [(event, other.closed) async for event in events]
+    assert [closed for _, closed in seen] == [0] * (len(seen) - 1) + [1]
+    assert seen[-1][0] == Finish("tool-calls")
+
+
 BROKEN: dict[str, tuple[list[Event | Exception | None], str]] = {
     "a cut": ([Text("Half"), TargetDown("a", "cut")], "cut"),
     "an end without a finish": ([Text("Half")], "cut"),

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import math
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -471,6 +472,45 @@ async def test_error_has_a_retry_after_if_the_only_breaker_is_open(clock: Clock)
         await transcript(only)
     assert caught.value.retry_after == 10
     assert only.asked == 0
+
+
+def test_requests_after_a_probe_of_a_silent_target_have_the_full_time_to_first_token(clock: Clock) -> None:
+    """Once a probe that might wait 15 s has its first word, all requests share its permit: they wait as long as the route's limit says."""
+    breaker = made(clock, failures=1)
+    breaker.fell_silent(admitted(breaker))
+    clock.now += 15
+    probe = admitted(breaker)
+    assert (probe.patience, probe.probes) == (15, True)
+    breaker.began(probe)
+    assert admitted(breaker) is probe
+    assert (probe.patience, probe.probes) == (math.inf, False)
+    breaker.succeeded(probe)
+    assert breaker.state == "closed"
+    breaker.failed(admitted(breaker))
+    assert breaker.state == "open"
+
+
+def test_slow_target_answers_after_a_probe_of_it(clock: Clock) -> None:
+    """A target that was silent and answered a probe then takes 20 s to its first word, longer than a probe may: it is no failure."""
+    breaker = made(clock, failures=1)
+    breaker.fell_silent(admitted(breaker))
+    clock.now += 15
+    waits = [1.0, 20.0]
+
+    async def slow(_: Ask) -> Events:
+        yield Start("a", "m")
+        await asyncio.sleep(waits.pop(0))
+        yield Text("Hello")
+        yield Finish("stop")
+
+    answer = failover([Candidate("a", slow, health=health_of(breaker))], replace(ONCE, timeout=Timeout(first_token=60, idle=60)))
+
+    async def asked() -> list[Event]:
+        async with aclosing(answer(ASK)) as events:
+            return [event async for event in events]
+
+    while waits:
+        assert isinstance(jumping(asked())[-1], Finish)
 
 
 async def test_cancelled_request_frees_its_probe_of_the_breaker(clock: Clock) -> None:

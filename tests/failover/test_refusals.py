@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import random
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +14,15 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from router.chat import Ask
 from router.commands import main
 from router.config import load
+from router.config.declaration import Retry, Timeout
 from router.drill import drilled
-from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused
-from router.failover import Reason, RefusalChange, TargetRefusals
+from router.embed import Embed, EmbedCall, Vector
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused, Unanswered
+from router.events import Events
+from router.failover import Candidate, FailureRules, Pool, Reason, RefusalChange, TargetRefusals, embedding
 from router.failover.refusals import LASTING, REASONS, RUN
 from router.generation import Ground, build
 from router.journal.log import JsonLines
@@ -150,6 +156,31 @@ def test_refusal_of_one_question_leaves_the_targets_state_unchanged(refusal: Tar
     watched.denied()
     watched.refusals.refused(watched.time + 1, refusal)
     assert watched.refusals.now is not None
+
+
+async def test_embeddings_end_the_refusal_of_their_target() -> None:
+    """A target that refused a question for embeddings ceases to count as refusing with its next embeddings, without an answer to a chat."""
+    candidate = Candidate("a", _no_chat)
+    replies: list[TargetDenied | None] = [TargetDenied("a", "status_404"), None]
+
+    async def call() -> tuple[Sequence[Vector], None]:
+        if (error := replies.pop(0)) is not None:
+            raise error
+        return [array("d", [1.0])], None
+
+    rules = FailureRules(Timeout(), Retry())
+    ask = embedding([Pool((candidate,))], {"a": lambda _: [EmbedCall(call, lambda: 1)]}, rules, random.Random(1))
+    question = Embed(model="embed", inputs=("abc",))
+    with pytest.raises(Unanswered):
+        await ask(question)
+    assert candidate.health.refusals.now is not None
+    candidate.health.breaker.half_open()
+    assert (await ask(question)).target == "a"
+    assert candidate.health.refusals.now is None
+
+
+def _no_chat(_: Ask) -> Events:
+    raise AssertionError("a target of embeddings is asked for no chat")
 
 
 def test_uncertain_denial_is_reported_only_as_the_tenth_in_a_row() -> None:

@@ -195,6 +195,24 @@ def test_pauses_of_one_answer_are_bounded() -> None:
     assert _pauses(entry) == MAX_PAUSES
 
 
+def test_piece_beside_the_fast_path_does_not_exceed_the_bound_of_pauses() -> None:
+    """An answer that leaves the fast path and takes it again goes on after MAX_PAUSES pauses, of which none is added."""
+    entry = Entry("id", "generation")
+    entry.see(Start("a", "m"))
+    entry.see(Text("One"))
+    entry.waits()
+    for _ in range(MAX_PAUSES):
+        entry.hears([Text("two")])
+    for _ in range(2):
+        entry.see(Text("three"))
+        assert len(entry.pauses) == MAX_PAUSES
+        entry.waits()
+        for _ in range(3):
+            entry.hears([Text("four")])
+    entry.see(Finish("stop"))
+    assert _pauses(entry) == MAX_PAUSES
+
+
 def test_first_piece_is_text_a_thought_or_a_file() -> None:
     """The time of the first piece is that of the first text, thought or file; tool input does not count."""
     for first in (Text("One"), Thought("Hm"), Produced("image/png", "")):

@@ -243,6 +243,18 @@ def test_new_name_without_an_id_starts_a_new_call() -> None:
     assert len({one.call_id for one in made}) == 2
 
 
+def test_answer_of_repeated_calls_alone_keeps_its_own_finish_reason() -> None:
+    """Calls that repeat one without a name are left out, so that the finish reason is not that of an answer with calls."""
+    speech = Speech("a")
+    speech.text("Hi.")
+    for index in range(3):
+        speech.call(index, "c1", "", "{}")
+    for index in (1, 2):
+        speech.call(index, "c1", "time", "")
+    speech.finish("stop")
+    assert list(speech.end())[1:] == [Finish("stop")]
+
+
 def test_oversized_arguments_and_too_many_calls_are_refused() -> None:
     """Two million characters of arguments or 200 calls raise TargetDown; arguments with too many values make the call malformed."""
     with pytest.raises(TargetDown):

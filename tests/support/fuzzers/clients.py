@@ -31,7 +31,6 @@ from router.params import Params
 from router.server.door import Door
 from router.targets import anthropic, completions, gemini, openai
 from router.targets.fit import fit
-from router.targets.providers import PROVIDERS as KNOWN
 from router.targets.resolved_facts import facts_of
 from tests.support.fuzzers.providers import PROVIDERS
 from tests.support.fuzzers.strategies import WORDS, Made, Pipe, chopped, deep, dumped, json_of
@@ -102,7 +101,8 @@ def bodies_of_requests(data: bytes, surface: question.Surface, model: str | None
     facts = [facts_of(target) for target in PROVIDERS]
     msgspec.json.encode(anthropic.request(wanted.ask, wanted.ask.params, facts[1], "x")[0])
     msgspec.json.encode(gemini.request(wanted.ask, fit(facts[2], wanted.ask.params), facts[2]))
-    msgspec.json.encode(openai._request(wanted.ask, fit(facts[0], wanted.ask.params), facts[0], KNOWN["openai"], "x"))
+    sent = openai._fields(fit(facts[0], wanted.ask.params), facts[0], "openai/x", tools=bool(wanted.ask.tools))
+    msgspec.json.encode(sent | completions.tools(wanted.ask, facts[0]))
     json.dumps(wanted.ask.params.over(Params()).given, allow_nan=False)
 
 
