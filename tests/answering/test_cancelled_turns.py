@@ -65,7 +65,7 @@ def held(edge: Edge) -> dict[str, object]:
     admin, chat = edge.admin, edge.admin.chat
     return {
         "places": dict(edge.live.generation.kept.local._inside),
-        "requests": chat.running,
+        "running": chat.running,
         "requests": edge.live.generation.requests,
         "records": dict(admin.ring._live),
         "bytes": chat.intake._bodies.held,
