@@ -130,6 +130,8 @@ class Exchange(Mutable):
     async def _stopped(self) -> None:
         """End the answer because of a shutdown. A stream that has begun gets an error and its end, a request before that a 503."""
         reply = self.reply
+        if reply.over:
+            return  # it ended in the turn of the event loop in which it was cancelled
         if (sink := reply.sink) is not None and sink.begun:
             if conclude(sink, Failure(Stopping.code, Stopping.sentence)):
                 reply.entry.outcome = Stopping.code

@@ -88,6 +88,8 @@ class Reply(Mutable):
     entry: Entry
     wire: Wire
     begun: bool = False
+    over: bool = False
+    """True once its end has been sent."""
     sink: "Sink | None" = None
     """The sink of the answer, once there is one."""
     limits: Headers = field(default_factory=list[tuple[bytes, bytes]])
@@ -97,7 +99,7 @@ class Reply(Mutable):
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
     write_now: Callable[[bytes], None] | None = None
-    """Writes a piece of a body that has begun, while `client.write_paused` is false; None under another server than the router's own."""
+    """Writes a piece of the body, while `client.write_paused` is false; None before the body and after it, and under another server."""
     _end_now: Callable[[], None] | None = None
     """Writes the end of that body; None where `send` has to."""
 
@@ -168,6 +170,7 @@ class Reply(Mutable):
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             end()
+        self.over = True
 
     async def complete(self, status: int, body: bytes, more: Iterable[str] = ()) -> None:
         """Send a response with this status and body."""
@@ -177,6 +180,7 @@ class Reply(Mutable):
         else:
             await self._start(status, lines)
             await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        self.over = True
 
     async def empty(self, status: int) -> None:
         """Send a response with this status and no body."""

@@ -65,8 +65,8 @@ def held(edge: Edge) -> dict[str, object]:
     admin, chat = edge.admin, edge.admin.chat
     return {
         "places": dict(edge.live.generation.kept.local._inside),
-        "requests": chat.running,
-        "riders": edge.live.generation.riders,
+        "running": chat.running,
+        "requests": edge.live.generation.requests,
         "records": dict(admin.ring._live),
         "bytes": chat.intake._bodies.held,
     }

@@ -248,3 +248,22 @@ async def test_text_of_a_required_form_is_checked_in_whichever_reads_it_comes(un
     chunks = [json.loads(line[6:]) for line in said.split(b"\n") if line.startswith(b"data: {")]
     assert not [chunk for chunk in chunks if "error" in chunk]
     assert "".join(one["choices"][0]["delta"].get("content") or "" for one in chunks if one["choices"]) == '{"zip": 36}'
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_shutdown_in_the_turn_of_an_answers_end_adds_nothing(
+    unasked: ByHand, caplog: pytest.LogCaptureFixture, *, stream: bool, turns: int
+) -> None:
+    """A request that a shutdown cancels around the end of its answer has one response with an end, and no error in the log."""
+    await unasked.ask(question(stream=stream))
+    unasked.provider.data_received(wire.HEAD + wire.chunk("Hello") + wire.tail())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for task in list(unasked.edge.admin.chat._asking):
+        task.cancel()
+    await unasked.settle()
+    said = unasked.line.heard()
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert said.endswith((b"0\r\n\r\n", b"}"))  # a refusal is one body
+    assert not [record for record in caplog.records if record.name in ("uvicorn.error", "router.problems")]

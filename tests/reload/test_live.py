@@ -32,11 +32,11 @@ async def test_request_keeps_its_generation_across_a_swap(workspace: Workspace) 
     """A swap affects new requests only: the old generation is closed after its last request has ended, not before."""
     old, new = made(workspace, "old"), made(workspace, "new")
     live = Live(old)
-    old.riders += 2
+    old.requests += 2
     assert live.alive == 1
     live.swap(new)
     assert live.generation is new
-    new.riders += 1
+    new.requests += 1
     new.leave()
     old.leave()
     await asyncio.sleep(0)
