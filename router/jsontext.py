@@ -7,7 +7,10 @@ from typing import Any
 import msgspec
 
 quoted: Callable[[str], bytes] = msgspec.json.Encoder().encode
-"""Returns a text as a JSON string in UTF-8 without needless escapes. It raises UnicodeEncodeError for a text with a lone surrogate."""
+"""Returns a text as a JSON string in UTF-8, escaped as `json.dumps` does without `ensure_ascii`.
+
+Raises UnicodeEncodeError for a text with a surrogate: see `repaired`. The text is a `str`, not an instance of a subclass.
+"""
 _make_encoder: Any = getattr(encoder, "c_make_encoder", None)
 """The encoder in C behind `json.dumps`; None on an interpreter that has none."""
 
