@@ -193,11 +193,14 @@ def answer(
     rules = rules_of(prefix, model, own=declared.api_base is not None)
     subset, beside_tools = subset_of(prefix), prefix not in APART
     secret = declared.api_key.value if declared.api_key else ""
-    usual = cache(lambda tools: _terms(declared, options, facts, declared.params, tools=tools))  # not for each target that is loaded
+    # Made with the first question, not for each target that is loaded.
+    usual = cache(partial(_terms, declared, options, facts, declared.params))
 
     def prepare(ask: Ask, params: Params, known: Facts, *, plain: bool) -> Prepared:
         tools = bool(ask.tools)
-        terms = usual(tools) if known is facts and params is declared.params else _terms(declared, options, known, params, tools=tools)
+        terms = (
+            usual(tools=tools) if known is facts and params is declared.params else _terms(declared, options, known, params, tools=tools)
+        )
         fits = terms.fits
         if responding := known.responses != "never" and responses.needed(ask, known, fits):
             known = responses.lacking(known)
