@@ -96,8 +96,7 @@ def asked(
     elif type(stream) is not bool:
         raise BadAsk("stream: true or false is needed.")
     if surface == "completions" and BARE.issuperset(fields):  # there is nothing more to look for
-        said = messages(fields.get("messages"), bounds.messages)
-        ask = Ask(model=_model(fields, model, None), messages=said, params=NO_PARAMS)
+        ask = Ask(messages=messages(fields.get("messages"), bounds.messages), model=_model(fields, model, None), params=NO_PARAMS)
         return Asked(ask, stream, wire, cache_control(cache, {}) if cache else ANY_AGE)
     extra: JsonObject = needed(fields["params"], "params") if "params" in fields else {}
     if surface == "messages" and fields.get("max_tokens") is None:

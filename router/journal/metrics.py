@@ -36,12 +36,10 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        # Else each counter would come with the time it was made at: as many series again, and of no use.
-        prometheus.disable_created_metrics()
+        prometheus.disable_created_metrics()  # each would be a second series beside its counter, and of no use
         self._registry = registry = prometheus.CollectorRegistry()
         self._counted: list[tuple[Sequence[float], Sequence[Any]]] = []
         """Numbers of each series, with the library's objects that receive them when the page is read; empty if those are in files."""
-
         library = partial(prometheus.Counter, registry=registry)
 
         def numbers(values: Sequence[Any]) -> list[float]:

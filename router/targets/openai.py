@@ -217,8 +217,7 @@ def answer(
             body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
             if chat:
                 body[CACHE_KEY] = chat  # a header is for chat completions alone
-            bounds = responses.bounds(fits, known)
-            reader = partial(responses.ResponseReader, name)
+            reader, bounds = partial(responses.ResponseReader, name), responses.bounds(fits, known)
             return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
         if plain and not form.way:
             messages = completions.texts(ask)

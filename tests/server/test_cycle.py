@@ -23,7 +23,7 @@ SCRIPT = "a: {script: [{text: Hi}, {pause: 20ms}, {text: ' there'}, {pause: 20ms
 ORIGIN = "https://chat.example"
 CORS = f"server:\n  cors: {{origins: ['{ORIGIN}']}}\n"
 VARYING = re.compile(rb"(?<=date: )[^\r]*|(?<=seconds=)[0-9.]+|(?<=created\":)[0-9]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{24,32}")
-"""What differs between two equal requests: times and random ids."""
+"""Parts of a response that differ between two equal requests: times and random ids."""
 
 
 @asynccontextmanager

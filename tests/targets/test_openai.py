@@ -77,7 +77,7 @@ TOOL = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
 
 @pytest.mark.parametrize("given", ["target", "question"])
 async def test_parameters_follow_the_tools_of_each_question(given: str) -> None:
-    """One target sends `parallel_tool_calls` beside tools alone and `prediction` without tools alone, from its own parameters or the question's."""
+    """`parallel_tool_calls` is sent only beside tools, `prediction` only without them, be they the target's own or the question's."""
     params = Params(parallel_tool_calls=False, prediction="Noon.", temperature=0.5)
     ask = changed(HI, params=params) if given == "question" else HI
     connections, omitted = Connections(), list[tuple[str, ...]]()
