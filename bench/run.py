@@ -88,8 +88,10 @@ class Running:
         self.subject = subject
         self._load = load
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
-        self.place = Place(machine.free_port(), upstream, Path(self._folder.name))
-        self._log = (self.place.folder / "log").open("wb")
+        configuration = Path(self._folder.name, "configuration")  # without the log: a subject that watches its files would see each line
+        configuration.mkdir()
+        self.place = Place(machine.free_port(), upstream, configuration)
+        self._log = self._logged.open("wb")
         command = subject.command(self.place)
         began = time.monotonic()
         if subject.loop:
@@ -131,7 +133,11 @@ class Running:
 
     def said(self) -> str:
         """Return the last 600 characters of its log."""
-        return (self.place.folder / "log").read_text(encoding="utf-8", errors="replace")[-600:]
+        return self._logged.read_text(encoding="utf-8", errors="replace")[-600:]
+
+    @property
+    def _logged(self) -> Path:
+        return Path(self._folder.name, "log")
 
     def check(self) -> None:
         """Raise Broken if its answers are incomplete, so that no wrong answers are measured; a subject without a server is not checked."""

@@ -53,6 +53,7 @@ class Exchange(Mutable):
             return error is not None and await self._handled(error)
         finally:
             self._tasks.discard(self._task)
+            self.reply.sink = None  # which has the reply: the two would hold each other
             try:
                 self._ends(self)
             finally:

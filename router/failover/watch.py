@@ -39,9 +39,10 @@ class Watch(Mutable):
     """The future that is waited for; None if the wait ends by a cancellation of the task."""
 
     def close(self) -> None:
-        """Stop the timer, and drop the reference to the task, which runs on."""
+        """Stop the timer, and drop the references to it and to the task, which runs on."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # its context has this watch as CURRENT: the two would hold each other
         self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:

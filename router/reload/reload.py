@@ -105,13 +105,19 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
-        """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched."""
+        """Watch the files while edits go live by themselves, and set the hint event at each change.
+
+        The watch starts anew when other paths have to be watched.
+        """
         watch: Any = watchfiles
         options = {"debounce": 50, "step": 25, "stop_event": self._moved, "recursive": False, "ignore_permission_denied": True}
         while True:
             self._moved.clear()
             self._watched = wanted = await in_thread(self._to_watch, THREAD)
             self._hint.set()  # for edits made before
+            if wanted is None:
+                await self._moved.wait()
+                continue
             hints = watch.awatch(*wanted.paths, watch_filter=wanted.counts, **options)
             try:
                 async with aclosing(hints):
@@ -122,8 +128,9 @@ class Reload:
             except (OSError, RuntimeError):  # it has just gone, or the system watches no more: the files are still read
                 await self._moved.wait()
 
-    def _to_watch(self) -> Watched:
-        return watched(self._routes, [self._routes.parent / path for path in self._secrets])
+    def _to_watch(self) -> Watched | None:
+        """Return what is to be watched; None while nobody follows: each file written beside routes.yaml, such as a log, would cost a turn."""
+        return watched(self._routes, [self._routes.parent / path for path in self._secrets]) if self._follows else None
 
     @property
     def _follows(self) -> bool:

@@ -34,7 +34,7 @@ def encoder(heading: Heading) -> Encode:
                 try:
                     return b'0:{"type":"text-delta","textDelta":' + quoted(text) + b"}\n"
                 except UnicodeEncodeError:
-                    return encode(Text(repaired(text)))
+                    return b'0:{"type":"text-delta","textDelta":' + quoted(repaired(text)) + b"}\n"  # not by itself: that makes a cycle
             case Thought(text):
                 return utf8(f'g:{{"type":"reasoning","textDelta":{encode_basestring(text)}}}\n')
             case Start():

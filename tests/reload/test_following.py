@@ -323,6 +323,32 @@ async def test_reload_setting_applies_as_the_serving_generation_declares_it(work
         assert word(live) == "five"
 
 
+async def test_files_are_watched_only_while_edits_go_live_by_themselves(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `server.reload` off, nothing is watched: each line of a log beside routes.yaml would cost a turn of a thread."""
+    watches: list[bool] = []
+
+    async def watch(*_: object, stop_event: asyncio.Event, **__: object) -> AsyncGenerator[object]:
+        watches.append(True)
+        await stop_event.wait()
+        watches[-1] = False
+        return
+        yield
+
+    monkeypatch.setattr("watchfiles.awatch", watch)
+    file = workspace.write("routes.yaml", routes_answering("one") + "server: {reload: 'off'}\n").root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        in_place(file, routes_answering("two") + "server: {reload: 'off'}\n")
+        await reload.refresh()
+        assert (word(live), watches) == ("two", [])
+        in_place(file, routes_answering("three") + "server: {reload: 'on'}\n")
+        await reload.refresh()
+        await until(lambda: watches[-1:] == [True])
+        in_place(file, routes_answering("four") + "server: {reload: 'off'}\n")
+        await reload.refresh()
+        await until(lambda: watches[-1:] == [False])
+        assert word(live) == "four"
+
+
 async def test_storm_of_edits_serves_the_last_and_leaks_no_generation(workspace: Workspace) -> None:
     """The last of 300 edits within seconds is served; at most three generations are open at a time, and one is left in memory."""
     file = workspace.write("routes.yaml", routes_answering("word0")).root / "routes.yaml"
