@@ -8,7 +8,6 @@ python -m bench --only relay pointsman
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -182,7 +181,7 @@ def grown(running: Running) -> dict[str, float]:
 def written(numbers: Numbers, skipped: dict[str, str], late: Sequence[float], seconds: float) -> str:
     """Return the report as Markdown."""
     cores = f"subjects on core {sorted(machine.SUBJECT)}, provider and load on {sorted(machine.OTHERS)}"
-    about = f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()}, {os.cpu_count()} cores ({cores}), {seconds:.0f} s"
+    about = f"{time.strftime('%Y-%m-%d %H:%M')}, {machine.python()}, {os.cpu_count()} cores ({cores}), {seconds:.0f} s"
     late_of = ", ".join(f"{one:.0f}" for one in late)
     load = (
         f"The subjects' core was this late in each round (p99, ms): {late_of}. On a machine of one's own it is 1 or 2 beside busy subjects."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import wire
+from bench import machine, wire
 
 HERE = Path(__file__).parent
 PEERS = HERE / ".peers"
@@ -68,7 +68,7 @@ def direct(place: Place) -> Sequence[str]:
 
 def relay(place: Place) -> Sequence[str]:
     """Return the command of the baseline relay."""
-    return [sys.executable, "-m", "bench.relay", str(place.port), str(place.upstream)]
+    return [machine.interpreter(), "-m", "bench.relay", str(place.port), str(place.upstream)]
 
 
 NGINX = """
@@ -105,14 +105,14 @@ def pointsman(lane: str) -> Callable[[Place], Sequence[str]]:
         (place.folder / "pipelines").mkdir()
         (place.folder / "pipelines/chat.yaml").write_text("steps:\n  - history: {keep: 40}\n")
         (place.folder / "routes.yaml").write_text(f"targets:\n{targets}routes:\n{routes}")
-        return [sys.executable, "-m", "router", "serve", "--routes", str(place.folder / "routes.yaml"), "--port", str(place.port)]
+        return [machine.interpreter(), "-m", "router", "serve", "--routes", str(place.folder / "routes.yaml"), "--port", str(place.port)]
 
     return command
 
 
 def bare(place: Place) -> Sequence[str]:
     """Return the command of the loop over `litellm.acompletion`."""
-    return [sys.executable, "-m", "bench.bare", str(place.upstream)]
+    return [machine.interpreter(), "-m", "bench.bare", str(place.upstream)]
 
 
 def litellm(place: Place) -> Sequence[str]:
@@ -218,6 +218,6 @@ SUBJECTS: Sequence[Subject] = (
 
 
 def environment(subject: Subject) -> dict[str, str]:
-    """Return the environment of a subject: its own variables, this checkout on PYTHONPATH, and no proxy variables."""
+    """Return the environment of a subject: its own variables, this checkout and its packages on PYTHONPATH, and no proxy variables."""
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": str(ROOT), **subject.environment}
+    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{machine.PACKAGES}", **subject.environment}
