@@ -4,16 +4,16 @@ Slots begin at the same times in every worker, so those of several can be added.
 """
 
 import time
-from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from router.attempt import LET_GO
+from router.events import FREE
 from router.failover import PASSED_OVER
 from router.journal.attempts import DIGITS
 from router.journal.entry import REASONS, Entry
+from router.journal.rows import GROWTH, Labels, Row
 from router.value import Mutable, asdict, field
 
 SLOT_SECONDS = 30
@@ -24,12 +24,6 @@ ANSWERLESS = frozenset({"resumed", "counted", "stop_asked", "nothing_to_resume"}
 """Outcomes of requests that asked for no answer."""
 UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stopping", "timeout_total", LET_GO})
 """Outcomes of attempts that count neither for nor against a target."""
-GROWTH = 1.15
-"""Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
-BOUNDS = tuple(GROWTH**place / 1000 for place in range(1, 150))
-"""Starts of the buckets after the first, in seconds; the last bucket, from thirteen days on, has no end."""
-bucket = partial(bisect, BOUNDS)
-"""Returns the number of the bucket of a time in seconds: bucket n begins at GROWTH to the power of n milliseconds."""
 
 
 class TargetTries(Mutable):
@@ -90,6 +84,8 @@ class Hour:
         self._open = 0
         self._until = 0.0
         """Time at which the newest slot ends."""
+        self.turning: Callable[[], object] = lambda: None
+        """Called before a slot is added: the rows so far belong to the slot before it."""
 
     def begin(self, entry: Entry) -> None:
         """Count a request that has just begun as open."""
@@ -98,44 +94,39 @@ class Hour:
         if slot.open < self._open:  # noqa: PLR1730 - max() is a call
             slot.open = self._open
 
-    def count(self, entry: Entry) -> None:
-        """Count a request that has ended. Without a route, or if it asked for no answer (ANSWERLESS), it only ceases to be open.
-
-        Its attempts are left out if a fault was induced in it, and those that say nothing of their target (UNJUDGED).
-        """
-        slot = self._slots[-1] if self._clock() < self._until else self._now()
+    def count(self, _: Entry) -> None:
+        """Count a request that has ended as no longer open; `add` counts the rest of it."""
+        if self._clock() >= self._until:
+            self._now()
         self._open -= 1
-        if not entry.route or entry.outcome in ANSWERLESS:
+
+    def add(self, labels: Labels, row: Row) -> None:
+        """Add a row of attempts to the newest slot. Without a route, or if their requests asked for no answer (ANSWERLESS), nothing is added.
+
+        Attempts are left out if a fault was induced in their requests, and if they say nothing of their target (UNJUDGED).
+        """
+        (route, outcome, _, cache, fault), target, ended, _ = labels
+        if not route or outcome in ANSWERLESS:
             return
-        slot.answers += 1
-        slot.failures += entry.outcome not in REASONS
-        slot.rescues += entry.rescues
-        sums = entry.sums
-        if sums.cost:
-            slot.cost_usd += sums.cost
-        if (used := sums.used) is not None:
-            slot.input_tokens += used.input_tokens
-            slot.output_tokens += used.output_tokens
-        if entry.cache:
-            slot.cache_asked += 1
-            slot.cache_hits += entry.cache in ("hit", "shared")
-        if entry.fault:
+        slot = self._slots[-1]
+        slot.answers += row.requests
+        slot.rescues += row.rescues
+        slot.input_tokens += row.input_tokens + row.rest_input
+        slot.output_tokens += row.output_tokens + row.rest_output
+        slot.cost_usd += row.cost_usd + row.rest_usd
+        if outcome not in REASONS:
+            slot.failures += row.requests
+        if cache:
+            slot.cache_asked += row.requests
+            slot.cache_hits += row.requests if cache in FREE else 0
+        if fault or ended in UNJUDGED:
             return  # what was broken on purpose says nothing of its targets
-        for attempt, cost in zip(entry.attempts, sums.costs, strict=True):
-            if attempt.outcome in UNJUDGED:
-                continue
-            try:
-                tries = slot.targets[attempt.target]
-            except KeyError:
-                if len(slot.targets) >= MAX_TARGETS:
-                    continue
-                tries = slot.targets[attempt.target] = TargetTries()
-            tries.count += 1
-            tries.failures += attempt.outcome != "ok"
-            if cost:
-                tries.cost_usd += cost
-            if attempt.first is not None:
-                tries.first[bucket(attempt.first)] += 1
+        tries = slot.targets.get(target)
+        if tries is None:
+            if len(slot.targets) >= MAX_TARGETS:
+                return
+            tries = slot.targets[target] = TargetTries()
+        tries.add(row.attempts, row.attempts if ended != "ok" else 0, row.cost_usd, row.first)
 
     def report(self) -> dict[str, Any]:
         """Return the hour as JSON: {"slots": counts of each, "targets": name → counts}. May be called in a thread."""
@@ -152,6 +143,7 @@ class Hour:
 
     def _now(self) -> Slot:
         """Return the slot of this moment, which is added if it has just begun."""
+        self.turning()
         number = int(self._clock() // SLOT_SECONDS)
         while self._slots and self._slots[0].number <= number - SLOTS:
             self._slots.popleft()

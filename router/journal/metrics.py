@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from router.failover import RefusalChange
 from router.journal.entry import Entry
 from router.journal.report import Report, TargetReport, refused
+from router.journal.rows import Labels, Row
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -67,6 +68,8 @@ class Metrics:
         self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN)
         overhead = "Seconds that the router adds to the first target's time to first token"
         self._overhead = times(prometheus.Histogram("router_overhead_seconds", overhead, registry=registry, buckets=OVERHEAD))
+        self.stored = isinstance(self._overhead, _Stored)
+        """Whether the numbers are in files, for other processes to read."""
         self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
         self._refusals = library(
             "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", ("target", "reason")
@@ -100,43 +103,55 @@ class Metrics:
         self._admin_refusals.labels(reason).inc()
 
     def count(self, entry: Entry) -> None:
-        """Add a finished request to all metrics: counts, times, tokens, cost, attempts and tool runs."""
-        route, began, attempts = entry.route, entry.began, entry.attempts
-        self._requests(route, entry.outcome)[0] += 1
-        _observe(self._seconds(route), WHOLE, entry.ended - began)
+        """Add a finished request to the metrics of times, scripts and tool runs; `add` counts the rest of it.
+        A time is added to the numbers of its histogram: 1 to the first bucket whose bound it does not exceed, and to their sum.
+        """
+        route, began = entry.route, entry.began
+        seconds, numbers = entry.ended - began, self._seconds(route)
+        numbers[bisect_left(WHOLE, seconds)] += 1
+        numbers[-1] += seconds
         if entry.first is not None:
-            _observe(self._first(route), FIRST, entry.first - began)
-        if entry.opened is not None and attempts and (first := attempts[0].first) is not None:
-            added = entry.opened - began - first
-            _observe(self._overhead, OVERHEAD, added if added > 0 else 0.0)
-        for pause in entry.pauses:
-            _observe(self._between(route), BETWEEN, pause)
-        for attempt in attempts:
-            self._attempts(attempt.target, attempt.outcome)[0] += 1
-        if entry.target in entry.stand_ins:
+            seconds, numbers = entry.first - began, self._first(route)
+            numbers[bisect_left(FIRST, seconds)] += 1
+            numbers[-1] += seconds
+        if entry.opened is not None and entry.attempts and (first := entry.attempts[0].first) is not None:
+            seconds, numbers = entry.opened - began - first, self._overhead
+            if seconds < 0:
+                seconds = 0.0
+            numbers[bisect_left(OVERHEAD, seconds)] += 1
+            numbers[-1] += seconds
+        if entry.pauses:
+            numbers = self._between(route)
+            for pause in entry.pauses:
+                numbers[bisect_left(BETWEEN, pause)] += 1
+                numbers[-1] += pause
+        if entry.stand_ins and entry.target in entry.stand_ins:
             self._scripts(route, entry.target)[0] += 1
-        if entry.rescues:
-            self._rescues(route)[0] += entry.rescues
-        if entry.cache:
-            self._cache(route, entry.cache)[0] += 1
-        sums = entry.sums
-        if (usage := sums.usage) is not None:
-            tokens = self._tokens(route)
-            tokens[0] += usage.input_tokens
-            tokens[1] += usage.output_tokens
-            if usage.cached_tokens:
-                tokens[2] += usage.cached_tokens
-            if usage.cache_write_tokens:
-                tokens[3] += usage.cache_write_tokens
-            if usage.reasoning_tokens:
-                tokens[4] += usage.reasoning_tokens
-        if sums.counted_cost:
-            self._cost(route)[0] += sums.counted_cost
-        if sums.estimated_cost:
-            self._estimated(route)[0] += sums.estimated_cost
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools(run.tool, result)[0] += 1
+
+    def add(self, labels: Labels, row: Row) -> None:
+        """Add the counts of a row: requests, attempts, tokens, cost, rescues and uses of the cache."""
+        (route, outcome, _, cache, _), target, ended, known = labels
+        if row.requests:
+            self._requests(route, outcome)[0] += row.requests
+            if cache:
+                self._cache(route, cache)[0] += row.requests
+        if row.rescues:
+            self._rescues(route)[0] += row.rescues
+        if row.attempts:
+            self._attempts(target, ended)[0] += row.attempts
+        if known == "counted":
+            tokens = self._tokens(route)
+            counts = (row.input_tokens, row.output_tokens, row.cached_tokens, row.cache_write_tokens, row.reasoning_tokens)
+            for place, count in enumerate(counts):
+                if count:
+                    tokens[place] += count
+            if row.cost_usd:
+                self._cost(route)[0] += row.cost_usd
+        if estimated := row.cost_usd if known == "estimated" else row.rest_usd:
+            self._estimated(route)[0] += estimated
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""
@@ -168,12 +183,6 @@ class _Stored(list[float]):
 
     def __setitem__(self, place: Any, added: Any) -> None:
         self._adders[place](added)
-
-
-def _observe(numbers: list[float], bounds: Sequence[float], seconds: float) -> None:
-    """Add a time to the numbers of a histogram: 1 to the first bucket whose bound it does not exceed, the last without one, and its sum."""
-    numbers[bisect_left(bounds, seconds)] += 1
-    numbers[-1] += seconds
 
 
 class _Page(Collector):

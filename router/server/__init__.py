@@ -20,6 +20,7 @@ from router.journal.bill import Bill
 from router.journal.log import line, to_stderr, turned
 from router.journal.metrics import Metrics
 from router.journal.ring import Ring
+from router.journal.rows import Rows
 from router.journal.traces import Traces
 from router.reload import Listeners, Live, Reload
 from router.server.door import Door
@@ -53,11 +54,13 @@ def application(
     ring, metrics, traces, bill, hour = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill(), Hour()
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only, slowdown)
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, hour.count, ring.keep), (ring.begin, hour.begin))
+    rows = Rows(bill.add, hour.add, metrics.add, at_once=metrics.stored)
+    hour.turning = rows.settle
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, hour.count, rows.count, ring.keep), (ring.begin, hour.begin))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
-    admin = Operations(live, reload, chat, ring, metrics, traces, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
+    admin = Operations(live, reload, chat, ring, metrics, traces, rows, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, gate)
