@@ -146,9 +146,7 @@ class Chat:
 
     def _close(self, entry: Entry) -> None:
         """Close the request's entry at once, or, if token counts of its providers are still pending, when they have come."""
-        entry.tally()
-        if not entry.pending:
-            entry.conclude()
+        if entry.close():
             return
         task = asyncio.create_task(entry.counted())
         self._counting.add(task)

@@ -56,7 +56,7 @@ class Lines(logging.StreamHandler[TextIO]):
         """Write a finished request as the line that `emit` makes of its record, without the 16 calls that a record takes."""
         now = time.time()
         stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
-        made = _dumps({"time": stamp, "level": "info", "logger": access.name, "event": "request", **entry.explained()})
+        made = _dumps(entry.explained({"time": stamp, "level": "info", "logger": "router.access", "event": "request"}))
         with self.lock:  # type: ignore[union-attr]
             self.stream.write(f"{made}\n")
             self.stream.flush()

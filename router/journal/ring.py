@@ -45,7 +45,7 @@ class Ring:
 
 
 def _shown(entry: Entry) -> dict[str, object]:
-    return {"at": round(entry.at, 3), "running": entry.running, **entry.explained()}
+    return entry.explained({"at": round(entry.at, 3), "running": entry.running})
 
 
 def _with_times(entry: Entry) -> dict[str, object]:
