@@ -13,7 +13,7 @@ from router.events import FREE
 from router.failover import PASSED_OVER
 from router.journal.attempts import DIGITS
 from router.journal.entry import REASONS, Entry
-from router.journal.rows import GROWTH, Labels, Row
+from router.journal.rows import GROWTH, Labels, Row, Rows
 from router.value import Mutable, asdict, field
 
 SLOT_SECONDS = 30
@@ -76,29 +76,29 @@ SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens
 
 
 class Hour:
-    """The counts of this process in the last hour, of requests and of attempts at targets. `clock`: returns the seconds since 1970."""
+    """The counts of this process in the last hour, of requests and of attempts at targets.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    rows: have the counts that are not in the newest slot yet
+    running: requests in progress, to which `begin` adds each
+    clock: returns the seconds since 1970
+    """
+
+    def __init__(self, rows: Rows, running: dict[Entry, None], clock: Callable[[], float] = time.time) -> None:
+        self._rows = rows
+        self._running = running
         self._clock = clock
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
-        self._open = 0
         self._until = 0.0
         """Time at which the newest slot ends."""
-        self.turning: Callable[[], object] = lambda: None
-        """Called before a slot is added: the rows so far belong to the slot before it."""
+        rows.sinks.append(self.add)
+        rows.turn, rows.until = self._now, self._until
 
     def begin(self, entry: Entry) -> None:
-        """Count a request that has just begun as open."""
-        self._open += 1
+        """Add a request that has just begun to those in progress, and count these."""
+        running = self._running
+        running[entry] = None
         slot = self._slots[-1] if entry.at < self._until else self._now()
-        if slot.open < self._open:  # noqa: PLR1730 - max() is a call
-            slot.open = self._open
-
-    def count(self, _: Entry) -> None:
-        """Count a request that has ended as no longer open; `add` counts the rest of it."""
-        if self._clock() >= self._until:
-            self._now()
-        self._open -= 1
+        slot.open = max(slot.open, len(running))
 
     def add(self, labels: Labels, row: Row) -> None:
         """Add a row of attempts to the newest slot. Without a route, or if their requests asked for no answer (ANSWERLESS), nothing is added.
@@ -142,14 +142,14 @@ class Hour:
         }
 
     def _now(self) -> Slot:
-        """Return the slot of this moment, which is added if it has just begun."""
-        self.turning()
+        """Return the slot of this moment, which is added if it has just begun. The rows so far belong to the slot before it."""
+        self._rows.settle()
         number = int(self._clock() // SLOT_SECONDS)
         while self._slots and self._slots[0].number <= number - SLOTS:
             self._slots.popleft()
         if not self._slots or self._slots[-1].number < number:
-            self._slots.append(Slot(number, self._open))
-            self._until = (number + 1) * SLOT_SECONDS
+            self._slots.append(Slot(number, len(self._running)))
+            self._until = self._rows.until = (number + 1) * SLOT_SECONDS
         return self._slots[-1]  # a clock that is set back counts on where it was
 
 

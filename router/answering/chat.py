@@ -151,7 +151,7 @@ class Chat:
         task = asyncio.create_task(entry.counted())
         self._counting.add(task)
         task.add_done_callback(self._counting.discard)
-        task.add_done_callback(lambda _: entry.conclude())  # also where it is cancelled before it has begun
+        task.add_done_callback(lambda _: entry.close(counted=True))  # also where it is cancelled before it has begun
 
     async def _end_recorded(self) -> None:
         """End the recorded answers of this process with an error, and wait until they are logged: LAST_WORDS seconds at most."""

@@ -300,37 +300,24 @@ class Entry(Mutable):
         return False
 
     async def counted(self) -> None:
-        """Wait until the usage that may still arrive has come, at most LATE seconds. `conclude` then takes it over."""
+        """Wait until the usage that may still arrive has come, at most LATE seconds. `close` then takes it over."""
         meters = [one.meter for one in self.attempts if one.meter is not None]
         with suppress(TimeoutError):
             async with asyncio.timeout(LATE):
                 await asyncio.gather(*(meter.closed() for meter in meters))
 
-    def close(self) -> bool:
+    def close(self, *, counted: bool = False) -> bool:
         """Complete the record of a finished request, and pass it to the observers; not while usage of an attempt may still arrive.
-
-        Return False in that case: `conclude` must be called once `counted` has returned.
+        Return False in that case: it must be closed again once `counted` has returned, or need not be awaited any more.
         """
         attempts = self.attempts
         # In the usual case a Finish has taken the one attempt from the trail, and nothing is lacking.
         if len(attempts) != 1 or (one := attempts[0]).outcome != "ok" or one.meter is not None or self.trail.calls != [[one]]:
-            self.tally()
-            if self.pending:
-                return False
-            self._take_late_usage()
-        self._conclude()
-        return True
-
-    def conclude(self) -> None:
-        """Complete the record whose usage was awaited, with that which has arrived, and pass it to the observers."""
-        self._take_late_usage()
-        self._conclude()
-
-    def _take_late_usage(self) -> None:
-        self.attempts = tuple([one.settled for one in self.attempts])
-
-    def _conclude(self) -> None:
-        """Set the time of the request's end, and pass the record to the observers."""
+            if not counted:
+                self.tally()
+                if self.pending:
+                    return False
+            self.attempts = tuple([one.settled for one in self.attempts])
         if self._moments is not NO_MOMENTS:
             self._rested()  # the last pieces may have taken the fast path
             self._moments = NO_MOMENTS
@@ -340,6 +327,7 @@ class Entry(Mutable):
         self.ended = monotonic()
         for observe in self.observers:
             observe(self)
+        return True
 
     def explained(self, head: Mapping[str, object] = NO_FIELDS) -> dict[str, object]:
         """Return the record, so far if the request runs, as JSON for the log and the admin pages. `head`: the fields before it."""

@@ -8,13 +8,15 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from math import inf
+from time import time
 from typing import Literal
 
 from router.journal.entry import Entry
 from router.value import Mutable, field
 
-MAX_ROWS = 1000
-"""Rows that are kept at most."""
+MAX_ROWS = 200
+"""Rows that are kept at most: adding up so many takes a millisecond or two of one request."""
 GROWTH = 1.15
 """Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
 BOUNDS = tuple(GROWTH**place / 1000 for place in range(1, 150))
@@ -57,14 +59,20 @@ class Row(Mutable):
 
 
 class Rows(dict[Labels, Row]):
-    """The rows of this process. `sinks`: called with each row when it is added up; `at_once`: whether that is after each request."""
+    """The rows of this process. `at_once`: whether they are added up after each request; `clock`: returns the seconds since 1970."""
 
-    def __init__(self, *sinks: Callable[[Labels, Row], None], at_once: bool = False) -> None:
+    def __init__(self, *sinks: Callable[[Labels, Row], None], at_once: bool = False, clock: Callable[[], float] = time) -> None:
         super().__init__()
-        self._sinks = sinks
+        self.sinks = [*sinks]
+        """Called with each row when it is added up."""
+        self.until = inf
+        """Time at which the slot of the hour ends that these rows belong to."""
+        self.turn: Callable[[], object] = self.settle
+        """Called once that time has come, before another request is counted. It begins another slot."""
         self._at_once = at_once
         self._due = at_once
         """Whether the rows are added up after this request."""
+        self._clock = clock
 
     def __missing__(self, labels: Labels) -> Row:
         self._due = self._at_once or len(self) >= MAX_ROWS
@@ -73,6 +81,8 @@ class Rows(dict[Labels, Row]):
 
     def count(self, entry: Entry) -> None:
         """Add a finished request: each attempt to the row of its labels, and the request to that of its last attempt."""
+        if self._clock() >= self.until:
+            self.turn()
         request = entry.route, entry.outcome, entry.caller, entry.cache, entry.fault
         row = charged = None
         for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
@@ -115,5 +125,5 @@ class Rows(dict[Labels, Row]):
         self.clear()
         self._due = self._at_once
         for labels, row in rows:
-            for add in self._sinks:
+            for add in self.sinks:
                 add(labels, row)

@@ -51,12 +51,12 @@ def application(
     """
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics, traces, bill, hour = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill(), Hour()
+    ring, metrics, traces, bill = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill()
+    rows = Rows(metrics.add, bill.add, at_once=metrics.stored)
+    hour = Hour(rows, ring.running)
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only, slowdown)
-    rows = Rows(bill.add, hour.add, metrics.add, at_once=metrics.stored)
-    hour.turning = rows.settle
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, hour.count, rows.count, ring.keep), (ring.begin, hour.begin))
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, rows.count, ring.keep), (hour.begin,))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
