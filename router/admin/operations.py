@@ -22,7 +22,6 @@ from router.journal.budgets import budgets
 from router.journal.metrics import Metrics
 from router.journal.report import Report
 from router.journal.ring import Ring
-from router.journal.rows import Rows
 from router.journal.traces import Traces
 from router.reload import Live, Reload
 from router.threads import Turns
@@ -42,7 +41,6 @@ class Operations:
     ring: Ring
     metrics: Metrics
     traces: Traces
-    rows: Rows
     bill: Bill
     hour: Hour
     siblings: Siblings | None = None
@@ -55,7 +53,7 @@ class Operations:
 
         The answer is empty after `place`, for a failed `return`, and for a question that this worker does not know.
         """
-        self.rows.settle()  # pages show every request that has ended
+        self.metrics.rows.settle()  # pages show every request that has ended
         match question:
             case {"ask": "report"}:
                 return cast("SiblingJson", await self.report())

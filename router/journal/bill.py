@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from router.journal.attempts import DIGITS
-from router.journal.rows import Labels
+from router.journal.rows import Labels, Rows
 from router.journal.rows import Row as Counts
 from router.value import Mutable, asdict
 
@@ -53,7 +53,7 @@ class Row(Mutable):
         self.saved_usd += other.saved_usd
 
 
-Rows = Mapping[str, Mapping[str, int | float]]
+Table = Mapping[str, Mapping[str, int | float]]
 """Name → its Row, as JSON."""
 
 
@@ -61,15 +61,16 @@ class Totals(TypedDict):
     """The cost totals of one process, or of several. `since`: when the oldest of them began, in seconds since 1970."""
 
     since: float
-    routes: Rows
-    targets: Rows
-    callers: Rows
+    routes: Table
+    targets: Table
+    callers: Table
 
 
 class Bill:
-    """The cost totals of this process, by route, target and caller."""
+    """The cost totals of this process, by route, target and caller. `rows`: have what is not in these totals yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Rows) -> None:
+        rows.sinks.insert(0, self.add)
         self._since = time.time()
         self._routes: dict[str, Row] = {}
         self._targets: dict[str, Row] = {}
@@ -92,7 +93,7 @@ class Bill:
 def summed(reports: Sequence[Totals]) -> Totals:
     """Return the cost totals of all workers together, in each table the most expensive name first."""
 
-    def table(rows: Sequence[Rows]) -> Rows:
+    def table(rows: Sequence[Table]) -> Table:
         sums: dict[str, Row] = {}
         for name, row in (pair for one in rows for pair in one.items()):
             added = Row(**row)  # type: ignore[arg-type]
@@ -111,5 +112,5 @@ def _row_of(rows: dict[str, Row], name: str) -> Row:
     return rows.setdefault(name if name in rows or len(rows) < MAX_ROWS else OTHER, Row())
 
 
-def _plain(rows: Mapping[str, Row]) -> Rows:
+def _plain(rows: Mapping[str, Row]) -> Table:
     return {name: asdict(row) for name, row in rows.items()}

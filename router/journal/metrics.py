@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from time import time
 from typing import Any
 
 import prometheus_client as prometheus
@@ -21,7 +22,7 @@ from prometheus_client.registry import Collector
 from router.failover import RefusalChange
 from router.journal.entry import Entry
 from router.journal.report import Report, TargetReport, refused
-from router.journal.rows import Labels, Row
+from router.journal.rows import Labels, Row, Rows, bucket
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -33,10 +34,15 @@ BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Metrics:
-    """The metrics of this process. `folder`: where several workers store theirs together; None with one worker."""
+    """The metrics of this process.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    folder: where several workers store theirs together; None with one worker
+    clock: returns the seconds since 1970
+    """
+
+    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time) -> None:
         self._folder = folder
+        self._clock = clock
         prometheus.disable_created_metrics()  # each would be a second series beside its counter, and of no use
         self._registry = registry = prometheus.CollectorRegistry()
         self._counted: list[tuple[Sequence[float], Sequence[Any]]] = []
@@ -68,8 +74,8 @@ class Metrics:
         self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN)
         overhead = "Seconds that the router adds to the first target's time to first token"
         self._overhead = times(prometheus.Histogram("router_overhead_seconds", overhead, registry=registry, buckets=OVERHEAD))
-        self.stored = isinstance(self._overhead, _Stored)
-        """Whether the numbers are in files, for other processes to read."""
+        self.rows = Rows(self._add, at_once=isinstance(self._overhead, _Stored))
+        """What `count` has counted since it was added up. Numbers in files are added to at once, as other processes may read them."""
         self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
         self._refusals = library(
             "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", ("target", "reason")
@@ -103,10 +109,48 @@ class Metrics:
         self._admin_refusals.labels(reason).inc()
 
     def count(self, entry: Entry) -> None:
-        """Add a finished request to the metrics of times, scripts and tool runs; `add` counts the rest of it.
-        A time is added to the numbers of its histogram: 1 to the first bucket whose bound it does not exceed, and to their sum.
+        """Add a finished request: each attempt to the row of its labels, the request to that of its last attempt, and times to histograms.
+        Of a histogram, the first bucket whose bound the time does not exceed gets 1, and the sum gets the time.
         """
-        route, began = entry.route, entry.began
+        rows, route = self.rows, entry.route
+        began, opened = entry.began, entry.opened
+        if self._clock() >= rows.until:
+            rows.turn()
+        request = route, entry.outcome, entry.caller, entry.cache, entry.fault
+        row = charged = None
+        for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
+            usage, first = attempt.usage, attempt.first
+            used = attempt.estimate if usage is None else usage
+            row = rows[request, attempt.target, attempt.outcome, "" if used is None else "estimated" if usage is None else "counted"]
+            row.attempts += 1
+            if first is not None:
+                row.first[bucket(first)] += 1
+                if opened is not None:
+                    seconds, numbers = opened - began - first, self._overhead
+                    if seconds < 0:
+                        seconds = 0.0
+                    numbers[bisect_left(OVERHEAD, seconds)] += 1
+                    numbers[-1] += seconds
+            opened = None  # the overhead is that of the first attempt
+            if used is not None:
+                charged = row
+                row.input_tokens += used.input_tokens
+                row.output_tokens += used.output_tokens
+                if cost:
+                    row.cost_usd += cost
+                if used.cached_tokens or used.cache_write_tokens or used.reasoning_tokens:
+                    price = None if usage is None else entry.prices.get(attempt.target)
+                    row.add_parts(used, 0.0 if price is None else price.saved(used))
+                if attempt.estimate is not None and usage is not None:
+                    price = entry.prices.get(attempt.target)
+                    row.add_rest(attempt.estimate, 0.0 if price is None else price.of(attempt.estimate))
+        if row is None:
+            row = rows[request, "", "", ""]
+        row.requests += 1
+        if charged is not None:
+            charged.charged += 1
+        if entry.rescues:
+            row.rescues += entry.rescues
         seconds, numbers = entry.ended - began, self._seconds(route)
         numbers[bisect_left(WHOLE, seconds)] += 1
         numbers[-1] += seconds
@@ -114,24 +158,25 @@ class Metrics:
             seconds, numbers = entry.first - began, self._first(route)
             numbers[bisect_left(FIRST, seconds)] += 1
             numbers[-1] += seconds
-        if entry.opened is not None and entry.attempts and (first := entry.attempts[0].first) is not None:
-            seconds, numbers = entry.opened - began - first, self._overhead
-            if seconds < 0:
-                seconds = 0.0
-            numbers[bisect_left(OVERHEAD, seconds)] += 1
-            numbers[-1] += seconds
+        if entry.pauses or entry.stand_ins or entry.tools:
+            self._count_rest(entry)
+        if rows.due:
+            rows.settle()
+
+    def _count_rest(self, entry: Entry) -> None:
+        """Count pauses, answers of scripts and tool runs, which not every request has."""
         if entry.pauses:
-            numbers = self._between(route)
+            numbers = self._between(entry.route)
             for pause in entry.pauses:
                 numbers[bisect_left(BETWEEN, pause)] += 1
                 numbers[-1] += pause
-        if entry.stand_ins and entry.target in entry.stand_ins:
-            self._scripts(route, entry.target)[0] += 1
+        if entry.target in entry.stand_ins:
+            self._scripts(entry.route, entry.target)[0] += 1
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools(run.tool, result)[0] += 1
 
-    def add(self, labels: Labels, row: Row) -> None:
+    def _add(self, labels: Labels, row: Row) -> None:
         """Add the counts of a row: requests, attempts, tokens, cost, rescues and uses of the cache."""
         (route, outcome, _, cache, _), target, ended, known = labels
         if row.requests:

@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from time import time
 from typing import Literal
 
-from router.journal.entry import Entry
+from router.usage import Usage
 from router.value import Mutable, field
 
 MAX_ROWS = 200
@@ -57,73 +56,45 @@ class Row(Mutable):
     rest_usd: float = 0.0
     first: Counter[int] = field(default_factory=Counter[int])
 
+    def add_parts(self, used: Usage, saved_usd: float) -> None:
+        """Add the tokens of the prompt cache and of the reasoning, and what the cache saved."""
+        self.cached_tokens += used.cached_tokens
+        self.cache_write_tokens += used.cache_write_tokens
+        self.reasoning_tokens += used.reasoning_tokens
+        self.saved_usd += saved_usd
+
+    def add_rest(self, estimate: Usage, cost_usd: float) -> None:
+        """Add the estimated tokens of an attempt that has counted ones, too."""
+        self.rest_input += estimate.input_tokens
+        self.rest_output += estimate.output_tokens
+        self.rest_usd += cost_usd
+
 
 class Rows(dict[Labels, Row]):
-    """The rows of this process. `at_once`: whether they are added up after each request; `clock`: returns the seconds since 1970."""
+    """The rows of this process; a missing one is added. `at_once`: whether they are added up after each request."""
 
-    def __init__(self, *sinks: Callable[[Labels, Row], None], at_once: bool = False, clock: Callable[[], float] = time) -> None:
+    def __init__(self, *sinks: Callable[[Labels, Row], None], at_once: bool = False) -> None:
         super().__init__()
         self.sinks = [*sinks]
         """Called with each row when it is added up."""
         self.until = inf
-        """Time at which the slot of the hour ends that these rows belong to."""
+        """Time at which the slot of the hour ends that these rows belong to, in seconds since 1970."""
         self.turn: Callable[[], object] = self.settle
         """Called once that time has come, before another request is counted. It begins another slot."""
         self._at_once = at_once
-        self._due = at_once
-        """Whether the rows are added up after this request."""
-        self._clock = clock
+        self.due = at_once
+        """Whether the rows are added up after the present request."""
 
     def __missing__(self, labels: Labels) -> Row:
-        self._due = self._at_once or len(self) >= MAX_ROWS
+        self.due = self._at_once or len(self) >= MAX_ROWS
         row = self[labels] = Row()
         return row
-
-    def count(self, entry: Entry) -> None:
-        """Add a finished request: each attempt to the row of its labels, and the request to that of its last attempt."""
-        if self._clock() >= self.until:
-            self.turn()
-        request = entry.route, entry.outcome, entry.caller, entry.cache, entry.fault
-        row = charged = None
-        for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
-            usage = attempt.usage
-            used = attempt.estimate if usage is None else usage
-            row = self[request, attempt.target, attempt.outcome, "" if used is None else "estimated" if usage is None else "counted"]
-            row.attempts += 1
-            if attempt.first is not None:
-                row.first[bucket(attempt.first)] += 1
-            if used is None:
-                continue
-            charged = row
-            row.input_tokens += used.input_tokens
-            row.output_tokens += used.output_tokens
-            if cost:
-                row.cost_usd += cost
-            if used.cached_tokens or used.cache_write_tokens or used.reasoning_tokens:
-                row.cached_tokens += used.cached_tokens
-                row.cache_write_tokens += used.cache_write_tokens
-                row.reasoning_tokens += used.reasoning_tokens
-                if usage is not None and (price := entry.prices.get(attempt.target)) is not None:
-                    row.saved_usd += price.saved(usage)
-            if attempt.estimate is not None and usage is not None:
-                row.rest_input += attempt.estimate.input_tokens
-                row.rest_output += attempt.estimate.output_tokens
-                if (price := entry.prices.get(attempt.target)) is not None:
-                    row.rest_usd += price.of(attempt.estimate)
-        if row is None:
-            row = self[request, "", "", ""]
-        row.requests += 1
-        row.rescues += entry.rescues
-        if charged is not None:
-            charged.charged += 1
-        if self._due:
-            self.settle()
 
     def settle(self) -> None:
         """Add all rows to the sinks, in the order in which their labels first came, and begin new ones."""
         rows = list(self.items())
         self.clear()
-        self._due = self._at_once
+        self.due = self._at_once
         for labels, row in rows:
             for add in self.sinks:
                 add(labels, row)

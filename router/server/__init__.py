@@ -20,7 +20,6 @@ from router.journal.bill import Bill
 from router.journal.log import line, to_stderr, turned
 from router.journal.metrics import Metrics
 from router.journal.ring import Ring
-from router.journal.rows import Rows
 from router.journal.traces import Traces
 from router.reload import Listeners, Live, Reload
 from router.server.door import Door
@@ -51,16 +50,15 @@ def application(
     """
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics, traces, bill = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill()
-    rows = Rows(metrics.add, bill.add, at_once=metrics.stored)
-    hour = Hour(rows, ring.running)
+    ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
+    bill, hour = Bill(metrics.rows), Hour(metrics.rows, ring.running)
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only, slowdown)
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, rows.count, ring.keep), (hour.begin,))
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, ring.keep), (hour.begin,))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
-    admin = Operations(live, reload, chat, ring, metrics, traces, rows, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
+    admin = Operations(live, reload, chat, ring, metrics, traces, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, gate)
