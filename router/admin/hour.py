@@ -13,7 +13,7 @@ from router.events import FREE
 from router.failover import PASSED_OVER
 from router.journal.attempts import DIGITS
 from router.journal.entry import REASONS, Entry
-from router.journal.rows import GROWTH, Labels, Row, Rows
+from router.journal.rows import GROWTH, Labels, Rows, Tries
 from router.value import Mutable, asdict, field
 
 SLOT_SECONDS = 30
@@ -100,7 +100,7 @@ class Hour:
         slot = self._slots[-1] if entry.at < self._until else self._now()
         slot.open = max(slot.open, len(running))
 
-    def add(self, labels: Labels, row: Row) -> None:
+    def add(self, labels: Labels, row: Tries) -> None:
         """Add a row of attempts to the newest slot. Without a route, or if their requests asked for no answer (ANSWERLESS), nothing is added.
 
         Attempts are left out if a fault was induced in their requests, and if they say nothing of their target (UNJUDGED).
@@ -126,7 +126,7 @@ class Hour:
             if len(slot.targets) >= MAX_TARGETS:
                 return
             tries = slot.targets[target] = TargetTries()
-        tries.add(row.attempts, row.attempts if ended != "ok" else 0, row.cost_usd, row.first)
+        tries.add(row.count, row.count if ended != "ok" else 0, row.cost_usd, row.first)
 
     def report(self) -> dict[str, Any]:
         """Return the hour as JSON: {"slots": counts of each, "targets": name → counts}. May be called in a thread."""

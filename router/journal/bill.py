@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from router.journal.attempts import DIGITS
-from router.journal.rows import Labels, Rows
-from router.journal.rows import Row as Counts
-from router.value import Mutable, asdict
+from router.journal.rows import Labels, Row, Rows, Tries
+from router.value import asdict
 
 MAX_ROWS = 1000
 """Names that have a row of their own, of routes, of targets and of callers each."""
@@ -19,38 +18,6 @@ OTHER = "other"
 """The row of all names beyond MAX_ROWS."""
 NOBODY = "anonymous"
 """The row of requests without a caller's name."""
-
-
-class Row(Mutable):
-    """Usage and cost under one name, in US dollars, as far as prices are known. Tokens: counted and estimated ones together.
-
-    count: requests of a route or a caller, calls of a target
-    cost_usd: for all of these tokens
-    estimated_cost_usd: the part of it that is estimated
-    saved_usd: savings by the providers' prompt caches, as they report them; negative where writing to the caches cost more
-    """
-
-    count: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_usd: float = 0.0
-    estimated_cost_usd: float = 0.0
-    saved_usd: float = 0.0
-
-    def add(self, other: "Row | Counts", count: int, estimated_usd: float) -> None:
-        """Add the usage and cost of another row. `count`: what it adds to the count; `estimated_usd`: the estimated part of its cost."""
-        self.count += count
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
-        self.cached_tokens += other.cached_tokens
-        self.cache_write_tokens += other.cache_write_tokens
-        self.reasoning_tokens += other.reasoning_tokens
-        self.cost_usd += other.cost_usd
-        self.estimated_cost_usd += estimated_usd
-        self.saved_usd += other.saved_usd
 
 
 Table = Mapping[str, Mapping[str, int | float]]
@@ -76,14 +43,13 @@ class Bill:
         self._targets: dict[str, Row] = {}
         self._callers: dict[str, Row] = {}
 
-    def add(self, labels: Labels, row: Counts) -> None:
+    def add(self, labels: Labels, row: Tries) -> None:
         """Add attempts to the totals, if they used tokens: for their target, and for the route and the caller of their requests."""
         (route, _, caller, *_), target, _, known = labels
         if known:
-            estimated = row.cost_usd if known == "estimated" else 0.0
-            _row_of(self._routes, route).add(row, row.charged, estimated)
-            _row_of(self._targets, target).add(row, row.attempts, estimated)
-            _row_of(self._callers, caller or NOBODY).add(row, row.charged, estimated)
+            _row_of(self._routes, route).add(row, row.charged)
+            _row_of(self._targets, target).add(row, row.count)
+            _row_of(self._callers, caller or NOBODY).add(row, row.charged)
 
     def totals(self) -> Totals:
         """Return the cost totals of this process."""
@@ -97,7 +63,7 @@ def summed(reports: Sequence[Totals]) -> Totals:
         sums: dict[str, Row] = {}
         for name, row in (pair for one in rows for pair in one.items()):
             added = Row(**row)  # type: ignore[arg-type]
-            _row_of(sums, name).add(added, added.count, added.estimated_cost_usd)
+            _row_of(sums, name).add(added, added.count)
         return {
             name: {key: value if isinstance(value, int) else round(value, DIGITS) or 0.0 for key, value in row.items()}
             for name, row in sorted(_plain(sums).items(), key=lambda pair: (-pair[1]["cost_usd"], pair[0]))

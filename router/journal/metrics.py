@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from router.failover import RefusalChange
 from router.journal.entry import Entry
 from router.journal.report import Report, TargetReport, refused
-from router.journal.rows import Labels, Row, Rows, bucket
+from router.journal.rows import Labels, Rows, Tries, bucket
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -49,18 +49,15 @@ class Metrics:
         """Numbers of each series, with the library's objects that receive them when the page is read; empty if those are in files."""
         library = partial(prometheus.Counter, registry=registry)
 
-        def numbers(values: Sequence[Any]) -> list[float]:
+        def counter(name: str, words: str, *labels: str) -> Callable[..., prometheus.Counter]:
+            return cache(library(name, words, labels).labels)  # which takes a lock for each look-up
+
+        def times(one: Any) -> list[float]:
+            values = [*one._buckets, one._sum]  # noqa: SLF001
             if values[0]._multiprocess:  # noqa: SLF001 - those of several workers, or of the processes that this router is mounted in
                 return _Stored(values)
             self._counted.append((made := [0.0] * len(values), values))
             return made
-
-        def counter(name: str, words: str, *labels: str) -> Series:
-            metric = library(name, words, labels)
-            return cache(lambda *values: numbers([metric.labels(*values)._value]))  # noqa: SLF001
-
-        def times(one: Any) -> list[float]:
-            return numbers([*one._buckets, one._sum])  # noqa: SLF001
 
         def histogram(name: str, words: str, buckets: Sequence[float]) -> Series:
             metric = prometheus.Histogram(name, words, ["route"], registry=registry, buckets=buckets)
@@ -85,13 +82,10 @@ class Metrics:
         )
         self._rescues = counter("router_rescues", "Times that an answer that had broken off was continued", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by their source", "route", "result")
-        tokens = library("router_tokens", "Tokens of models, as the providers counted them", ("route", "direction"))
-        parts = library(
-            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", ("route", "kind")
+        self._tokens = counter("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
+        self._parts = counter(
+            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", "route", "kind"
         )
-        counts = ((tokens, "input"), (tokens, "output"), (parts, "cached"), (parts, "cache_write"), (parts, "reasoning"))
-        self._tokens = cache(lambda *route: numbers([metric.labels(*route, kind)._value for metric, kind in counts]))  # noqa: SLF001
-        """The numbers of a route: tokens of the input and of the output, then the three parts."""
         self._cost = counter("router_cost_usd", "Cost of answers in US dollars, from the providers' token counts and known prices", "route")
         self._estimated = counter(
             "router_estimated_cost_usd", "Estimated cost in US dollars of calls whose tokens no provider reported", "route"
@@ -122,7 +116,7 @@ class Metrics:
             usage, first = attempt.usage, attempt.first
             used = attempt.estimate if usage is None else usage
             row = rows[request, attempt.target, attempt.outcome, "" if used is None else "estimated" if usage is None else "counted"]
-            row.attempts += 1
+            row.count += 1
             if first is not None:
                 row.first[bucket(first)] += 1
                 if opened is not None:
@@ -138,12 +132,9 @@ class Metrics:
                 row.output_tokens += used.output_tokens
                 if cost:
                     row.cost_usd += cost
-                if used.cached_tokens or used.cache_write_tokens or used.reasoning_tokens:
-                    price = None if usage is None else entry.prices.get(attempt.target)
-                    row.add_parts(used, 0.0 if price is None else price.saved(used))
-                if attempt.estimate is not None and usage is not None:
-                    price = entry.prices.get(attempt.target)
-                    row.add_rest(attempt.estimate, 0.0 if price is None else price.of(attempt.estimate))
+                    row.estimated_cost_usd += cost if usage is None else 0.0
+                if used.cached_tokens or used.cache_write_tokens or used.reasoning_tokens or attempt.estimate is not None:
+                    row.add_parts(attempt, entry.prices.get(attempt.target))
         if row is None:
             row = rows[request, "", "", ""]
         row.requests += 1
@@ -171,32 +162,32 @@ class Metrics:
                 numbers[bisect_left(BETWEEN, pause)] += 1
                 numbers[-1] += pause
         if entry.target in entry.stand_ins:
-            self._scripts(entry.route, entry.target)[0] += 1
+            self._scripts(entry.route, entry.target).inc()
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
-            self._tools(run.tool, result)[0] += 1
+            self._tools(run.tool, result).inc()
 
-    def _add(self, labels: Labels, row: Row) -> None:
+    def _add(self, labels: Labels, row: Tries) -> None:
         """Add the counts of a row: requests, attempts, tokens, cost, rescues and uses of the cache."""
         (route, outcome, _, cache, _), target, ended, known = labels
         if row.requests:
-            self._requests(route, outcome)[0] += row.requests
+            self._requests(route, outcome).inc(row.requests)
             if cache:
-                self._cache(route, cache)[0] += row.requests
+                self._cache(route, cache).inc(row.requests)
         if row.rescues:
-            self._rescues(route)[0] += row.rescues
-        if row.attempts:
-            self._attempts(target, ended)[0] += row.attempts
+            self._rescues(route).inc(row.rescues)
+        if row.count:
+            self._attempts(target, ended).inc(row.count)
         if known == "counted":
-            tokens = self._tokens(route)
-            counts = (row.input_tokens, row.output_tokens, row.cached_tokens, row.cache_write_tokens, row.reasoning_tokens)
-            for place, count in enumerate(counts):
-                if count:
-                    tokens[place] += count
+            self._tokens(route, "input").inc(row.input_tokens)
+            self._tokens(route, "output").inc(row.output_tokens)
+            self._parts(route, "cached").inc(row.cached_tokens)
+            self._parts(route, "cache_write").inc(row.cache_write_tokens)
+            self._parts(route, "reasoning").inc(row.reasoning_tokens)
             if row.cost_usd:
-                self._cost(route)[0] += row.cost_usd
-        if estimated := row.cost_usd if known == "estimated" else row.rest_usd:
-            self._estimated(route)[0] += estimated
+                self._cost(route).inc(row.cost_usd)
+        if estimated := row.estimated_cost_usd + row.rest_usd:
+            self._estimated(route).inc(estimated)
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""
@@ -213,7 +204,7 @@ class Metrics:
 
 
 Series = Callable[..., list[float]]
-"""Label values of a metric → its numbers, made at the first call: the one of a counter, or those of a histogram's buckets and then its sum.
+"""Route → the numbers of a histogram, made at the first call: those of its buckets, then its sum.
 
 A request adds to plain numbers: the library takes a lock and a call for each, and another lock to look its series up.
 """

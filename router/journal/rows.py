@@ -11,7 +11,8 @@ from functools import partial
 from math import inf
 from typing import Literal
 
-from router.usage import Usage
+from router.attempt import Attempt
+from router.config.price import Price
 from router.value import Mutable, field
 
 MAX_ROWS = 200
@@ -30,12 +31,42 @@ An attempt that used no tokens has "" there; a request without attempts has "" i
 
 
 class Row(Mutable):
-    """The attempts with the same labels, and what they used. Costs: in US dollars, as far as prices are known.
+    """Usage and cost under one name, in US dollars, as far as prices are known. Tokens: counted and estimated ones together.
+
+    count: requests of a route or a caller, calls of a target
+    cost_usd: for all of these tokens
+    estimated_cost_usd: the part of it that is estimated
+    saved_usd: savings by the providers' prompt caches, as they report them; negative where writing to the caches cost more
+    """
+
+    count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float = 0.0
+    estimated_cost_usd: float = 0.0
+    saved_usd: float = 0.0
+
+    def add(self, other: "Row", count: int) -> None:
+        """Add the usage and cost of another row. `count`: what it adds to the count."""
+        self.count += count
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+        self.cache_write_tokens += other.cache_write_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+        self.cost_usd += other.cost_usd
+        self.estimated_cost_usd += other.estimated_cost_usd
+        self.saved_usd += other.saved_usd
+
+
+class Tries(Row):
+    """The attempts with the same labels, and what they used.
 
     requests: requests that they were the last attempt of
     charged: requests that they were the last attempt of that used tokens
-    cost_usd: of these tokens
-    saved_usd: savings by the providers' prompt caches, as they report them; negative where writing to the caches cost more
     rest_input, rest_output, rest_usd: estimated tokens beside the counted ones, of embeddings that were counted in part, and their cost
     first: bucket of the time to first token → attempts
     """
@@ -43,37 +74,30 @@ class Row(Mutable):
     requests: int = 0
     charged: int = 0
     rescues: int = 0
-    attempts: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_usd: float = 0.0
-    saved_usd: float = 0.0
     rest_input: int = 0
     rest_output: int = 0
     rest_usd: float = 0.0
     first: Counter[int] = field(default_factory=Counter[int])
 
-    def add_parts(self, used: Usage, saved_usd: float) -> None:
-        """Add the tokens of the prompt cache and of the reasoning, and what the cache saved."""
-        self.cached_tokens += used.cached_tokens
-        self.cache_write_tokens += used.cache_write_tokens
-        self.reasoning_tokens += used.reasoning_tokens
-        self.saved_usd += saved_usd
+    def add_parts(self, attempt: Attempt, price: Price | None) -> None:
+        """Add what not every attempt has: tokens of the prompt cache and of reasoning, and estimated tokens beside counted ones."""
+        usage, estimate = attempt.usage, attempt.estimate
+        if (used := usage or estimate) is not None:
+            self.cached_tokens += used.cached_tokens
+            self.cache_write_tokens += used.cache_write_tokens
+            self.reasoning_tokens += used.reasoning_tokens
+        if usage is not None and price is not None:
+            self.saved_usd += price.saved(usage)
+        if usage is not None and estimate is not None:
+            self.rest_input += estimate.input_tokens
+            self.rest_output += estimate.output_tokens
+            self.rest_usd += 0.0 if price is None else price.of(estimate)
 
-    def add_rest(self, estimate: Usage, cost_usd: float) -> None:
-        """Add the estimated tokens of an attempt that has counted ones, too."""
-        self.rest_input += estimate.input_tokens
-        self.rest_output += estimate.output_tokens
-        self.rest_usd += cost_usd
 
-
-class Rows(dict[Labels, Row]):
+class Rows(dict[Labels, Tries]):
     """The rows of this process; a missing one is added. `at_once`: whether they are added up after each request."""
 
-    def __init__(self, *sinks: Callable[[Labels, Row], None], at_once: bool = False) -> None:
+    def __init__(self, *sinks: Callable[[Labels, Tries], None], at_once: bool = False) -> None:
         super().__init__()
         self.sinks = [*sinks]
         """Called with each row when it is added up."""
@@ -85,9 +109,9 @@ class Rows(dict[Labels, Row]):
         self.due = at_once
         """Whether the rows are added up after the present request."""
 
-    def __missing__(self, labels: Labels) -> Row:
+    def __missing__(self, labels: Labels) -> Tries:
         self.due = self._at_once or len(self) >= MAX_ROWS
-        row = self[labels] = Row()
+        row = self[labels] = Tries()
         return row
 
     def settle(self) -> None:
