@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from router.failover import RefusalChange
 from router.journal.entry import Entry
 from router.journal.report import Report, TargetReport, refused
-from router.journal.rows import Labels, Rows, Tries, bucket
+from router.journal.rows import Labels, Rows, StoredTries, Tries, bucket
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -71,8 +71,12 @@ class Metrics:
         self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN)
         overhead = "Seconds that the router adds to the first target's time to first token"
         self._overhead = times(prometheus.Histogram("router_overhead_seconds", overhead, registry=registry, buckets=OVERHEAD))
-        self.rows = Rows(self._add, at_once=isinstance(self._overhead, _Stored))
-        """What `count` has counted since it was added up. Numbers in files are added to at once, as other processes may read them."""
+        self.rows = Rows(lambda _: Tries())
+        """What `count` has counted since it was added up."""
+        if isinstance(self._overhead, _Stored):  # other processes may read these numbers at any time
+            self.rows = Rows(lambda labels: StoredTries(adders=self._adders(labels)))
+        else:
+            self.rows.sinks.append(self._add)
         self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
         self._refusals = library(
             "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", ("target", "reason")
@@ -151,7 +155,7 @@ class Metrics:
             numbers[-1] += seconds
         if entry.pauses or entry.stand_ins or entry.tools:
             self._count_rest(entry)
-        if rows.due:
+        if rows.full:
             rows.settle()
 
     def _count_rest(self, entry: Entry) -> None:
@@ -168,26 +172,27 @@ class Metrics:
             self._tools(run.tool, result).inc()
 
     def _add(self, labels: Labels, row: Tries) -> None:
-        """Add the counts of a row: requests, attempts, tokens, cost, rescues and uses of the cache."""
+        for name, add in self._adders(labels).items():
+            if number := getattr(row, name):
+                add(number)
+
+    def _adders(self, labels: Labels) -> dict[str, Callable[[float], object]]:
+        """Return the functions that add each number of a row to its counter, by the name of the number."""
         (route, outcome, _, cache, _), target, ended, known = labels
-        if row.requests:
-            self._requests(route, outcome).inc(row.requests)
-            if cache:
-                self._cache(route, cache).inc(row.requests)
-        if row.rescues:
-            self._rescues(route).inc(row.rescues)
-        if row.count:
-            self._attempts(target, ended).inc(row.count)
-        if known == "counted":
-            self._tokens(route, "input").inc(row.input_tokens)
-            self._tokens(route, "output").inc(row.output_tokens)
-            self._parts(route, "cached").inc(row.cached_tokens)
-            self._parts(route, "cache_write").inc(row.cache_write_tokens)
-            self._parts(route, "reasoning").inc(row.reasoning_tokens)
-            if row.cost_usd:
-                self._cost(route).inc(row.cost_usd)
-        if estimated := row.estimated_cost_usd + row.rest_usd:
-            self._estimated(route).inc(estimated)
+        requests = self._requests(route, outcome).inc
+        adders: dict[str, Callable[[float], object]] = {
+            "requests": (lambda number: (requests(number), self._cache(route, cache).inc(number))) if cache else requests,
+            "rescues": lambda number: self._rescues(route).inc(number),
+            "count": lambda number: self._attempts(target, ended).inc(number),
+            "estimated_cost_usd": lambda number: self._estimated(route).inc(number),
+            "rest_usd": lambda number: self._estimated(route).inc(number),
+        }
+        if known == "counted":  # the series of tokens are shown from the first count on, be it 0
+            adders["input_tokens"], adders["output_tokens"] = (self._tokens(route, kind).inc for kind in ("input", "output"))
+            for kind in ("cached", "cache_write", "reasoning"):
+                adders[f"{kind}_tokens"] = self._parts(route, kind).inc
+            adders["cost_usd"] = lambda number: self._cost(route).inc(number)
+        return adders
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""

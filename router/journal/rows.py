@@ -1,12 +1,12 @@
 """Counts of finished requests, kept by their labels until a page needs them.
 
 A request is added to one row for each attempt, found by one lookup. The rows are added to the metrics, to the cost totals and to the last hour
-when a page is read, when a slot of the hour ends, or beyond MAX_ROWS; with several workers at once, as each keeps its metrics in files.
+when a page is read, when a slot of the hour ends, or at MAX_ROWS. Metrics in files, of several workers, get each request at once.
 """
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
 from typing import Literal
@@ -94,31 +94,42 @@ class Tries(Row):
             self.rest_usd += 0.0 if price is None else price.of(estimate)
 
 
-class Rows(dict[Labels, Tries]):
-    """The rows of this process; a missing one is added. `at_once`: whether they are added up after each request."""
+class StoredTries(Tries):
+    """Attempts whose numbers are added to others at once. `adders`: name of a number → a function that gets what is added to it."""
 
-    def __init__(self, *sinks: Callable[[Labels, Tries], None], at_once: bool = False) -> None:
+    adders: Mapping[str, Callable[[float], object]] = {}
+
+    def __setattr__(self, name: str, number: float) -> None:
+        if (add := self.adders.get(name)) is not None:
+            add(number - getattr(self, name))
+        super().__setattr__(name, number)
+
+
+class Rows(dict[Labels, Tries]):
+    """The rows of this process. `made`: returns a row for labels that have none."""
+
+    def __init__(self, made: Callable[[Labels], Tries]) -> None:
         super().__init__()
-        self.sinks = [*sinks]
+        self._made = made
+        self.sinks: list[Callable[[Labels, Tries], None]] = []
         """Called with each row when it is added up."""
         self.until = inf
         """Time at which the slot of the hour ends that these rows belong to, in seconds since 1970."""
         self.turn: Callable[[], object] = self.settle
         """Called once that time has come, before another request is counted. It begins another slot."""
-        self._at_once = at_once
-        self.due = at_once
-        """Whether the rows are added up after the present request."""
+        self.full = False
+        """Whether the rows must be added up after the present request."""
 
     def __missing__(self, labels: Labels) -> Tries:
-        self.due = self._at_once or len(self) >= MAX_ROWS
-        row = self[labels] = Tries()
+        row = self[labels] = self._made(labels)
+        self.full = len(self) >= MAX_ROWS
         return row
 
     def settle(self) -> None:
         """Add all rows to the sinks, in the order in which their labels first came, and begin new ones."""
         rows = list(self.items())
         self.clear()
-        self.due = self._at_once
+        self.full = False
         for labels, row in rows:
             for add in self.sinks:
                 add(labels, row)
