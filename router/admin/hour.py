@@ -90,7 +90,7 @@ class Hour:
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
         self._until = 0.0
         """Time at which the newest slot ends."""
-        rows.sinks.insert(0, self.add)
+        rows.sinks.append(self.add)
         rows.turn, rows.until = self._now, self._until
 
     def begin(self, entry: Entry) -> None:

@@ -37,7 +37,7 @@ class Bill:
     """The cost totals of this process, by route, target and caller. `rows`: have what is not in these totals yet."""
 
     def __init__(self, rows: Rows) -> None:
-        rows.sinks.insert(0, self.add)
+        rows.sinks.append(self.add)
         self._since = time.time()
         self._routes: dict[str, Row] = {}
         self._targets: dict[str, Row] = {}

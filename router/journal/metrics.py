@@ -71,12 +71,6 @@ class Metrics:
         self._between = histogram("router_time_between_tokens_seconds", "Seconds between two pieces of a model's text", BETWEEN)
         overhead = "Seconds that the router adds to the first target's time to first token"
         self._overhead = times(prometheus.Histogram("router_overhead_seconds", overhead, registry=registry, buckets=OVERHEAD))
-        self.rows = Rows(lambda _: Tries())
-        """What `count` has counted since it was added up."""
-        if isinstance(self._overhead, _Stored):  # other processes may read these numbers at any time
-            self.rows = Rows(lambda labels: StoredTries(adders=self._adders(labels)))
-        else:
-            self.rows.sinks.append(self._add)
         self._attempts = counter("router_attempts", "Tries of a target, and times that it was not asked", "target", "outcome")
         self._refusals = library(
             "router_target_refusals", "Times that a target began to refuse every question, or that its reason changed", ("target", "reason")
@@ -101,6 +95,11 @@ class Metrics:
         self.reloaded = library("router_reloads", "Edits that went live, counted by each worker").inc
         self.not_reloaded = library("router_reload_failures", "Edits that failed, counted by each worker").inc
         self.redis_departed = library(DEPARTURES, "Times that a worker lost the connection to the shared Redis").inc
+        stored = isinstance(self._overhead, _Stored)  # then other processes may read all numbers at any time
+        self.rows = Rows(lambda labels: StoredTries(adders=self._adders(labels)) if stored else Tries())
+        """The requests that `count` has counted since its rows were added up."""
+        if not stored:
+            self.rows.sinks.append(self._add)
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
@@ -172,6 +171,7 @@ class Metrics:
             self._tools(run.tool, result).inc()
 
     def _add(self, labels: Labels, row: Tries) -> None:
+        """Add the numbers of a row to the counters."""
         for name, add in self._adders(labels).items():
             if number := getattr(row, name):
                 add(number)

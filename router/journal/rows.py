@@ -100,9 +100,10 @@ class StoredTries(Tries):
     adders: Mapping[str, Callable[[float], object]] = {}
 
     def __setattr__(self, name: str, number: float) -> None:
-        if (add := self.adders.get(name)) is not None:
-            add(number - getattr(self, name))
+        added = number - getattr(self, name)
         super().__setattr__(name, number)
+        if (add := self.adders.get(name)) is not None:
+            add(added)
 
 
 class Rows(dict[Labels, Tries]):
