@@ -119,7 +119,7 @@ class Rows(dict[Labels, Tries]):
         self.turn: Callable[[], object] = self.settle
         """Called once that time has come, before another request is counted. It begins another slot."""
         self.full = False
-        """Whether the rows must be added up after the present request."""
+        """True if the rows must be added up after the present request."""
 
     def __missing__(self, labels: Labels) -> Tries:
         row = self[labels] = self._made(labels)

@@ -9,7 +9,7 @@ from router.journal.bill import Bill
 from router.journal.entry import Entry
 from router.journal.metrics import Metrics
 from router.journal.ring import Ring
-from router.journal.rows import MAX_ROWS, Row, Tries
+from router.journal.rows import MAX_ROWS, Row, StoredTries, Tries
 from router.usage import Usage
 
 PRICES = {"a": Price(input=1, output=10, cached=0.1), "b": Price(input=2, output=20)}
@@ -120,3 +120,13 @@ def test_sum_of_rows_has_the_usage_of_each() -> None:
     for _ in range(2):
         total.add(Tries(**dict.fromkeys(fields, 3)), 1)  # type: ignore[arg-type]
     assert (total.count, {getattr(total, name) for name in fields}) == (2, {6})
+
+
+def test_stored_attempts_report_what_is_added_to_each_number() -> None:
+    """What is added to a number of stored attempts is reported at once, once, and kept in the row as well; other numbers are only kept."""
+    reported: list[float] = []
+    row = StoredTries(adders={"input_tokens": reported.append})
+    row.input_tokens += 10
+    row.input_tokens += 5
+    row.output_tokens += 7
+    assert (reported, row.input_tokens, row.output_tokens) == ([10, 5], 15, 7)
