@@ -123,7 +123,7 @@ def test_sum_of_rows_has_the_usage_of_each() -> None:
 
 
 def test_stored_attempts_report_what_is_added_to_each_number() -> None:
-    """What is added to a number of stored attempts is reported at once, once, and kept in the row as well; other numbers are only kept."""
+    """Each amount added to a number with an adder is reported at once, once, and kept in the row as well; other numbers are only kept."""
     reported: list[float] = []
     row = StoredTries(adders={"input_tokens": reported.append})
     row.input_tokens += 10
