@@ -98,8 +98,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "asyncio.base_events:BaseEventLoop._scheduled": "the next timer of the virtual loop",
     },
     "router/journal/metrics.py": {
-        "prometheus_client.metrics:Counter._value": "its numbers are set when the page is read, or with several workers added to, without a lookup",
-        "prometheus_client.metrics:Histogram._sum": "the same",
+        "prometheus_client.metrics:Histogram._sum": "it is set when the page is read, or with several workers added to, without a lookup",
         "prometheus_client.metrics:Histogram._buckets": "the same",
         "prometheus_client.values:MutexValue._multiprocess": "whether they are in files, which other processes read",
     },

@@ -4,16 +4,16 @@ Slots begin at the same times in every worker, so those of several can be added.
 """
 
 import time
-from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from router.attempt import LET_GO
+from router.events import FREE
 from router.failover import PASSED_OVER
 from router.journal.attempts import DIGITS
 from router.journal.entry import REASONS, Entry
+from router.journal.rows import GROWTH, Labels, Rows, Tries
 from router.value import Mutable, asdict, field
 
 SLOT_SECONDS = 30
@@ -24,12 +24,6 @@ ANSWERLESS = frozenset({"resumed", "counted", "stop_asked", "nothing_to_resume"}
 """Outcomes of requests that asked for no answer."""
 UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stopping", "timeout_total", LET_GO})
 """Outcomes of attempts that count neither for nor against a target."""
-GROWTH = 1.15
-"""Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
-BOUNDS = tuple(GROWTH**place / 1000 for place in range(1, 150))
-"""Starts of the buckets after the first, in seconds; the last bucket, from thirteen days on, has no end."""
-bucket = partial(bisect, BOUNDS)
-"""Returns the number of the bucket of a time in seconds: bucket n begins at GROWTH to the power of n milliseconds."""
 
 
 class TargetTries(Mutable):
@@ -82,60 +76,57 @@ SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens
 
 
 class Hour:
-    """The counts of this process in the last hour, of requests and of attempts at targets. `clock`: returns the seconds since 1970."""
+    """The counts of this process in the last hour, of requests and of attempts at targets.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    rows: have the counts that are not in the newest slot yet
+    running: requests in progress, to which `begin` adds each
+    clock: returns the seconds since 1970
+    """
+
+    def __init__(self, rows: Rows, running: dict[Entry, None], clock: Callable[[], float] = time.time) -> None:
+        self._rows = rows
+        self._running = running
         self._clock = clock
         self._slots: deque[Slot] = deque(maxlen=SLOTS)
-        self._open = 0
         self._until = 0.0
         """Time at which the newest slot ends."""
+        rows.sinks.append(self.add)
+        rows.turn, rows.until = self._now, self._until
 
     def begin(self, entry: Entry) -> None:
-        """Count a request that has just begun as open."""
-        self._open += 1
+        """Add a request that has just begun to those in progress, and count these."""
+        running = self._running
+        running[entry] = None
         slot = self._slots[-1] if entry.at < self._until else self._now()
-        if slot.open < self._open:  # noqa: PLR1730 - max() is a call
-            slot.open = self._open
+        slot.open = max(slot.open, len(running))
 
-    def count(self, entry: Entry) -> None:
-        """Count a request that has ended. Without a route, or if it asked for no answer (ANSWERLESS), it only ceases to be open.
+    def add(self, labels: Labels, row: Tries) -> None:
+        """Add a row of attempts to the newest slot. Without a route, or if their requests asked for no answer (ANSWERLESS), nothing is added.
 
-        Its attempts are left out if a fault was induced in it, and those that say nothing of their target (UNJUDGED).
+        Attempts are left out if a fault was induced in their requests, and if they say nothing of their target (UNJUDGED).
         """
-        slot = self._slots[-1] if self._clock() < self._until else self._now()
-        self._open -= 1
-        if not entry.route or entry.outcome in ANSWERLESS:
+        (route, outcome, _, cache, fault), target, ended, _ = labels
+        if not route or outcome in ANSWERLESS:
             return
-        slot.answers += 1
-        slot.failures += entry.outcome not in REASONS
-        slot.rescues += entry.rescues
-        sums = entry.sums
-        if sums.cost:
-            slot.cost_usd += sums.cost
-        if (used := sums.used) is not None:
-            slot.input_tokens += used.input_tokens
-            slot.output_tokens += used.output_tokens
-        if entry.cache:
-            slot.cache_asked += 1
-            slot.cache_hits += entry.cache in ("hit", "shared")
-        if entry.fault:
+        slot = self._slots[-1]
+        slot.answers += row.requests
+        slot.rescues += row.rescues
+        slot.input_tokens += row.input_tokens + row.rest_input
+        slot.output_tokens += row.output_tokens + row.rest_output
+        slot.cost_usd += row.cost_usd + row.rest_usd
+        if outcome not in REASONS:
+            slot.failures += row.requests
+        if cache:
+            slot.cache_asked += row.requests
+            slot.cache_hits += row.requests if cache in FREE else 0
+        if fault or ended in UNJUDGED:
             return  # what was broken on purpose says nothing of its targets
-        for attempt, cost in zip(entry.attempts, sums.costs, strict=True):
-            if attempt.outcome in UNJUDGED:
-                continue
-            try:
-                tries = slot.targets[attempt.target]
-            except KeyError:
-                if len(slot.targets) >= MAX_TARGETS:
-                    continue
-                tries = slot.targets[attempt.target] = TargetTries()
-            tries.count += 1
-            tries.failures += attempt.outcome != "ok"
-            if cost:
-                tries.cost_usd += cost
-            if attempt.first is not None:
-                tries.first[bucket(attempt.first)] += 1
+        tries = slot.targets.get(target)
+        if tries is None:
+            if len(slot.targets) >= MAX_TARGETS:
+                return
+            tries = slot.targets[target] = TargetTries()
+        tries.add(row.count, row.count if ended != "ok" else 0, row.cost_usd, row.first)
 
     def report(self) -> dict[str, Any]:
         """Return the hour as JSON: {"slots": counts of each, "targets": name → counts}. May be called in a thread."""
@@ -151,13 +142,14 @@ class Hour:
         }
 
     def _now(self) -> Slot:
-        """Return the slot of this moment, which is added if it has just begun."""
+        """Return the slot of this moment, which is added if it has just begun. The rows so far belong to the slot before it."""
+        self._rows.settle()
         number = int(self._clock() // SLOT_SECONDS)
         while self._slots and self._slots[0].number <= number - SLOTS:
             self._slots.popleft()
         if not self._slots or self._slots[-1].number < number:
-            self._slots.append(Slot(number, self._open))
-            self._until = (number + 1) * SLOT_SECONDS
+            self._slots.append(Slot(number, len(self._running)))
+            self._until = self._rows.until = (number + 1) * SLOT_SECONDS
         return self._slots[-1]  # a clock that is set back counts on where it was
 
 

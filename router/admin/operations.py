@@ -53,6 +53,7 @@ class Operations:
 
         The answer is empty after `place`, for a failed `return`, and for a question that this worker does not know.
         """
+        self.metrics.rows.settle()  # pages show every request that has ended
         match question:
             case {"ask": "report"}:
                 return cast("SiblingJson", await self.report())

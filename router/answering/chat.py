@@ -146,14 +146,12 @@ class Chat:
 
     def _close(self, entry: Entry) -> None:
         """Close the request's entry at once, or, if token counts of its providers are still pending, when they have come."""
-        entry.tally()
-        if not entry.pending:
-            entry.conclude()
+        if entry.close():
             return
         task = asyncio.create_task(entry.counted())
         self._counting.add(task)
         task.add_done_callback(self._counting.discard)
-        task.add_done_callback(lambda _: entry.conclude())  # also where it is cancelled before it has begun
+        task.add_done_callback(lambda _: entry.close(counted=True))  # also where it is cancelled before it has begun
 
     async def _end_recorded(self) -> None:
         """End the recorded answers of this process with an error, and wait until they are logged: LAST_WORDS seconds at most."""

@@ -137,7 +137,7 @@ class Reply(Mutable):
         if self.limits:
             lines += [f"{name.decode()}: {value.decode()}" for name, value in self.limits]
         if tries := entry.tries:
-            lines += [f"x-router-attempts: {header(tries).decode()}"]
+            lines += [f"x-router-attempts: {header(tries)}"]
         if entry.cache:
             lines += [f"x-router-cache: {entry.cache}"]
         if entry.fault:

@@ -86,7 +86,7 @@ def tried(attempt: Attempt, cost: float | None) -> dict[str, object]:
     return made
 
 
-def header(attempts: Sequence[Attempt]) -> bytes:
+def header(attempts: Sequence[Attempt]) -> str:
     """Return the attempts as a structured field (RFC 9651), e.g. `"gpt";outcome=status_429;seconds=0.210;wait=2.0`.
 
     `omitted="temperature top_p"` lists parameters that the target was not sent; `output=json_object` names the way in which the form of the
@@ -103,4 +103,4 @@ def header(attempts: Sequence[Attempt]) -> bytes:
             listed += f';omitted="{" ".join(one.omitted)}"'
         if one.output not in ("", "native"):
             listed += f";output={one.output}"
-    return listed.encode()
+    return listed

@@ -54,6 +54,7 @@ CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "st
 """Outcome of a request → outcome of an attempt that was still running at its end; `abandoned` for all others."""
 UNKNOWN = SimpleNamespace(**dict.fromkeys(COUNTS))
 """Token counts of a request that used none, or of which none is known: each is None."""
+NO_FIELDS: Mapping[str, object] = {}
 WRITTEN: frozenset[type[Event]] = frozenset({Text, Thought, ToolInput})
 """Events that a model writes piece by piece."""
 STRANGE = "other"
@@ -158,7 +159,8 @@ class Entry(Mutable):
     ) -> None:
         """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts."""
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
-        self._summed, self.sums = (), NO_CHARGES  # at other prices
+        if self._summed:
+            self._summed, self.sums = (), NO_CHARGES  # at other prices
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
@@ -199,7 +201,7 @@ class Entry(Mutable):
             self.attempts, self._written, self._waited = attempts, False, None
         elif type(event) is Finish:
             self.outcome = event.reason
-            self.attempts = attempts = self.trail.attempts
+            self.attempts = attempts = (*chain.from_iterable(self.trail.calls),)
             if attempts:
                 last = attempts[-1]  # another may have gone on where the one that began broke off
                 if last.route:  # a tool's answer was the last
@@ -298,42 +300,45 @@ class Entry(Mutable):
         return False
 
     async def counted(self) -> None:
-        """Wait until the usage that may still arrive has come, at most LATE seconds. `conclude` then takes it over."""
+        """Wait until the usage that may still arrive has come, at most LATE seconds. `close` then takes it over."""
         meters = [one.meter for one in self.attempts if one.meter is not None]
         with suppress(TimeoutError):
             async with asyncio.timeout(LATE):
                 await asyncio.gather(*(meter.closed() for meter in meters))
 
-    def close(self) -> None:
-        """Complete the record of a finished request now, and pass it to the observers: `tally`, then `conclude`."""
-        self.tally()
-        self.conclude()
-
-    def conclude(self) -> None:
-        """End a record after `tally`: take over usage that arrived late, set the time of its end, and pass it to the observers."""
-        for one in self.attempts:
-            if one.meter is not None:
-                self.attempts = tuple([each.settled for each in self.attempts])
-                break
+    def close(self, *, counted: bool = False) -> bool:
+        """Complete the record of a finished request, and pass it to the observers; not while usage of an attempt may still arrive.
+        Return False in that case: it must be closed again once `counted` has returned, or need not be awaited any more.
+        """
+        attempts = self.attempts
+        # In the usual case a Finish has taken the one attempt from the trail, and nothing is lacking.
+        if len(attempts) != 1 or (one := attempts[0]).outcome != "ok" or one.meter is not None or self.trail.calls != [[one]]:
+            if not counted:
+                self.tally()
+                if self.pending:
+                    return False
+            self.attempts = tuple([one.settled for one in self.attempts])
         if self._moments is not NO_MOMENTS:
             self._rested()  # the last pieces may have taken the fast path
             self._moments = NO_MOMENTS
-        self.sums = self.charges
+        if self._summed is not self.attempts:
+            self.sums = self.charges
         self.trail = Trail()
         self.ended = monotonic()
         for observe in self.observers:
             observe(self)
+        return True
 
-    def explained(self) -> dict[str, object]:
-        """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
+    def explained(self, head: Mapping[str, object] = NO_FIELDS) -> dict[str, object]:
+        """Return the record, so far if the request runs, as JSON for the log and the admin pages. `head`: the fields before it."""
         if self.ended:
-            attempts, sums, costs, rescued = self.attempts, self.sums, self.sums.costs, self.rescues
+            attempts, sums, rescued = self.attempts, self.sums, self.rescues
+            costs = sums.costs
         else:
-            attempts, sums = self.known, self.charges
-            rescued = rescues(self.attempts)
+            attempts, sums, rescued = self.known, self.charges, rescues(self.attempts)
             costs = charges(attempts, self.prices).costs
-        used = sums.used or UNKNOWN
-        return {
+        asked = {
+            **head,
             "request_id": self.request_id,
             "generation": self.generation,
             "caller": self.caller,
@@ -347,6 +352,9 @@ class Entry(Mutable):
             "cache": self.cache or None,
             "fault": self.fault or None,
             "steps": self.steps,
+        }
+        used = sums.used or UNKNOWN
+        return asked | {
             "tools": [run.as_json() for run in self.tools] if self.tools else [],
             "attempts": [*map(tried, attempts, costs)],
             "rescues": rescued,

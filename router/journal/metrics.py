@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from time import time
 from typing import Any
 
 import prometheus_client as prometheus
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 from router.failover import RefusalChange
 from router.journal.entry import Entry
 from router.journal.report import Report, TargetReport, refused
+from router.journal.rows import Labels, Rows, StoredTries, Tries, bucket
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -32,28 +34,30 @@ BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Metrics:
-    """The metrics of this process. `folder`: where several workers store theirs together; None with one worker."""
+    """The metrics of this process.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    folder: where several workers store theirs together; None with one worker
+    clock: returns the seconds since 1970
+    """
+
+    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time) -> None:
         self._folder = folder
+        self._clock = clock
         prometheus.disable_created_metrics()  # each would be a second series beside its counter, and of no use
         self._registry = registry = prometheus.CollectorRegistry()
         self._counted: list[tuple[Sequence[float], Sequence[Any]]] = []
         """Numbers of each series, with the library's objects that receive them when the page is read; empty if those are in files."""
         library = partial(prometheus.Counter, registry=registry)
 
-        def numbers(values: Sequence[Any]) -> list[float]:
+        def counter(name: str, words: str, *labels: str) -> Callable[..., prometheus.Counter]:
+            return cache(library(name, words, labels).labels)  # which takes a lock for each look-up
+
+        def times(one: Any) -> list[float]:
+            values = [*one._buckets, one._sum]  # noqa: SLF001
             if values[0]._multiprocess:  # noqa: SLF001 - those of several workers, or of the processes that this router is mounted in
                 return _Stored(values)
             self._counted.append((made := [0.0] * len(values), values))
             return made
-
-        def counter(name: str, words: str, *labels: str) -> Series:
-            metric = library(name, words, labels)
-            return cache(lambda *values: numbers([metric.labels(*values)._value]))  # noqa: SLF001
-
-        def times(one: Any) -> list[float]:
-            return numbers([*one._buckets, one._sum])  # noqa: SLF001
 
         def histogram(name: str, words: str, buckets: Sequence[float]) -> Series:
             metric = prometheus.Histogram(name, words, ["route"], registry=registry, buckets=buckets)
@@ -76,13 +80,10 @@ class Metrics:
         )
         self._rescues = counter("router_rescues", "Times that an answer that had broken off was continued", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by their source", "route", "result")
-        tokens = library("router_tokens", "Tokens of models, as the providers counted them", ("route", "direction"))
-        parts = library(
-            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", ("route", "kind")
+        self._tokens = counter("router_tokens", "Tokens of models, as the providers counted them", "route", "direction")
+        self._parts = counter(
+            "router_token_parts", "Parts of what router_tokens_total counts: cached, written to a cache, reasoning", "route", "kind"
         )
-        counts = ((tokens, "input"), (tokens, "output"), (parts, "cached"), (parts, "cache_write"), (parts, "reasoning"))
-        self._tokens = cache(lambda *route: numbers([metric.labels(*route, kind)._value for metric, kind in counts]))  # noqa: SLF001
-        """The numbers of a route: tokens of the input and of the output, then the three parts."""
         self._cost = counter("router_cost_usd", "Cost of answers in US dollars, from the providers' token counts and known prices", "route")
         self._estimated = counter(
             "router_estimated_cost_usd", "Estimated cost in US dollars of calls whose tokens no provider reported", "route"
@@ -94,49 +95,104 @@ class Metrics:
         self.reloaded = library("router_reloads", "Edits that went live, counted by each worker").inc
         self.not_reloaded = library("router_reload_failures", "Edits that failed, counted by each worker").inc
         self.redis_departed = library(DEPARTURES, "Times that a worker lost the connection to the shared Redis").inc
+        stored = isinstance(self._overhead, _Stored)  # then other processes may read all numbers at any time
+        self.rows = Rows(lambda labels: StoredTries(adders=self._adders(labels)) if stored else Tries())
+        """The requests that `count` has counted since its rows were added up."""
+        if not stored:
+            self.rows.sinks.append(self._add)
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
         self._admin_refusals.labels(reason).inc()
 
     def count(self, entry: Entry) -> None:
-        """Add a finished request to all metrics: counts, times, tokens, cost, attempts and tool runs."""
-        route, began, attempts = entry.route, entry.began, entry.attempts
-        self._requests(route, entry.outcome)[0] += 1
-        _observe(self._seconds(route), WHOLE, entry.ended - began)
-        if entry.first is not None:
-            _observe(self._first(route), FIRST, entry.first - began)
-        if entry.opened is not None and attempts and (first := attempts[0].first) is not None:
-            added = entry.opened - began - first
-            _observe(self._overhead, OVERHEAD, added if added > 0 else 0.0)
-        for pause in entry.pauses:
-            _observe(self._between(route), BETWEEN, pause)
-        for attempt in attempts:
-            self._attempts(attempt.target, attempt.outcome)[0] += 1
-        if entry.target in entry.stand_ins:
-            self._scripts(route, entry.target)[0] += 1
+        """Add a finished request: each attempt to the row of its labels, the request to that of its last attempt, and times to histograms.
+        Of a histogram, the first bucket whose bound the time does not exceed gets 1, and the sum gets the time.
+        """
+        rows, route = self.rows, entry.route
+        began, opened = entry.began, entry.opened
+        if self._clock() >= rows.until:
+            rows.turn()
+        request = route, entry.outcome, entry.caller, entry.cache, entry.fault
+        row = charged = None
+        for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
+            usage, first = attempt.usage, attempt.first
+            used = attempt.estimate if usage is None else usage
+            row = rows[request, attempt.target, attempt.outcome, "" if used is None else "estimated" if usage is None else "counted"]
+            row.count += 1
+            if first is not None:
+                row.first[bucket(first)] += 1
+                if opened is not None:
+                    seconds, numbers = opened - began - first, self._overhead
+                    if seconds < 0:
+                        seconds = 0.0
+                    numbers[bisect_left(OVERHEAD, seconds)] += 1
+                    numbers[-1] += seconds
+            opened = None  # the overhead is that of the first attempt
+            if used is not None:
+                charged = row
+                row.input_tokens += used.input_tokens
+                row.output_tokens += used.output_tokens
+                if cost:
+                    row.cost_usd += cost
+                    row.estimated_cost_usd += cost if usage is None else 0.0
+                if used.cached_tokens or used.cache_write_tokens or used.reasoning_tokens or attempt.estimate is not None:
+                    row.add_parts(attempt, entry.prices.get(attempt.target))
+        if row is None:
+            row = rows[request, "", "", ""]
+        row.requests += 1
+        if charged is not None:
+            charged.charged += 1
         if entry.rescues:
-            self._rescues(route)[0] += entry.rescues
-        if entry.cache:
-            self._cache(route, entry.cache)[0] += 1
-        sums = entry.sums
-        if (usage := sums.usage) is not None:
-            tokens = self._tokens(route)
-            tokens[0] += usage.input_tokens
-            tokens[1] += usage.output_tokens
-            if usage.cached_tokens:
-                tokens[2] += usage.cached_tokens
-            if usage.cache_write_tokens:
-                tokens[3] += usage.cache_write_tokens
-            if usage.reasoning_tokens:
-                tokens[4] += usage.reasoning_tokens
-        if sums.counted_cost:
-            self._cost(route)[0] += sums.counted_cost
-        if sums.estimated_cost:
-            self._estimated(route)[0] += sums.estimated_cost
+            row.rescues += entry.rescues
+        seconds, numbers = entry.ended - began, self._seconds(route)
+        numbers[bisect_left(WHOLE, seconds)] += 1
+        numbers[-1] += seconds
+        if entry.first is not None:
+            seconds, numbers = entry.first - began, self._first(route)
+            numbers[bisect_left(FIRST, seconds)] += 1
+            numbers[-1] += seconds
+        if entry.pauses or entry.stand_ins or entry.tools:
+            self._count_rest(entry)
+        if rows.full:
+            rows.settle()
+
+    def _count_rest(self, entry: Entry) -> None:
+        """Count pauses, answers of scripts and tool runs, which not every request has."""
+        if entry.pauses:
+            numbers = self._between(entry.route)
+            for pause in entry.pauses:
+                numbers[bisect_left(BETWEEN, pause)] += 1
+                numbers[-1] += pause
+        if entry.target in entry.stand_ins:
+            self._scripts(entry.route, entry.target).inc()
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
-            self._tools(run.tool, result)[0] += 1
+            self._tools(run.tool, result).inc()
+
+    def _add(self, labels: Labels, row: Tries) -> None:
+        """Add the numbers of a row to the counters."""
+        for name, add in self._adders(labels).items():
+            if number := getattr(row, name):
+                add(number)
+
+    def _adders(self, labels: Labels) -> dict[str, Callable[[float], object]]:
+        """Return the functions that add each number of a row to its counter, by the name of the number."""
+        (route, outcome, _, cache, _), target, ended, known = labels
+        requests = self._requests(route, outcome).inc
+        adders: dict[str, Callable[[float], object]] = {
+            "requests": (lambda number: (requests(number), self._cache(route, cache).inc(number))) if cache else requests,
+            "rescues": lambda number: self._rescues(route).inc(number),
+            "count": lambda number: self._attempts(target, ended).inc(number),
+            "estimated_cost_usd": lambda number: self._estimated(route).inc(number),
+            "rest_usd": lambda number: self._estimated(route).inc(number),
+        }
+        if known == "counted":  # the series of tokens are shown from the first count on, be it 0
+            adders["input_tokens"], adders["output_tokens"] = (self._tokens(route, kind).inc for kind in ("input", "output"))
+            for kind in ("cached", "cache_write", "reasoning"):
+                adders[f"{kind}_tokens"] = self._parts(route, kind).inc
+            adders["cost_usd"] = lambda number: self._cost(route).inc(number)
+        return adders
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""
@@ -153,7 +209,7 @@ class Metrics:
 
 
 Series = Callable[..., list[float]]
-"""Label values of a metric → its numbers, made at the first call: the one of a counter, or those of a histogram's buckets and then its sum.
+"""Route → the numbers of a histogram, made at the first call: those of its buckets, then its sum.
 
 A request adds to plain numbers: the library takes a lock and a call for each, and another lock to look its series up.
 """
@@ -168,12 +224,6 @@ class _Stored(list[float]):
 
     def __setitem__(self, place: Any, added: Any) -> None:
         self._adders[place](added)
-
-
-def _observe(numbers: list[float], bounds: Sequence[float], seconds: float) -> None:
-    """Add a time to the numbers of a histogram: 1 to the first bucket whose bound it does not exceed, the last without one, and its sum."""
-    numbers[bisect_left(bounds, seconds)] += 1
-    numbers[-1] += seconds
 
 
 class _Page(Collector):

@@ -13,18 +13,14 @@ class Ring:
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
-        self._live: dict[Entry, None] = {}
-        """Running requests, in the order in which they began; a record is found by its identity."""
-
-    def begin(self, entry: Entry) -> None:
-        """Add a running request."""
-        self._live[entry] = None
+        self.running: dict[Entry, None] = {}
+        """Running requests, in the order in which they began; a record is found by its identity. `Hour.begin` adds them."""
 
     def keep(self, entry: Entry) -> None:
         """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped.
         Its `pauses`, `granted` and `observers` are cleared: they would keep an old configuration in memory.
         """
-        self._live.pop(entry, None)
+        self.running.pop(entry, None)
         self._entries.append(entry)
         if entry.pauses:
             entry.pauses.clear()
@@ -34,18 +30,18 @@ class Ring:
         """Return the records of the requests with this id, usually one, the first that ended first; with `running`, those in progress too.
         owner: only those of this caller and end user (`Entry.owner`); None for all
         """
-        known = (*self._entries, *(self._live if running else ()))
+        known = (*self._entries, *(self.running if running else ()))
         return [_with_times(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
 
     def latest(self, count: int, *, running: bool = False) -> list[dict[str, object]]:
         """Return the `count` newest finished requests, newest first, without their end users; with `running`, those in progress first."""
-        live = [entry for entry, _ in zip(reversed(self._live), range(count if running else 0), strict=False)]
+        live = [entry for entry, _ in zip(reversed(self.running), range(count if running else 0), strict=False)]
         newest = [entry for entry, _ in zip(reversed(self._entries), range(count - len(live)), strict=False)]
         return [{name: value for name, value in _shown(entry).items() if name != "user"} for entry in (*live, *newest)]
 
 
 def _shown(entry: Entry) -> dict[str, object]:
-    return {"at": round(entry.at, 3), "running": entry.running, **entry.explained()}
+    return entry.explained({"at": round(entry.at, 3), "running": entry.running})
 
 
 def _with_times(entry: Entry) -> dict[str, object]:

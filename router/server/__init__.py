@@ -50,10 +50,11 @@ def application(
     """
     live = Live(generation)
     folder = folder_from_environment()
-    ring, metrics, traces, bill, hour = Ring(), Metrics(folder and folder / COUNTERS), Traces(live), Bill(), Hour()
+    ring, metrics, traces = Ring(), Metrics(folder and folder / COUNTERS), Traces(live)
+    bill, hour = Bill(metrics.rows), Hour(metrics.rows, ring.running)
     # The ring comes last: it lets go of what it does not show.
     gate = Gate(live, metrics.admin_refused, run_key, only, slowdown)
-    chat = Chat(live, gate, (line, metrics.count, traces.observe, bill.enter, hour.count, ring.keep), (ring.begin, hour.begin))
+    chat = Chat(live, gate, (line, metrics.count, traces.observe, ring.keep), (hour.begin,))
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None

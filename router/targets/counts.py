@@ -24,16 +24,13 @@ from router.value import Value, replace
 Number = int | float | None
 MAX_TOKENS = 1_000_000_000
 """Upper bound of a credible token count: more than any model reads or writes in one call."""
+NO_USAGE = Usage()
+"""Usage without any tokens."""
 
 
 def tokens(count: float | None) -> int:
     """Return a provider's count; 0 if it is not a number of tokens (infinite, negative, absent, above MAX_TOKENS)."""
     return int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0
-
-
-def each(*counts: float | None) -> list[int]:
-    """Return the counts as integers, in order; 0 for one that is None, negative or above MAX_TOKENS."""
-    return [int(count) if count and 0 < count <= MAX_TOKENS else 0 for count in counts]  # most are absent or zero
 
 
 class Apart(Value, frozen=True):
@@ -87,10 +84,11 @@ class Counts(Value, frozen=True):
         If input and cache tokens are all zero, those of `before` stay; so do output and reasoning, each by itself. Cache tokens that
         together exceed the input were counted apart from it, and are added to it.
         """
-        read, written = each(self.input_tokens, self.output_tokens)
-        hit = stored = lasting = thought = 0
-        if self.cached or self.cache_write or self.reasoning:
-            hit, stored, lasting, thought = each(self.cached, self.cache_write, self.cache_write_1h, self.reasoning)
+        some, more = self.input_tokens, self.output_tokens
+        if some and more and 0 < some <= MAX_TOKENS and 0 < more <= MAX_TOKENS and self == Counts(some, more) and before == NO_USAGE:
+            return Usage(int(some), int(more))  # the usual case: nothing else was counted, and nothing before
+        counts = (some, more, self.cached, self.cache_write, self.cache_write_1h, self.reasoning)
+        read, written, hit, stored, lasting, thought = map(tokens, counts)
         if not read + hit + stored:
             read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
             lasting = before.cache_write_1h_tokens
@@ -166,7 +164,7 @@ class ChatUsage(msgspec.Struct):
         if not (details.reasoning_tokens or self.reasoning_tokens):
             return self.completion_tokens, 0
         thought = tokens(details.reasoning_tokens) or tokens(self.reasoning_tokens)
-        asked, answered, total = each(self.prompt_tokens, self.completion_tokens, self.total_tokens)
+        asked, answered, total = map(tokens, (self.prompt_tokens, self.completion_tokens, self.total_tokens))
         return answered + (thought if total == asked + answered + thought else 0), thought
 
     def counts(self, tier: object = None) -> Counts:

@@ -263,4 +263,4 @@ async def test_drain_reload_and_record_reach_all_workers(workspace: Workspace) -
 def test_attempts_header_is_a_structured_field() -> None:
     """The header of two attempts is a structured list (RFC 9651) of target names with parameters, whose numbers are rounded."""
     tries = (Attempt("gpt-4o", "status_429", 0.2101, wait=2.0), Attempt("at/home:1", "ok", 1.5, first=0.2))
-    assert header(tries) == b'"gpt-4o";outcome=status_429;seconds=0.210;wait=2.0, "at/home:1";outcome=ok;seconds=1.500'
+    assert header(tries) == '"gpt-4o";outcome=status_429;seconds=0.210;wait=2.0, "at/home:1";outcome=ok;seconds=1.500'

@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from router.admin.hour import BOUNDS, MAX_TARGETS, SLOT_SECONDS, SLOTS, Hour, bucket, percentile, summed
+from router.admin.hour import MAX_TARGETS, SLOT_SECONDS, SLOTS, Hour, percentile, summed
 from router.attempt import Attempt
 from router.journal.entry import Entry
+from router.journal.metrics import Metrics
+from router.journal.ring import Ring
+from router.journal.rows import BOUNDS, bucket
 from tests.conftest import AS_OPERATOR, KEYED, Client, Workspace, routes, serving
 from tests.support.process import process
 from tests.support.services import PATIENCE
@@ -52,21 +56,29 @@ async def test_injected_fault_counts_for_no_target_in_the_hour(workspace: Worksp
     assert found["targets"] == {}
 
 
-def over(hour: Hour, outcome: str = "stop") -> None:
+def made_hour(clock: Callable[[], float]) -> tuple[Hour, Metrics, Ring]:
+    """Return an hour with this clock, the metrics that count for it, and the ring that has its running requests."""
+    metrics, ring = Metrics(clock=clock), Ring()
+    return Hour(metrics.rows, ring.running, clock), metrics, ring
+
+
+def over(hour: Hour, metrics: Metrics, ring: Ring, outcome: str = "stop") -> None:
     """Count one request in this hour, begun and ended now with this outcome."""
     entry = Entry("r", "g")
     hour.begin(entry)
     entry.route, entry.outcome = "chat-model", outcome
-    hour.count(entry)
+    metrics.count(entry)
+    ring.keep(entry)
 
 
 def test_hour_drops_slots_older_than_an_hour() -> None:
     """After three hours of requests, the report has one hour of slots at most; after ten hours without requests, all slots are zero."""
     now = [1_000_000.0]
-    hour = Hour(lambda: now[0])
+    hour, metrics, ring = made_hour(lambda: now[0])
     for _ in range(3 * SLOTS):
-        over(hour)
+        over(hour, metrics, ring)
         now[0] += SLOT_SECONDS
+    metrics.rows.settle()
     report = hour.report()
     assert len(report["slots"]) <= SLOTS
     found = summed([report], now[0])["slots"]
@@ -79,24 +91,27 @@ def test_hour_drops_slots_older_than_an_hour() -> None:
 def test_hours_of_workers_are_added_slot_by_slot() -> None:
     """The sum of two workers' hours adds answers, failures and open requests of each slot, also of a slot that one of them lacks."""
     now = [2_000_000.0]
-    one, other = Hour(lambda: now[0]), Hour(lambda: now[0])
-    over(one)
-    over(other, "no_answer")
+    one, other = made_hour(lambda: now[0]), made_hour(lambda: now[0])
+    over(*one)
+    over(*other, "no_answer")
     now[0] += SLOT_SECONDS
-    over(other)
-    *_, before, last = summed([one.report(), other.report()], now[0])["slots"]
+    over(*other)
+    for _, metrics, _ in (one, other):
+        metrics.rows.settle()
+    *_, before, last = summed([one[0].report(), other[0].report()], now[0])["slots"]
     assert (before["answers"], before["failures"], before["open"], last["answers"]) == (2, 1, 2, 1)
 
 
 def test_slot_counts_attempts_at_a_bounded_number_of_targets() -> None:
     """A slot of the hour counts attempts at its first MAX_TARGETS targets; those at further ones are in no count but the request's."""
-    hour = Hour(lambda: 3_000_000.0)
+    hour, metrics, ring = made_hour(lambda: 3_000_000.0)
     names = [str(number) for number in range(MAX_TARGETS + 1)]
     for name in (*names, "0"):
         attempt = Attempt(name, "status_503" if name == "1" else "ok", 0.1, first=0.1)
-        entry = Entry("r", "g", route="chat-model", outcome="stop", attempts=(attempt,), observers=(hour.count,))
+        entry = Entry("r", "g", route="chat-model", outcome="stop", attempts=(attempt,), observers=(metrics.count, ring.keep))
         hour.begin(entry)
         entry.close()
+    metrics.rows.settle()
     told = summed([hour.report()], 3_000_000.0)
     found = {name: (target["tries"], target["failure_rate"]) for name, target in told["targets"].items()}
     assert found == {**dict.fromkeys(names[:-1], (1, 0.0)), "0": (2, 0.0), "1": (1, 1.0)}

@@ -14,6 +14,7 @@ from router.config.price import Price
 from router.generation import Carryover, build
 from router.journal.bill import MAX_ROWS, Bill, summed
 from router.journal.entry import Entry
+from router.journal.metrics import Metrics
 from router.targets import Connections
 from router.usage import Usage
 from tests.conftest import Client, Workspace, routes, serving
@@ -316,10 +317,12 @@ async def test_cost_totals_are_reported_by_route_target_and_caller(workspace: Wo
 
 def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
     """Callers beyond MAX_ROWS share one total, `other`; the sum over all callers stays complete."""
-    made = Bill()
+    metrics = Metrics()
+    made = Bill(metrics.rows)
     for number in range(MAX_ROWS + 50):
         call = Attempt("a", "ok", 0.1, usage=Usage(10, 1))
-        Entry("id", "generation", caller=f"user-{number}", route="r", attempts=(call,), prices={"a": A}, observers=(made.enter,)).close()
+        Entry("id", "generation", caller=f"user-{number}", route="r", attempts=(call,), prices={"a": A}, observers=(metrics.count,)).close()
+    metrics.rows.settle()
     told = summed([made.totals(), made.totals()])
     assert (len(told["callers"]), told["callers"]["other"]["count"]) == (MAX_ROWS + 1, 100)
     assert sum(row["cost_usd"] for row in told["callers"].values()) == pytest.approx(2 * 1050 * A.of(Usage(10, 1)))
@@ -331,14 +334,18 @@ def test_cost_totals_do_not_depend_on_when_they_are_read(reads: int) -> None:
     """Routes, targets and callers that come together in more ways than MAX_ROWS, some beyond its bound, have the totals of each request.
     The names with a row of their own are the first MAX_ROWS that come, however often the totals are read meanwhile.
     """
-    made = Bill()
+    metrics = Metrics()
+    made = Bill(metrics.rows)
     for number in range(MAX_ROWS * 4):
         calls = tuple(Attempt(f"t{number % 7}", "ok", 0.1, usage=Usage(10, 1, 5)) for _ in range(1 + number % 2))
         caller = f"user-{number * 11 % (MAX_ROWS + 50)}"
-        entry = Entry("id", "generation", caller=caller, route=f"r{number % 2}", attempts=calls, prices={"t0": A}, observers=(made.enter,))
+        entry = Entry(
+            "id", "generation", caller=caller, route=f"r{number % 2}", attempts=calls, prices={"t0": A}, observers=(metrics.count,)
+        )
         entry.close()
         if number % (MAX_ROWS * 4 // reads) == 0:
-            made.totals()
+            metrics.rows.settle()
+    metrics.rows.settle()
     told = made.totals()
     assert list(told["callers"]) == [*(f"user-{number * 11 % (MAX_ROWS + 50)}" for number in range(MAX_ROWS)), "other"]
     assert {name: row["count"] for name, row in told["routes"].items()} == {"r0": 2 * MAX_ROWS, "r1": 2 * MAX_ROWS}
@@ -352,8 +359,10 @@ def test_cost_totals_do_not_depend_on_when_they_are_read(reads: int) -> None:
 
 def test_request_without_usage_is_in_no_cost_total() -> None:
     """A request whose only attempt was refused, and so used no tokens, adds no row to the totals of routes and callers."""
-    made = Bill()
-    Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),), observers=(made.enter,)).close()
+    metrics = Metrics()
+    made = Bill(metrics.rows)
+    Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),), observers=(metrics.count,)).close()
+    metrics.rows.settle()
     assert made.totals()["routes"] == made.totals()["callers"] == {}
 
 

@@ -61,10 +61,11 @@ async def test_late_usage_replaces_the_estimate() -> None:
     entry = Entry("id", "generation", prices=PRICES, trail=Trail([[attempt]]))
     entry.see(Finish("stop"))
     assert (entry.pending, entry.charges.used) == (True, Usage(900, 90))
+    assert (entry.close(), entry.running) == (False, True)
     meter.usage, meter.final = Usage(1000, 100, 600), True
     meter.close()
     await entry.counted()
-    entry.close()
+    assert entry.close(counted=True)
     assert (entry.pending, entry.charges.usage, entry.charges.estimate) == (False, Usage(1000, 100, 600), None)
 
 
@@ -96,6 +97,29 @@ def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[l
     entry.outcome = "client_left"
     entry.close()
     assert [(one.target, one.outcome) for one in entry.attempts] == tried
+
+
+@pytest.mark.parametrize(
+    ("later", "tried"),
+    [
+        ([COUNTED], ["ok"]),
+        ([COUNTED, Attempt("b", LET_GO, 0.2)], ["ok", "abandoned"]),
+        ([COUNTED, HEDGED], ["ok", "abandoned"]),
+        ([Attempt("a", LET_GO, 0.1)], ["abandoned"]),
+        ([RESCUED], ["cut"]),
+    ],
+    ids=["same", "one is running", "one more has ended", "let go", "another"],
+)
+def test_attempts_that_the_trail_gets_after_the_end_of_the_answer_are_recorded(later: list[Attempt], tried: list[str]) -> None:
+    """A closed entry has the attempts of its trail, also those that came or changed after its Finish had taken them over."""
+    trail = Trail([[COUNTED]])
+    entry = Entry("id", "generation", prices=PRICES, trail=trail)
+    entry.see(Start("a", "m"))
+    entry.see(Finish("stop"))
+    trail.calls[:] = [later]
+    assert entry.close()
+    assert [one.outcome for one in entry.attempts] == tried
+    assert len(entry.sums.costs) == len(tried)
 
 
 @pytest.mark.parametrize("code", ["no_answer", "timeout", "internal"])
