@@ -6,7 +6,7 @@ the operator's network, where a client could make it read internal addresses: se
 
 from urllib.parse import urlsplit
 
-from router.chat import Ask, File, FileSort
+from router.chat import Ask, File, FileSort, TextMessages
 from router.config.declaration import TargetConfig as Declared
 from router.errors import TargetRefused
 from router.events import Answer, Events
@@ -37,7 +37,7 @@ def fetches(declared: Declared) -> bool:
 
 def without_addresses(name: str, answer: Answer) -> Answer:
     """Return a target's answer function, wrapped: for a question with a file's URL, reading the answer raises TargetRefused."""
-    return lambda ask: _refused(name) if has_address(ask) else answer(ask)
+    return lambda ask: _refused(name) if ask.messages.__class__ is not TextMessages and has_address(ask) else answer(ask)
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
