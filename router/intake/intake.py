@@ -6,10 +6,11 @@ from functools import partial
 from router.config.server import RequestBounds, Server
 from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, input_items, protocol, question, responses_api
-from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, is_small, parsed
+from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, parsed
 from router.intake.embeddings_api import Wanted
 from router.intake.fields import Fields
 from router.intake.output import admit
+from router.intake.plain_completion import plain_completion
 from router.intake.question import Asked
 from router.intake.request import Request
 from router.intake.responses_api import KeptResponse
@@ -41,14 +42,11 @@ class Intake:
         if data is None:
             data = await self._received(request, bounds, held)
         if request.surface == "completions" and request.model is None:
-            plain = question.usual(data, bounds, request.wire, request.cache_control)
+            plain = plain_completion(data, bounds, request.wire, request.cache_control)
             if plain is not None:
                 return plain
         try:
-            if is_small(data):
-                fields, wanted = _read(data, request, server, usual)
-            else:
-                fields, wanted = await self._reading.of(data, partial(_read, data, request, server, usual))
+            fields, wanted = await self._reading.of(data, partial(_read, data, request, server, usual))
         except RouterError:
             if request.wire is protocol.UNDECIDED:
                 request.wire = protocol.guessed(data[:BEGINNING_BYTES])

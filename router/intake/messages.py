@@ -15,23 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import cast
 
-from router.chat import (
-    ESCAPED,
-    Call,
-    File,
-    Json,
-    Message,
-    Part,
-    Result,
-    Role,
-    TextMessages,
-    crowded,
-    deeper,
-    finite,
-    mended,
-    no_constant,
-    repaired,
-)
+from router import chat
+from router.chat import ESCAPED, Call, File, Json, Message, Part, Result, Role, crowded, deeper, finite, mended, no_constant, repaired
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
 from router.intake.fields import Fields, filled, listing, mapping, needed, refusal_of, text, text_of
@@ -72,7 +57,7 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
     given = filled(value, "messages", most)
     plain = tuple(map(_plain, given))
     if all(plain):
-        return TextMessages(cast("tuple[Message, ...]", plain))
+        return chat.TextMessages(cast("tuple[Message, ...]", plain))
     made: list[Message] = []
     for index, (one, alone) in enumerate(zip(given, plain, strict=True)):
         name = (mapping(one) or {}).get("name")

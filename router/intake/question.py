@@ -5,26 +5,9 @@ Unknown fields are kept for the templates (`ask.<field>`) and not forwarded to a
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
-
-from router.chat import (
-    ANY_AGE,
-    AUTO,
-    Ask,
-    CacheControl,
-    Choice,
-    Json,
-    JsonObject,
-    Message,
-    OutputFormat,
-    TextMessages,
-    ToolSpec,
-    repaired,
-    unescaped,
-)
+from router.chat import ANY_AGE, AUTO, Ask, CacheControl, Choice, Json, JsonObject, Message, OutputFormat, ToolSpec, repaired
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
@@ -44,8 +27,6 @@ SAMPLED = SAMPLING | {"max_completion_tokens"}
 """Fields that set a sampling parameter."""
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that are read here and therefore not kept in `ask.fields`."""
-USUAL_BYTES = 64 * 1024
-"""Bytes up to which a body is tried as the usual form, which takes 0.1 ms."""
 READ: dict[str, frozenset[str]] = {
     "responses": OWN | responses_api.READ,
     "text_completion": OWN | completions_api.READ,
@@ -84,44 +65,6 @@ class Asked(Value, frozen=True):
     """True for a background response, which its client retrieves later."""
     prompts: tuple[Message, ...] = ()
     """Several prompts, each answered in a choice of its own; empty for a single question."""
-
-
-class _Said(Value, frozen=True, forbid_unknown_fields=True):
-    """A message of the usual form."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Annotated[str, Meta(min_length=1)]
-
-
-class _Usual(Value, frozen=True, forbid_unknown_fields=True):
-    """A body of chat completions in its usual form: it asks for nothing but an answer."""
-
-    model: Annotated[str, Meta(min_length=1)]
-    messages: list[_Said]
-    stream: bool | UnsetType | None = UNSET
-
-
-_decode = msgspec.json.Decoder(_Usual).decode
-
-
-def usual(body: bytes, bounds: RequestBounds, wire: Wire, cache: bytes = b"") -> Asked | None:
-    """Return the question of a chat completion's body in its usual form. None for every other body: `asked` reads that, or refuses it."""
-    size = len(body)
-    if size > USUAL_BYTES or size >= bounds.values or bounds.depth < 3:
-        return None
-    try:
-        found = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    given, stream = found.messages, found.stream
-    count = len(given)
-    texts = 4 * count + (3 if stream is UNSET else 4)
-    bare = unescaped(body) if b"\\" in body else body
-    if bare.count(b'"') != 2 * texts or not 0 < count <= bounds.messages:  # more texts: a key stands twice
-        return None
-    said = TextMessages([Message(one.role, (one.content,)) for one in given])
-    ask = Ask(model=found.model, messages=said, params=NO_PARAMS)
-    return Asked(ask, stream is True, wire, cache_control(cache, {}) if cache else ANY_AGE)
 
 
 def asked(

@@ -15,6 +15,7 @@ from router.intake import Asked, Intake, KeptResponse, Request, question
 from router.intake.body import Bodies, parsed
 from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
+from router.intake.plain_completion import MAX_PLAIN_BYTES, plain_completion
 from router.intake.scope import Receive
 from router.lifecycle import Holdings
 from router.params import Params
@@ -171,7 +172,7 @@ def test_short_chat_completion_obeys_the_cache_control_header() -> None:
     assert not question.asked(ONLY, None, "completions", "usual", SERVER.request, cache=b"no-store").cache.store
     assert question.asked(ONLY, None, "completions", "usual", SERVER.request).cache.store
     for header, stored in ((b"no-store", False), (b"", True)):
-        read = question.usual(json.dumps(ONLY).encode(), SERVER.request, WIRES["openai"], header)
+        read = plain_completion(json.dumps(ONLY).encode(), SERVER.request, WIRES["openai"], header)
         assert read is not None
         assert read.cache.store is stored
 
@@ -192,7 +193,7 @@ def completion(*contents: str, role: str = "user", ascii_only: bool = False, **m
     return json.dumps(fields, ensure_ascii=ascii_only).encode()
 
 
-USUAL: dict[str, bytes] = {
+PLAIN: dict[str, bytes] = {
     "plain": completion("Hello"),
     "white space": b' { "messages" : [ {"content":"Hi", "role" : "assistant"} ] ,\n"model":"m" }\r\n',
     "streamed": completion("Hello", stream=True),
@@ -205,19 +206,20 @@ USUAL: dict[str, bytes] = {
     "escaped letters": completion("Gr\u00fc\u00dfe \U0001f600", ascii_only=True),
     "an escaped key": b'{"m\\u006fdel":"m","messages":[{"role":"user","content":"Hi"}]}',
 }
-"""Bodies in the usual form."""
+"""Plain bodies."""
 
 
-@pytest.mark.parametrize("case", USUAL)
-def test_body_in_the_usual_form_is_read_as_the_general_reader_reads_it(case: str) -> None:
-    """A body in the usual form gives the question, the stream flag and the wire that the general reader gives."""
-    read = question.usual(USUAL[case], WIDE, OPENAI)
-    assert read == generally(USUAL[case])
+@pytest.mark.parametrize("case", PLAIN)
+def test_plain_body_is_read_as_the_general_reader_reads_it(case: str) -> None:
+    """A plain body gives the question, the stream flag and the wire that the general reader gives."""
+    read = plain_completion(PLAIN[case], WIDE, OPENAI)
+    assert read is not None
+    assert read == generally(PLAIN[case])
     assert type(read.ask.messages) is TextMessages
 
 
 MESSAGE = b'{"role":"user","content":"Hi"}'
-UNUSUAL: dict[str, bytes] = {
+OTHERS: dict[str, bytes] = {
     "a further field": completion("Hello", temperature=1),
     "a key twice": b'{"model":"a","model":"m","messages":[%b]}' % MESSAGE,
     "messages twice": b'{"model":"m","messages":[],"messages":[%b]}' % MESSAGE,
@@ -242,9 +244,9 @@ UNUSUAL: dict[str, bytes] = {
     "more than JSON": completion("Hello") + b"{}",
     "a list": b"[%b]" % completion("Hello"),
     "nothing": b"",
-    "many bytes": completion("x" * question.USUAL_BYTES),
+    "many bytes": completion("x" * MAX_PLAIN_BYTES),
 }
-"""Bodies in other forms, most of them invalid."""
+"""Bodies that are not plain, most of them invalid."""
 
 
 async def read_with_defaults(asking: Request) -> Asked:
@@ -262,27 +264,27 @@ async def outcome(read: Callable[[T], Asked | Awaitable[Asked]], given: T) -> As
         return type(error), error.public
 
 
-@pytest.mark.parametrize("case", UNUSUAL)
-async def test_body_in_another_form_is_left_to_the_general_reader(case: str) -> None:
-    """A body in another form is not read as a usual one: its question, or its error, is that of the general reader."""
-    assert question.usual(UNUSUAL[case], WIDE, OPENAI) is None
-    asking = request(UNUSUAL[case], "/v1/chat/completions")
+@pytest.mark.parametrize("case", OTHERS)
+async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str) -> None:
+    """A body that is not plain is not read as one: its question, or its error, is that of the general reader."""
+    assert plain_completion(OTHERS[case], WIDE, OPENAI) is None
+    asking = request(OTHERS[case], "/v1/chat/completions")
     asking.surface, asking.wire = "completions", OPENAI
-    expected, made = await outcome(generally, UNUSUAL[case]), await outcome(read_with_defaults, asking)
+    expected, made = await outcome(generally, OTHERS[case]), await outcome(read_with_defaults, asking)
     assert made == expected
 
 
 @pytest.mark.parametrize("bounds", [RequestBounds(messages=2), RequestBounds(depth=2), RequestBounds(values=7)], ids=str)
-def test_usual_body_beyond_a_bound_is_left_to_the_general_reader(bounds: RequestBounds) -> None:
-    """A usual body with too many messages, levels or values is refused as the general reader refuses it."""
+def test_plain_body_beyond_a_bound_is_left_to_the_general_reader(bounds: RequestBounds) -> None:
+    """A plain body with too many messages, levels or values is refused as the general reader refuses it."""
     body = completion("one", "two", "three")
-    assert question.usual(body, bounds, OPENAI) is None
+    assert plain_completion(body, bounds, OPENAI) is None
     with pytest.raises((BadAsk, TooLarge)):
         generally(body, bounds)
 
 
 @pytest.mark.parametrize("case", ["a model in the path", "another API"])
-async def test_usual_body_of_another_request_is_left_to_the_general_reader(case: str) -> None:
+async def test_plain_body_of_another_request_is_left_to_the_general_reader(case: str) -> None:
     """The model in a path counts instead of the body's; a body for another API keeps what that API reads of it."""
     asking = request(completion("Hello"))
     if case == "a model in the path":
@@ -296,12 +298,12 @@ TEXT = st.text(alphabet='a"\\:,{}[] \n\u00e9\U0001f600\ud800', max_size=6)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "system"]), TEXT), max_size=3), st.booleans(), st.booleans())
-def test_random_usual_body_is_read_as_the_general_reader_reads_it(said: list[tuple[str, str]], ascii_only: bool, streamed: bool) -> None:
-    """A body in the usual form is read as the general reader reads it, or left to that reader, whatever its texts hold."""
+def test_random_plain_body_is_read_as_the_general_reader_reads_it(said: list[tuple[str, str]], ascii_only: bool, streamed: bool) -> None:
+    """A plain body is read as the general reader reads it, or left to that reader, whatever its texts hold."""
     more = {"stream": True} if streamed else {}
     fields = {"model": "m", "messages": [{"role": role, "content": content} for role, content in said], **more}
     body = json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    read = question.usual(body, WIDE, OPENAI)
+    read = plain_completion(body, WIDE, OPENAI)
     assert (read is None) is (not said or any(not text or "\ud800" in text for _, text in said))
     assert read is None or read == generally(body)
 

@@ -99,7 +99,7 @@ class Arrived:
         self.flow = ClientFlow(asyncio.Transport())
         log = logging.getLogger("router.tests")
         event = asyncio.Event()
-        self.cycle: Any = Cycle(cast("Any", {}), asyncio.Transport(), self.flow, log, log, False, [], event, False, True, bool)
+        self.cycle: Any = Cycle(cast("Any", {}), asyncio.Transport(), self.flow, log, log, False, [], event, False, True, lambda: None)
         self.cycle.body, self.cycle.more_body = bytearray(b"body"), False
 
     async def layer(self) -> Message:
