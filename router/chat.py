@@ -378,8 +378,6 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     @property
     def has_calls(self) -> bool:
         """True if a message of the conversation contains tool calls."""
-        if self.messages.__class__ is TextMessages:
-            return False
         for message in self.messages:  # a long chat is gone through at 0.1 µs a message
             for part in message.parts:
                 if part.__class__ is Call:
@@ -389,8 +387,6 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     @property
     def text_alone(self) -> bool:
         """True if every part of the conversation is text, and no message has the role `tool`."""
-        if self.messages.__class__ is TextMessages:
-            return True
         for message in self.messages:
             if message.role == "tool":
                 return False

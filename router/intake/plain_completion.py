@@ -1,4 +1,4 @@
-"""Reading a chat completion's body that asks for nothing but an answer, as most do, with a fourth of the work of the general reader.
+"""Reading a chat completion's body that asks for nothing but an answer, as most do, in a third of the time of the general reader.
 
 {model, messages: [{role: system, user or assistant, content: a text that is not empty}], stream}
 """
@@ -40,7 +40,7 @@ def plain_completion(data: bytes, bounds: RequestBounds, wire: Wire, cache: byte
     cache: the values of the Cache-Control header
     """
     size = len(data)
-    if size > MAX_PLAIN_BYTES or size >= bounds.values or bounds.depth < 3:
+    if size > MAX_PLAIN_BYTES or size >= bounds.values or bounds.depth < 3:  # its levels: the body, the list, a message
         return None
     try:
         body = _decode(data)

@@ -42,7 +42,7 @@ class Request(Mutable):
     method: str = ""
     query: bytes = b""
     client: Any = None
-    """The client's connection, an `answering.reply.Client`; None under another server than the router's own."""
+    """The client's connection: an `answering.reply.Client`, and for `Bodies.arrived`; None under another server than the router's own."""
     id: str = ""
     """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
     traceparent: str = ""

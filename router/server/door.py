@@ -69,9 +69,9 @@ class ClientFlow(FlowControl):
         Also None if a layer stands between, or `receive` has more to do: to send `100 Continue`, to resume reading, to report a disconnect.
         """
         cycle = getattr(receive, "__self__", None)
-        if type(cycle) is not Cycle or cycle.more_body or len(cycle.body) > most or cycle.waiting_for_100_continue:
+        if type(cycle) is not Cycle or cycle.more_body or len(cycle.body) > most or self.read_paused:
             return None
-        if self.read_paused or cycle.disconnected or cycle.response_complete:
+        if cycle.waiting_for_100_continue or cycle.disconnected:
             return None
         body, cycle.body = bytes(cycle.body), bytearray()
         return body
