@@ -11,7 +11,7 @@ if no wire can derive it from these: step marks are the Starts, message and part
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, final
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
@@ -251,7 +251,7 @@ class EventStream(Mutable):
     fast: Callable[[], FastPath | None]
     with_thoughts: Events | None = None
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> "EventStream":
         return self
 
     def __anext__(self) -> Coroutine[object, object, Event]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from operator import is_
 
-from router.chat import Ask, Call, File, JsonObject, Message, Part, ReasoningState, Result, TextMessages
+from router.chat import Ask, Call, File, JsonObject, Message, Part, ReasoningState, Result
 from router.targets.tool_schemas import flattened
 from router.value import replace
 
@@ -53,16 +53,14 @@ def is_plain(ask: Ask, rules: Sequence[Rule]) -> bool:
     """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text and no name.
     A system message may come first, unless `system_is_the_users` is a rule. False proves nothing.
     """
-    messages = ask.messages
     if ask.tools:
         return False
-    texts = messages.__class__ is TextMessages
-    speaker = "system" if messages and messages[0].role == "system" and system_is_the_users not in rules else "user"
-    for message in messages:
+    speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
+    for message in ask.messages:
         parts = message.parts
-        if message.role != speaker or not (texts or (len(parts) == 1 and not message.name)):
+        if message.role != speaker or message.name or len(parts) != 1:
             return False
-        if type(text := parts[0]) is not str or not text or text.isspace():
+        if not isinstance(text := parts[0], str) or not text or text.isspace():
             return False
         speaker = "assistant" if speaker == "user" else "user"
     return speaker == "assistant"  # the last one to speak was the user

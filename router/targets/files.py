@@ -37,11 +37,13 @@ def fetches(declared: Declared) -> bool:
 
 def without_addresses(name: str, answer: Answer) -> Answer:
     """Return a target's answer function, wrapped: for a question with a file's URL, reading the answer raises TargetRefused."""
-    return lambda ask: _refused(name) if ask.messages.__class__ is not TextMessages and has_address(ask) else answer(ask)
+    return lambda ask: _refused(name) if has_address(ask) else answer(ask)
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
     """Return whether a message has a file given by URL; tool results' files are ignored. `sort`: only files of this sort; None for all."""
+    if ask.messages.__class__ is TextMessages:
+        return False
     for message in ask.messages:
         for part in message.parts:
             if part.__class__ is not str and isinstance(part, File) and part.remote and sort in (None, part.sort):

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, TextMessages, ToolSpec
+from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
 from router.targets import conversation as rule
-from router.targets.conversation import BEGUN, BEYOND_TEXT, GO_ON, NOTED, Rule, fitted, is_plain
+from router.targets.conversation import BEGUN, BEYOND_TEXT, GO_ON, NOTED, Rule, fitted
 from router.targets.providers import ALL, CLAUDE, MISTRAL, PERPLEXITY, TEMPLATE, rules_of, rules_through_litellm
 from router.value import replace
 from tests.support.provider import Reply, provider, text
@@ -443,27 +443,3 @@ def test_rules_for_calls_and_files_do_not_change_plain_text(one: Rule, messages:
     ask = Ask(model="m", messages=messages)
     assert ask.text_alone
     assert one(ask) is ask
-
-
-@given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.sampled_from(["Hi", " "])), min_size=1, max_size=4))
-def test_text_messages_are_looked_through_with_the_same_results(said: list[tuple[Role, str]]) -> None:
-    """Messages known to be texts have the same properties, and are plain to the same rules, as equal messages of no known kind."""
-    messages = tuple(Message(role, (text,)) for role, text in said)
-    known, other = Ask(model="m", messages=TextMessages(messages)), Ask(model="m", messages=messages)
-    assert known == other
-    for name in ("has_calls", "text_alone", "shows", "size", "holder", "tokens"):
-        assert getattr(known, name) == getattr(other, name)
-    others = (rule.roles_alternate, rule.user_begins, rule.user_ends, rule.no_blank_text, rule.one_system_message_and_first)
-    for rules in ((), (rule.system_is_the_users,)):
-        assert is_plain(known, rules) is is_plain(other, rules)
-        assert not is_plain(known, rules) or all(one(known) is known for one in (*rules, *others))
-    assert not is_plain(replace(known, tools=(ToolSpec("t", "", {}),)), ())
-
-
-@pytest.mark.parametrize(("text", "kind"), [("Be brief.", TextMessages), ("", tuple)])
-def test_system_message_before_text_messages_keeps_them_such_unless_it_is_empty(text: str, kind: type) -> None:
-    """With a system message of text, messages known to be texts still are; an empty one makes them a tuple of messages."""
-    ask = Ask(model="m", messages=TextMessages((Message("user", ("Hi",)),))).with_system(text)
-    assert [message.role for message in ask.messages] == ["system", "user"]
-    assert type(ask.messages) is kind
-    assert type(Ask(model="m", messages=(Message("user", ("Hi",)),)).with_system(text).messages) is tuple
