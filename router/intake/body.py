@@ -70,26 +70,22 @@ class Incoming(Mutable):
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
+        self._untouched, more = False, True
         try:
             with Deadline(self.seconds):
-                return await self._received()
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientLeft
+                    piece, more = message.get("body", b""), message.get("more_body", False)
+                    self._pieces.append(piece)
+                    size = len(piece)
+                    if self._size + size > self._bounds.body:
+                        raise TooLarge
+                    self._bodies.hold(size, self._bounds)
+                    self._size += size
         except TimeoutError:
             raise BadAsk("The request's body did not come in time.") from None
-
-    async def _received(self) -> bytes:
-        """Receive and return the whole body, however long that takes."""
-        self._untouched, more = False, True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            piece, more = message.get("body", b""), message.get("more_body", False)
-            self._pieces.append(piece)
-            size = len(piece)
-            if self._size + size > self._bounds.body:
-                raise TooLarge
-            self._bodies.hold(size, self._bounds)
-            self._size += size
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 

@@ -59,10 +59,9 @@ class Toolbox:
         self._tools = {tool.spec.name: tool for tool in tools}
         self._grants = grants
         self._specs = tuple(tool.spec for tool in self._tools.values())
-        self._grants_any = bool(self._tools or grants)
 
     def __bool__(self) -> bool:
-        return self._grants_any
+        return bool(self._tools or self._grants)
 
     def __contains__(self, name: object) -> bool:
         """Return whether a function of this name is granted, or a tool of this name that its server lists or has listed before."""
