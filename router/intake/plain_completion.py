@@ -10,14 +10,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from router.chat import ANY_AGE, Ask, Message, TextMessages, unescaped
 from router.config.server import RequestBounds
+from router.intake.body import ON_LOOP_BYTES
 from router.intake.cache_control import cache_control
 from router.intake.question import Asked
 from router.params import NO_PARAMS
 from router.value import Value
 from router.wire import Wire
-
-MAX_PLAIN_BYTES = 64 * 1024
-"""Bytes up to which a body is tried: 0.2 ms of work at most."""
 
 
 class _Said(Value, frozen=True, forbid_unknown_fields=True):
@@ -40,16 +38,17 @@ def plain_completion(data: bytes, bounds: RequestBounds, wire: Wire, cache: byte
     cache: the values of the Cache-Control header
     """
     size = len(data)
-    if size > MAX_PLAIN_BYTES or size >= bounds.values or bounds.depth < 3:  # its levels: the body, the list, a message
+    if size > ON_LOOP_BYTES or size >= bounds.values or bounds.depth < 3:  # its levels: the body, the list, a message
         return None
     try:
         body = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     count = len(body.messages)
-    quotes = 8 * count + (6 if body.stream is UNSET else 8)
+    # Each message has four texts, keys included, and the body around them three or four. With more texts, a key stands twice.
+    quotes = 2 * (4 * count + (3 if body.stream is UNSET else 4))
     bare = unescaped(data) if b"\\" in data else data
-    if count > bounds.messages or bare.count(b'"') != quotes:  # with more of them, a key stands twice
+    if bare.count(b'"') != quotes or count > bounds.messages:
         return None
     said = TextMessages([Message(one.role, (one.content,)) for one in body.messages])
     ask = Ask(model=body.model, messages=said, params=NO_PARAMS)

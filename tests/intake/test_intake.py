@@ -12,10 +12,10 @@ from router.chat import OutputFormat, TextMessages, ToolSpec
 from router.config.server import RequestBounds, Server
 from router.errors import BadAsk, Crowded, TooLarge, UnknownResponse
 from router.intake import Asked, Intake, KeptResponse, Request, question
-from router.intake.body import Bodies, parsed
+from router.intake.body import ON_LOOP_BYTES, Bodies, parsed
 from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
-from router.intake.plain_completion import MAX_PLAIN_BYTES, plain_completion
+from router.intake.plain_completion import plain_completion
 from router.intake.scope import Receive
 from router.lifecycle import Holdings
 from router.params import Params
@@ -244,7 +244,7 @@ OTHERS: dict[str, bytes] = {
     "more than JSON": completion("Hello") + b"{}",
     "a list": b"[%b]" % completion("Hello"),
     "nothing": b"",
-    "many bytes": completion("x" * MAX_PLAIN_BYTES),
+    "many bytes": completion("x" * ON_LOOP_BYTES),
 }
 """Bodies that are not plain, most of them invalid."""
 
