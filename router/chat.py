@@ -82,6 +82,12 @@ def deeper(value: Any, depth: int) -> bool:
     return True
 
 
+def unescaped(data: bytes) -> bytes:
+    """Return JSON text without escaped backslashes and quotation marks: each quotation mark that is left begins or ends a text."""
+    # Outside of texts there is no backslash, and inside them each quotation mark has one.
+    return data.replace(rb"\\", b"").replace(rb"\"", b"")
+
+
 def separators(data: bytes) -> int:
     """Return the number of commas and opening brackets in JSON text, inside of strings too. The number of values is at most one more."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
@@ -95,8 +101,7 @@ def crowded(data: bytes, most: int) -> bool:
     """
     if separators(data) < most:
         return False
-    # Outside of texts there is no backslash, and inside them each quotation mark has one.
-    bare = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    bare = unescaped(data)
     # Each text is a value, or the key of one.
     return bare.count(b'"') // 2 > 2 * most or separators(b"".join(bare.split(b'"')[::2])) >= most
 
@@ -145,6 +150,7 @@ Detail = Literal["low", "high", "original"]
 """The detail with which a model looks at an image, in the words of OpenAI's API."""
 FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
+NO_FILES = frozenset[FileSort]()
 
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of an audio media type → its format, if that has another name."""
@@ -241,6 +247,15 @@ class Message(Value, frozen=True):
         states = [part for part in self.parts if isinstance(part, ReasoningState)]
         own = tuple(state for state in states if state.issuer == issuer)
         return own or tuple(state for state in states if not state.issuer)
+
+
+class TextMessages(tuple[Message, ...]):
+    """Messages of the system, the user and the assistant that are each one text, not empty, and have no name, as in most questions.
+
+    The type saves a search for calls, files and the like. Steps that change the conversation may lose it: other messages may be such, too.
+    """
+
+    __slots__ = ()
 
 
 class ToolSpec(Value, frozen=True):
@@ -400,6 +415,8 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     @property
     def shows(self) -> frozenset[FileSort]:
         """The sorts of files in the conversation, tool results included: the answering model must read each of them."""
+        if self.messages.__class__ is TextMessages:
+            return NO_FILES
         files: list[File] = []
         for message in self.messages:  # 0.2 µs a message, for each model call
             for part in message.parts:
@@ -409,7 +426,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
                     files.append(part)
                 elif isinstance(part, Result):
                     files += part.files
-        return frozenset([file.sort for file in files]) if files else frozenset()
+        return frozenset([file.sort for file in files]) if files else NO_FILES
 
     @property
     def holder(self) -> str:
@@ -420,6 +437,11 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
             if message.calls:
                 return next((part.issuer.partition("=")[0] for part in message.parts if isinstance(part, ReasoningState)), "")
         return ""
+
+    def with_system(self, text: str) -> Self:
+        """Return a copy of the question with this system message before its messages."""
+        messages = (Message("system", (text,)), *self.messages)
+        return replace(self, messages=TextMessages(messages) if text and self.messages.__class__ is TextMessages else messages)
 
     def with_messages(self, *messages: Message) -> Self:
         """Return a copy of the question with these messages in place of its own."""

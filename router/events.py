@@ -241,16 +241,18 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
 
 
 @final
-class EventStream(AsyncGenerator[Event, None]):
-    """The events of a generator that has a fast path.
+class EventStream(Mutable):
+    """The events of a generator that has a fast path: an async generator itself.
     fast: returns the path; None if the generator must be resumed
     with_thoughts: the events from which the generator drops the thoughts, for a reader that drops them itself; None if it drops none
     """
 
-    def __init__(self, events: Events, fast: Callable[[], FastPath | None], with_thoughts: Events | None = None) -> None:
-        self.generator = events
-        self.fast = fast
-        self.with_thoughts = with_thoughts
+    generator: Events
+    fast: Callable[[], FastPath | None]
+    with_thoughts: Events | None = None
+
+    def __aiter__(self) -> "EventStream":
+        return self
 
     def __anext__(self) -> Coroutine[object, object, Event]:
         return self.generator.__anext__()
@@ -266,6 +268,11 @@ class EventStream(AsyncGenerator[Event, None]):
     def aclose(self) -> Coroutine[object, object, None]:
         """Close the generator."""
         return self.generator.aclose()
+
+    def fast_without_thoughts(self) -> FastPath | None:
+        """Return the fast path without the thoughts; None if the generator must be resumed."""
+        path = self.fast()
+        return None if path is None else path.without_thoughts()
 
 
 def fast_path(events: Events) -> FastPath | None:

@@ -35,9 +35,9 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
 
 def part_of(part: Part) -> Json:
     """Return a message's part as JSON for a hash: different parts give different JSON."""
+    if isinstance(part, str):
+        return part
     match part:
-        case str():
-            return part
         case File():
             return _file(part)
         case Call(call_id, name, arguments, approval):

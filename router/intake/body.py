@@ -6,16 +6,17 @@ last, in whichever thread it runs. A large body within the bounds is parsed in a
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, repaired, separators
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Crowded, Misfit, TooLarge
+from router.intake.request import Request
 from router.intake.scope import Receive
-from router.lifecycle import Deadline
+from router.lifecycle import Deadline, Holdings
 from router.threads import Turns
 from router.value import Mutable, field
 
@@ -60,7 +61,7 @@ class Incoming(Mutable):
     _untouched: bool = True
 
     async def read(self) -> bytes:
-        """Return the whole body. Its bytes are counted as they arrive, whatever its declared length. Most arrive with their headers.
+        """Return the whole body. Its bytes are counted as they arrive, whatever its declared length.
 
         - TooLarge beyond the bound of one body; at once if the declared length is beyond it.
         - Crowded beyond the bound of all bodies.
@@ -69,31 +70,22 @@ class Incoming(Mutable):
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
-        reading = self._received()
-        try:
-            awaited = reading.send(None)
-        except StopIteration as done:  # it did not have to wait: no need for a timer
-            return done.value
+        self._untouched, more = False, True
         try:
             with Deadline(self.seconds):
-                return await _rest(reading, awaited)
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientLeft
+                    piece, more = message.get("body", b""), message.get("more_body", False)
+                    self._pieces.append(piece)
+                    size = len(piece)
+                    if self._size + size > self._bounds.body:
+                        raise TooLarge
+                    self._bodies.hold(size, self._bounds)
+                    self._size += size
         except TimeoutError:
             raise BadAsk("The request's body did not come in time.") from None
-
-    async def _received(self) -> bytes:
-        """Receive and return the whole body, however long that takes."""
-        self._untouched, more = False, True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            piece, more = message.get("body", b""), message.get("more_body", False)
-            self._pieces.append(piece)
-            size = len(piece)
-            if self._size + size > self._bounds.body:
-                raise TooLarge
-            self._bodies.hold(size, self._bounds)
-            self._size += size
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
@@ -118,21 +110,6 @@ class Incoming(Mutable):
         self._size = 0
 
 
-@coroutine
-def _rest(begun: Coroutine[Any, Any, T], awaited: object) -> Generator[Any, Any, T]:
-    """Do the rest of a coroutine whose first step was taken by hand, and return its result. `awaited`: what that step waits for."""
-    try:
-        while True:
-            try:
-                sent = yield awaited
-            except BaseException as error:  # noqa: BLE001 - handed on, such as a cancellation
-                awaited = begun.throw(error)
-            else:
-                awaited = begun.send(sent)
-    except StopIteration as done:
-        return done.value
-
-
 class Bodies:
     """A counter of the bytes of all request bodies until their requests end. `most`: the bound, unless a single body may be larger."""
 
@@ -140,6 +117,22 @@ class Bodies:
         self._most = most
         self.held = 0
         """Number of bytes counted now."""
+
+    def arrived(self, request: Request, bounds: RequestBounds, held: Holdings) -> bytes | None:
+        """Return a body that arrived with its headers, as most do, and count it until `held` is closed.
+
+        None if an Incoming must read it: it is not complete, may exceed a bound, or another server than the router's own received it.
+        """
+        client, most = request.client, bounds.body
+        if client is None or self.held + most > self._most or (body := client.received(request.receive, most)) is None:
+            return None
+        size = len(body)
+        self.held += size
+        held.add(partial(self._release, size))
+        return body
+
+    def _release(self, size: int) -> None:
+        self.held -= size
 
     def hold(self, size: int, bounds: RequestBounds) -> None:
         """Count `size` more bytes. Crowded, and nothing counted, if they would exceed the bound, or `bounds.body` where that is larger."""

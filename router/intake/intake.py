@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from router.config.server import Server
+from router.config.server import RequestBounds, Server
 from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, input_items, protocol, question, responses_api
-from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, is_small, parsed
+from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, parsed
 from router.intake.embeddings_api import Wanted
 from router.intake.fields import Fields
 from router.intake.output import admit
+from router.intake.plain_completion import plain_completion
 from router.intake.question import Asked
 from router.intake.request import Request
 from router.intake.responses_api import KeptResponse
@@ -36,18 +37,19 @@ class Intake:
         kept: returns the stored response with this id, which a question with these fields continues; its errors are raised
         held: when it is closed, the body's bytes no longer count
         """
-        bounds, data = server.request, b""
-        incoming = Incoming(self._bodies, request.receive, request.length, bounds, request.announced)
-        held.add(incoming.close)
+        bounds = server.request
+        data = self._bodies.arrived(request, bounds, held)
+        if data is None:
+            data = await self._received(request, bounds, held)
+        if request.surface == "completions" and request.model is None:
+            plain = plain_completion(data, bounds, request.wire, request.cache_control)
+            if plain is not None:
+                return plain
         try:
-            data = await incoming.read()
-            if is_small(data):
-                fields, wanted = _read(data, request, server, usual)
-            else:
-                fields, wanted = await self._reading.of(data, partial(_read, data, request, server, usual))
+            fields, wanted = await self._reading.of(data, partial(_read, data, request, server, usual))
         except RouterError:
             if request.wire is protocol.UNDECIDED:
-                request.wire = protocol.guessed(data[:BEGINNING_BYTES] or await incoming.beginning())
+                request.wire = protocol.guessed(data[:BEGINNING_BYTES])
             raise
         if wanted is None:
             if names := responses_api.referred(fields):
@@ -64,12 +66,23 @@ class Intake:
             await admit(wanted.ask.output)
         return wanted
 
+    async def _received(self, request: Request, bounds: RequestBounds, held: Holdings) -> bytes:
+        """Receive the body of a request, and count it until `held` is closed. Raises as `Incoming.read`."""
+        incoming = Incoming(self._bodies, request.receive, request.length, bounds, request.announced)
+        held.add(incoming.close)
+        try:
+            return await incoming.read()
+        except RouterError:
+            if request.wire is protocol.UNDECIDED:
+                request.wire = protocol.guessed(await incoming.beginning())
+            raise
+
     async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:
         """Return the question of an embeddings request. BadAsk, TooLarge or Crowded if its body is refused."""
         bounds = server.request
-        incoming = Incoming(self._bodies, request.receive, request.length, bounds, request.announced)
-        held.add(incoming.close)
-        data = await incoming.read()
+        data = self._bodies.arrived(request, bounds, held)
+        if data is None:
+            data = await self._received(request, bounds, held)
         fields = await self._reading.of(data, partial(parsed, data, bounds, request.stated))
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
@@ -83,7 +96,7 @@ def _read(data: bytes, request: Request, server: Server, usual: str) -> tuple[Fi
     bounds = server.request
     fields = parsed(data, bounds, request.stated)
     if request.wire is protocol.UNDECIDED:
-        request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
+        request.wire = protocol.spoken(fields)
     if request.surface == "responses":
         return fields, None
     return fields, question.asked(fields, request.model, request.surface, usual, bounds, wire=request.wire, cache=request.cache_control)

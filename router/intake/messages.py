@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import cast
 
+from router import chat
 from router.chat import ESCAPED, Call, File, Json, Message, Part, Result, Role, crowded, deeper, finite, mended, no_constant, repaired
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
@@ -56,7 +57,7 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
     given = filled(value, "messages", most)
     plain = tuple(map(_plain, given))
     if all(plain):
-        return cast("tuple[Message, ...]", plain)
+        return chat.TextMessages(cast("tuple[Message, ...]", plain))
     made: list[Message] = []
     for index, (one, alone) in enumerate(zip(given, plain, strict=True)):
         name = (mapping(one) or {}).get("name")

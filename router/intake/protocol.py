@@ -52,28 +52,19 @@ def requested(query: bytes, header: bytes) -> str | None:
     return given or None
 
 
-def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Json] | None = None) -> Wire:
-    """Return the wire of an answer: the named one, else that of the path, else the declared one, else the one of the body's form.
+@lru_cache(maxsize=64)
+def chosen(named: str | None, path: str, declared: str) -> Wire:
+    """Return the wire of an answer: the named one, else that of the path, else the declared one; UNDECIDED where the body decides.
 
     named: name of the wire that the request names, if any
     declared: `server.protocol`; `auto` to go by the body
-    fields: the body's; None before it is read, which gives UNDECIDED where the body decides
     """
     if named is not None:
         return WIRES[named]
-    if (addressed := _addressed(path)) is not None:
-        return addressed
-    if declared != "auto":
-        return WIRES[declared]
-    return UNDECIDED if fields is None else WIRES[spoken(fields)]
-
-
-@lru_cache(maxsize=64)
-def _addressed(path: str) -> Wire | None:
-    """Return the wire that a path determines; None if the path leaves it open."""
     if path == COMPLETIONS:
         return WIRES["text-completion"]
-    return next((WIRES[name] for base, name in ADDRESSED.items() if f"{path}/".startswith(f"{base}/")), None)
+    addressed = next((name for base, name in ADDRESSED.items() if f"{path}/".startswith(f"{base}/")), None)
+    return UNDECIDED if addressed is None and declared == "auto" else WIRES[addressed or declared]
 
 
 def below_openai(path: str) -> bool:
@@ -91,21 +82,21 @@ def guessed(beginning: bytes) -> Wire:
     return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
 
 
-def spoken(fields: Mapping[str, Json]) -> str:
-    """Return the name of the wire that matches the form of a body.
+def spoken(fields: Mapping[str, Json]) -> Wire:
+    """Return the wire that matches the form of a body.
 
     `ui-message-stream` (AI SDK 5 and later): the body has `trigger`, or one of its messages has `parts` and no `content`.
     `data-stream` (AI SDK 4): a message with `content` also has `parts`, `toolInvocations` or `experimental_attachments`.
     `line`: any other body.
     """
     if "trigger" in fields:
-        return "ui-message-stream"
+        return WIRES["ui-message-stream"]
     of_ai_sdk_4 = False
     for message in listing(conversation(fields)) or ():
         one = mapping(message) or {}
         if one.get("content") is None:
             if "parts" in one:
-                return "ui-message-stream"
+                return WIRES["ui-message-stream"]
         elif not of_ai_sdk_4:
             of_ai_sdk_4 = not OF_AI_SDK_4.isdisjoint(one)
-    return "data-stream" if of_ai_sdk_4 else "line"
+    return WIRES["data-stream" if of_ai_sdk_4 else "line"]

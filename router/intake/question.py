@@ -27,8 +27,6 @@ SAMPLED = SAMPLING | {"max_completion_tokens"}
 """Fields that set a sampling parameter."""
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that are read here and therefore not kept in `ask.fields`."""
-BARE = frozenset({"messages", "model", "stream"})
-"""Fields of a body that asks for nothing but an answer."""
 READ: dict[str, frozenset[str]] = {
     "responses": OWN | responses_api.READ,
     "text_completion": OWN | completions_api.READ,
@@ -95,9 +93,6 @@ def asked(
         stream = surface in STREAMING
     elif type(stream) is not bool:
         raise BadAsk("stream: true or false is needed.")
-    if surface == "completions" and BARE.issuperset(fields):  # there is nothing more to look for
-        ask = Ask(messages=messages(fields.get("messages"), bounds.messages), model=_model(fields, model, None), params=NO_PARAMS)
-        return Asked(ask, stream, wire, cache_control(cache, {}) if cache else ANY_AGE)
     extra: JsonObject = needed(fields["params"], "params") if "params" in fields else {}
     if surface == "messages" and fields.get("max_tokens") is None:
         raise BadAsk("max_tokens: the most tokens the answer may have are needed.")

@@ -1,9 +1,9 @@
 """An HTTP request before its body is read: its path, its headers, and what they ask for."""
 
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from os import urandom
 from typing import Any, cast, get_args
 
 from router.access.address import Address, client_address
@@ -42,13 +42,11 @@ class Request(Mutable):
     method: str = ""
     query: bytes = b""
     client: Any = None
-    """The client's connection, an `answering.reply.Client`; None under another server than the router's own."""
+    """The client's connection: an `answering.reply.Client`, and for `Bodies.arrived`; None under another server than the router's own."""
     id: str = ""
     """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
     traceparent: str = ""
     """The `traceparent` header if it is well-formed, else empty."""
-    length: bytes | None = None
-    """The `Content-Length` header; None without one."""
     announced: bool = False
     """True if the client waits for `100 Continue` before it sends the body."""
     steers: bool = False
@@ -67,11 +65,10 @@ class Request(Mutable):
         self.query = scope.get("query_string", b"")
         self.client = scope.get("router.client")
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.length = headers.get(b"content-length")
         if not OPTIONAL.isdisjoint(headers):
             self._read_optional(headers)
         if not self.id:
-            self.id = f"req_{os.urandom(12).hex()}"
+            self.id = f"req_{urandom(12).hex()}"
 
     def _read_optional(self, headers: Mapping[bytes, bytes]) -> None:
         """Set the fields of the headers in OPTIONAL."""
@@ -84,6 +81,11 @@ class Request(Mutable):
         self._protocol = headers.get(b"x-stream-protocol", b"")
         self.cache_control = b",".join(self._all(b"cache-control"))
         self.forwarded = self._all(b"x-forwarded-for")
+
+    @property
+    def length(self) -> bytes | None:
+        """The `Content-Length` header; None without one."""
+        return dict(self.scope["headers"]).get(b"content-length")
 
     def _all(self, wanted: bytes) -> Sequence[bytes]:
         """Return the values of all headers of this name."""

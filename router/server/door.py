@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 from urllib.parse import unquote
 
 from httptools import HttpRequestParser, parse_url
-from starlette.types import Send
+from starlette.types import Receive, Send
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -62,6 +62,19 @@ class ClientFlow(FlowControl):
         if type(cycle) is not Cycle or cycle.response_started or cycle.access_log or cycle.scope["method"] == "HEAD":
             return None
         return cycle
+
+    def received(self, receive: Receive, most: int) -> bytes | None:
+        """Take the body that `receive` would return, if it is complete and has at most `most` bytes; None otherwise.
+
+        Also None if a layer stands between, or `receive` has more to do: to send `100 Continue`, to resume reading, to report a disconnect.
+        """
+        cycle = getattr(receive, "__self__", None)
+        if type(cycle) is not Cycle or cycle.more_body or len(cycle.body) > most or self.read_paused:
+            return None
+        if cycle.waiting_for_100_continue or cycle.disconnected:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
 
 
 class Door(HttpToolsProtocol):

@@ -12,6 +12,7 @@ beginning from its prompt cache. With another beginning each turn, every questio
 from router.chat import Message
 from router.errors import Misfit
 from router.events import Step
+from router.value import replace
 
 SHARE = 4
 """Divisor of `keep`: a fourth of it is dropped at a time, so that about one turn in five of a long chat misses the prompt cache."""
@@ -27,7 +28,7 @@ def history(keep: int) -> Step:
     at_a_time = max(1, keep // SHARE)
 
     return lambda answer: (
-        lambda ask: answer(ask if len(ask.messages) <= keep else ask.with_messages(*shortened(ask.messages, keep, at_a_time)))
+        lambda ask: answer(ask if len(ask.messages) <= keep else replace(ask, messages=shortened(ask.messages, keep, at_a_time)))
     )
 
 
@@ -45,4 +46,4 @@ def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[M
     begin = spoken[dropped]
     # From the first question inside the window; where there is none (a long tool round), from the latest one before it.
     begin = next((index for index in asked if index >= begin), asked[-1] if asked else begin)
-    return tuple(message for index, message in enumerate(messages) if index >= begin or message.role == "system")
+    return type(messages)(message for index, message in enumerate(messages) if index >= begin or message.role == "system")

@@ -17,7 +17,7 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from router.chat import Ask, Message
+from router.chat import Ask
 from router.config.meant import did_you_mean
 from router.config.values import Reference
 from router.errors import BadAsk, Misfit, Place, TooLarge
@@ -53,7 +53,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
     """
     compiled = compile_template(template, templates)
 
-    return lambda answer: lambda ask: answer(ask.with_messages(Message("system", (render(compiled, ask),)), *ask.messages))
+    return lambda answer: lambda ask: answer(ask.with_system(render(compiled, ask)))
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:

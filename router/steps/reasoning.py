@@ -1,7 +1,7 @@
 """The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
 from router.chat import Ask
-from router.events import Answer, Events, EventStream, FastPath, Step, Thought
+from router.events import Answer, Events, EventStream, Step, Thought
 
 
 def reasoning() -> Step:
@@ -12,12 +12,7 @@ def reasoning() -> Step:
             events = answer(ask)
             if type(events) is not EventStream:
                 return _without_thoughts(events)
-
-            def fast() -> FastPath | None:
-                path = events.fast()
-                return None if path is None else path.without_thoughts()
-
-            return EventStream(_without_thoughts(events.generator), fast, events.generator)
+            return EventStream(_without_thoughts(events.generator), events.fast_without_thoughts, events.generator)
 
         return spoken
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 
 from router.cache import ConversationHash, Memory, ModelCall, Recollection, conversation_hash
-from router.chat import Ask, Call, Message, ReasoningState, Result
+from router.chat import Ask, Call, Message, ReasoningState, Result, TextMessages
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
 from router.value import Mutable, field, replace
 
@@ -39,7 +39,7 @@ def recall(*, memory: Memory) -> Step:
                         yield event
 
         def passed(ask: Ask) -> Events:
-            if not ask.tools and not ask.has_calls:
+            if not ask.tools and (ask.messages.__class__ is TextMessages or not ask.has_calls):
                 return answer(ask)
             beside = Beside()  # words do not matter here
             return EventStream(watched(ask, beside), beside.fast)

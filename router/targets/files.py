@@ -6,7 +6,7 @@ the operator's network, where a client could make it read internal addresses: se
 
 from urllib.parse import urlsplit
 
-from router.chat import Ask, File, FileSort
+from router.chat import Ask, File, FileSort, TextMessages
 from router.config.declaration import TargetConfig as Declared
 from router.errors import TargetRefused
 from router.events import Answer, Events
@@ -42,6 +42,8 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
     """Return whether a message has a file given by URL; tool results' files are ignored. `sort`: only files of this sort; None for all."""
+    if ask.messages.__class__ is TextMessages:
+        return False
     for message in ask.messages:
         for part in message.parts:
             if part.__class__ is not str and isinstance(part, File) and part.remote and sort in (None, part.sort):

@@ -1,19 +1,26 @@
 """Reading a request into one question: the question itself, the wire of an error, and how long the body's bytes count."""
 
 import json
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from router.chat import OutputFormat, ToolSpec
+from router.chat import OutputFormat, TextMessages, ToolSpec
 from router.config.server import RequestBounds, Server
-from router.errors import BadAsk, Crowded, UnknownResponse
+from router.errors import BadAsk, Crowded, TooLarge, UnknownResponse
 from router.intake import Asked, Intake, KeptResponse, Request, question
+from router.intake.body import ON_LOOP_BYTES, Bodies, parsed
 from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
+from router.intake.plain_completion import plain_completion
+from router.intake.scope import Receive
 from router.lifecycle import Holdings
 from router.params import Params
 from router.value import replace
+from router.wire import WIRES
 
 SERVER = Server(request=RequestBounds(body=1000))
 SAID = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -164,3 +171,172 @@ def test_short_chat_completion_obeys_the_cache_control_header() -> None:
     """The Cache-Control header counts for a body with only messages and model, too."""
     assert not question.asked(ONLY, None, "completions", "usual", SERVER.request, cache=b"no-store").cache.store
     assert question.asked(ONLY, None, "completions", "usual", SERVER.request).cache.store
+    for header, stored in ((b"no-store", False), (b"", True)):
+        read = plain_completion(json.dumps(ONLY).encode(), SERVER.request, WIRES["openai"], header)
+        assert read is not None
+        assert read.cache.store is stored
+
+
+T = TypeVar("T")
+OPENAI = WIRES["openai"]
+WIDE = RequestBounds()
+
+
+def generally(body: bytes, bounds: RequestBounds = WIDE) -> Asked:
+    """Return the question of a chat completion's body as the general reader reads it."""
+    return question.asked(parsed(body, bounds), None, "completions", "usual", bounds, wire=OPENAI)
+
+
+def completion(*contents: str, role: str = "user", ascii_only: bool = False, **more: object) -> bytes:
+    """Return a chat completion's body with a message for each content, and further fields."""
+    fields = {"model": "m", "messages": [{"role": role, "content": one} for one in contents], **more}
+    return json.dumps(fields, ensure_ascii=ascii_only).encode()
+
+
+PLAIN: dict[str, bytes] = {
+    "plain": completion("Hello"),
+    "white space": b' { "messages" : [ {"content":"Hi", "role" : "assistant"} ] ,\n"model":"m" }\r\n',
+    "streamed": completion("Hello", stream=True),
+    "not streamed": completion("Hello", stream=False),
+    "stream is null": completion("Hello", stream=None),
+    "system": completion("Be brief.", role="system"),
+    "several": completion("Hello", "there", " ", "\u2028"),
+    "escapes": completion('"', "\\", '\\"', '\\\\""\\', '{"a":"b\\"}', "\n\t\0/", stream=True),
+    "other letters": completion("Gr\u00fc\u00dfe \U0001f600"),
+    "escaped letters": completion("Gr\u00fc\u00dfe \U0001f600", ascii_only=True),
+    "an escaped key": b'{"m\\u006fdel":"m","messages":[{"role":"user","content":"Hi"}]}',
+}
+"""Plain bodies."""
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_plain_body_is_read_as_the_general_reader_reads_it(case: str) -> None:
+    """A plain body gives the question, the stream flag and the wire that the general reader gives."""
+    read = plain_completion(PLAIN[case], WIDE, OPENAI)
+    assert read is not None
+    assert read == generally(PLAIN[case])
+    assert type(read.ask.messages) is TextMessages
+
+
+MESSAGE = b'{"role":"user","content":"Hi"}'
+OTHERS: dict[str, bytes] = {
+    "a further field": completion("Hello", temperature=1),
+    "a key twice": b'{"model":"a","model":"m","messages":[%b]}' % MESSAGE,
+    "messages twice": b'{"model":"m","messages":[],"messages":[%b]}' % MESSAGE,
+    "stream twice": b'{"model":"m","messages":[%b],"stream":true,"stream":false}' % MESSAGE,
+    "a role twice": b'{"model":"m","messages":[{"role":"user","role":"user","content":"Hi"}]}',
+    "a content twice, and backslashes": b'{"model":"m","messages":[{"role":"user","content":"\\\\","content":"\\""}]}',
+    "a name": b'{"model":"m","messages":[{"role":"user","content":"Hi","name":"Ann"}]}',
+    "no content": b'{"model":"m","messages":[{"role":"assistant"}]}',
+    "an empty content": completion("Hello", ""),
+    "parts": b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]}]}',
+    "a developer": completion("Hello", role="developer"),
+    "a tool": completion("Hello", role="tool"),
+    "no message": completion(),
+    "no messages": b'{"model":"m"}',
+    "no model": b'{"messages":[%b]}' % MESSAGE,
+    "an empty model": b'{"model":"","messages":[%b]}' % MESSAGE,
+    "a number as stream": completion("Hello", stream=1),
+    "half a surrogate pair": b'{"model":"m","messages":[{"role":"user","content":"\\ud83d"}]}',
+    "not UTF-8": b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}',
+    "a byte order mark": "\ufeff".encode() + completion("Hello"),
+    "not JSON": completion("Hello")[:-1],
+    "more than JSON": completion("Hello") + b"{}",
+    "a list": b"[%b]" % completion("Hello"),
+    "nothing": b"",
+    "many bytes": completion("x" * ON_LOOP_BYTES),
+}
+"""Bodies that are not plain, most of them invalid."""
+
+
+async def read_with_defaults(asking: Request) -> Asked:
+    """Return the question of a request to a server without a `server` block."""
+    with Holdings() as held:
+        return await Intake().read(asking, Server(), "usual", none_kept, held=held)
+
+
+async def outcome(read: Callable[[T], Asked | Awaitable[Asked]], given: T) -> Asked | tuple[type[Exception], str]:
+    """Return the question that is read, or the type and sentence of the error."""
+    try:
+        made = read(given)
+        return made if isinstance(made, Asked) else await made
+    except (BadAsk, TooLarge) as error:
+        return type(error), error.public
+
+
+@pytest.mark.parametrize("case", OTHERS)
+async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str) -> None:
+    """A body that is not plain is not read as one: its question, or its error, is that of the general reader."""
+    assert plain_completion(OTHERS[case], WIDE, OPENAI) is None
+    asking = request(OTHERS[case], "/v1/chat/completions")
+    asking.surface, asking.wire = "completions", OPENAI
+    expected, made = await outcome(generally, OTHERS[case]), await outcome(read_with_defaults, asking)
+    assert made == expected
+
+
+@pytest.mark.parametrize("bounds", [RequestBounds(messages=2), RequestBounds(depth=2), RequestBounds(values=7)], ids=str)
+def test_plain_body_beyond_a_bound_is_left_to_the_general_reader(bounds: RequestBounds) -> None:
+    """A plain body with too many messages, levels or values is refused as the general reader refuses it."""
+    body = completion("one", "two", "three")
+    assert plain_completion(body, bounds, OPENAI) is None
+    with pytest.raises((BadAsk, TooLarge)):
+        generally(body, bounds)
+
+
+@pytest.mark.parametrize("case", ["a model in the path", "another API"])
+async def test_plain_body_of_another_request_is_left_to_the_general_reader(case: str) -> None:
+    """The model in a path counts instead of the body's; a body for another API keeps what that API reads of it."""
+    asking = request(completion("Hello"))
+    if case == "a model in the path":
+        asking.surface, asking.model = "completions", "of-the-path"
+    with Holdings() as held:
+        asked = await read(Intake(), asking, held)
+    assert (asked.ask.model, asked.stream) == (("of-the-path", False) if case == "a model in the path" else ("m", True))
+
+
+TEXT = st.text(alphabet='a"\\:,{}[] \n\u00e9\U0001f600\ud800', max_size=6)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "system"]), TEXT), max_size=3), st.booleans(), st.booleans())
+def test_random_plain_body_is_read_as_the_general_reader_reads_it(said: list[tuple[str, str]], ascii_only: bool, streamed: bool) -> None:
+    """A plain body is read as the general reader reads it, or left to that reader, whatever its texts hold."""
+    more = {"stream": True} if streamed else {}
+    fields = {"model": "m", "messages": [{"role": role, "content": content} for role, content in said], **more}
+    body = json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    read = plain_completion(body, WIDE, OPENAI)
+    assert (read is None) is (not said or any(not text or "\ud800" in text for _, text in said))
+    assert read is None or read == generally(body)
+
+
+class Connection:
+    """A client's connection that has received a whole body."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def received(self, receive: Receive, most: int) -> bytes | None:
+        """Return the body, if it has at most `most` bytes."""
+        return self.body if len(self.body) <= most else None
+
+
+async def test_body_that_has_arrived_is_read_without_receiving_and_counted_until_the_request_ends() -> None:
+    """A body that the connection has is read without a call of `receive`; its bytes count for the bound on all bodies."""
+    body, bodies = completion("Hello"), Bodies(2 * SERVER.request.body)
+    asking = Request(dict(request(b"").scope), lambda: pytest.fail("received"))
+    asking.client = Connection(body)
+    with Holdings() as held:
+        assert bodies.arrived(asking, SERVER.request, held) == body
+        assert bodies.held == len(body)
+    assert bodies.held == 0
+
+
+@pytest.mark.parametrize("case", ["too large", "too many", "another server"])
+async def test_body_that_exceeds_a_bound_or_is_received_elsewhere_is_received(case: str) -> None:
+    """A body that may exceed a bound is received, which refuses it; so is the body of a request to another server."""
+    body, bounds = completion("x" * 1000 if case == "too large" else "Hello"), SERVER.request
+    bodies, asking = Bodies(bounds.body if case == "too many" else 4 * bounds.body), request(body)
+    asking.client = None if case == "another server" else Connection(body)
+    bodies.held = 500
+    with Holdings() as held:
+        assert bodies.arrived(asking, bounds, held) is None
+    assert bodies.held == 500

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from starlette.types import Message, Send
@@ -77,6 +79,52 @@ async def test_direct_response_has_the_bytes_of_uvicorns_send(workspace: Workspa
         sent = await heard(client, CASES[case])
     assert direct.startswith(b"HTTP/1.1 ")
     assert direct == sent
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_request_whose_body_is_taken_at_once_has_the_answer_of_one_that_is_received(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Each kind of request has the same answer, to the byte, whether its body is taken from the connection or awaited with `receive`."""
+    async with open_router(workspace, case) as client:
+        taken = await heard(client, CASES[case])
+        monkeypatch.setattr(ClientFlow, "received", lambda *_: None)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
+        assert await heard(client, CASES[case]) == taken
+
+
+class Arrived:
+    """A request on a connection of its own: `cycle`, and the connection's `flow`, with a complete body of four bytes."""
+
+    def __init__(self) -> None:
+        self.flow = ClientFlow(asyncio.Transport())
+        log = logging.getLogger("router.tests")
+        event = asyncio.Event()
+        self.cycle: Any = Cycle(cast("Any", {}), asyncio.Transport(), self.flow, log, log, False, [], event, False, True, lambda: None)
+        self.cycle.body, self.cycle.more_body = bytearray(b"body"), False
+
+    async def layer(self) -> Message:
+        """Receive as a layer between the server and the application does."""
+        return await self.cycle.receive()
+
+
+async def test_complete_body_is_taken_once() -> None:
+    """A body that is complete is taken from the connection, which keeps nothing of it."""
+    arrived = Arrived()
+    assert arrived.flow.received(arrived.cycle.receive, 4) == b"body"
+    assert not arrived.cycle.body
+
+
+@pytest.mark.parametrize("case", ["a larger body", "more to come", "a layer", "expects 100 Continue", "paused", "client gone"])
+async def test_body_that_receive_has_more_to_do_for_is_left_to_it(case: str) -> None:
+    """A body is not taken if it is too large or not complete, or if `receive` has more to do than to return it."""
+    arrived = Arrived()
+    arrived.cycle.more_body = case == "more to come"
+    arrived.cycle.waiting_for_100_continue = case == "expects 100 Continue"
+    arrived.flow.read_paused = case == "paused"
+    arrived.cycle.disconnected = case == "client gone"
+    receive = arrived.layer if case == "a layer" else arrived.cycle.receive
+    assert arrived.flow.received(receive, 3 if case == "a larger body" else 4) is None
+    assert arrived.cycle.body == b"body"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.chat import Ask, Call, Message, Result
+from router.chat import Ask, Call, Message, Result, TextMessages
 from router.errors import Misfit
 from router.events import Events, Finish
 from router.steps.history import history, shortened
@@ -20,6 +20,12 @@ def user(text: str) -> Message:
 def said(text: str) -> Message:
     """Return an assistant message."""
     return Message("assistant", (text,))
+
+
+def test_shortened_text_messages_stay_text_messages() -> None:
+    """A shortened history of texts alone is known as such: what follows need not look for anything else in it."""
+    assert type(shortened(TextMessages((user("1"), said("2"), user("3"))), 2)) is TextMessages
+    assert type(shortened((user("1"), said("2"), user("3")), 2)) is tuple
 
 
 KEPT: dict[str, tuple[list[Message], int, list[Message]]] = {
