@@ -74,20 +74,24 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "http":
-            headers: Mapping[bytes, bytes] = dict(scope["headers"])
-            if bad_host(scope, headers):
-                await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
-            else:
-                declared, (cors, app) = self.live.generation.server.cors, self._cors
-                if declared is not cors:
-                    if declared != cors:
-                        app = DeclaredOrigins(self._serve, declared, self._refused_origins)
-                    self._cors = (declared, app)
-                await app.serving(scope, headers)(scope, receive, send)
+            await self.serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
+
+    def serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Return the coroutine that serves a request. `Door` calls it without the coroutine of `__call__` around it."""
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        if bad_host(scope, headers):
+            return self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
+        if b"origin" in headers:
+            declared, (cors, app) = self.live.generation.server.cors, self._cors
+            if declared != cors:
+                app = DeclaredOrigins(self._serve, declared, self._refused_origins)
+                self._cors = (declared, app)
+            return app.serving(scope, headers)(scope, receive, send)
+        return self._serve(scope, receive, send)
 
     def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._started:
@@ -97,7 +101,6 @@ class Edge:
         if self._chat.stopping:  # what it refuses from now on no model has heard
             send = handing_over(scope, send)
         if (app := self._exact.get(scope["path"])) is not None and not scope.get("root_path"):
-            scope["path_params"] = {}
             return app(scope, receive, send)
         return self._router(scope, receive, send)
 

@@ -143,7 +143,7 @@ def broken_off(heading: Heading, failure: Failure) -> Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
-    content_type, headers: of a stream; headers as lines
+    content_type, headers: of a stream; headers as lines with their ends
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
     complete: encodes an answer that is not streamed, as one body
     refusal: encodes an error that comes before the first event, as one body
@@ -156,12 +156,12 @@ class Wire:
 
     name: str
     content_type: str = "text/event-stream"
-    headers: tuple[str, ...] = ()
+    headers: str = ""
     encoder: Callable[[Heading], Encode]
     complete: Callable[[Answered], bytes]
     refusal: Callable[[Refusal], bytes]
     body_type: str = "application/json"
-    id_header: bytes = b""
+    id_header: str = ""
     failure: Literal["told", "reset"] = "told"
     keep_alive: bytes = b""
     approvals: bool = False
