@@ -6,10 +6,10 @@ in a wire without a form for a failure, the connection is closed early.
 
 import math
 import re
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache, partial
-from typing import Protocol
+from time import monotonic
+from typing import Any, Protocol
 
 from starlette.types import Send
 
@@ -49,7 +49,7 @@ NOT_AGAIN = "x-should-retry: false\r\n"
 class Client(Protocol):
     """The client's connection under the router's own server (`server/door.py`).
 
-    write_paused: true while the client reads too slowly: `send` waits then, and at no other time
+    write_paused: true while the client reads too slowly: `send` waits then, and at no other time; true once the connection is lost, too
     gone: true once the connection is lost
     left: called when it is lost
     """
@@ -76,7 +76,7 @@ class Writer(Protocol):
         """Write the head of a response whose length is not known, and the first piece of its body, if there is one. `over`: it is all."""
 
     def write(self, data: bytes) -> None:
-        """Write a piece of its body."""
+        """Write a piece of its body, which is not empty."""
 
     def end(self, data: bytes) -> None:
         """Write the last piece of its body, if there is one, and the end."""
@@ -100,7 +100,9 @@ class Reply(Mutable):
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
     write_now: Callable[[bytes], None] | None = None
-    """Writes a piece of the body, while `client.write_paused` is false; None before the body and after it, and under another server."""
+    """Writes a piece of the body that is not empty, while `client.write_paused` is false.
+    None before the body and after it, and under another server.
+    """
     _end_now: Callable[[bytes], None] | None = None
     """Writes the last piece of that body and its end; None where `send` has to."""
 
@@ -122,8 +124,9 @@ class Reply(Mutable):
                 self.write_now = partial(_send_at_once, self.send)
             if data or over:
                 await self.send({"type": "http.response.body", "body": data, "more_body": not over})
+        self.over = over
         if over:
-            self._ended()
+            self.sink = None  # the two hold each other
 
     def _head(self, status: int, content_type: str, more: str) -> str:
         """Return the header lines with their ends, and record that the response has begun. ValueError if a value has a control character."""
@@ -170,7 +173,7 @@ class Reply(Mutable):
             await self.send({"type": "http.response.body", "body": data, "more_body": False})
         else:
             end(data)
-        self._ended()
+        self.over, self.sink = True, None
 
     async def complete(self, status: int, body: bytes, more: str = "") -> None:
         """Send a response with this status and body. `more`: header lines with their ends."""
@@ -180,11 +183,7 @@ class Reply(Mutable):
         else:
             await self._start(status, head)
             await self.send({"type": "http.response.body", "body": body, "more_body": False})
-        self._ended()
-
-    def _ended(self) -> None:
-        self.over = True
-        self.sink = None  # the two would hold each other
+        self.over, self.sink = True, None
 
     async def empty(self, status: int) -> None:
         """Send a response with this status and no body."""
@@ -311,7 +310,7 @@ class Streamed:
 
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
-        self._client = reply.client
+        self._client: Any = reply.client
         self._encode = reply.wire.encoder(heading)
         frame = reply.wire.keep_alive
         self._pulse = Pulse(partial(reply.write, frame), keep_alive) if frame else None
@@ -364,15 +363,19 @@ class Streamed:
 
     def pass_on(self, words: Sequence[Words]) -> bool:
         """Send the words at once if the client reads as fast as they come. Otherwise collect them and return False."""
-        client = self._client
-        if client is None or client.write_paused or self._collected or (write := self._reply.write_now) is None:
+        write = self._reply.write_now
+        if write is None or self._collected or self._client.write_paused:
             for word in words:
                 self.put(word)
             return False
-        if data := self._encode(words[0]) if len(words) == 1 else b"".join(map(self._encode, words)):
+        first, *more = words
+        data = self._encode(first)
+        if more:
+            data += b"".join(map(self._encode, more))
+        if data:
             write(data)
             if self._pulse:
-                self._pulse.written = time.monotonic()
+                self._pulse.written = monotonic()
         return True
 
     async def close(self) -> None:

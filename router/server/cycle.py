@@ -35,7 +35,7 @@ class Cycle(RequestResponseCycle):
     body: Any = b""
     """The part of the request's body that has arrived, and was not received yet."""
     news = False
-    """True if there is something to receive: a part of the body, or its end."""
+    """True if there is something to receive beside `body`: the end of the body, or of the connection."""
     waiting: asyncio.Event | None = None
     """The event that `receive` waits for; None while nothing waits."""
     message_event: Any = property(lambda self: self)
@@ -70,30 +70,42 @@ class Cycle(RequestResponseCycle):
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
-        if not (self.disconnected or self.response_complete):
-            if self.flow.read_paused:
-                self.flow.resume_reading()
-            if not self.news:
-                self.waiting = waiting = self.waiting or asyncio.Event()
-                await waiting.wait()
-            self.news = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if not (self.body or self.news):
+            self.waiting = waiting = self.waiting or asyncio.Event()
+            await waiting.wait()
+            if self.disconnected or self.response_complete:
+                return {"type": "http.disconnect"}
+        self.news = False
         body, self.body = self.body, b""
         return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
 
-    # The response.
+    # The response. `send` takes over where the connection is lost (see `ClientFlow.lost`), so that is not checked here.
 
-    def respond(self, head: bytes, body: bytes) -> None:
-        """Write a complete response. `head`: the header lines with their ends, Content-Length among them."""
-        if self.disconnected:
-            return
+    def respond(self, head: bytes, body: bytes, last: bytes = b"\r\n", *, over: bool = True) -> None:
+        """Write the head and the body of a response.
+
+        head: the header lines with their ends, Content-Length among them
+        last: the end of the head
+        over: False if a part of the body follows
+        """
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        headers, usual = self._usual
+        if headers is not self.default_headers:
+            usual = b"".join([OK, *(b"%b: %b\r\n" % header for header in self.default_headers)])
+            Cycle._usual = self.default_headers, usual
+        close = b"" if self.keep_alive else CLOSE
         if len(body) <= MAX_JOINED_BYTES:
-            self._begin(head, b"\r\n", body)
+            self.transport.write(b"".join((usual, head, close, last, body)))
         else:
-            self._begin(head, b"\r\n", b"")
+            self.transport.write(b"".join((usual, head, close, last)))
             self.transport.write(body)
-        self._complete()
+        if over:
+            self._complete()
 
     def begin(self, head: bytes, data: bytes, *, over: bool) -> None:
         """Write the head of a response whose body follows in pieces, and the first of them, which may be empty.
@@ -101,31 +113,17 @@ class Cycle(RequestResponseCycle):
         head: the header lines with their ends, no Content-Length
         over: whether that piece is the last, too
         """
-        if not self.disconnected:
-            self.chunked_encoding = True
-            self._begin(head, CHUNKED, _framed(data) + END if over else _framed(data))
-            if over:
-                self._complete()
+        self.chunked_encoding = True
+        self.respond(head, _framed(data) + END if over else _framed(data), CHUNKED, over=over)
 
     def write(self, data: bytes) -> None:
-        """Write a piece of the body after `begin`. Nothing is written for empty data: an empty chunk would end the body."""
-        if data and not self.disconnected:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        """Write a piece of the body after `begin`. It is not empty: an empty chunk would end the body."""
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self, data: bytes) -> None:
         """Write the last piece of a body in pieces, which may be empty, and its end."""
-        if not self.disconnected:
-            self.transport.write(_framed(data) + END)
-            self._complete()
-
-    def _begin(self, head: bytes, last: bytes, body: bytes) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        headers, usual = self._usual
-        if headers is not self.default_headers:
-            usual = b"".join([OK, *(b"%b: %b\r\n" % header for header in self.default_headers)])
-            Cycle._usual = self.default_headers, usual
-        self.transport.write(b"".join((usual, head, b"" if self.keep_alive else CLOSE, last, body)))
+        self.transport.write(_framed(data) + END)
+        self._complete()
 
     def _complete(self) -> None:
         self.response_complete = True

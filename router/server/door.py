@@ -18,14 +18,13 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, parse_url
-from starlette.types import Send
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from router.server.cycle import Cycle, OldCycle
-from router.server.plain import feed_without_offer, plain_parser
+from router.server.plain import clean, feed_without_offer, plain_parser
 
 MAX_UNSENT_BYTES = 128 * 1024
 """Bytes that the kernel buffers for a client before its socket counts as full. By default it would buffer megabytes for a slow client."""
@@ -48,17 +47,23 @@ class ClientFlow(FlowControl):
     left: Callable[[], object] | None = None
 
     def lost(self) -> None:
-        """Have `left` called soon: the connection is lost. Not at once, as a task that is cancelled before its first step does nothing."""
-        self.gone = True
+        """Have `left` called soon: the connection is lost. Not at once, as a task that is cancelled before its first step does nothing.
+
+        What is still written goes through `send`, which drops it.
+        """
+        self.gone = self.write_paused = True
         if self.left is not None:
             asyncio.get_running_loop().call_soon(self.left)
 
-    def writer(self, send: Send) -> Cycle | None:
+    def writer(self, send: Any) -> Cycle | None:
         """Return the response that `send` sends, to be written without it; None if a layer stands between, or while `send` would wait.
 
         Also None if it has begun, may have no body, is for HTTP/1.0, or is logged by uvicorn.
         """
-        cycle = getattr(send, "__self__", None)
+        try:
+            cycle = send.__self__
+        except AttributeError:  # a function
+            return None
         if type(cycle) is not Cycle or cycle.response_started or self.write_paused or cycle.access_log or cycle.scope["method"] == "HEAD":
             return None
         return cycle
@@ -198,17 +203,11 @@ class Door(HttpToolsProtocol):
 
         uvicorn's own method is not called: it would make the scope, which `on_headers_complete` does.
         """
-        self.url, self.headers, self.expect_100_continue, self._at = b"", [], False, "head"
+        self.url, self.headers, self._at = b"", [], "head"
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on.
-
-        uvicorn's own method is not called: it would do the same again, for each header of each request.
-        """
-        name = name.lower()
-        self.headers.append((name, value.rstrip(b" \t")))
-        if name == b"expect" and value.lower().rstrip(b" \t") == b"100-continue":
-            self.expect_100_continue = True
+        """Take a header as it came; uvicorn's own method would look at each by itself."""
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served.
@@ -230,7 +229,7 @@ class Door(HttpToolsProtocol):
         waits = before is not None and not before.response_complete
         if waits and len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        url, version = parse_url(self.url), parser.get_http_version()
+        url, version, headers = parse_url(self.url), parser.get_http_version(), clean(self.headers)
         path = url.path.decode("ascii")
         request: Any = {
             "http_version": version,
@@ -238,10 +237,11 @@ class Door(HttpToolsProtocol):
             "path": unquote(path) if "%" in path else path,
             "raw_path": url.path,
             "query_string": url.query or b"",
-            "headers": self.headers,
+            "headers": headers,
             "state": {**self.app_state},
         }
         scope = self._scope | request
+        self.expect_100_continue = b"expect" in (named := dict(headers)) and named[b"expect"].lower() == b"100-continue"
         if version == "1.0":
             self.cycle = cycle = OldCycle(self, scope, keep_alive=False)
         else:
@@ -264,7 +264,6 @@ class Door(HttpToolsProtocol):
                 cycle.body = body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            cycle.news = True
             if cycle.waiting is not None:
                 cycle.set()
         self._loose = 0

@@ -90,13 +90,13 @@ async def test_response_is_direct_where_no_layer_stands_between(
 ) -> None:
     """Answers are written without `send`; refusals, responses without a body, and those that a layer adds headers to are not."""
     begun: list[bytes] = []
-    begin = Cycle._begin
+    respond = Cycle.respond
 
-    def noted(cycle: Cycle, head: bytes, last: bytes, body: bytes) -> None:
+    def noted(cycle: Cycle, head: bytes, *more: Any, **flags: Any) -> None:
         begun.append(head)
-        begin(cycle, head, last, body)
+        respond(cycle, head, *more, **flags)
 
-    monkeypatch.setattr(Cycle, "_begin", noted)
+    monkeypatch.setattr(Cycle, "respond", noted)
     async with open_router(workspace, case) as client:
         await heard(client, CASES[case])
     assert len(begun) == direct
