@@ -43,9 +43,8 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
                 failure = Failure(RouterError.code, RouterError.sentence)
         if conclude(sink, failure):
             entry.see(failure)
-    except BaseException:  # a cancellation
+    finally:
         sink.hush()
-        raise
     await sink.close()
 
 
@@ -74,11 +73,9 @@ class _Delivery(Ahead):
                 if fast is not None and event.__class__ in WORDS and (path := fast()) is not None:
                     await self._pass_on(path)
                 self.unsent = True
-        except BaseException:
+        finally:
             self.unsent = False
             await events.aclose()
-            raise
-        self.unsent = False
 
     async def flush(self) -> None:
         """Write what the sink has collected. A client that reads slowly is no provider that is silent."""

@@ -3,12 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
-if TYPE_CHECKING:
-    from router.server.door import Door
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CLOSE = b"connection: close\r\n"
@@ -32,8 +29,6 @@ class Cycle(RequestResponseCycle):
     more_body = True
     chunked_encoding: bool | None = None
     expected_content_length = 0
-    body: Any = b""
-    """The part of the request's body that has arrived, and was not received yet."""
     news = False
     """True if there is something to receive beside `body`: the end of the body, or of the connection."""
     waiting: asyncio.Event | None = None
@@ -43,20 +38,14 @@ class Cycle(RequestResponseCycle):
     _usual: ClassVar[tuple[Sequence[tuple[bytes, bytes]], bytes]] = ((), b"")
     """The server's own headers, such as Date, and their lines after OK. uvicorn makes a new list of them each second."""
 
-    def __init__(self, door: "Door", scope: Any, *, keep_alive: bool) -> None:
-        # uvicorn's own is not called: most of what it sets is the same for all requests.
-        self.scope, self.keep_alive = scope, keep_alive
+    def __init__(self, door: Any, scope: Any, *, keep_alive: bool) -> None:
+        # uvicorn's own is not called: most of what it sets is the same for all requests. `door`: the `Door` of the connection.
+        self.scope, self.keep_alive, self.body = scope, keep_alive, bytearray()
         self.transport, self.flow, self.on_response = door.unhurried, door.flow, door.on_response_complete
         self.default_headers, self.access_log = door.server_state.default_headers, door.access_log
         self.waiting_for_100_continue = door.expect_100_continue
 
     # The request.
-
-    def add(self, piece: bytes) -> None:
-        """Add a later part of the body to what has arrived."""
-        if type(self.body) is bytes:
-            self.body = bytearray(self.body)
-        self.body += piece
 
     def set(self) -> None:
         """Wake `receive`, if it waits: there is something to receive."""
@@ -80,7 +69,7 @@ class Cycle(RequestResponseCycle):
             if self.disconnected or self.response_complete:
                 return {"type": "http.disconnect"}
         self.news = False
-        body, self.body = self.body, b""
+        body, self.body = self.body, bytearray()
         return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
 
     # The response. `send` takes over where the connection is lost (see `ClientFlow.lost`), so that is not checked here.

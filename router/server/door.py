@@ -99,7 +99,7 @@ class Door(HttpToolsProtocol):
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.app = getattr(self.app, "serve", self.app)  # the application without the coroutine that tells a request from other scopes
+        self.app = getattr(self.app, "serve_request", self.app)  # not through the coroutine that tells requests from other scopes
         self.parser = plain_parser(self)
         self._at: Literal["idle", "head", "body"] = "idle"
         """Part that is being read: nothing of a request yet, its headers, or its body."""
@@ -258,10 +258,7 @@ class Door(HttpToolsProtocol):
         """Pass on a piece of the request's body. uvicorn's own method would ask again for an upgrade."""
         cycle = self.cycle
         if not cycle.response_complete:
-            if cycle.body:
-                cycle.add(body)
-            else:
-                cycle.body = body
+            cycle.body += body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             if cycle.waiting is not None:

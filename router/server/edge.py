@@ -56,7 +56,7 @@ class Edge:
         self._probes = Probes(admin, gate, self._refusals)
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._refused_origins = RefusedOrigins()
-        self._allowed = partial(self.serve, allowed=True)
+        self._allowed = partial(self.serve_request, allowed=True)
         self._cors: tuple[Cors, DeclaredOrigins] = (Cors(), DeclaredOrigins(self._allowed, Cors(), self._refused_origins))
         self._started = False
 
@@ -75,13 +75,14 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "http":
-            await self.serve(scope, receive, send)
+            scope.setdefault("root_path", "")
+            await self.serve_request(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def serve(self, scope: Scope, receive: Receive, send: Send, *, allowed: bool = False) -> Awaitable[None]:
+    def serve_request(self, scope: Scope, receive: Receive, send: Send, *, allowed: bool = False) -> Awaitable[None]:
         """Return the coroutine that serves a request. `Door` calls it without the coroutine of `__call__` around it.
 
         allowed: whether its host and origin need no look any more
@@ -102,7 +103,7 @@ class Edge:
             log.error("not started", extra={"fields": fields})
         if self._chat.stopping:  # what it refuses from now on no model has heard
             send = handing_over(scope, send)
-        if (app := self._exact.get(scope["path"])) is not None and not scope.get("root_path"):
+        if (app := self._exact.get(scope["path"])) is not None and not scope["root_path"]:
             return app(scope, receive, send)
         return self._router(scope, receive, send)
 

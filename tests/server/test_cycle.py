@@ -5,14 +5,15 @@ import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from starlette.types import Message, Send
 
-from router.answering.reply import Reply, Streamed, Writer
+from router.answering.reply import Collected, Reply, Streamed, Writer
 from router.attempt import Attempt
-from router.events import Finish, Start, Text
+from router.events import Finish, Start, Text, ToolProgress
 from router.journal.entry import Entry
 from router.server.cycle import MAX_JOINED_BYTES, Cycle
 from router.server.door import ClientFlow, Door
@@ -234,3 +235,59 @@ async def test_answer_that_is_at_hand_is_written_at_once(workspace: Workspace, s
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build(), door=Noted) as client:
         await heard(client, asking("/v1/chat/completions", stream))
     assert len(written) == 1
+
+
+@pytest.mark.parametrize("expected", ["100-continue", "100-Continue", "100-continue \t"])
+async def test_client_that_waits_for_100_continue_gets_it_before_its_body(workspace: Workspace, expected: str) -> None:
+    """`Expect: 100-continue`, in any case and with white space after it, is answered before the body is read; other requests get none."""
+    head, _, body = asking("/v1/chat/completions", False, expect=expected).partition(b"\r\n\r\n")
+    async with open_router(workspace, "") as client, connected(client.base) as (reader, writer):
+        writer.write(head + b"\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await until_closed(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("granted", [(), ("search",)])
+def test_progress_of_a_tool_is_not_kept_for_a_whole_answer(granted: tuple[str, ...]) -> None:
+    """A whole answer collects every event of a route without tools, and all but a tool's progress of one that has tools."""
+    heading = Heading(request_id="one", message_id="m", model="gpt-4", created=0)
+    sink = Collected(Reply(cast("Send", None), Entry("one", "digest", granted=granted), WIRES["openai"]), heading)
+    assert not sink.begun
+    events = [Start("a", "m"), ToolProgress("1", "search", "half") if granted else Text("A"), Text("B")]
+    for event in events:
+        sink.put(event)
+    assert sink.begun
+    assert not sink.finished
+    sink.put(Finish("stop"))
+    assert sink.finished
+    assert sink._events == [*(one for one in events if not isinstance(one, ToolProgress)), Finish("stop")]
+
+
+async def test_waiting_receivers_are_woken_by_the_next_part_of_the_body_and_by_its_end() -> None:
+    """A `receive` that waits gets what comes next, each part once, and a disconnect once the response is over."""
+    flow = ClientFlow(cast("asyncio.Transport", None))
+    door = SimpleNamespace(
+        unhurried=None,
+        flow=flow,
+        on_response_complete=bool,
+        access_log=False,
+        expect_100_continue=False,
+        server_state=SimpleNamespace(default_headers=[]),
+    )
+    cycle = Cycle(door, {"method": "POST"}, keep_alive=True)
+    first = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not first.done()
+    cycle.body += b"A"
+    cycle.set()
+    assert await first == {"type": "http.request", "body": b"A", "more_body": True}
+    cycle.body += b"B"
+    cycle.more_body, cycle.news = False, True
+    assert await cycle.receive() == {"type": "http.request", "body": b"B", "more_body": False}
+    last = [asyncio.create_task(cycle.receive()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(one.done() for one in last)
+    cycle.disconnected = True
+    cycle.message_event.set()
+    assert await asyncio.gather(*last, cycle.receive()) == [{"type": "http.disconnect"}] * 3
