@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 
-quoted: Callable[[str], bytes] = msgspec.json.Encoder().encode
-"""Returns a text as a JSON string in UTF-8, escaped as `json.dumps` does without `ensure_ascii`.
+written: Callable[[object], bytes] = msgspec.json.Encoder().encode
+"""Returns a value without floats as JSON in UTF-8, as `json.dumps` does with compact separators and without `ensure_ascii`.
 
-Raises UnicodeEncodeError for a text with a surrogate: see `repaired`. The text is a `str`, not an instance of a subclass.
+Raises UnicodeEncodeError for a text with a surrogate: see `repaired`. A text in it is a `str`, not an instance of a subclass.
 """
+quoted: Callable[[str], bytes] = written
+"""Returns a text as a JSON string in UTF-8; raises as `written`."""
 _make_encoder: Any = getattr(encoder, "c_make_encoder", None)
 """The encoder in C behind `json.dumps`; None on an interpreter that has none."""
 

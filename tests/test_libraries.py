@@ -109,8 +109,14 @@ NEEDS: dict[str, dict[str, str]] = {
             for name in (
                 *("transport", "default_headers", "message_event", "on_response", "disconnected", "keep_alive"),
                 *("waiting_for_100_continue", "response_started", "response_complete", "chunked_encoding"),
+                *("scope", "flow", "logger", "access_logger", "access_log", "expected_content_length", "body", "more_body"),
             )
         },
+        f"{_PROTOCOL}:RequestResponseCycle.__init__(self, scope, transport, flow, logger, access_logger, access_log, default_headers, "
+        "message_event, expect_100_continue, keep_alive, on_response)": "replaced: what is the same for all requests is not set for each",
+        f"{_PROTOCOL}:RequestResponseCycle.receive(self)": "replaced: an event is made only for a request that waits",
+        f"{_PROTOCOL}:RequestResponseCycle.send(self, message)": "a body of any length passes for HTTP/1.0",
+        "uvicorn.protocols.http.flow_control:FlowControl.read_paused": "reading goes on once a part of the body was received",
     },
     "router/server/door.py": {
         _PROTOCOL: "the door is uvicorn's connection with bounds",
@@ -132,17 +138,14 @@ NEEDS: dict[str, dict[str, str]] = {
         },
         **{
             f"{_PROTOCOL}:HttpToolsProtocol.{name}": "on_message_begin and on_headers_complete are replaced: a request of the door's own"
-            for name in (
-                *("_start_asgi_task", "app", "logger", "access_logger", "access_log", "server_state", "on_response_complete"),
-                *("server", "client", "scheme", "app_state"),
-            )
+            for name in (*("_start_asgi_task", "app", "logger", "access_log", "server_state", "server", "client", "scheme", "app_state"),)
         },
+        f"{_PROTOCOL}:HttpToolsProtocol.on_response_complete(self)": "replaced: no timer for each answer",
+        f"{_PROTOCOL}:HttpToolsProtocol.timeout_keep_alive": "an idle connection is closed after it, by the door's own timer",
         f"{_PROTOCOL}:HttpToolsProtocol.send_400_response(self, msg)": "replaced: a refusal in the form of the other errors",
-        f"{_PROTOCOL}:RequestResponseCycle.__init__(self, scope, transport, flow, logger, access_logger, access_log, default_headers, "
-        "message_event, expect_100_continue, keep_alive, on_response)": "a request of the door's own",
         **{
             f"{_PROTOCOL}:RequestResponseCycle.{name}": "on_body and on_message_complete are replaced: the request's body"
-            for name in ("body", "more_body", "message_event")
+            for name in ("body", "more_body")
         },
         f"{_PROTOCOL}:RequestResponseCycle.scope": "a response without a body is left to `send`",
         f"{_PROTOCOL}:RequestResponseCycle.access_log": "a response that uvicorn logs is left to `send`",
@@ -151,6 +154,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "uvicorn.server:ServerState": "the type of the state that connections share",
         "uvicorn.protocols.http.flow_control:HIGH_WATER_LIMIT": "bytes of a body that wait for the application at most",
         "uvicorn.protocols.http.flow_control:FlowControl.read_paused": "a client is not to blame where we do not read",
+        "uvicorn.protocols.http.flow_control:FlowControl.write_paused": "`send` would wait for the client",
     },
     "router/shared/redis.py": {
         "redis.exceptions:RedisError.status_code": "the code of an answer that concerns every command",

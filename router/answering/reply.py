@@ -5,10 +5,11 @@ in a wire without a form for a failure, the connection is closed early.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Protocol
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from functools import lru_cache, partial
+from time import monotonic
+from typing import Any, Protocol
 
 from starlette.types import Send
 
@@ -23,11 +24,10 @@ from router.wire import Heading, Refusal, Wire, answered
 Headers = list[tuple[bytes, bytes]]
 
 PRIVATE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
-COMMON = (
-    *(f"{name.decode()}: {value.decode()}" for name, value in PRIVATE),
-    "x-accel-buffering: no",  # nginx: do not collect a stream
-)
-"""Header lines of every response."""
+COMMON = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in PRIVATE) + "x-accel-buffering: no\r\n"
+"""Header lines of every response, with their ends. The last one is for nginx: it must not collect a stream."""
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""Characters that no header may have."""
 MAX_COLLECTED = 64 * 1024
 """Collected bytes beyond which a stream is flushed even if the next event is available."""
 
@@ -43,12 +43,13 @@ NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_
 """Codes of errors that get `X-Should-Retry: false`: retries and fallbacks are used up, or the client stopped the answer.
 An error with Retry-After is excluded: the SDK may wait that long and try again.
 """
+NOT_AGAIN = "x-should-retry: false\r\n"
 
 
 class Client(Protocol):
     """The client's connection under the router's own server (`server/door.py`).
 
-    write_paused: true while the client reads too slowly: `send` waits then, and at no other time
+    write_paused: true while the client reads too slowly: `send` waits then, and at no other time; true once the connection is lost, too
     gone: true once the connection is lost
     left: called when it is lost
     """
@@ -58,27 +59,27 @@ class Client(Protocol):
     left: Callable[[], object] | None
 
     def writer(self, send: Send) -> "Writer | None":
-        """Return a way past `send` for a response with status 200; None if `send` is not the server's own, or the response has begun."""
+        """Return a way past `send` for a response with status 200; None if `send` has to wait, is not the server's own, or has begun."""
         ...
 
 
 class Writer(Protocol):
     """A response of the router's own server with status 200, written without `send`, while `write_paused` is false.
 
-    Its headers are lines that end with CR LF, in UTF-8. The server does not check them.
+    Its headers are lines that end with CR LF, in UTF-8. The server does not check them. Each call is one write, of a body up to 64 KiB.
     """
 
     def respond(self, head: bytes, body: bytes) -> None:
         """Write a complete response."""
 
-    def begin(self, head: bytes) -> None:
-        """Write the head of a response whose length is not known."""
+    def begin(self, head: bytes, data: bytes, *, over: bool) -> None:
+        """Write the head of a response whose length is not known, and the first piece of its body, if there is one. `over`: it is all."""
 
     def write(self, data: bytes) -> None:
-        """Write a piece of its body."""
+        """Write a piece of its body, which is not empty."""
 
-    def end(self) -> None:
-        """Write the end of its body."""
+    def end(self, data: bytes) -> None:
+        """Write the last piece of its body, if there is one, and the end."""
 
 
 class Reply(Mutable):
@@ -99,92 +100,94 @@ class Reply(Mutable):
     resumed: str = ""
     """The id of the request whose answer is resumed; empty for this request's own answer."""
     write_now: Callable[[bytes], None] | None = None
-    """Writes a piece of the body, while `client.write_paused` is false; None before the body and after it, and under another server."""
-    _end_now: Callable[[], None] | None = None
-    """Writes the end of that body; None where `send` has to."""
+    """Writes a piece of the body that is not empty, while `client.write_paused` is false.
+    None before the body and after it, and under another server.
+    """
+    _end_now: Callable[[bytes], None] | None = None
+    """Writes the last piece of that body and its end; None where `send` has to."""
 
-    async def begin(self, status: int, content_type: str, more: Iterable[str] = ()) -> None:
-        """Send the status and the headers: those that describe the request and its answer, and `more`. Record the status in the entry."""
-        lines = self._head(status, content_type, more)
-        if (writer := self._writer(status, lines)) is not None:
-            writer.begin("\r\n".join(lines).encode())
-            self.write_now, self._end_now = writer.write, writer.end
+    async def begin(self, status: int, content_type: str, more: str = "", data: bytes = b"", *, over: bool = False) -> None:
+        """Send the status and the headers: those that describe the request and its answer, and `more`.
+
+        more: header lines with their ends
+        data: the first piece of the body; empty if there is none yet
+        over: whether that is the whole body
+        """
+        head, client = self._head(status, content_type, more), self.client
+        if client is not None and status == 200 and (writer := client.writer(self.send)) is not None:
+            writer.begin(head.encode(), data, over=over)
+            if not over:
+                self.write_now, self._end_now = writer.write, writer.end
         else:
-            await self._start(status, lines)
-            if self.client is not None:
+            await self._start(status, head)
+            if client is not None and not over:
                 self.write_now = partial(_send_at_once, self.send)
+            if data or over:
+                await self.send({"type": "http.response.body", "body": data, "more_body": not over})
+        self.over = over
+        if over:
+            self.sink = None  # the two hold each other
 
-    def _head(self, status: int, content_type: str, more: Iterable[str]) -> list[str]:
-        """Return the header lines, and record that the response has begun. The last one is empty."""
+    def _head(self, status: int, content_type: str, more: str) -> str:
+        """Return the header lines with their ends, and record that the response has begun. ValueError if a value has a control character."""
         entry = self.entry
+        tried = header(tries) if (tries := entry.tries) else ""
+        if not tried.isprintable():
+            _check(tried)
+        names = _names(entry.target, entry.requested)
         self.begun = True
         entry.status = status
-        lines = [
-            f"content-type: {content_type}",
-            f"x-request-id: {entry.request_id}",
-            f"x-router-generation: {entry.generation}",
-            *COMMON,
-            *more,
-        ]
+        head = (
+            f"content-type: {content_type}\r\nx-request-id: {entry.request_id}\r\nx-router-generation: {entry.generation}\r\n{COMMON}{more}"
+        )
         if self.resumed:
-            lines += [f"x-router-resumed: {self.resumed}"]
+            head += f"x-router-resumed: {self.resumed}\r\n"
         if self.wire.id_header:
-            lines += [f"{self.wire.id_header.decode()}: {entry.request_id}"]
-        if entry.target:
-            lines += [f"x-router-target: {entry.target}"]
-        if entry.requested:
-            lines += [f"x-router-model: {entry.requested}"]
-        if self.limits:
-            lines += [f"{name.decode()}: {value.decode()}" for name, value in self.limits]
-        if tries := entry.tries:
-            lines += [f"x-router-attempts: {header(tries)}"]
+            head += f"{self.wire.id_header}: {entry.request_id}\r\n"
+        head += names
+        for name, value in self.limits:
+            head += f"{name.decode()}: {value.decode()}\r\n"
+        if tried:
+            head += f"x-router-attempts: {tried}\r\n"
         if entry.cache:
-            lines += [f"x-router-cache: {entry.cache}"]
+            head += f"x-router-cache: {entry.cache}\r\n"
         if entry.fault:
-            lines += [f"x-router-fault: {entry.fault}"]
+            head += f"x-router-fault: {entry.fault}\r\n"
         if entry.age is not None:
-            lines += [f"age: {int(entry.age)}"]
-        lines += [""]
-        return lines
+            head += f"age: {int(entry.age)}\r\n"
+        return head
 
-    def _writer(self, status: int, lines: list[str]) -> "Writer | None":
-        """Return a way to write the response without `send`; None if `send` has to wait for the client, or to check these headers."""
-        client = self.client
-        if client is None or client.write_paused or status != 200 or not "".join(lines).isprintable():
-            return None
-        return client.writer(self.send)
-
-    async def _start(self, status: int, lines: list[str]) -> None:
-        parts = [line.encode().partition(b": ") for line in lines if line]
+    async def _start(self, status: int, head: str) -> None:
+        parts = [line.encode().partition(b": ") for line in head[:-2].split("\r\n")]
         await self.send({"type": "http.response.start", "status": status, "headers": [(name, value) for name, _, value in parts]})
 
     async def write(self, data: bytes) -> None:
         """Send a part of the body, and wait for a client that reads too slowly."""
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self) -> None:
-        """Send the end of the body."""
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last piece of the body, which may be empty, and its end."""
         client, end = self.client, self._end_now
         self.write_now = self._end_now = None
         if end is None or client is None or client.write_paused:
-            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self.send({"type": "http.response.body", "body": data, "more_body": False})
         else:
-            end()
-        self.over = True
+            end(data)
+        self.over, self.sink = True, None
 
-    async def complete(self, status: int, body: bytes, more: Iterable[str] = ()) -> None:
-        """Send a response with this status and body."""
-        lines = self._head(status, self.wire.body_type, (f"content-length: {len(body)}", *more))
-        if (writer := self._writer(status, lines)) is not None:
-            writer.respond("\r\n".join(lines).encode(), body)
+    async def complete(self, status: int, body: bytes, more: str = "") -> None:
+        """Send a response with this status and body. `more`: header lines with their ends."""
+        head, client = self._head(status, self.wire.body_type, f"content-length: {len(body)}\r\n{more}"), self.client
+        if client is not None and status == 200 and (writer := client.writer(self.send)) is not None:
+            writer.respond(head.encode(), body)
         else:
-            await self._start(status, lines)
+            await self._start(status, head)
             await self.send({"type": "http.response.body", "body": body, "more_body": False})
-        self.over = True
+        self.over, self.sink = True, None
 
     async def empty(self, status: int) -> None:
         """Send a response with this status and no body."""
-        length = ("content-length: 0",) if status != 204 else ()
+        length = "content-length: 0\r\n" if status != 204 else ""
         await self._start(status, self._head(status, "text/plain; charset=utf-8", length))
         await self.end()
 
@@ -197,19 +200,19 @@ class Reply(Mutable):
         self.entry.reason = error.logged if error.status < 500 else ""
         self.entry.tally()
         wait = getattr(error, "retry_after", None)
-        more: list[str] = []
+        more = ""
         if isinstance(wait, int | float):
-            more.append(f"retry-after: {max(1, math.ceil(wait))}")
+            more = f"retry-after: {max(1, math.ceil(wait))}\r\n"
         elif error.code in NO_RETRY:
-            more.append("x-should-retry: false")
+            more = NOT_AGAIN
         if error.status == 405:
-            more.append("allow: POST")
+            more += "allow: POST\r\n"
         if isinstance(error, TooMany):
             self.limits = [*error.headers]
         if error.status == 401:
-            more.append("www-authenticate: Bearer")
+            more += "www-authenticate: Bearer\r\n"
         if isinstance(error, Stopping):
-            more.append("connection: close")  # the next request finds another process
+            more += "connection: close\r\n"  # the next request finds another process
         sentence = f"{error.public} (request {self.entry.request_id})" if error.status >= 500 else error.public
         await self._refuse(error.status, error.code, sentence, more)
 
@@ -218,16 +221,30 @@ class Reply(Mutable):
         sentence = f"{failure.public} (request {self.entry.request_id})"
         status = STATUS.get(failure.code, 500)
         self.entry.reason = failure.public if status < 500 else ""
-        await self._refuse(status, failure.code, sentence, ["x-should-retry: false"] if failure.code in NO_RETRY else ())
+        await self._refuse(status, failure.code, sentence, NOT_AGAIN if failure.code in NO_RETRY else "")
 
-    async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[str]) -> None:
+    async def _refuse(self, status: int, code: str, sentence: str, more: str) -> None:
         await self.complete(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
 
 
-def cost_header(entry: Entry) -> Sequence[str]:
-    """Return the cost of the answer in dollars as a list with one header line; an empty one if no price is known."""
+@lru_cache(maxsize=256)
+def _names(target: str, requested: str) -> str:
+    """Return the header lines for the target and for the requested id, both configured names; an empty one has no line."""
+    _check(target + requested)
+    made = f"x-router-target: {target}\r\n" if target else ""
+    return f"{made}x-router-model: {requested}\r\n" if requested else made
+
+
+def _check(names: str) -> None:
+    """Raise ValueError if configured names have a control character, such as a line's end, which no header may have."""
+    if CONTROL.search(names):
+        raise ValueError("a header of the response has a control character")
+
+
+def cost_header(entry: Entry) -> str:
+    """Return the header line, with its end, for the cost of the answer in dollars; an empty text if no price is known."""
     cost = entry.charges.cost
-    return () if cost is None else [f"x-router-cost: {cost:.{DIGITS}f}".rstrip("0").rstrip(".")]
+    return "" if cost is None else f"x-router-cost: {cost:.{DIGITS}f}".rstrip("0").rstrip(".") + "\r\n"
 
 
 def _send_at_once(send: Send, data: bytes) -> None:
@@ -257,7 +274,7 @@ class Sink(Protocol):
         """Return whether the sink holds so much that it should be flushed now."""
         ...
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event, /) -> None:
         """Take an event. Nothing is passed on until the next `flush` or `close`."""
 
     async def flush(self) -> None:
@@ -267,8 +284,9 @@ class Sink(Protocol):
         """Take words and pass them on, if that needs no wait. Otherwise return False: they were taken, and a `flush` has to follow."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> Coroutine[object, object, None]:
         """Pass on the rest and end: no event follows. An answer that has failed may end without a proper end."""
+        ...
 
     def hush(self) -> None:
         """Stop keep-alives: only the end is written from now on."""
@@ -292,7 +310,7 @@ class Streamed:
 
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
-        self._client = reply.client
+        self._client: Any = reply.client
         self._encode = reply.wire.encoder(heading)
         frame = reply.wire.keep_alive
         self._pulse = Pulse(partial(reply.write, frame), keep_alive) if frame else None
@@ -323,17 +341,15 @@ class Streamed:
 
         If events came but gave no bytes yet (the text is held back), send the headers alone, so that keep-alives can begin.
         """
-        collected, reply, client = self._collected, self._reply, self._client
-        if not collected:
-            if self._pulse and self.begun and not reply.begun:
-                # The answer is being made, and its text is held back: signs of life need the headers before them.
-                await self._begin()
-                self._pulse.wait()
-            return
+        collected, reply, client, pulse = self._collected, self._reply, self._client, self._pulse
+        count, data = len(collected), b"".join(collected)
         if not reply.begun:
-            await self._begin()
-        pulse, count, data = self._pulse, len(collected), b"".join(collected)
-        if client is None or client.write_paused or (write := reply.write_now) is None:
+            if not data and (pulse is None or not self.begun):
+                return
+            await reply.begin(200, reply.wire.content_type, reply.wire.headers, data)
+        elif not data:
+            return
+        elif client is None or client.write_paused or (write := reply.write_now) is None:
             if pulse:
                 pulse.resting = True
             await reply.write(data)
@@ -347,15 +363,19 @@ class Streamed:
 
     def pass_on(self, words: Sequence[Words]) -> bool:
         """Send the words at once if the client reads as fast as they come. Otherwise collect them and return False."""
-        client = self._client
-        if client is None or client.write_paused or self._collected or (write := self._reply.write_now) is None:
+        write = self._reply.write_now
+        if write is None or self._collected or self._client.write_paused:
             for word in words:
                 self.put(word)
             return False
-        if data := self._encode(words[0]) if len(words) == 1 else b"".join(map(self._encode, words)):
+        first, *more = words
+        data = self._encode(first)
+        if more:
+            data += b"".join(map(self._encode, more))
+        if data:
             write(data)
             if self._pulse:
-                self._pulse.written = time.monotonic()
+                self._pulse.written = monotonic()
         return True
 
     async def close(self) -> None:
@@ -363,15 +383,18 @@ class Streamed:
 
         After a Failure that the wire cannot express, leave the body without its end. If nothing was sent, send the Failure as a status.
         """
-        await self.flush()
         self.hush()
-        if isinstance(self._last, Failure) and self._reply.wire.failure == "reset":
-            if not self._reply.begun:
-                await self._reply.fail(self._last)
+        reply, wire, data = self._reply, self._reply.wire, b"".join(self._collected)
+        if wire.failure == "reset" and isinstance(self._last, Failure):
+            await self.flush()
+            if not reply.begun:
+                await reply.fail(self._last)
             return  # a body without its end: the server breaks the connection off, and the client sees that it is not whole
-        if not self._reply.begun:
-            await self._begin()
-        await self._reply.end()
+        if reply.begun:
+            await reply.end(data)
+        else:
+            await reply.begin(200, wire.content_type, wire.headers, data, over=True)
+        self._collected.clear()
 
     def hush(self) -> None:
         """Stop the keep-alives for good. After this call its caller writes only the rest of the answer and its end; this is not checked."""
@@ -379,27 +402,29 @@ class Streamed:
             self._pulse.close()
             self._pulse = None
 
-    async def _begin(self) -> None:
-        wire = self._reply.wire
-        await self._reply.begin(200, wire.content_type, wire.headers)
-
 
 class Collected:
     """A sink that collects all events and sends one body at the end (`stream: false`)."""
 
-    begun = full = False
+    full = False
 
     def __init__(self, reply: Reply, heading: Heading) -> None:
         self._reply = reply
         self._heading = heading
         self._events: list[Event] = []
+        if not reply.entry.granted:
+            self.put = self._events.append  # no tool, no progress
         reply.sink = self
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event, /) -> None:
         """Collect an event; a tool's progress is left out."""
-        self.begun = True
         if event.__class__ is not ToolProgress:  # the result is there by then
             self._events.append(event)
+
+    @property
+    def begun(self) -> bool:
+        """Return whether it has got an event."""
+        return bool(self._events)
 
     @property
     def finished(self) -> bool:
@@ -414,13 +439,12 @@ class Collected:
         self._events += words
         return True
 
-    async def close(self) -> None:
+    def close(self) -> Coroutine[object, object, None]:
         """Send the whole answer as one body with status 200 and its cost, or its Failure as an HTTP status."""
-        if isinstance(end := self._events[-1], Failure):
-            await self._reply.fail(end)
-        else:
-            body = self._reply.wire.complete(answered(self._heading, self._events))
-            await self._reply.complete(200, body, cost_header(self._reply.entry))
+        reply, events = self._reply, self._events
+        if type(end := events[-1]) is Failure:
+            return reply.fail(end)
+        return reply.complete(200, reply.wire.complete(answered(self._heading, events)), cost_header(reply.entry))
 
     def hush(self) -> None:
         """Do nothing: there are no keep-alives before a single body."""

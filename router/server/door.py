@@ -14,18 +14,18 @@ import struct
 from collections.abc import Callable
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from urllib.parse import unquote
 
-from httptools import HttpRequestParser, parse_url
-from starlette.types import Receive, Send
+from httptools import HttpParserError, HttpParserUpgrade, parse_url
+from starlette.types import Receive
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from router.server.cycle import Cycle
-from router.server.plain import PlainParser
+from router.server.cycle import Cycle, OldCycle
+from router.server.plain import clean, feed_without_offer, plain_parser
 
 MAX_UNSENT_BYTES = 128 * 1024
 """Bytes that the kernel buffers for a client before its socket counts as full. By default it would buffer megabytes for a slow client."""
@@ -48,18 +48,24 @@ class ClientFlow(FlowControl):
     left: Callable[[], object] | None = None
 
     def lost(self) -> None:
-        """Have `left` called soon: the connection is lost. Not at once, as a task that is cancelled before its first step does nothing."""
-        self.gone = True
+        """Have `left` called soon: the connection is lost. Not at once, as a task that is cancelled before its first step does nothing.
+
+        What is still written goes through `send`, which drops it.
+        """
+        self.gone = self.write_paused = True
         if self.left is not None:
             asyncio.get_running_loop().call_soon(self.left)
 
-    def writer(self, send: Send) -> Cycle | None:
-        """Return the response that `send` sends, to be written without it; None if a layer stands between.
+    def writer(self, send: Any) -> Cycle | None:
+        """Return the response that `send` sends, to be written without it; None if a layer stands between, or while `send` would wait.
 
-        Also None if it has begun, may have no body, or is logged by uvicorn.
+        Also None if it has begun, may have no body, is for HTTP/1.0, or is logged by uvicorn.
         """
-        cycle = getattr(send, "__self__", None)
-        if type(cycle) is not Cycle or cycle.response_started or cycle.access_log or cycle.scope["method"] == "HEAD":
+        try:
+            cycle = send.__self__
+        except AttributeError:  # a function
+            return None
+        if type(cycle) is not Cycle or cycle.response_started or self.write_paused or cycle.access_log or cycle.scope["method"] == "HEAD":
             return None
         return cycle
 
@@ -73,6 +79,7 @@ class ClientFlow(FlowControl):
             return None
         if cycle.waiting_for_100_continue or cycle.disconnected:
             return None
+        cycle.news = False
         body, cycle.body = bytes(cycle.body), bytearray()
         return body
 
@@ -107,24 +114,25 @@ class Door(HttpToolsProtocol):
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = cast("HttpRequestParser", PlainParser(self))
+        self.app = getattr(self.app, "serve_request", self.app)  # not through the coroutine that tells requests from other scopes
+        self.parser = plain_parser(self)
         self._at: Literal["idle", "head", "body"] = "idle"
         """Part that is being read: nothing of a request yet, its headers, or its body."""
-        self._turns = 0
-        """Number of changes of that part."""
         self._loose = 0
         """Bytes received since the parser last found something in them."""
         self._after = 0
         self._lingers = False
         """True once nothing more is answered on this connection, and received bytes are discarded."""
         self._read_by = math.inf
-        """Time at which the part that is being read must be complete."""
+        """Time at which the part that is being read must be complete, or at which an idle connection is closed."""
         self._sent_by = math.inf
         """Time by which the client must have read enough for more to be written."""
         self._left = False
         """True if bytes of a finished answer were still unsent at the last check."""
         self._status = 400
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
+        """Time of that timer; infinity without one."""
 
     # The connection.
 
@@ -132,8 +140,18 @@ class Door(HttpToolsProtocol):
         """Set the socket's options, and start the deadline for the first request."""
         super().connection_made(transport)
         self.flow = self._client = ClientFlow(transport)
+        self._scope: dict[str, object] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "router.client": self._client,
+        }
+        """The part of the scope that all requests of the connection share."""
         # The transport of an answer: its `close` lets a client that is still sending read the answer.
-        self._unhurried: Any = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
+        self.unhurried: Any = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
             line = transport.get_extra_info("socket")
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
@@ -151,27 +169,36 @@ class Door(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and refuse the request or close the connection if a bound is exceeded. While lingering, discard them."""
-        turns, size = self._turns, len(data)
-        if self._lingers:
+        size, at, cycle = len(data), self._at, self.cycle
+        if self._lingers or (at == "body" and cycle.response_complete):
             self._after += size
             if self._after > self.MAX_DISCARDED_BYTES:
                 self.transport.abort()
-            return
+                return
+            if self._lingers:
+                return
         self._loose += size
-        if self._at == "body" and self._said:
-            self._after += size
-        super().data_received(data)
+        try:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as offer:
+                feed_without_offer(self, offer, data)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+            return
         if self._loose > self.MAX_HEAD_BYTES:
             self._refuse(431)
-        elif self._after > self.MAX_DISCARDED_BYTES:
-            self.transport.abort()
-        elif turns != self._turns:
-            if self._at == "idle":
-                self._read_by = math.inf
-            else:
+        elif self._at != "idle":
+            if self._at != at or self.cycle is not cycle:
                 self._read_within(self.FIRST if self._at == "head" else self.BODY)
-        elif self._at == "idle" and self._read_by == math.inf:
-            self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
+        elif self._loose:  # line breaks before a request, which keep no connection open
+            self._read_by = min(self._read_by, self.loop.time() + self.FIRST)
+            self._wait()
+        elif self.cycle.response_complete:  # the answer came before the end of the body
+            self._read_within(self.timeout_keep_alive)
+        else:
+            self._read_by = math.inf
 
     def pause_writing(self) -> None:
         """Stop writing, and set the deadline by which the client must have read some of the data."""
@@ -191,18 +218,11 @@ class Door(HttpToolsProtocol):
 
         uvicorn's own method is not called: it would make the scope, which `on_headers_complete` does.
         """
-        self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._at, self._turns = "head", self._turns + 1
+        self.url, self.headers, self._at = b"", [], "head"
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on.
-
-        uvicorn's own method is not called: it would do the same again, for each header of each request.
-        """
-        name = name.lower()
-        self.headers.append((name, value := value.rstrip(b" \t")))
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        """Take a header as it came; uvicorn's own method would look at each by itself."""
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Pass the request on to the application once its headers are complete; raise _Refused if they are too large or not served.
@@ -215,51 +235,39 @@ class Door(HttpToolsProtocol):
                 self._status = 431
                 raise _Refused
         parser = self.parser
-        method = parser.get_method()
+        method = parser.get_method().decode("ascii")
         if parser.should_upgrade():
-            if method == b"CONNECT":  # no offer: it asks for a tunnel
+            if method == "CONNECT":  # no offer: it asks for a tunnel
                 raise _Refused
-            return  # see PlainParser: the head comes again, without the offer
-        if len(self.pipeline) >= self.MAX_PIPELINED:
+            return  # see `plain`: the head comes again, without the offer
+        before = self.cycle
+        waits = before is not None and not before.response_complete
+        if waits and len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        url, version, before = parse_url(self.url), parser.get_http_version(), self.cycle
+        url, version, headers = parse_url(self.url), parser.get_http_version(), clean(self.headers)
         path = url.path.decode("ascii")
-        scope: Any = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+        request: Any = {
             "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": method.decode("ascii"),
-            "root_path": "",
+            "method": method,
             "path": unquote(path) if "%" in path else path,
             "raw_path": url.path,
             "query_string": url.query or b"",
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-            "router.client": self._client,
+            "headers": headers,
+            "state": {**self.app_state},
         }
-        self.cycle = cycle = Cycle(
-            scope,
-            self._unhurried,
-            self.flow,
-            self.logger,
-            self.access_logger,
-            self.access_log,
-            self.server_state.default_headers,
-            asyncio.Event(),
-            self.expect_100_continue,
-            version != "1.0" and parser.should_keep_alive(),
-            self.on_response_complete,
-        )
-        if before is None or before.response_complete:
-            self._start_asgi_task(cycle, self.app)
+        scope = self._scope | request
+        self.expect_100_continue = b"expect" in (named := dict(headers)) and named[b"expect"].lower() == b"100-continue"
+        if version == "1.0":
+            self.cycle = cycle = OldCycle(self, scope, keep_alive=False)
         else:
+            self.cycle = cycle = Cycle(self, scope, keep_alive=parser.should_keep_alive())
+        if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+        else:
+            self._start_asgi_task(cycle, self.app)
         self._loose = self._after = 0
-        self._at, self._turns = "body", self._turns + 1
+        self._at = "body"
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the request's body. uvicorn's own method would ask again for an upgrade."""
@@ -268,7 +276,8 @@ class Door(HttpToolsProtocol):
             cycle.body += body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            cycle.message_event.set()
+            if cycle.waiting is not None:
+                cycle.set()
         self._loose = 0
 
     def on_message_complete(self) -> None:
@@ -276,11 +285,27 @@ class Door(HttpToolsProtocol):
         if self._at == "head":
             return
         cycle = self.cycle
-        if not cycle.response_complete:
-            cycle.more_body = False
-            cycle.message_event.set()
-        self._loose = 0
-        self._at, self._turns = "idle", self._turns + 1
+        cycle.more_body, cycle.news = False, True
+        if cycle.waiting is not None:
+            cycle.set()
+        self._loose, self._at = 0, "idle"
+
+    def on_response_complete(self) -> None:
+        """Begin the next request of the connection if it is there; otherwise set the time at which the idle connection is closed.
+
+        uvicorn's own method is not called: it would make a timer for each answer.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._at == "idle":
+            self._read_by = self.loop.time() + self.timeout_keep_alive
+            if self._looks_at > self._read_by:
+                self._wait()
 
     # What is late.
 
@@ -291,13 +316,13 @@ class Door(HttpToolsProtocol):
     def _wait(self) -> None:
         """Set the timer to the earliest deadline of the connection; returns at once."""
         until = min(self._read_by, self._sent_by, self.loop.time() + self.SENT)
-        if self._timer is None or self._timer.when() > until:
+        if self._looks_at > until:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.loop.call_at(until, self._look)
+            self._timer, self._looks_at = self.loop.call_at(until, self._look), until
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._looks_at = None, math.inf
         now = self.loop.time()
         left = (self._said or self.transport.is_closing()) and self.transport.get_write_buffer_size() > 0
         if now >= self._sent_by or (left and self._left):

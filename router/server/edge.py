@@ -8,7 +8,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute, Router
@@ -56,7 +56,8 @@ class Edge:
         self._probes = Probes(admin, gate, self._refusals)
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._refused_origins = RefusedOrigins()
-        self._cors: tuple[Cors, DeclaredOrigins] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
+        self._allowed = partial(self.serve_request, allowed=True)
+        self._cors: tuple[Cors, DeclaredOrigins] = (Cors(), DeclaredOrigins(self._allowed, Cors(), self._refused_origins))
         self._started = False
 
     @cached_property
@@ -74,30 +75,35 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "http":
-            headers: Mapping[bytes, bytes] = dict(scope["headers"])
-            if bad_host(scope, headers):
-                await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
-            else:
-                declared, (cors, app) = self.live.generation.server.cors, self._cors
-                if declared is not cors:
-                    if declared != cors:
-                        app = DeclaredOrigins(self._serve, declared, self._refused_origins)
-                    self._cors = (declared, app)
-                await app.serving(scope, headers)(scope, receive, send)
+            scope.setdefault("root_path", "")
+            await self.serve_request(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def serve_request(self, scope: Scope, receive: Receive, send: Send, *, allowed: bool = False) -> Awaitable[None]:
+        """Return the coroutine that serves a request. `Door` calls it without the coroutine of `__call__` around it.
+
+        allowed: whether its host and origin need no look any more
+        """
+        if not allowed:
+            headers: Mapping[bytes, bytes] = dict(scope["headers"])
+            if bad_host(scope, headers):
+                return self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
+            if b"origin" in headers:
+                declared, (cors, app) = self.live.generation.server.cors, self._cors
+                if declared != cors:
+                    app = DeclaredOrigins(self._allowed, declared, self._refused_origins)
+                    self._cors = (declared, app)
+                return app.serving(scope, headers)(scope, receive, send)
         if not self._started:
             self._started = True
             fields = {"remedy": "enter Edge.started() in the lifespan of the application that mounts this one"}
             log.error("not started", extra={"fields": fields})
         if self._chat.stopping:  # what it refuses from now on no model has heard
             send = handing_over(scope, send)
-        if (app := self._exact.get(scope["path"])) is not None and not scope.get("root_path"):
-            scope["path_params"] = {}
+        if (app := self._exact.get(scope["path"])) is not None and not scope["root_path"]:
             return app(scope, receive, send)
         return self._router(scope, receive, send)
 

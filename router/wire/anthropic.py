@@ -223,6 +223,6 @@ WIRE = Wire(
     encoder=lambda heading: _MessageFrames(heading).encode,
     complete=complete,
     refusal=lambda why: body(error(why)),
-    id_header=b"request-id",
+    id_header="request-id",
     keep_alive=b'event: ping\ndata: {"type":"ping"}\n\n',
 )

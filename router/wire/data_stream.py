@@ -139,7 +139,7 @@ def _step_end(reason: str, used: Usage | None) -> bytes:
 WIRE = Wire(
     name="data-stream",
     content_type="text/plain; charset=utf-8",
-    headers=("x-vercel-ai-data-stream: v1",),
+    headers="x-vercel-ai-data-stream: v1\r\n",
     encoder=lambda heading: _Lines(heading).encode,
     complete=complete,
     refusal=refusal,

@@ -11,18 +11,31 @@ a result is the client's, which is known at the end. Reasoning is `reasoning_con
 an annotation; an image is one of `images`, as OpenRouter writes it. There is no form for documents and other files.
 """
 
-from json.encoder import encode_basestring
-
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.jsontext import quoted
 from router.wire.frames import DONE, KEEP_ALIVE, frame, unwritten
-from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, compact, utf8
+from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, encoded, utf8
 
-REASONS: dict[Reason, str] = {"content-filter": "content_filter", "tool-calls": "length", "other": "stop", "unknown": "stop"}
-"""Internal reason → finish reason, if they differ and no call is left to the client. `tool-calls` then means: `max_steps` cut it off."""
-OPENING = '{"role":"assistant","content":""}'
+REASONS: dict[Reason, str] = {
+    "stop": "stop",
+    "length": "length",
+    "content-filter": "content_filter",
+    "tool-calls": "length",
+    "other": "stop",
+    "unknown": "stop",
+}
+"""Internal reason → finish reason, if no call is left to the client. `tool-calls` then means: `max_steps` cut it off."""
+NO_USAGE = Usage()
+OPENING = b'{"role":"assistant","content":""}'
 """The delta of an answer's first chunk if the answer begins with its text."""
+
+
+NULL_USAGE = b',"usage":null'
+AFTER = b',"logprobs":null,"finish_reason":null}]%b}\n\n'
+WITHOUT_USAGE, WITH_USAGE = ((usage, AFTER % usage, b"}" + AFTER % usage) for usage in (b"", NULL_USAGE))
+"""The parts of a chunk after its delta: the usage, all of them, and these with the end of the delta. Only a client that asks has usage."""
+END = DONE.encode()
 
 
 class Chunks:
@@ -33,9 +46,7 @@ class Chunks:
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
-        self._usage = ',"usage":null' if heading.wants_usage else ""
-        self._after = f',"logprobs":null,"finish_reason":null}}]{self._usage}}}\n\n'
-        self._end = f"}}{self._after}".encode()
+        self._usage, self._after, self._end = WITH_USAGE if heading.wants_usage else WITHOUT_USAGE
         self._begun = self._named = False
         self._calls: dict[str, ToolCall] = {}
         self._images = 0
@@ -44,42 +55,42 @@ class Chunks:
         """Set the model that the chunks name: that of the first target that answered, or the requested id if there was none."""
         heading = self._heading
         fields = {"id": f"{self._prefix}{heading.message_id}", "object": self._kind, "created": heading.created, "model": model}
-        self._head = f'data: {compact(fields)[:-1]},"choices":['
-        self._before = f'{self._head}{{"index":0,"delta":'
-        self._content = utf8(f'{self._before}{{"content":')
+        self._head = b'data: %b,"choices":[' % encoded(fields)[:-1]
+        self._before = self._head + b'{"index":0,"delta":'
+        self._content = self._before + b'{"content":'
 
     def encode(self, event: Event) -> bytes:
         """Return the chunks of an event; b"" for an event that is not written."""
         match event:
             case Text(text):
                 if not self._begun:
-                    return utf8(self._opening()) + self.encode(event)
+                    return self._opening() + self.encode(event)
                 try:
                     return self._content + quoted(text) + self._end
                 except UnicodeEncodeError:
                     return self.encode(Text(repaired(text)))
             case Thought(text):
                 if not self._begun:
-                    return utf8(self._opening(content=None, reasoning_content=text))
-                return utf8(f'{self._before}{{"reasoning_content":{encode_basestring(text)}}}{self._after}')
+                    return self._opening(content=None, reasoning_content=text)
+                return b'%b{"reasoning_content":%b%b' % (self._before, encoded(text), self._end)
             case Start(model=model):
                 if not self._named:
                     self._named = True
                     self._name(model)
                 return b""
             case Finish(reason, usage):
-                return utf8(self._finish(reason) + self._last(usage))
+                return self._finish(reason) + self._last(usage)
             case Source(url) if url:
-                return utf8(self._opening() + self._chunk({"annotations": [annotation(event)]}))
+                return self._opening() + self._chunk({"annotations": [annotation(event)]})
             case Produced(media_type) if media_type.startswith("image/"):
                 self._images += 1
-                return utf8(self._opening() + self._chunk({"images": [image(event, self._images - 1)]}))
+                return self._opening() + self._chunk({"images": [image(event, self._images - 1)]})
             case ToolInput():
                 # Sent although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
-                return utf8(self._opening(content=None))
+                return self._opening(content=None)
             case ToolCall():
                 self._calls[event.call_id] = event
-                return utf8(self._opening(content=None))
+                return self._opening(content=None)
             case ToolResult(call_id):
                 self._calls.pop(call_id, None)
                 return b""
@@ -90,39 +101,39 @@ class Chunks:
             case _:
                 return unwritten(event)
 
-    def _opening(self, **delta: Json) -> str:
-        """Return the first chunk, which has the role and this delta (an empty content without one); an empty text if it is written."""
+    def _opening(self, **delta: Json) -> bytes:
+        """Return the first chunk, which has the role and this delta (an empty content without one); b"" if it is written."""
         if self._begun:
-            return ""
+            return b""
         self._begun = True
         if not self._named:
             self._name(self._heading.model)
-        return f"{self._before}{compact({'role': 'assistant', **delta}) if delta else OPENING}{self._after}"
+        return self._before + (encoded({"role": "assistant", **delta}) if delta else OPENING) + self._after
 
-    def _chunk(self, delta: Json) -> str:
-        return f"{self._before}{compact(delta)}{self._after}"
+    def _chunk(self, delta: Json) -> bytes:
+        return self._before + encoded(delta) + self._after
 
-    def _finish(self, reason: Reason) -> str:
+    def _finish(self, reason: Reason) -> bytes:
         made = self._opening()
         for index, call in enumerate(self._calls.values()):
             first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             made += self._chunk({"tool_calls": [first]})
             made += self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]})
-        theirs = "tool_calls" if self._calls else REASONS.get(reason, reason)
-        return f'{made}{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n'
+        theirs = "tool_calls" if self._calls else REASONS[reason]
+        return b'%b%b{},"logprobs":null,"finish_reason":"%b"}]%b}\n\n' % (made, self._before, theirs.encode(), self._usage)
 
-    def _last(self, usage: Usage | None) -> str:
+    def _last(self, usage: Usage | None) -> bytes:
         """Return the end of the stream: the usage if the client wants it, then [DONE]."""
-        return (f'{self._head}],"usage":{compact(counted(usage))}}}\n\n' if self._heading.wants_usage else "") + DONE
+        return (b'%b],"usage":%b}\n\n' % (self._head, encoded(counted(usage))) if self._heading.wants_usage else b"") + END
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
     """Return OpenAI's usage object. Counts are zero if no provider reported usage, because clients read them unchecked.
     Details (cached, cache writes, reasoning) are written only if not zero; `cache_write_tokens` is OpenRouter's name.
     """
-    usage = usage or Usage()
-    total = usage.input_tokens + usage.output_tokens
-    made: dict[str, Json] = {"prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens, "total_tokens": total}
+    usage = usage or NO_USAGE
+    asked, said = usage.input_tokens, usage.output_tokens
+    made: dict[str, Json] = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
     if usage.cached_tokens or usage.cache_write_tokens:
         written: dict[str, Json] = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
         made["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens, **written}
@@ -143,10 +154,16 @@ def complete(answer: Answered) -> bytes:
         message["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
-    reason = "tool_calls" if calls else REASONS.get(answer.reason, answer.reason)
-    choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-    made = {"id": f"chatcmpl-{answer.heading.message_id}", "object": "chat.completion", "created": answer.heading.created}
-    return utf8(compact({**made, "model": answer.model, "choices": [choice], "usage": counted(answer.usage)}))
+    reason = "tool_calls" if calls else REASONS[answer.reason]
+    made: JsonObject = {
+        "id": f"chatcmpl-{answer.heading.message_id}",
+        "object": "chat.completion",
+        "created": answer.heading.created,
+        "model": answer.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": counted(answer.usage),
+    }
+    return encoded(made)
 
 
 def annotation(source: Source) -> JsonObject:

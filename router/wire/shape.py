@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
-from router.jsontext import writer
+from router.jsontext import writer, written
 from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
@@ -73,17 +73,17 @@ class Answered(Value, frozen=True):
     """A complete answer, to be sent as one body: its events, and what is taken from them."""
 
     heading: Heading
-    events: tuple[Event, ...]
+    events: Sequence[Event]
     text: str
-    thoughts: str
-    calls: tuple[ToolCall, ...]
-    results: tuple[ToolResult, ...]
-    sources: tuple[Source, ...]
-    files: tuple[Produced, ...]
     reason: Reason
     usage: Usage | None
     model: str
     """The configured model of the target that answered first, else the model id of the request."""
+    thoughts: str = ""
+    calls: Sequence[ToolCall] = ()
+    results: Sequence[ToolResult] = ()
+    sources: Sequence[Source] = ()
+    files: Sequence[Produced] = ()
 
     @property
     def client_calls(self) -> Sequence[ToolCall]:
@@ -93,21 +93,18 @@ class Answered(Value, frozen=True):
 
 
 def answered(heading: Heading, events: Sequence[Event]) -> Answered:
-    """Collect the events of a complete answer into an Answered. The last one must be a Finish (an assertion fails otherwise)."""
-    start, end = events[0], events[-1]
+    """Return a complete answer with these events, of which there are two at least. The last one is a Finish (an assertion fails otherwise)."""
+    start, *between, end = events
     assert type(end) is Finish
-    if type(start) is Start and TEXT_ALONE.issuperset(map(type, events[1:-1])):
-        text = "".join(map(TEXT, events[1:-1]))
-        return Answered(heading, tuple(events), text, "", (), (), (), (), end.reason, end.usage, start.model or heading.model)
+    if type(start) is Start and TEXT_ALONE.issuperset(map(type, between)):
+        return Answered(heading, events, "".join(map(TEXT, between)), end.reason, end.usage, start.model or heading.model)
     of: dict[type[Event], list[Any]] = defaultdict(list)
     for event in events:
         of[event.__class__].append(event)
     text, thoughts = "".join(map(TEXT, of[Text])), "".join(map(TEXT, of[Thought]))
-    model = ""
-    for start in of[Start]:
-        model = model or start.model
-    calls, results, sources, files = tuple(of[ToolCall]), tuple(of[ToolResult]), tuple(of[Source]), tuple(of[Produced])
-    return Answered(heading, tuple(events), text, thoughts, calls, results, sources, files, end.reason, end.usage, model or heading.model)
+    model = next((start.model for start in of[Start] if start.model), heading.model)
+    seen = of[ToolCall], of[ToolResult], of[Source], of[Produced]
+    return Answered(heading, events, text, end.reason, end.usage, model, thoughts, *seen)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
@@ -143,7 +140,7 @@ def broken_off(heading: Heading, failure: Failure) -> Refusal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
-    content_type, headers: of a stream; headers as lines
+    content_type, headers: of a stream; headers as lines with their ends
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
     complete: encodes an answer that is not streamed, as one body
     refusal: encodes an error that comes before the first event, as one body
@@ -156,12 +153,12 @@ class Wire:
 
     name: str
     content_type: str = "text/event-stream"
-    headers: tuple[str, ...] = ()
+    headers: str = ""
     encoder: Callable[[Heading], Encode]
     complete: Callable[[Answered], bytes]
     refusal: Callable[[Refusal], bytes]
     body_type: str = "application/json"
-    id_header: bytes = b""
+    id_header: str = ""
     failure: Literal["told", "reset"] = "told"
     keep_alive: bytes = b""
     approvals: bool = False
@@ -174,6 +171,14 @@ compact: Callable[[Json], str] = writer(dict, ascii_only=False, separators=(",",
 def body(value: Json) -> bytes:
     """Return a value as JSON in UTF-8."""
     return utf8(compact(value))
+
+
+def encoded(value: Json) -> bytes:
+    """Return a value without floats as JSON in UTF-8: as `body` does, in a third of the time."""
+    try:
+        return written(value)
+    except UnicodeEncodeError:
+        return body(value)
 
 
 def arguments_of(call: ToolCall) -> str:

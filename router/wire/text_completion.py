@@ -10,18 +10,17 @@ answer. With `echo` a text begins with its prompt. Source: OpenAI's reference of
 """
 
 from collections.abc import Sequence
-from json.encoder import encode_basestring
 from typing import cast
 
 from router.chat import Json
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire.frames import DONE, KEEP_ALIVE, frame
 from router.wire.openai import REASONS, Chunks, counted, error
-from router.wire.shape import Answered, Heading, Wire, body, broken_off, utf8
+from router.wire.shape import Answered, Heading, Wire, body, broken_off, encoded, utf8
 
 QUESTION = "prompt"
 """The field with the question in this API."""
-NOT_YET = "null"
+NOT_YET = b"null"
 """The `finish_reason` of every chunk of a choice but its last."""
 
 
@@ -39,27 +38,28 @@ class _TextChunks(Chunks):
 
     def _name(self, model: str) -> None:
         super()._name(model)
-        self._before = f'{self._head}{{"text":'
+        self._before = self._head + b'{"text":'
 
     def encode(self, event: Event) -> bytes:
         match event:
             case Text(text):
-                return utf8(self._piece(text))
+                return self._piece(text)
             case Thought() | ToolInput() | ToolCall() | ToolResult() | Source() | Produced():
                 return b""
             case Finish(reason, usage):
-                return utf8(self._ended(reason, usage))
+                return self._ended(reason, usage)
             case Failure():
                 return utf8(frame(error(broken_off(self._heading, event), QUESTION)) + DONE)
             case _:
                 return super().encode(event)
 
-    def _piece(self, text: str, reason: str = NOT_YET) -> str:
-        said, self._echo = encode_basestring(self._echo + text), ""
-        return f'{self._before}{said},"index":{self._index},"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
+    def _piece(self, text: str, reason: bytes = NOT_YET) -> bytes:
+        said, self._echo = encoded(self._echo + text), ""
+        about = self._before, said, self._index, reason, self._usage
+        return b'%b%b,"index":%d,"logprobs":null,"finish_reason":%b}]%b}\n\n' % about
 
-    def _ended(self, reason: Reason, usage: Usage | None) -> str:
-        made = self._piece("", f'"{REASONS.get(reason, reason)}"')
+    def _ended(self, reason: Reason, usage: Usage | None) -> bytes:
+        made = self._piece("", b'"%b"' % REASONS[reason].encode())
         self._used = total(self._used, usage)
         self._index += 1
         if self._index >= cast("int", self._heading.asked.get("prompts", 1)):  # each prompt of the request has a choice
@@ -89,7 +89,7 @@ def complete(answer: Answered) -> bytes:
             said.append(event.text)
         elif isinstance(event, Finish):
             text = echo(answer.heading, len(choices)) + "".join(said)
-            reason = REASONS.get(event.reason, event.reason)
+            reason = REASONS[event.reason]
             choices.append({"text": text, "index": len(choices), "logprobs": None, "finish_reason": reason})
             used = total(used, event.usage)
             said.clear()

@@ -190,7 +190,7 @@ def _reason(reason: str) -> str:
 
 WIRE = Wire(
     name="ui-message-stream",
-    headers=("x-vercel-ai-ui-message-stream: v1",),
+    headers="x-vercel-ai-ui-message-stream: v1\r\n",
     encoder=lambda heading: _UiFrames(heading).encode,
     complete=complete,
     refusal=refusal,

@@ -6,19 +6,21 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from starlette.types import Message, Send
 
-from router.answering.reply import Reply, Streamed, Writer
-from router.events import Finish, Start, Text
+from router.answering.reply import Collected, Reply, Streamed, Writer
+from router.attempt import Attempt
+from router.events import Finish, Start, Text, ToolProgress
 from router.journal.entry import Entry
-from router.server.cycle import Cycle
-from router.server.door import ClientFlow
+from router.server.cycle import MAX_JOINED_BYTES, Cycle
+from router.server.door import ClientFlow, Door
 from router.wire import WIRES, Heading
 from tests.conftest import Client, Workspace, routes, serving
-from tests.support.raw import connected, request, until_closed
+from tests.support.raw import connected, parsed, request, response_to, until_closed
 
 ASK = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}
 SCRIPT = "a: {script: [{text: Hi}, {pause: 20ms}, {text: ' there'}, {pause: 20ms}, {text: '!'}]}"
@@ -136,13 +138,13 @@ async def test_response_is_direct_where_no_layer_stands_between(
 ) -> None:
     """Answers are written without `send`; refusals, responses without a body, and those that a layer adds headers to are not."""
     begun: list[bytes] = []
-    begin = Cycle._begin
+    respond = Cycle.respond
 
-    def noted(cycle: Cycle, head: bytes, last: bytes) -> None:
+    def noted(cycle: Cycle, head: bytes, *more: Any, **flags: Any) -> None:
         begun.append(head)
-        begin(cycle, head, last)
+        respond(cycle, head, *more, **flags)
 
-    monkeypatch.setattr(Cycle, "_begin", noted)
+    monkeypatch.setattr(Cycle, "respond", noted)
     async with open_router(workspace, case) as client:
         await heard(client, CASES[case])
     assert len(begun) == direct
@@ -179,20 +181,35 @@ class Connection:
     left: Callable[[], object] | None = None
 
     def writer(self, send: Send) -> Writer | None:
-        """Fail: this response has to be checked by `send`."""
-        raise AssertionError("written without the check of its headers")
+        """Fail: these headers must not be sent."""
+        raise AssertionError("written with a control character in a header")
 
 
-@pytest.mark.parametrize("target", ["a\r\nset-cookie: b=c", "a\nb", "a\x00", "a\x7f"])
-async def test_header_with_control_characters_is_left_to_the_check_of_send(target: str) -> None:
-    """A header value with a control character never takes the way past `send`, which refuses it."""
+@pytest.mark.parametrize("name", ["a\r\nset-cookie: b=c", "a\nb", "a\x00", "a\x7f"])
+@pytest.mark.parametrize("of", ["target", "requested", "attempt"])
+async def test_header_with_control_characters_is_never_sent(of: str, name: str) -> None:
+    """A header value with a control character, such as a line's end, is refused before anything of the response is sent."""
+
+    async def send(message: Message) -> None:
+        raise AssertionError(f"sent: {message}")
+
+    given: dict[str, Any] = {"attempts": (Attempt(name, "ok", 0.1),)} if of == "attempt" else {of: name}
+    reply = Reply(send, Entry("one", "digest", **given), WIRES["openai"], client=Connection())
+    for answer in (reply.complete(200, b"{}"), reply.begin(200, "text/plain"), reply.empty(204)):
+        with pytest.raises(ValueError, match="control character"):
+            await answer
+        assert not reply.begun
+
+
+async def test_header_may_have_printable_and_white_characters() -> None:
+    """A name with a tab, a no-break space or letters beyond ASCII passes, as UTF-8."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    reply = Reply(send, Entry("one", "digest", target=target), WIRES["openai"], client=Connection())
-    await reply.complete(200, b"{}")
+    target = "Zoë\t\u00a0a"
+    await Reply(send, Entry("one", "digest", target=target, attempts=(Attempt(target, "ok", 0.1),)), WIRES["openai"]).complete(200, b"{}")
     assert (b"x-router-target", target.encode()) in sent[0]["headers"]
 
 
@@ -205,7 +222,7 @@ class Layered(Connection):
 
 
 async def test_text_passes_through_a_layer_at_once_until_writing_is_paused() -> None:
-    """Behind a layer a stream's words are sent at once by `send`, collected while writing is paused, and sent with the end."""
+    """Behind a layer a stream's words are sent at once by `send`, collected while writing is paused, and sent with its end."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -222,5 +239,102 @@ async def test_text_passes_through_a_layer_at_once_until_writing_is_paused() -> 
     assert not sink.pass_on([Text("C"), Text("D")])
     sink.put(Finish("stop"))
     await sink.close()
-    assert [one["body"] for one in sent[1:]] == [b"A", b"B", b"CD", b""]
-    assert [one["more_body"] for one in sent[1:]] == [True, True, True, False]
+    assert [one["body"] for one in sent[1:]] == [b"A", b"B", b"CD"]
+    assert [one["more_body"] for one in sent[1:]] == [True, True, False]
+
+
+@pytest.mark.parametrize("case", ["a stream for HTTP/1.0", "a stream of a declared origin for HTTP/1.0"])
+async def test_stream_for_http_1_0_has_no_chunks_and_ends_with_its_connection(workspace: Workspace, case: str) -> None:
+    """HTTP/1.0 does not know chunks (RFC 9112, 6.1): the body is what comes until the connection closes, also through a layer."""
+    asked = asking("/v1/chat/completions", True, "1.0", **({"origin": ORIGIN} if "origin" in case else {}))
+    declared = routes(SCRIPT, more="server:\n  auth: none\n" + CORS.removeprefix("server:\n") * ("origin" in case))
+    async with serving(workspace.write("routes.yaml", declared).build()) as client:
+        answer = parsed(await heard(client, asked))
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+    assert not {"transfer-encoding", "content-length"} & {*answer.headers}
+    assert answer.rest.startswith(b"data: {")
+    assert answer.rest.endswith(b"data: [DONE]\n\n")
+    assert re.findall(rb'"content":"([^"]*)"', answer.rest) == [b"", b"Hi", b" there", b"!"]
+
+
+@pytest.mark.parametrize("size", [10, MAX_JOINED_BYTES - 1000, 3 * MAX_JOINED_BYTES])
+async def test_whole_answer_of_any_size_has_its_length(workspace: Workspace, size: int) -> None:
+    """A whole answer is complete, whether it is short enough to be written together with its head or not."""
+    script = f"a: {{script: [{{text: {'x' * size}}}]}}"
+    async with serving(workspace.write("routes.yaml", routes(script)).build()) as client:
+        answer = await response_to(client.base, asking("/v1/chat/completions", False))
+    assert int(answer.headers["content-length"]) == len(answer.rest)
+    assert json.loads(answer.rest)["choices"][0]["message"]["content"] == "x" * size
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_answer_that_is_at_hand_is_written_at_once(workspace: Workspace, stream: bool) -> None:
+    """Head and body of an answer that did not wait for anything are one write, and so one system call."""
+    written: list[bytes] = []
+
+    class Noted(Door):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            write = self.unhurried.write
+            self.unhurried.write = lambda data: (written.append(data), write(data))
+
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build(), door=Noted) as client:
+        await heard(client, asking("/v1/chat/completions", stream))
+    assert len(written) == 1
+
+
+@pytest.mark.parametrize("expected", ["100-continue", "100-Continue", "100-continue \t"])
+async def test_client_that_waits_for_100_continue_gets_it_before_its_body(workspace: Workspace, expected: str) -> None:
+    """`Expect: 100-continue`, in any case and with white space after it, is answered before the body is read; other requests get none."""
+    head, _, body = asking("/v1/chat/completions", False, expect=expected).partition(b"\r\n\r\n")
+    async with open_router(workspace, "") as client, connected(client.base) as (reader, writer):
+        writer.write(head + b"\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await until_closed(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("granted", [(), ("search",)])
+def test_progress_of_a_tool_is_not_kept_for_a_whole_answer(granted: tuple[str, ...]) -> None:
+    """A whole answer collects every event of a route without tools, and all but a tool's progress of one that has tools."""
+    heading = Heading(request_id="one", message_id="m", model="gpt-4", created=0)
+    sink = Collected(Reply(cast("Send", None), Entry("one", "digest", granted=granted), WIRES["openai"]), heading)
+    assert not sink.begun
+    events = [Start("a", "m"), ToolProgress("1", "search", "half") if granted else Text("A"), Text("B")]
+    for event in events:
+        sink.put(event)
+    assert sink.begun
+    assert not sink.finished
+    sink.put(Finish("stop"))
+    assert sink.finished
+    assert sink._events == [*(one for one in events if not isinstance(one, ToolProgress)), Finish("stop")]
+
+
+async def test_waiting_receivers_are_woken_by_the_next_part_of_the_body_and_by_its_end() -> None:
+    """A `receive` that waits gets what comes next, each part once, and a disconnect once the response is over."""
+    flow = ClientFlow(cast("asyncio.Transport", None))
+    door = SimpleNamespace(
+        unhurried=None,
+        flow=flow,
+        on_response_complete=bool,
+        access_log=False,
+        expect_100_continue=False,
+        server_state=SimpleNamespace(default_headers=[]),
+    )
+    cycle = Cycle(door, {"method": "POST"}, keep_alive=True)
+    first = asyncio.create_task(cycle.receive())
+    await asyncio.sleep(0)
+    assert not first.done()
+    cycle.body += b"A"
+    cycle.set()
+    assert await first == {"type": "http.request", "body": b"A", "more_body": True}
+    cycle.body += b"B"
+    cycle.more_body, cycle.news = False, True
+    assert await cycle.receive() == {"type": "http.request", "body": b"B", "more_body": False}
+    last = [asyncio.create_task(cycle.receive()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(one.done() for one in last)
+    cycle.disconnected = True
+    cycle.message_event.set()
+    assert await asyncio.gather(*last, cycle.receive()) == [{"type": "http.disconnect"}] * 3

@@ -172,6 +172,53 @@ async def test_idle_connection_between_two_requests_stays_open(workspace: Worksp
         assert not reader.at_eof()
 
 
+class Short(Patient):
+    """A door that closes a connection that was idle for 0.3 s after an answer."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.timeout_keep_alive = 0.3  # type: ignore[assignment]
+
+
+async def test_idle_connection_is_closed_after_the_keep_alive_time(workspace: Workspace) -> None:
+    """A connection that is idle for the keep-alive time after an answer is closed without a word; a request before that starts it anew."""
+    async with open_door(workspace, Short) as client, connected(client.base) as (reader, writer):
+        began = time.monotonic()
+        for _ in range(4):
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(0.15)  # the wait itself is what is tested
+        assert await until_closed(reader) == b""
+        assert 0.45 + 0.3 - 0.05 < time.monotonic() - began < 60
+
+
+async def test_idle_time_begins_once_the_body_that_was_not_awaited_has_come(workspace: Workspace) -> None:
+    """A client that sends its body after the answer has a whole keep-alive time from the end of that body on."""
+    async with open_door(workspace, Short) as client, connected(client.base) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.5)  # the wait itself is what is tested: a body may take longer
+        writer.write(b"{}")
+        assert await until_closed(reader) == b""
+
+
+async def test_body_in_many_pieces_arrives_whole(workspace: Workspace) -> None:
+    """A body of chunks, several in one read and several reads, is put together in order."""
+    body = json.dumps({**ASK, "messages": [{"role": "user", "content": "Hi " * 200}]}).encode()
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[at : at + 7] for at in range(0, len(body), 7))]
+    head = b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
+        writer.write(head + b"".join(chunks[:50]))
+        await asyncio.sleep(0.05)
+        for chunk in chunks[50:60]:
+            writer.write(chunk)
+            await asyncio.sleep(0.01)
+        writer.write(b"".join(chunks[60:]) + b"0\r\n\r\n")
+        answer = parsed(await until_closed(reader))
+    assert answer.status == 200
+    assert json.loads(answer.rest)["content"] == "Hi"
+
+
 @dataclass
 class Endless:
     """An answer of up to 1,000,000 pieces of 1 KiB. `taken`: bytes that were taken; `closed`: true once the stream was closed."""
