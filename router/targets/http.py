@@ -149,7 +149,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             omitted = _accepted(prepared, pupil) if pupil.lessons else prepared.omitted
             yield replace(start, omitted=omitted, output=prepared.output, meter=speech.meter)
             feed.response, feed.reader = response, prepared.reader(speech)
-            piece = await response.read()
+            piece = response.taken() or await response.read()
             if not (streamed := piece.startswith(FIELDS) or response.content_type.endswith(STREAMS)):
                 piece = await _begun(response, piece)
             if streamed or piece.startswith(FIELDS):
@@ -175,7 +175,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                 yield event
         finally:
             if not owed:
-                (response.settle if complete else response.release)()
+                response.release(complete=complete)
     except (OSError, Cut, RecursionError, TargetError) as error:
         if not asking.taught_by(error, speech):
             failure = translated(start.target, error)
@@ -285,7 +285,7 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
             if response.status in ANSWERED:
                 complete = await _complete_body(name, response, b"", most)
                 undo.pop_all()
-                response.settle()
+                response.release(complete=True)
                 return complete
             explanation = await _explained(response, endpoint)
             raise _refused(name, response, explanation) from ErrorText(explanation)
@@ -314,7 +314,7 @@ async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, 
 def _let_go(response: Connection, speech: Speech) -> None:
     """Close an answer's meter after the late read. Settle its connection if the counts came, otherwise release it."""
     speech.meter.close()
-    (response.settle if speech.counted else response.release)()
+    response.release(complete=speech.counted)
 
 
 def _failure(error: sse.Oversize | TargetError, speech: Speech) -> TargetError | None:

@@ -79,9 +79,7 @@ async def serving(*responses: bytes, close: bool = False) -> AsyncGenerator[tupl
 async def asked(server: Server, connections: Connections) -> Connection:
     """Send a request, and return its response once the headers are there."""
     async with asyncio.timeout(240):
-        response = await connections.ask(connections.endpoint(server.url, NOTHING, 3), b"{}")
-        await response.answered()
-    return response
+        return await connections.answered(connections.endpoint(server.url, NOTHING, 3), b"{}")
 
 
 async def read(response: Connection) -> bytes:
@@ -315,13 +313,13 @@ async def test_hanging_dns_lookup_does_not_block_other_hosts(monkeypatch: pytest
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with serving(WHOLE) as (server, connections):
         hangs = connections.endpoint("http://hangs.invalid/", NOTHING, 0.05)
-        came = await asyncio.gather(*(connections.ask(hangs, b"{}") for _ in range(100)), return_exceptions=True)
+        came = await asyncio.gather(*(connections.answered(hangs, b"{}") for _ in range(100)), return_exceptions=True)
         assert {type(one) for one in came} == {TimeoutError}
         assert await read(await asked(server, connections)) == b"hello"
         assert lookups.count("hangs.invalid") == 1
         release.set()
         with pytest.raises(OSError, match="no such name"):
-            await connections.ask(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
+            await connections.answered(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
 
 
 async def test_https_to_a_server_without_tls_raises_ssl_error() -> None:
@@ -329,7 +327,7 @@ async def test_https_to_a_server_without_tls_raises_ssl_error() -> None:
     async with serving(WHOLE) as (server, connections), plain() as port:
         del server
         with pytest.raises(ssl.SSLError):
-            await connections.ask(connections.endpoint(f"https://127.0.0.1:{port}/", NOTHING, 3), b"{}")
+            await connections.answered(connections.endpoint(f"https://127.0.0.1:{port}/", NOTHING, 3), b"{}")
 
 
 @asynccontextmanager
@@ -353,8 +351,7 @@ async def test_http_request_has_each_header_once() -> None:
     """A request has a percent-encoded path, the URL's credentials as basic authentication, its body, and each header once."""
     async with serving(WHOLE) as (server, connections):
         url = server.url.replace("127", "u%40x:p@127") + "/é?api-version=1"
-        response = await connections.ask(connections.endpoint(url, {"x-key": "k"}, 3), b'{"a":1}')
-        await response.answered()
+        response = await connections.answered(connections.endpoint(url, {"x-key": "k"}, 3), b'{"a":1}')
         response.release()
         head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
