@@ -38,10 +38,9 @@ Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 
 
 class KeepsConnections(Protocol):
-    """The methods of a connection pool that a connection calls."""
+    """What a connection uses of its pool. `closed`: true if no more connections are kept."""
 
-    def keep(self, connection: "Connection") -> None:
-        """Keep an idle connection for the next request."""
+    closed: bool
 
     def settle(self, connection: "Connection") -> None:
         """Register a connection whose answer is complete but whose body has not ended, so that a request may wait for it."""
@@ -183,8 +182,9 @@ class Connection(asyncio.Protocol):
         self._onward = None  # it holds the answer
         if complete and self._pieces:
             self.taken()
-        if self._again and not self._pieces:
-            self.pool.keep(self)
+        if self._again and not self._pieces and not self.pool.closed:
+            self.kept = self.loop.time()
+            self.idle.append(self)
         elif complete and not self._over and self._error is None:
             self._settle()
         else:

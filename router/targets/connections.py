@@ -189,7 +189,7 @@ class ConnectionPool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
-        self._closed = False
+        self.closed = False
 
     def idle_at(self, key: Key) -> list[Connection]:
         """Return the list of idle connections with this key. The pool goes on using the list."""
@@ -203,6 +203,8 @@ class ConnectionPool:
             async with asyncio.timeout(endpoint.connect):
                 connection = await self._open(endpoint.host, endpoint.port, endpoint.tls)
         connection.pool, connection.key, connection.idle = self, endpoint.key, endpoint.idle
+        if self._sweeper is None and not self.closed:
+            self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
@@ -233,7 +235,7 @@ class ConnectionPool:
 
     def settle(self, connection: Connection) -> None:
         """Register a connection whose body has not ended, so that `claimed` can wait for it. Closes it if the pool is closed."""
-        if self._closed:
+        if self.closed:
             connection.close()
         else:
             self._settling.setdefault(connection.key, []).append(connection)
@@ -266,27 +268,15 @@ class ConnectionPool:
         if not lookup.cancelled():
             lookup.exception()  # retrieved, since all its waiters may be cancelled
 
-    def keep(self, connection: Connection) -> None:
-        """Add a connection to the idle ones, for the next request; close it if the pool is closed."""
-        if self._closed:
-            connection.close()
-            return
-        connection.kept = connection.loop.time()
-        connection.idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
-
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2 while any are left."""
-        self._sweeper = None
+        """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2."""
         oldest = loop.time() - KEPT
         for idle in self._idle.values():
             for connection in idle:
                 if connection.kept <= oldest:
                     connection.close()
             idle[:] = [connection for connection in idle if connection.usable]
-        if any(self._idle.values()):
-            self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
+        self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
         """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
@@ -297,7 +287,7 @@ class ConnectionPool:
 
     async def close(self) -> None:
         """Close idle connections and stop background reads; a connection in use closes when it is released."""
-        self._closed = True
+        self.closed = True
         for task in self._behind:
             task.cancel()
         await asyncio.gather(*self._behind, return_exceptions=True)
