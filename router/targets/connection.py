@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         complete: true after a complete answer: the rest of the body is not needed, and is read in the background (`_settle`)
         """
         self._onward = None  # it holds the answer
-        if complete and self._pieces:
+        if self._pieces and complete:
             self.taken()
         if self._again and not self._pieces and not self.pool.closed:
             self.kept = self.loop.time()

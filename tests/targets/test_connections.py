@@ -22,7 +22,7 @@ from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
 from router.targets.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Cut
-from router.targets.connections import ConnectionPool, Connections, trusting
+from router.targets.connections import KEPT, ConnectionPool, Connections, trusting
 from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
@@ -235,6 +235,50 @@ async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
         await first.gone()
         assert await read(await asked(server, connections)) == b"hello"
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("how", ["half-closed", "bytes outside of a response", "lost"])
+async def test_kept_connection_that_cannot_be_used_leaves_the_pool_at_once(how: str) -> None:
+    """The next request opens a new connection once the server has ended the kept one, or has sent bytes that belong to no response."""
+    pool = Pool()
+    pool.answers = WHOLE
+    connections = Connections(pool=pool)
+    endpoint = connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3)
+    first = await connections.answered(endpoint, b"{}")
+    assert await read(first) == b"hello"
+    assert endpoint.idle == [first]
+    if how == "half-closed":
+        first.eof_received()
+    elif how == "lost":
+        first.connection_lost(None)
+    else:
+        first.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    assert endpoint.idle == []
+    assert await read(await connections.answered(endpoint, b"{}")) == b"hello"
+    assert pool.opened_so_far == 2
+
+
+async def test_connection_that_was_idle_for_too_long_is_closed() -> None:
+    """A sweep closes a connection that became idle KEPT seconds ago, and keeps one that was used since."""
+    async with serving(WHOLE) as (server, connections):
+        old, young = await asked(server, connections), await asked(server, connections)
+        for response in (old, young):
+            assert await read(response) == b"hello"
+        old.kept -= KEPT
+        connections._pool._sweep(old.loop)
+        assert not old.usable
+        assert connections.endpoint(server.url, NOTHING, 3).idle == [young]
+        await server.left.wait()
+
+
+async def test_connection_in_use_when_the_pool_closes_is_closed_after_its_answer() -> None:
+    """The response of a request that runs while the pool is closed is read to its end, and its connection is then closed."""
+    async with serving(WHOLE) as (server, connections):
+        response = await asked(server, connections)
+        await connections.close()
+        assert await read(response) == b"hello"
+        async with asyncio.timeout(240):
+            await server.left.wait()
 
 
 @pytest.mark.parametrize(("begun", "opened"), [(b"", 2), (b"HTTP/1.1 2", 1), (b"HTTP/1.1 100 Continue\r\n\r\n", 1)])
