@@ -38,7 +38,7 @@ Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 
 
 class KeepsConnections(Protocol):
-    """What a connection uses of its pool. `closed`: true if no more connections are kept."""
+    """The part of a connection pool that a connection uses. `closed`: true if no more connections are kept."""
 
     closed: bool
 

@@ -134,9 +134,9 @@ class Connections:
         return Endpoint(host, port, context, connect, head, key, self._pool.idle_at(key), tunnel, proxy_tls)
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
-        """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come, for example
-        TimeoutError, ssl.SSLError or ProxyFailed. The caller releases the connection. Only connecting has a timeout. If a kept connection
-        fails before a byte of the answer came, the request is sent once more, on a new one: the server may have closed it.
+        """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
+        The caller releases the connection. Only connecting has a timeout. If a kept connection fails before a byte of the answer came, the
+        request is sent once more, on a new one: the server may have closed it.
         """
         idle, request = endpoint.idle, REQUEST % (endpoint.head, len(body), body)
         connection = idle.pop() if idle else await self._pool.claimed(endpoint) or await self._pool.opened(endpoint)

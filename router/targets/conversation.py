@@ -50,22 +50,23 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def plain_messages(ask: Ask, rules: Sequence[Rule]) -> list[dict[str, Json]] | None:
-    """Return the messages of a plain question, in OpenAI's form. No rule can change such a question: no tools, user and assistant by turns
-    up to the user, each with one text and no name. A system message may come first, unless `system_is_the_users` is a rule.
-    None for any other question, which may still be one that no rule changes.
+    """Return the messages of a plain question, in OpenAI's form; None for any other question.
+    No rule can change a plain question: it has no tools, user and assistant by turns up to the user, each with one text and no name.
+    A system message may come first, unless `system_is_the_users` is a rule. None proves nothing: perhaps no rule changes the question.
     """
     if ask.tools:
         return None
     made: list[dict[str, Json]] = []
     speaker = "user"
     for message in ask.messages:
-        role, parts = message.role, message.parts
+        role = message.role
         if role != speaker and (made or role != "system" or system_is_the_users in rules):
             return None
-        if message.name or len(parts) != 1:
+        try:
+            (text,) = message.parts
+        except ValueError:
             return None
-        text = parts[0]
-        if type(text) is not str or not text or text.isspace():
+        if message.name or type(text) is not str or not text or text.isspace():
             return None
         made.append({"role": role, "content": text})
         speaker = "assistant" if role == "user" else "user"

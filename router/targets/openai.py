@@ -6,7 +6,7 @@ or a cut raises TargetError. Questions that need the Responses API are asked the
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -230,18 +230,8 @@ class ChatTarget:
         self._subset, self._beside_tools = subset_of(prefix), prefix not in APART
         self._secret = declared.api_key.value if declared.api_key else ""
         self._terms = partial(_terms, name, declared, options)
-
-    # Both are made with the first question, not for each target that is loaded.
-
-    @cached_property
-    def _usual(self) -> Terms:
-        """The terms of a question without tools and parameters of its own."""
-        return self._terms(self._facts, self._params, tools=False)
-
-    @cached_property
-    def _usual_with_tools(self) -> Terms:
-        """The terms of a question with tools, and without parameters of its own."""
-        return self._terms(self._facts, self._params, tools=True)
+        # Made with the first question, not for each target that is loaded.
+        self._usual = cache(partial(self._terms, facts, declared.params))
 
     def answer(self, ask: Ask) -> Events:
         """Stream the events of the answer to a question; see `http.answered` for the errors."""
@@ -255,10 +245,8 @@ class ChatTarget:
 
     def _prepare(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts) -> Prepared:
         """Return the request for a question. `messages`: those of a plain question, which has no tools; None for any other."""
-        if known is self._facts and params is self._params:
-            terms = self._usual_with_tools if ask.tools else self._usual
-        else:
-            terms = self._terms(known, params, tools=bool(ask.tools))
+        tools, usual = bool(ask.tools), known is self._facts and params is self._params
+        terms = self._usual(tools=tools) if usual else self._terms(known, params, tools=tools)
         if messages is None or not terms.simple or ask.output is not None or ask.unsent:
             return self._prepared(ask, params, messages, known, terms)
         body = {**terms.fields, "messages": messages}
