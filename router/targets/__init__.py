@@ -36,7 +36,7 @@ __all__ = [
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
 """Providers whose models are assumed to continue an assistant's last words (prefill) if the table does not know them.
 So are models of `openai/` at an `api_base` of its own."""
-DIRECT = {"openai": openai.answer, "anthropic": anthropic.answer, "gemini": gemini.answer}
+DIRECT = {"anthropic": anthropic.answer, "gemini": gemini.answer}
 """Lanes that read a provider's wire themselves → the function that opens a target of theirs."""
 UNKNOWN = Facts()
 UNBOUNDED = 1_000_000_000
@@ -123,15 +123,18 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
     if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
         facts = replace(facts, prefill=False)  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
-    connections = connections.over(declared.egress)
-    if lane in DIRECT:
-        answer, ready, warm = DIRECT[lane](name, declared, connect, connections, learned, facts=known), None, None
+    connections, ready, warm = connections.over(declared.egress), None, None
+    fetches = files.fetches(declared)
+    if lane == "openai":  # it refuses addresses itself: a plain question needs no search for them
+        answer = openai.answer(name, declared, connect, connections, learned, facts=known, fetches=fetches)
+    elif lane in DIRECT:
+        answer = DIRECT[lane](name, declared, connect, connections, learned, facts=known)
     elif declared.fetch_files:
         raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
     else:
         answer = litellm.answer(name, declared, connect, learned, connections)
         ready, warm = litellm_library.ready, litellm_library.warm
-    if not files.fetches(declared):
+    if not fetches and lane != "openai":
         answer = files.without_addresses(name, answer)
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 

@@ -17,8 +17,8 @@ from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.facts import Facts
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
-from router.targets.http import Prepared
-from router.targets.learned import Learned, Pupil
+from router.targets.http import Asking, Prepared
+from router.targets.learned import Learned
 from router.targets.options import options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_turns, marked
 from router.targets.providers import CLAUDE
@@ -76,7 +76,7 @@ def answer(
             bounds = fit(known, params).without_blank_stops().bounds(known) if params.stop else UNBOUND
             return Prepared(endpoint, body, reader, omitted, bounds, "messages", options, within=within, output=form.way)
 
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
+        return http.answered(Asking(start, issuer, pool, prepare, learned.over(facts), learned))
 
     return spoken
 

@@ -33,11 +33,6 @@ def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ())
     return made
 
 
-def texts(ask: Ask) -> list[dict[str, Json]]:
-    """Return the messages of the request for a plain question, each of which is one text and has no name (`is_plain`)."""
-    return [{"role": message.role, "content": message.parts[0]} for message in ask.messages]  # pyright: ignore[reportReturnType] - all are texts
-
-
 def _message(message: Message, carries: Container[str]) -> dict[str, Json]:
     made: dict[str, Json] = {"role": message.role, "content": message.text}
     if "messages.name" in carries and SPEAKER.fullmatch(message.name):

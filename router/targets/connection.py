@@ -38,10 +38,9 @@ Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 
 
 class KeepsConnections(Protocol):
-    """The methods of a connection pool that a connection calls."""
+    """The part of a connection pool that a connection uses. `closed`: true if no more connections are kept."""
 
-    def keep(self, connection: "Connection") -> None:
-        """Keep an idle connection for the next request."""
+    closed: bool
 
     def settle(self, connection: "Connection") -> None:
         """Register a connection whose answer is complete but whose body has not ended, so that a request may wait for it."""
@@ -56,7 +55,7 @@ class Connection(asyncio.Protocol):
     pool: KeepsConnections
     key: Key
     kept = 0.0
-    """Loop time at which the connection last became idle."""
+    """Loop time at which the connection last became idle; 0 during its first request."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -67,13 +66,14 @@ class Connection(asyncio.Protocol):
         """The headers that the parser finds, until all of them are here; trailers are left in it."""
         self.on_header = self._named.__setitem__  # the parser's callback: a method of ours would be a call for each header
         self._waiter: asyncio.Future[None] = self.loop.create_future()
-        """The future of the latest wait of the response's reader."""
+        """The future of the latest wait of the response's reader; done while none waits."""
+        self._waiter.set_result(None)
         self._onward: Onward | None = None
         """Passes on what a read brings, so that the waiter need not be woken; None unless it waits for that (see `arrival`)."""
         self._lost = self.loop.create_future()
         self._over = True
         self._again = False
-        """True once the response is complete and the server takes another request on this connection (keep-alive)."""
+        """True while the response is complete, without an error, and the server takes another request on this connection (keep-alive)."""
         self._error: Exception | None = None
         self._pieces: list[bytes] = []
         self._found: list[bytes] = []
@@ -81,8 +81,8 @@ class Connection(asyncio.Protocol):
         self.on_body = self._found.append  # the parser's callback: a method of ours would be a call for each piece
         self._waiting = 0
         self._paused = False
-        self.fresh = True
-        """True during the first request on this connection."""
+        self.idle: list[Connection] = []
+        """The pool's list of idle connections with the same key, which has this one while it is idle."""
         self.settled = self.loop.create_future()
         """Future that is done once the end of the body arrived, or is no longer waited for."""
         self._settling: asyncio.TimerHandle | None = None
@@ -92,17 +92,20 @@ class Connection(asyncio.Protocol):
         """Keep the transport of the new connection."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
 
-    def ask(self, request: bytes) -> None:
-        """Write a request to the socket, and reset the state of the response. Returns at once."""
+    def ask(self, request: bytes) -> asyncio.Future[None]:
+        """Write a request to the socket, and return a future that is done once status and headers, or an error, are here.
+        The future has no timeout. After an error, `status` is 0, and the error is `failure()`.
+        """
         self._parser = httptools.HttpResponseParser(self)
-        self.fresh = self.status == 0
         self.status = 0
         self._loose = self._head = 0
         """`_loose`: bytes received since the last headers or piece of the body were complete. `_head`: bytes of the headers so far."""
         self._named.clear()
-        self._over = False
+        self._over = self._again = False
         self._unpacker = None
+        self._waiter = waiter = self.loop.create_future()
         self._transport.write(request)
+        return waiter
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
         """Send a CONNECT request to a proxy, and return the transport of the tunnel. The connection is closed after an error.
@@ -110,8 +113,9 @@ class Connection(asyncio.Protocol):
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)
-            self.ask(request)
-            await self.answered()
+            await self.ask(request)
+            if not self.status:
+                raise self.failure()
             if self.status // 100 != 2:
                 raise refused(self.status)
             if self._pieces or self._error is not None:
@@ -134,19 +138,9 @@ class Connection(asyncio.Protocol):
         """Return the content type of the response in lower case, without its parameters; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def answered(self) -> None:
-        """Wait for the status and headers of the response, without a timeout. Raises OSError or Cut if they do not come.
-        The connection is closed after an error or a cancellation.
-        """
-        while not self.status:
-            if self._error is not None:
-                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
-            self._waiter = self.loop.create_future()
-            try:
-                await self._waiter
-            except asyncio.CancelledError:
-                self._transport.abort()
-                raise
+    def failure(self) -> Exception:
+        """Return the error of the connection, to raise it. It is a copy: the kept error must not get a traceback, which holds the question."""
+        return copy(self._error or Cut())
 
     async def read(self) -> bytes:
         """Wait for bytes of the body, and return all that are unread; empty at its end. Raises OSError or Cut if the body broke off."""
@@ -154,7 +148,7 @@ class Connection(asyncio.Protocol):
             if self._over:
                 return b""
             if self._error is not None:
-                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
+                raise self.failure()
             self._onward = None
             self._waiter = self.loop.create_future()
             await self._waiter
@@ -181,30 +175,31 @@ class Connection(asyncio.Protocol):
         self._waiter = self.loop.create_future()
         return self._waiter
 
-    def release(self) -> None:
-        """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
+    def release(self, *, complete: bool = False) -> None:
+        """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it.
+        complete: true after a complete answer: the rest of the body is not needed, and is read in the background (`_settle`)
+        """
         self._onward = None  # it holds the answer
-        if self._over and self._again and not self._pieces and self._error is None:
-            self.pool.keep(self)
+        if self._pieces and complete:
+            self.taken()
+        if self._again and not self._pieces and not self.pool.closed:
+            self.kept = self.loop.time()
+            self.idle.append(self)
+        elif complete and not self._over and self._error is None:
+            self._settle()
         else:
             self._transport.abort()
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Start to read the rest of the body in the background, after which the connection returns to the pool. Returns at once.
         Bytes of the rest are dropped. The connection is closed if the end does not come within SETTLE seconds and MAX_UNREAD_BYTES.
         """
-        if self._pieces:
-            self.taken()
-        if self._over or self._error is not None:
-            self.release()
-            return
-        self._onward = None
         self.settled = self.loop.create_future()
         self._settling = self.loop.call_later(SETTLE, self._transport.abort)
         self.pool.settle(self)
 
     def _end_settling(self) -> None:
-        """End the background read of `settle`, if there is one: the connection goes back to the pool or closes. Completes `settled`."""
+        """End the background read of `_settle`, if there is one: the connection goes back to the pool or closes. Completes `settled`."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -242,63 +237,53 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
-            # What is raised while it parses arrives as the parser's own error.
-            self._keep(found, len(data), Garbled() if isinstance(error.__context__, UnreadableBody) else Cut())
-            return
-        if onward is None or not found or self._over or self._waiter.done():
-            self._keep(found, len(data), None)
-            return
-        # The usual read of a stream: the body goes on, and its reader waits for it.
-        self._loose = 0
-        piece = b"".join(found)
-        del found[:]
-        if not onward(piece):
-            self._wake()
-
-    def _keep(self, found: list[bytes], size: int, failed: Exception | None) -> None:
-        """Keep what a read has of the body, apply the bounds and backpressure, and wake the reader.
-        found: the pieces of the body that the parser found; this empties the list
-        size: the bytes of the read
-        failed: the error that ended it
-        """
-        if found:
-            self._loose = 0
-            if self._unpacker is None:
-                self._pieces += found
-                self._waiting += size
-            else:
+            if self._unpacker is not None:
                 self._unpack(self._unpacker)
+            # What is raised while it parses arrives as the parser's own error.
+            self._fail(Garbled() if isinstance(error.__context__, UnreadableBody) else Cut())
+            onward = None
+        if onward is not None and found and not self._waiter.done():
+            # The usual read of a stream: its reader waits for it.
+            self._loose = 0
+            piece = b"".join(found)
             del found[:]
-        elif self._onward is not None:
-            self._loose += size  # `data_received` leaves them out while it may pass them on
-        if failed is not None:
-            self._fail(failed)
-        if not self._over:
-            if self._loose > MAX_HEAD_BYTES:
-                self._fail(Cut())
-            if self._waiting > MAX_UNREAD_BYTES and not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
-        if self._settling is not None:
-            if self._over or self._error is not None:
-                self._end_settling()
-            elif self._waiting > MAX_UNREAD_BYTES:
-                self._transport.abort()  # more than the end of a body
-        if self._onward is not None and self._pieces and not self._waiter.done():
-            passed_on = self._onward(self.taken())
-            if passed_on and not self._over and self._error is None:
+            if onward(piece) and not self._over:
                 return
-        self._wake()
-
-    def _wake(self) -> None:
-        """Wake the reader of the response, if one waits."""
+        else:
+            if found:
+                self._loose = 0
+                if self._unpacker is None:
+                    self._pieces += found
+                    self._waiting += len(data)
+                    del found[:]
+                else:
+                    self._unpack(self._unpacker)
+            elif onward is not None:
+                self._loose += len(data)
+            if not self._over:
+                self._bound()
+            if self._settling is not None and (self._over or self._error is not None):
+                self._end_settling()
         self._onward = None
-        if not self._waiter.done():
+        if (self.status or self._error is not None) and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _bound(self) -> None:
+        """Apply the bounds and backpressure after a read that did not end the response."""
+        if self._loose > MAX_HEAD_BYTES:
+            self._fail(Cut())
+        if self._waiting > MAX_UNREAD_BYTES:
+            if self._settling is not None:
+                self._transport.abort()  # more than the end of a body
+            elif not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+
     def _unpack(self, unpacker: Unpacker) -> None:
-        """Decompress the pieces of the body in `_found` into `_pieces`; fail the response if they are invalid or too large."""
-        for packed in self._found:
+        """Move the pieces of the body in `_found` to `_pieces`, decompressed; fail the response if they are invalid or too large."""
+        found = self._found.copy()
+        self._found.clear()
+        for packed in found:
             try:
                 piece = unpacker.feed(packed)
             except UnreadableBody:
@@ -313,20 +298,34 @@ class Connection(asyncio.Protocol):
                 self._pieces.append(piece)
                 self._waiting += len(piece)
 
+    def eof_received(self) -> None:
+        """Record that the server sends no more; the transport closes itself."""
+        self._leave()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Record that the connection closed. That completes a body of undeclared length, and breaks off any other unfinished response."""
         if self._error is None:
             if self.status and not self._over and not {"content-length", "transfer-encoding"} & self.headers.keys():
                 self._over = True
             self._error = exc or (Cut() if self.status else ConnectionResetError())
+        self._leave()
         if not self._lost.done():
             self._lost.set_result(None)
         self._end_settling()
-        self._wake()
+        self._onward = None
+        if not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _fail(self, error: Exception) -> None:
         self._error = self._error or error
+        self._leave()
         self._transport.abort()
+
+    def _leave(self) -> None:
+        """Make sure that no further request uses this connection."""
+        self._again = False
+        if self in self.idle:
+            self.idle.remove(self)
 
     # Callbacks of the parser.
 
@@ -337,9 +336,9 @@ class Connection(asyncio.Protocol):
             self._head += sum(map(len, (*named.keys(), *named.values())))
             if self._head > MAX_HEAD_BYTES:
                 raise Cut
-        if status < 200:
-            named.clear()
-            return
+            if status < 200:
+                named.clear()
+                return
         self.status = status
         self._headers = named.copy()
         self._loose = 0
@@ -348,5 +347,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""
-        self._over = self.status != 0
-        self._again = self._parser.should_keep_alive()
+        if self.status:
+            self._over = True
+            self._again = self._parser.should_keep_alive()

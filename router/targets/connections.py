@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
@@ -53,6 +53,7 @@ class Endpoint:
     connect: seconds a connection may take, the way through a proxy included
     head: the request line and headers, up to `content-length: `, after which the length is written
     key: requests with an equal key share connections
+    idle: the pool's idle connections with this key, the latest one last
     tunnel: the CONNECT request; empty without a proxy, or if the proxy passes on the request itself
     proxy_tls: the context for TLS to the proxy itself
     """
@@ -63,6 +64,7 @@ class Endpoint:
     connect: float
     head: bytes
     key: Key
+    idle: list[Connection] = field(compare=False, repr=False)
     tunnel: bytes = b""
     proxy_tls: ssl.SSLContext | None = None
 
@@ -128,52 +130,46 @@ class Connections:
             lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": f"{named}:{port}"} | _login(proxy)).items())
             tunnel = f"CONNECT {named}:{port} HTTP/1.1\r\n{lines}\r\n".encode()
         proxy_tls = trusting(self._egress.ca) if proxy is not None and proxy.tls else None
-        return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
-
-    async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
-        """Send a request on an idle or new connection, and return that without waiting for the response. It has to be released afterwards.
-        Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
-        """
-        connection = self._pool.waiting(endpoint.key) or await self._pool.claimed(endpoint.key) or await self._pool.opened(endpoint)
-        connection.ask(REQUEST % (endpoint.head, len(body), body))
-        return connection
+        key = (host, port, context, proxy)
+        return Endpoint(host, port, context, connect, head, key, self._pool.idle_at(key), tunnel, proxy_tls)
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
         The caller releases the connection. Only connecting has a timeout. If a kept connection fails before a byte of the answer came, the
         request is sent once more, on a new one: the server may have closed it.
         """
-        connection = self._pool.waiting(endpoint.key) or await self._pool.claimed(endpoint.key) or await self._pool.opened(endpoint)
-        connection.ask(REQUEST % (endpoint.head, len(body), body))
-        try:
-            await connection.answered()
-        except (OSError, Cut):
-            if connection.fresh or connection.heard:
+        idle, request = endpoint.idle, REQUEST % (endpoint.head, len(body), body)
+        connection = idle.pop() if idle else await self._pool.claimed(endpoint) or await self._pool.opened(endpoint)
+        while True:
+            try:
+                await connection.ask(request)
+            except asyncio.CancelledError:
+                connection.release()
                 raise
+            if connection.status:
+                return connection
+            if not connection.kept or connection.heard:
+                raise connection.failure()
             log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
             connection = await self._pool.opened(endpoint)
-            connection.ask(REQUEST % (endpoint.head, len(body), body))
-            await connection.answered()
-        return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
         """Return the body at a URL, by GET. Only connecting has a timeout. Raises Misfit if the URL is not an address.
         Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
         """
         endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
-        response = await self.ask(endpoint, b"")
         try:
-            await response.answered()
-            found = bytearray()
-            while response.status == 200 and len(found) <= most and (piece := await response.read()):
-                found += piece
-            if response.status != 200 or len(found) > most:
-                raise OSError("this is not what was to be fetched")
-            return bytes(found)
+            response = await self.answered(endpoint, b"")
+            with ExitStack() as undo:
+                undo.callback(response.release)
+                found = bytearray()
+                while response.status == 200 and len(found) <= most and (piece := await response.read()):
+                    found += piece
+                if response.status != 200 or len(found) > most:
+                    raise OSError("this is not what was to be fetched")
+                return bytes(found)
         except Cut as cut:
             raise ConnectionResetError from cut
-        finally:
-            response.release()
 
 
 def _login(proxy: Proxy) -> dict[str, str]:
@@ -185,6 +181,7 @@ class ConnectionPool:
 
     def __init__(self) -> None:
         self._idle: dict[Key, list[Connection]] = {}
+        """Each list is shared with the endpoints of its key and their connections. A connection that is lost leaves it."""
         self._settling: dict[Key, list[Connection]] = {}
         """Connections whose answer is complete but whose body has not ended."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
@@ -192,7 +189,11 @@ class ConnectionPool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
-        self._closed = False
+        self.closed = False
+
+    def idle_at(self, key: Key) -> list[Connection]:
+        """Return the list of idle connections with this key. The pool goes on using the list."""
+        return self._idle.setdefault(key, [])
 
     async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""
@@ -201,7 +202,9 @@ class ConnectionPool:
         else:
             async with asyncio.timeout(endpoint.connect):
                 connection = await self._open(endpoint.host, endpoint.port, endpoint.tls)
-        connection.pool, connection.key = self, endpoint.key
+        connection.pool, connection.key, connection.idle = self, endpoint.key, endpoint.idle
+        if self._sweeper is None and not self.closed:
+            self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
@@ -223,16 +226,16 @@ class ConnectionPool:
         async with asyncio.timeout_at(until):
             return await _secured(transport, endpoint)
 
-    async def claimed(self, key: Key) -> Connection | None:
-        """Wait at most CLAIM seconds for a connection whose last body is ending, if any; then take an idle one as `waiting` does."""
-        if not (settling := self._settling.get(key)):
+    async def claimed(self, endpoint: Endpoint) -> Connection | None:
+        """Wait at most CLAIM seconds for a connection whose last body is ending, if any; then take an idle one if there is one now."""
+        if not (settling := self._settling.get(endpoint.key)):
             return None
         await asyncio.wait([settling.pop().settled], timeout=CLAIM)
-        return self.waiting(key)
+        return endpoint.idle.pop() if endpoint.idle else None
 
     def settle(self, connection: Connection) -> None:
         """Register a connection whose body has not ended, so that `claimed` can wait for it. Closes it if the pool is closed."""
-        if self._closed:
+        if self.closed:
             connection.close()
         else:
             self._settling.setdefault(connection.key, []).append(connection)
@@ -241,14 +244,6 @@ class ConnectionPool:
         """Remove a connection that `settle` registered, so that `claimed` no longer waits for it: its body has ended, or will not end."""
         if connection in (settling := self._settling.get(connection.key, [])):
             settling.remove(connection)
-
-    def waiting(self, key: Key) -> Connection | None:
-        """Take an idle connection that is still usable out of the pool and return it, without waiting; None if there is none."""
-        idle = self._idle.get(key)
-        while idle:
-            if (connection := idle.pop()).usable:
-                return connection
-        return None
 
     async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
         loop = asyncio.get_running_loop()
@@ -273,27 +268,15 @@ class ConnectionPool:
         if not lookup.cancelled():
             lookup.exception()  # retrieved, since all its waiters may be cancelled
 
-    def keep(self, connection: Connection) -> None:
-        """Add a connection to the idle ones, for the next request; close it if the pool is closed."""
-        if self._closed:
-            connection.close()
-            return
-        connection.kept = connection.loop.time()
-        self._idle.setdefault(connection.key, []).append(connection)
-        if self._sweeper is None:
-            self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
-
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2 while any are left."""
-        self._sweeper = None
+        """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2."""
         oldest = loop.time() - KEPT
-        for key, idle in list(self._idle.items()):
+        for idle in self._idle.values():
             for connection in idle:
                 if connection.kept <= oldest:
                     connection.close()
-            self._idle[key] = [connection for connection in idle if connection.usable]
-        if any(self._idle.values()):
-            self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
+            idle[:] = [connection for connection in idle if connection.usable]
+        self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
         """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
@@ -304,18 +287,19 @@ class ConnectionPool:
 
     async def close(self) -> None:
         """Close idle connections and stop background reads; a connection in use closes when it is released."""
-        self._closed = True
+        self.closed = True
         for task in self._behind:
             task.cancel()
         await asyncio.gather(*self._behind, return_exceptions=True)
         if self._sweeper is not None:
             self._sweeper.cancel()
-        idle = [connection for kept in (*self._idle.values(), *self._settling.values()) for connection in kept]
-        self._idle.clear()
+        waiting = [connection for kept in (*self._idle.values(), *self._settling.values()) for connection in kept]
+        for idle in self._idle.values():
+            idle.clear()
         self._settling.clear()
-        for connection in idle:
+        for connection in waiting:
             connection.close()
-        await asyncio.gather(*(connection.gone() for connection in idle))
+        await asyncio.gather(*(connection.gone() for connection in waiting))
 
 
 async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:

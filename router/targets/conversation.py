@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from operator import is_
 
-from router.chat import Ask, Call, File, JsonObject, Message, Part, ReasoningState, Result
+from router.chat import Ask, Call, File, Json, JsonObject, Message, Part, ReasoningState, Result
 from router.targets.tool_schemas import flattened
 from router.value import replace
 
@@ -34,7 +34,7 @@ APART = "\n\n"
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     """Return a question after a target's rules, in order, and log the names of those that changed it; the same object if none did."""
-    if is_plain(ask, rules):
+    if plain_messages(ask, rules) is not None:
         return ask
     changed: list[str] = []
     text_alone = ask.text_alone
@@ -49,21 +49,28 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     return ask
 
 
-def is_plain(ask: Ask, rules: Sequence[Rule]) -> bool:
-    """Return True if no rule can change a question: no tools, user and assistant by turns up to the user, each with one text and no name.
-    A system message may come first, unless `system_is_the_users` is a rule. False proves nothing.
+def plain_messages(ask: Ask, rules: Sequence[Rule]) -> list[dict[str, Json]] | None:
+    """Return the messages of a plain question, in OpenAI's form; None for any other question.
+    No rule can change a plain question: it has no tools, user and assistant by turns up to the user, each with one text and no name.
+    A system message may come first, unless `system_is_the_users` is a rule. None proves nothing: perhaps no rule changes the question.
     """
     if ask.tools:
-        return False
-    speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
+        return None
+    made: list[dict[str, Json]] = []
+    speaker = "user"
     for message in ask.messages:
-        parts = message.parts
-        if message.role != speaker or message.name or len(parts) != 1:
-            return False
-        if not isinstance(text := parts[0], str) or not text or text.isspace():
-            return False
-        speaker = "assistant" if speaker == "user" else "user"
-    return speaker == "assistant"  # the last one to speak was the user
+        role = message.role
+        if role != speaker and (made or role != "system" or system_is_the_users in rules):
+            return None
+        try:
+            (text,) = message.parts
+        except ValueError:
+            return None
+        if message.name or type(text) is not str or not text or text.isspace():
+            return None
+        made.append({"role": role, "content": text})
+        speaker = "assistant" if role == "user" else "user"
+    return made if speaker == "assistant" else None  # the last one to speak was the user
 
 
 def _with(ask: Ask, messages: Sequence[Message]) -> Ask:

@@ -19,8 +19,8 @@ from router.chat import Json
 from router.config.declaration import TargetConfig
 from router.embed import MAX_DIMENSIONS, MAX_NUMBER, Embed, EmbedCall, Split, Vector, tokens_of
 from router.errors import Misfit, ParameterMissed, TargetDown, TargetRefused
-from router.targets import http, openai
-from router.targets.address import endpoint_of
+from router.targets import http
+from router.targets.address import endpoint_of, reached
 from router.targets.connections import Connections, Endpoint
 from router.targets.inband import error_in
 from router.targets.options import Options, options_of
@@ -100,7 +100,7 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
     if prefix == "gemini":
         url, headers = _google(declared)
     elif prefix in SERVING:
-        url, headers = openai.reached(declared, PATH)
+        url, headers = reached(declared, PATH)
     else:
         raise Misfit(
             f"{prefix}/ is not asked for embeddings. A server that speaks OpenAI's API is: write `model: openai/…` and its `api_base`; "

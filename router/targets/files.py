@@ -37,7 +37,7 @@ def fetches(declared: Declared) -> bool:
 
 def without_addresses(name: str, answer: Answer) -> Answer:
     """Return a target's answer function, wrapped: for a question with a file's URL, reading the answer raises TargetRefused."""
-    return lambda ask: _refused(name) if has_address(ask) else answer(ask)
+    return lambda ask: refused(name) if has_address(ask) else answer(ask)
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
@@ -51,6 +51,7 @@ def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
     return False
 
 
-async def _refused(name: str) -> Events:
+async def refused(name: str) -> Events:
+    """Raise TargetRefused for a target that may not be sent the URL of a file, as soon as the answer is read."""
     raise TargetRefused(name, FILE_ADDRESS)
     yield  # makes this an async generator

@@ -24,8 +24,8 @@ from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.gemini_contents import contents
 from router.targets.gemini_reader import GeminiReader
 from router.targets.gemini_schema import Converter, parameters
-from router.targets.http import Prepared
-from router.targets.learned import Learned, Pupil
+from router.targets.http import Asking, Prepared
+from router.targets.learned import Learned
 from router.targets.options import options_of
 from router.targets.providers import rules_of_google
 from router.targets.resolved_facts import facts_of
@@ -97,7 +97,7 @@ def answer(
                 endpoint, body, reader, omitted, bounds, "gemini", options, config="generationConfig", within=form.sent, output=form.way
             )
 
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
+        return http.answered(Asking(start, issuer, pool, prepare, learned.over(facts), learned))
 
     return spoken
 

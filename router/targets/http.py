@@ -18,7 +18,7 @@ from router.targets import sse
 from router.targets.connection import Connection, Cut, Garbled
 from router.targets.connections import LINGER_S, Connections, Endpoint
 from router.targets.facts import Facts
-from router.targets.learned import Pupil
+from router.targets.learned import Learned, Pupil
 from router.targets.options import NO_OPTIONS, Api, Options
 from router.targets.proxy import ProxyFailed, answered_itself
 from router.targets.speech import Speech
@@ -103,71 +103,83 @@ class Prepared(Value, frozen=True):
         return (*self.body, *(cast("Mapping[str, Json]", config) if isinstance(config, Mapping) else ()), *self.within)
 
 
-def answered(start: Start, issuer: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
-    """Stream the events of an answer. Raises TargetError if the provider refuses, the connection fails or the answer is malformed.
+class Asking(Mutable):
+    """A question that is asked at a target, again with each lesson from a refusal.
+
     start: the first event, to which the omitted parameters are added
     issuer: the target and its model, for reasoning states
-    pupil: learns from refusals
-    prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
-    sent before the first event.
+    prepare: makes the request for a model with these facts
+    facts: those for the next request
+    learned: the target's lessons
+    pupil: the question's own lessons; None until a request is refused
     """
-    feed = Feed(Speech(start.target, issuer))
-    return EventStream(_answered(Asking(start, issuer, connections, pupil, prepare), feed), feed.fast)
-
-
-class Asking(Mutable):
-    """A question that is asked at a target, again with each lesson. See `answered`."""
 
     start: Start
     issuer: str
     connections: Connections
-    pupil: Pupil
     prepare: Callable[[Facts], Prepared]
+    facts: Facts
+    learned: Learned
+    pupil: Pupil | None = None
+
+    def refused(self, status: int, explanation: str, prepared: Prepared) -> bool:
+        """Learn from a refusal of a request. Return whether to ask again, with other facts."""
+        if self.pupil is None:
+            self.pupil = Pupil(self.start.target, self.facts, self.learned)
+        taught = self.pupil.refused(status, explanation, prepared.fields, prepared.options.names)
+        self.facts = self.pupil.facts
+        return taught
 
     def taught_by(self, error: Exception, speech: Speech) -> bool:
         """Learn from an error within an answer, as gateways send refusals too. Return whether to ask again: not once an answer began."""
         if not isinstance(error, TargetError) or error.stated is None or speech.begun:
             return False
-        prepared = self.prepare(self.pupil.facts)  # once more as it was sent
-        return self.pupil.refused(*error.stated, prepared.fields, prepared.options.names)
+        return self.refused(*error.stated, self.prepare(self.facts))  # the request once more as it was sent
+
+
+def answered(asking: Asking) -> Events:
+    """Stream the events of an answer. Raises TargetError if the provider refuses, the connection fails or the answer is malformed.
+    If the provider refuses a parameter by name, another request without it is sent before the first event.
+    """
+    feed = Feed(Speech(asking.start.target, asking.issuer))
+    return EventStream(_answered(asking, feed), feed.fast)
 
 
 async def _answered(asking: Asking, feed: "Feed") -> Events:
-    start, connections, pupil, speech = asking.start, asking.connections, asking.pupil, feed.speech
+    start, speech = asking.start, feed.speech
     try:
         while True:
-            prepared = asking.prepare(pupil.facts)
-            response = await connections.answered(prepared.endpoint, prepared.sent)
+            prepared = asking.prepare(asking.facts)
+            response = await asking.connections.answered(prepared.endpoint, prepared.sent)
             if response.status in ANSWERED:
                 break
-            await _learn(start.target, response, prepared, pupil)
+            await _learn(asking, response, prepared)
         complete = owed = False
         rest: Rest | None = None
         try:
             if prepared.bounds is not UNBOUND:
                 speech.bound(prepared.bounds)
-            omitted = _accepted(prepared, pupil) if pupil.lessons else prepared.omitted
+            omitted = prepared.omitted if asking.pupil is None else _accepted(prepared, asking.pupil)
             yield replace(start, omitted=omitted, output=prepared.output, meter=speech.meter)
             feed.response, feed.reader = response, prepared.reader(speech)
-            piece = await response.read()
+            piece = response.taken() or await response.read()
             if not (streamed := piece.startswith(FIELDS) or response.content_type.endswith(STREAMS)):
                 piece = await _begun(response, piece)
             if streamed or piece.startswith(FIELDS):
+                events = feed.events
                 while True:
-                    feed.events += feed.read(piece)
+                    events += feed.read(piece)
                     # Content before an error is still passed on, even if it came in the same read.
-                    while feed.events:
-                        yield feed.events.popleft()
+                    while events:
+                        yield events.popleft()
                     if feed.failure is not None:
                         raise feed.failure
                     if not feed.more or speech.cut:
                         break
                     if speech.finished and rest is None:
-                        rest = Rest(response.read, speech, connections.linger)
+                        rest = Rest(response.read, speech, asking.connections.linger)
                     piece = await (rest.read() if rest and speech.finished else response.read())
-                if owed := rest is not None and rest.late and not speech.counted and not speech.cut:
-                    speech.meter.wait()
-                    connections.behind(read_late(response.read, feed.reader, speech), partial(_let_go, response, speech))
+                owed = rest is not None and rest.late and _counts_later(asking.connections, feed)
             else:
                 feed.reader.complete(await _complete_body(start.target, response, piece))
             complete = not speech.cut  # an answer that the router ends would go on at the provider
@@ -175,7 +187,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                 yield event
         finally:
             if not owed:
-                (response.settle if complete else response.release)()
+                response.release(complete=complete)
     except (OSError, Cut, RecursionError, TargetError) as error:
         if not asking.taught_by(error, speech):
             failure = translated(start.target, error)
@@ -262,7 +274,7 @@ def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:
     return prepared.omitted + learned
 
 
-async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pupil) -> None:
+async def _learn(asking: Asking, response: Connection, prepared: Prepared) -> None:
     """Learn from a refusal, so that a changed request may be sent; release its connection.
     Raises TargetError if it teaches nothing, ProxyFailed if a proxy itself refused the request.
     """
@@ -270,8 +282,8 @@ async def _learn(name: str, response: Connection, prepared: Prepared, pupil: Pup
         explanation = await _explained(response, prepared.endpoint)
     finally:
         response.release()
-    if not pupil.refused(response.status, explanation, prepared.fields, prepared.options.names):
-        raise _refused(name, response, explanation)
+    if not asking.refused(response.status, explanation, prepared):
+        raise _refused(asking.start.target, response, explanation)
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
@@ -285,7 +297,7 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
             if response.status in ANSWERED:
                 complete = await _complete_body(name, response, b"", most)
                 undo.pop_all()
-                response.settle()
+                response.release(complete=True)
                 return complete
             explanation = await _explained(response, endpoint)
             raise _refused(name, response, explanation) from ErrorText(explanation)
@@ -311,10 +323,20 @@ async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, 
                 feed.read(piece)  # without its events: an answer that has ended says nothing more
 
 
+def _counts_later(connections: Connections, feed: Feed) -> bool:
+    """Begin to read late token counts in the background, unless they have come or the router ends the answer. Return whether it began."""
+    response, speech = feed.response, feed.speech
+    if speech.counted or speech.cut:
+        return False
+    speech.meter.wait()
+    connections.behind(read_late(response.read, feed.reader, speech), partial(_let_go, response, speech))
+    return True
+
+
 def _let_go(response: Connection, speech: Speech) -> None:
     """Close an answer's meter after the late read. Settle its connection if the counts came, otherwise release it."""
     speech.meter.close()
-    (response.settle if speech.counted else response.release)()
+    response.release(complete=speech.counted)
 
 
 def _failure(error: sse.Oversize | TargetError, speech: Speech) -> TargetError | None:

@@ -5,46 +5,43 @@ or a cut raises TargetError. Questions that need the Responses API are asked the
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from router.chat import Ask, Json, issued_by
 from router.config.declaration import TargetConfig
-from router.errors import Misfit, TargetDown, TargetRefused
+from router.errors import TargetDown, TargetRefused
 from router.events import Answer, Events, Start
 from router.params import Params
 from router.targets import completions, http, responses, shown
-from router.targets.address import RESPONSES, endpoint_of
+from router.targets.address import AT_RESPONSES, reached, responding_at
 from router.targets.connections import Connections
-from router.targets.conversation import fitted, is_plain
+from router.targets.conversation import fitted, plain_messages
 from router.targets.counts import ChatUsage
 from router.targets.decoding import decoded
 from router.targets.facts import Facts
-from router.targets.files import FILE_ADDRESS, has_address
+from router.targets.files import FILE_ADDRESS, has_address, refused
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
-from router.targets.http import Prepared
+from router.targets.http import Asking, Prepared
 from router.targets.inband import ErrorData, error_in
-from router.targets.learned import Learned, Pupil
+from router.targets.learned import Learned
 from router.targets.options import Api, Options, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
-from router.targets.providers import CACHE_KEY, PROVIDERS, rules_of, variable
+from router.targets.providers import CACHE_KEY, PROVIDERS, rules_of
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
-from router.targets.structured import APART, FittedQuestion, structured, subset_of
+from router.targets.structured import APART, structured, subset_of
 from router.targets.text_filters import AnswerLimits
 from router.targets.text_frames import NoList, NoText, TextFrames
 from router.value import Value
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
-AT_RESPONSES = "responses/"
-"""Beginning of a model's name by which LiteLLM spells the wish for the Responses API."""
 APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
 """Value of `Facts.responses` → the APIs through which the target may be asked."""
 
@@ -151,24 +148,36 @@ class TextChunk(msgspec.Struct, gc=False):
 
 class Terms(Value, frozen=True):
     """The common part of all questions with the same parameters, with or without tools. Made once for those without parameters of their own.
-    `fits`: the parameters as the model takes them. `takes`: the reasoning that it takes back. `bounds`: limits that the router enforces.
-    `checks`: true if there are tools or parameters of NEEDS, so that the model may be unable to answer. `overridden`: names of parameters
-    that the target's own `body` sets as well. `fields`: the request's fields for the parameters.
+    fits: the parameters as the model takes them
+    takes: the reasoning that it takes back
+    bounds: limits that the router enforces
+    overridden: names of parameters that the target's own `body` sets as well
+    fields: the request's fields for the parameters
+    checks: true if there are tools or parameters of NEEDS, so that the model may be unable to answer
+    simple: true if a plain question of one text a message needs nothing but `fields`, its messages and perhaps a CACHE_KEY
+    reader: makes the reader of an answer
+    omitted: names of the parameters that are not sent
     """
 
     fits: Fitted
     takes: Returns
     bounds: AnswerLimits
-    checks: bool
     overridden: tuple[str, ...]
     fields: dict[str, Json]
+    checks: bool
+    simple: bool
+    reader: Callable[[Speech], "ChatReader"]
+    omitted: tuple[str, ...]
 
 
-def _terms(declared: TargetConfig, options: Options, known: Facts, params: Params, *, tools: bool) -> Terms:
-    fits = fit(known, params).beside(tools=tools)
-    takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
+def _terms(name: str, declared: TargetConfig, options: Options, known: Facts, params: Params, *, tools: bool) -> Terms:
+    model = str(declared.model)
+    fits, overridden = fit(known, params).beside(tools=tools), options.over(params)
+    takes = returned(known, fits, model, own=declared.api_base is not None)
     checks = tools or any(getattr(params, name) is not None for name in NEEDS)
-    return Terms(fits, takes, fits.bounds(known), checks, options.over(params), _fields(fits, known, str(declared.model), tools=tools))
+    simple = not checks and known.session_key in ("", CACHE_KEY) and known.marks_from <= 0 and known.responses != "always"
+    reader, omitted = partial(ChatReader, name, takes=takes), fits.omitted + overridden
+    return Terms(fits, takes, fits.bounds(known), overridden, _fields(fits, known, model, tools=tools), checks, simple, reader, omitted)
 
 
 def serves(declared: TargetConfig) -> bool:
@@ -177,31 +186,77 @@ def serves(declared: TargetConfig) -> bool:
 
 
 def answer(
-    name: str, declared: TargetConfig, connect: float, pool: Connections, learned: Learned | None = None, *, facts: Facts | None = None
+    name: str,
+    declared: TargetConfig,
+    connect: float,
+    pool: Connections,
+    learned: Learned | None = None,
+    *,
+    facts: Facts | None = None,
+    fetches: bool = True,
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if its address or key is missing, or its own `body` may not be sent.
-    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
+    connect: seconds a connection may take
+    learned: lessons from earlier refusals
+    facts: looked up if None
+    fetches: whether it may be sent URLs of files (`files.fetches`)
     """
-    prefix, _, model = str(declared.model).partition("/")
-    model = model.removeprefix(AT_RESPONSES)
-    url, headers = reached(declared, COMPLETIONS)
-    facts, learned = facts or facts_of(declared), learned or Learned()
-    options = options_of(declared, *APIS[facts.responses])
-    endpoint = pool.endpoint(url, headers := options.beside(headers), connect)
-    at_responses = cache(lambda: pool.endpoint(_responding(url, declared), headers, connect))
-    start, issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
-    rules = rules_of(prefix, model, own=declared.api_base is not None)
-    subset, beside_tools = subset_of(prefix), prefix not in APART
-    secret = declared.api_key.value if declared.api_key else ""
-    # Made with the first question, not for each target that is loaded.
-    usual = cache(partial(_terms, declared, options, facts, declared.params))
+    learned, facts = learned or Learned(), facts or facts_of(declared)
+    return ChatTarget(name, declared, pool, connect=connect, learned=learned, facts=facts, fetches=fetches).answer
 
-    def prepare(ask: Ask, params: Params, known: Facts, *, plain: bool) -> Prepared:
-        tools = bool(ask.tools)
-        terms = (
-            usual(tools=tools) if known is facts and params is declared.params else _terms(declared, options, known, params, tools=tools)
+
+class ChatTarget:
+    """A target on the chat-completions wire: what all its questions share, and the requests for them."""
+
+    def __init__(
+        self, name: str, declared: TargetConfig, pool: Connections, *, connect: float, learned: Learned, facts: Facts, fetches: bool
+    ) -> None:
+        self._name, self._params, self._pool, self._learned, self._facts, self._fetches = (
+            name,
+            declared.params,
+            pool,
+            learned,
+            facts,
+            fetches,
         )
-        fits = terms.fits
+        prefix, _, model = str(declared.model).partition("/")
+        self._model = model.removeprefix(AT_RESPONSES)
+        url, headers = reached(declared, COMPLETIONS)
+        self._options = options = options_of(declared, *APIS[facts.responses])
+        self._endpoint = pool.endpoint(url, headers := options.beside(headers), connect)
+        self._at_responses = cache(lambda: pool.endpoint(responding_at(url, declared), headers, connect))
+        self._start, self._issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
+        self._rules = rules_of(prefix, self._model, own=declared.api_base is not None)
+        self._subset, self._beside_tools = subset_of(prefix), prefix not in APART
+        self._secret = declared.api_key.value if declared.api_key else ""
+        self._terms = partial(_terms, name, declared, options)
+        # Made with the first question, not for each target that is loaded.
+        self._usual = cache(partial(self._terms, facts, declared.params))
+
+    def answer(self, ask: Ask) -> Events:
+        """Stream the events of the answer to a question; see `http.answered` for the errors."""
+        params = ask.params.over(self._params)
+        if (messages := plain_messages(ask, self._rules)) is None:
+            if not self._fetches and has_address(ask):
+                return refused(self._name)
+            ask = fitted(ask, self._rules, self._name)
+        prepare = partial(self._prepare, ask, params, messages)
+        return http.answered(Asking(self._start, self._issuer, self._pool, prepare, self._learned.over(self._facts), self._learned))
+
+    def _prepare(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts) -> Prepared:
+        """Return the request for a question. `messages`: those of a plain question, which has no tools; None for any other."""
+        tools, usual = bool(ask.tools), known is self._facts and params is self._params
+        terms = self._usual(tools=tools) if usual else self._terms(known, params, tools=tools)
+        if messages is None or not terms.simple or ask.output is not None or ask.unsent:
+            return self._prepared(ask, params, messages, known, terms)
+        body = {**terms.fields, "messages": messages}
+        if known.session_key and ask.session:
+            body[CACHE_KEY] = session_key(ask.session, self._secret)
+        return Prepared(self._endpoint, body, terms.reader, terms.omitted, terms.bounds, "chat", self._options)
+
+    def _prepared(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts, terms: Terms) -> Prepared:
+        """Return the request for a question that is not plain, or at a target that needs more than its messages."""
+        name, options, plain, fits = self._name, self._options, messages is not None, terms.fits
         if responding := known.responses != "never" and responses.needed(ask, known, fits):
             known = responses.lacking(known)
             fits = fit(known, params)
@@ -211,83 +266,27 @@ def answer(
             raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
         omitted = fits.omitted + (ask.unsent if plain else uncarried(known, ask)) + terms.overridden
         key = known.session_key if ask.session else ""
-        chat = session_key(ask.session, secret) if key else ""
-        form = FittedQuestion(ask) if ask.output is None else structured(ask, known, subset, loose=True, beside_tools=beside_tools)
+        chat = session_key(ask.session, self._secret) if key else ""
+        form = structured(ask, known, self._subset, loose=True, beside_tools=self._beside_tools)
         if responding:
-            body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
+            body = responses.request(form.ask, fits, known, self._model, self._issuer, form=form.text_format)
             if chat:
                 body[CACHE_KEY] = chat  # a header is for chat completions alone
             reader, bounds = partial(responses.ResponseReader, name), responses.bounds(fits, known)
-            return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
-        if plain and not form.way:
-            messages = completions.texts(ask)
-        else:
-            messages = completions.messages(form.ask, beside(form.ask, issuer, terms.takes), known.carries)
-        within = form.sent if form.way else ()
+            return Prepared(self._at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
+        if messages is None or form.way:
+            messages = completions.messages(form.ask, beside(form.ask, self._issuer, terms.takes), known.carries)
+        within = form.sent
         if known.marks_from > 0 and is_long(ask, known.marks_from):
             messages, within = mark_messages(messages), (CONTROL, *within)
-        body = terms.fields | completions.tools(ask, known) if tools else terms.fields
-        body = {**body, "messages": messages, **(form.chat if form.way else {})}
+        tools = completions.tools(ask, known) if ask.tools else {}
+        body = {**terms.fields, **tools, "messages": messages, **form.chat}
+        asked = self._endpoint
         if key == CACHE_KEY:
             body[CACHE_KEY] = chat
-        asked = endpoint.bearing(key, chat) if key and key != CACHE_KEY and key not in options.headers else endpoint
-        reader = partial(ChatReader, name, takes=terms.takes)
-        return Prepared(asked, body, reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
-
-    def spoken(ask: Ask) -> Events:
-        params = ask.params.over(declared.params)
-        ask = ask if (plain := is_plain(ask, rules)) else fitted(ask, rules, name)
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), partial(prepare, ask, params, plain=plain))
-
-    return spoken
-
-
-def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
-    The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: at Azure, and without an
-    `api_base` at any provider that is not keyless.
-    """
-    prefix, _, model = str(declared.model).partition("/")
-    provider = PROVIDERS[prefix]
-    if prefix == "azure":
-        url = _azure(declared, model.removeprefix(AT_RESPONSES), path)
-    elif base := str(declared.api_base or provider.base):
-        url = endpoint_of(base, path, within=provider.path)
-    else:
-        raise Misfit(f"{prefix}/ needs an address: write `api_base: http://host:port/v1`", "model")
-    if declared.api_key is None and (declared.api_base is None or prefix == "azure") and not provider.keyless:
-        raise Misfit(f"{prefix}/ needs a key: write `api_key: ${{{variable(prefix)}}}`", "model")
-    bearer = "Bearer " if provider.header == "authorization" else ""
-    return url, {provider.header: f"{bearer}{declared.api_key.value}"} if declared.api_key else {}
-
-
-def _responding(url: str, declared: TargetConfig) -> str:
-    """Return the URL of the Responses API for a URL of chat completions; at Azure below /openai/v1, without the deployment."""
-    path, _, query = url.partition("?")
-    if "/openai/deployments/" in path:
-        base = path.partition("/openai/deployments/")[0]
-        return f"{base}/openai/v1/responses" + ("?api-version=preview" if declared.api_version == "preview" else "")
-    return path.removesuffix("/chat/completions") + RESPONSES + (f"?{query}" if query else "")
-
-
-AZURE_VERSION = "2024-10-21"
-"""Azure's newest dated API version that is not a preview. Its API below /openai/v1 needs no version."""
-
-
-def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Return the URL of an `endpoint` (such as /chat/completions) at Azure: below the deployment's path, or below /openai/v1.
-    Below /openai/v1 the body names the deployment, and `api-version` is added only if it is declared. Raises Misfit without an `api_base`.
-    """
-    base = str(declared.api_base or "")
-    if not base:
-        raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
-    version = declared.api_version
-    path = urlsplit(base).path.rstrip("/").removesuffix(RESPONSES)
-    if path.endswith(("/openai/v1", f"/openai/v1{endpoint}")):
-        return endpoint_of(base, endpoint, query=f"api-version={version}" if version else "")
-    deployment = "" if "/openai/deployments/" in path else f"/openai/deployments/{quote(model, safe='')}"
-    within = deployment.removeprefix("/openai") if path.endswith("/openai") else deployment
-    return endpoint_of(base, endpoint, within=within, query=f"api-version={version or AZURE_VERSION}")
+        elif key and key not in options.headers:
+            asked = asked.bearing(key, chat)
+        return Prepared(asked, body, terms.reader, omitted, terms.bounds, "chat", options, within=within, output=form.way)
 
 
 def _fields(fits: Fitted, facts: Facts, target: str, *, tools: bool) -> dict[str, Json]:

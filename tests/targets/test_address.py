@@ -7,11 +7,11 @@ import pytest
 from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.errors import Misfit
-from router.targets import Connections, anthropic, openai
+from router.targets import Connections, address, anthropic, openai
 from router.targets.connections import Endpoint
 
 HOST = "https://host.example"
-VERSION = f"?api-version={openai.AZURE_VERSION}"
+VERSION = f"?api-version={address.AZURE_VERSION}"
 DEPLOYED = "/openai/deployments/my-gpt/chat/completions"
 
 ASKED: dict[tuple[str, str], str] = {
@@ -82,7 +82,7 @@ def test_request_url_gets_the_missing_path_before_its_query(given: tuple[str, st
 def test_responses_url_does_not_repeat_the_endpoint(model: str, base: str, path: str) -> None:
     """The URL of the Responses API comes from the base, the address of chat completions, or its own address."""
     declared = TargetConfig(model=Name(model), api_base=HOST + base, api_key=Secret("sk-a"))
-    assert openai._responding(url_of(model, HOST + base), declared) == HOST + path
+    assert address.responding_at(url_of(model, HOST + base), declared) == HOST + path
 
 
 @pytest.mark.parametrize("model", ["openai/m", "anthropic/m", "azure/m"])

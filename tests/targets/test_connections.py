@@ -22,7 +22,7 @@ from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
 from router.targets.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Cut
-from router.targets.connections import ConnectionPool, Connections, trusting
+from router.targets.connections import KEPT, ConnectionPool, Connections, trusting
 from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
@@ -79,9 +79,7 @@ async def serving(*responses: bytes, close: bool = False) -> AsyncGenerator[tupl
 async def asked(server: Server, connections: Connections) -> Connection:
     """Send a request, and return its response once the headers are there."""
     async with asyncio.timeout(240):
-        response = await connections.ask(connections.endpoint(server.url, NOTHING, 3), b"{}")
-        await response.answered()
-    return response
+        return await connections.answered(connections.endpoint(server.url, NOTHING, 3), b"{}")
 
 
 async def read(response: Connection) -> bytes:
@@ -239,6 +237,50 @@ async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("how", ["half-closed", "bytes outside of a response", "lost"])
+async def test_kept_connection_that_cannot_be_used_leaves_the_pool_at_once(how: str) -> None:
+    """The next request opens a new connection once the server has ended the kept one, or has sent bytes that belong to no response."""
+    pool = Pool()
+    pool.answers = WHOLE
+    connections = Connections(pool=pool)
+    endpoint = connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3)
+    first = await connections.answered(endpoint, b"{}")
+    assert await read(first) == b"hello"
+    assert endpoint.idle == [first]
+    if how == "half-closed":
+        first.eof_received()
+    elif how == "lost":
+        first.connection_lost(None)
+    else:
+        first.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    assert endpoint.idle == []
+    assert await read(await connections.answered(endpoint, b"{}")) == b"hello"
+    assert pool.opened_so_far == 2
+
+
+async def test_connection_that_was_idle_for_too_long_is_closed() -> None:
+    """A sweep closes a connection that became idle KEPT seconds ago, and keeps one that was used since."""
+    async with serving(WHOLE) as (server, connections):
+        old, young = await asked(server, connections), await asked(server, connections)
+        for response in (old, young):
+            assert await read(response) == b"hello"
+        old.kept -= KEPT
+        connections._pool._sweep(old.loop)
+        assert not old.usable
+        assert connections.endpoint(server.url, NOTHING, 3).idle == [young]
+        await server.left.wait()
+
+
+async def test_connection_in_use_when_the_pool_closes_is_closed_after_its_answer() -> None:
+    """The response of a request that runs while the pool is closed is read to its end, and its connection is then closed."""
+    async with serving(WHOLE) as (server, connections):
+        response = await asked(server, connections)
+        await connections.close()
+        assert await read(response) == b"hello"
+        async with asyncio.timeout(240):
+            await server.left.wait()
+
+
 @pytest.mark.parametrize(("begun", "opened"), [(b"", 2), (b"HTTP/1.1 2", 1), (b"HTTP/1.1 100 Continue\r\n\r\n", 1)])
 async def test_request_is_repeated_only_if_no_byte_of_its_answer_came(begun: bytes, opened: int) -> None:
     """A kept connection that fails after a byte of the response raises; one that fails before it is replaced by a new one."""
@@ -315,13 +357,13 @@ async def test_hanging_dns_lookup_does_not_block_other_hosts(monkeypatch: pytest
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with serving(WHOLE) as (server, connections):
         hangs = connections.endpoint("http://hangs.invalid/", NOTHING, 0.05)
-        came = await asyncio.gather(*(connections.ask(hangs, b"{}") for _ in range(100)), return_exceptions=True)
+        came = await asyncio.gather(*(connections.answered(hangs, b"{}") for _ in range(100)), return_exceptions=True)
         assert {type(one) for one in came} == {TimeoutError}
         assert await read(await asked(server, connections)) == b"hello"
         assert lookups.count("hangs.invalid") == 1
         release.set()
         with pytest.raises(OSError, match="no such name"):
-            await connections.ask(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
+            await connections.answered(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
 
 
 async def test_https_to_a_server_without_tls_raises_ssl_error() -> None:
@@ -329,7 +371,7 @@ async def test_https_to_a_server_without_tls_raises_ssl_error() -> None:
     async with serving(WHOLE) as (server, connections), plain() as port:
         del server
         with pytest.raises(ssl.SSLError):
-            await connections.ask(connections.endpoint(f"https://127.0.0.1:{port}/", NOTHING, 3), b"{}")
+            await connections.answered(connections.endpoint(f"https://127.0.0.1:{port}/", NOTHING, 3), b"{}")
 
 
 @asynccontextmanager
@@ -353,8 +395,7 @@ async def test_http_request_has_each_header_once() -> None:
     """A request has a percent-encoded path, the URL's credentials as basic authentication, its body, and each header once."""
     async with serving(WHOLE) as (server, connections):
         url = server.url.replace("127", "u%40x:p@127") + "/é?api-version=1"
-        response = await connections.ask(connections.endpoint(url, {"x-key": "k"}, 3), b'{"a":1}')
-        await response.answered()
+        response = await connections.answered(connections.endpoint(url, {"x-key": "k"}, 3), b'{"a":1}')
         response.release()
         head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")

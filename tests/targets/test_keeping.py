@@ -79,7 +79,7 @@ async def read(response: Connection) -> bytes:
     pieces: list[bytes] = []
     while piece := await response.read():
         pieces.append(piece)
-    response.settle()
+    response.release(complete=True)
     return b"".join(pieces)
 
 
@@ -98,7 +98,7 @@ async def test_connection_is_reused_when_the_end_of_its_body_comes_late() -> Non
             gate.clear()
             response = await connections.answered(endpoint, b"{}")
             assert await response.read() == b"hello"
-            response.settle()
+            response.release(complete=True)
             gate.set()
             await response.settled
         assert (server.connections, len(server.asked)) == (1, 3)
@@ -119,7 +119,7 @@ async def test_connection_is_closed_when_its_body_does_not_end() -> None:
             server.left.clear()
             response = await connections.answered(endpoint, b"{}")
             assert (await response.read()).startswith(b"hello")
-            response.settle()
+            response.release(complete=True)
             await server.left.wait()
         assert server.connections == 2
 
@@ -134,7 +134,7 @@ async def test_pool_closes_a_connection_that_still_waits_for_its_end() -> None:
     async with serving(serve) as (server, connections, endpoint):
         response = await connections.answered(endpoint, b"{}")
         await response.read()
-        response.settle()
+        response.release(complete=True)
         await connections.close()
         await server.left.wait()
         assert not response.usable

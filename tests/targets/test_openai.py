@@ -114,6 +114,18 @@ async def test_question_that_is_not_plain_is_written_in_full(what: str) -> None:
     assert fake.requests[0]["messages"] == [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Yes?"}, sent]
 
 
+async def test_plain_question_with_fields_that_no_target_gets_reports_them_as_omitted() -> None:
+    """Fields that concern the operator's account are omitted from a plain question, and from none after it; the request is the same."""
+    connections, omitted = Connections(), list[tuple[str, ...]]()
+    async with provider(Reply(text("Hi"))) as fake:
+        spoken = openai.answer("a", declared(fake.base), 0.5, connections)
+        for ask in (HI, changed(HI, unsent=("metadata",)), HI):
+            omitted += [event.omitted async for event in spoken(ask) if isinstance(event, Start)]
+    await connections.close()
+    assert omitted == [(), ("metadata",), ()]
+    assert fake.requests[0] == fake.requests[1] == fake.requests[2]
+
+
 async def test_thinking_model_gets_max_completion_tokens_and_no_temperature() -> None:
     """o4-mini gets `max_completion_tokens` and an effort, but no temperature; Mistral gets `max_tokens` and temperature 0."""
     async with provider(Reply(text("Hi"))) as fake:

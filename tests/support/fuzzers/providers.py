@@ -300,15 +300,17 @@ def responses_of_providers(pieces: list[bytes]) -> None:
     async def read() -> None:
         connection, pipe = Connection(), Pipe()
         connection.connection_made(pipe)
-        connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+        answered = connection.ask(b"GET / HTTP/1.1\r\n\r\n")
         for piece in pieces:
             if pipe.closed:
                 break
             connection.data_received(piece)
         connection.connection_lost(None)
         total = 0
+        await answered
         with contextlib.suppress(Cut, OSError):
-            await connection.answered()
+            if not connection.status:
+                raise connection.failure()
             assert 200 <= connection.status < 1000
             while piece := await connection.read():
                 total += len(piece)
