@@ -9,9 +9,9 @@ if no wire can derive it from these: step marks are the Starts, message and part
 """
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
@@ -196,12 +196,14 @@ Onward = Callable[[bytes], bool]
 """Passes on the words of bytes from a provider, without waiting. Returns False if their reader has to be woken for the next step."""
 
 
-class FastPath(ABC):
+class FastPath(Protocol):
     """The interface of a shortcut for text and thoughts: from a provider's connection to the client, past the generators between them.
 
     After a generator has yielded words, its reader takes the next words here. It waits here, too, while none have come.
     The generator is resumed only when something other than words has come.
     """
+
+    __slots__ = ()
 
     @abstractmethod
     def wait(self, onward: Onward) -> asyncio.Future[None] | None:
@@ -244,20 +246,30 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
 class EventStream(AsyncGenerator[Event, None]):
     """The events of a generator that has a fast path.
     fast: returns the path; None if the generator must be resumed
-    with_thoughts: the events from which the generator drops the thoughts, for a reader that drops them itself; None if it drops none
     """
 
-    def __init__(self, events: Events, fast: Callable[[], FastPath | None], with_thoughts: Events | None = None) -> None:
+    __slots__ = ("fast", "generator", "with_thoughts")
+
+    def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
         self.generator = events
         self.fast = fast
-        self.with_thoughts = with_thoughts
+        self.with_thoughts = True
+        """False if its reader gets no thoughts: it drops them itself, or reads what `shown` returns, which has none."""
+
+    def shown(self) -> Events:
+        """Return the generator, without thoughts if the reader gets none. The fast path is then without them, too."""
+        if not self.with_thoughts:
+            fast = self.fast
+            self.generator, self.with_thoughts = without_thoughts(self.generator), True
+            self.fast = lambda: None if (path := fast()) is None else path.without_thoughts()
+        return self.generator
 
     def __anext__(self) -> Coroutine[object, object, Event]:
-        return self.generator.__anext__()
+        return self.shown().__anext__()
 
     def asend(self, value: None) -> Coroutine[object, object, Event]:
         """Return the next event of the generator."""
-        return self.generator.asend(value)
+        return self.shown().asend(value)
 
     def athrow(self, *error: Any) -> Coroutine[object, object, Event]:
         """Raise an error in the generator."""
@@ -266,6 +278,16 @@ class EventStream(AsyncGenerator[Event, None]):
     def aclose(self) -> Coroutine[object, object, None]:
         """Close the generator."""
         return self.generator.aclose()
+
+
+async def without_thoughts(events: Events) -> Events:
+    """Stream the events that are no thoughts, and close the generator at the end."""
+    try:
+        async for event in events:
+            if event.__class__ is not Thought:
+                yield event
+    finally:
+        await events.aclose()
 
 
 def fast_path(events: Events) -> FastPath | None:
@@ -285,8 +307,8 @@ class Beside:
         if type(events) is not EventStream:
             self._below = None
             return events
-        self._below = events.fast
-        return events.generator
+        shown, self._below = events.shown(), events.fast
+        return shown
 
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""

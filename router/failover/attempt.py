@@ -121,7 +121,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         await candidate.ready()
     health = candidate.health
     began = health.clock()
-    permit = None if candidate.off else health.breaker.admit()
+    permit = None if candidate.switches.moved and candidate.off else health.breaker.admit()
     if permit is None:
         raise left_alone(candidate, began, attempts)
     health.load.busy += 1

@@ -4,35 +4,42 @@ The text is recorded here as the generator would: for the cost of the answer, an
 
 import asyncio
 from collections.abc import Sequence
+from typing import cast
 
 from router.events import FastPath, Onward, Text, Words, fast_path, spoken
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
+from router.value import Mutable, field
 
 
-class Relay(FastPath):
-    """The fast path of one answer, over all targets that give it. `idle`: seconds that a target may be silent."""
+class Relay(Mutable):
+    """The FastPath of one answer, over all targets that give it. It is no subclass, which would need a dict beside its fields."""
 
-    watch: Watch
+    idle: float
+    """Seconds that a target may be silent."""
+    transcript: Transcript = field(default_factory=Transcript)
+    watch: Watch = cast("Watch", None)
     """The timer of the answer, set before its first event."""
     opened: Opened | None = None
     """The stream whose text may take the fast path; None while the generator runs."""
-    _thoughts = True
+    _path: FastPath = cast("FastPath", None)
+    """The fast path of that stream; set by `fast`, as the two lists are."""
+    _said: list[str] = cast("list[str]", None)
+    """All text of the answer."""
+    _written: list[str] = cast("list[str]", None)
+    """All that this target wrote."""
+    _timed: bool = False
+    """True once the idle limit of this way runs: from then on `take` moves it on, and bytes without words do not."""
+    _thoughts: bool = True
     """False if the reader gets no thoughts."""
-
-    def __init__(self, idle: float) -> None:
-        self.transcript = Transcript()
-        self._idle = idle
 
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
-        if self.opened is None or (path := fast_path(self.opened.stream)) is None:
+        opened = self.opened
+        if opened is None or (path := fast_path(opened.stream)) is None:
             return None
-        self._take, self._arrival = path.take, path.wait
-        self._timed = False
-        """True once the idle limit of this way runs: from then on `take` moves it on, and bytes without words do not."""
-        self._written, self._said = self.opened.said.append, self.transcript.said.append
+        self._path, self._timed, self._said, self._written = path, False, self.transcript.said, opened.said
         return self
 
     def without_thoughts(self) -> "Relay":
@@ -42,12 +49,12 @@ class Relay(FastPath):
 
     def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return the future that the target's stream waits for, done after the idle limit at the latest; None if text is there already."""
-        arrival = self._arrival(onward)
+        arrival = self._path.wait(onward)
         if arrival is not None:
             if self._timed:
                 self.watch.wait_on(arrival)
             else:
-                self.watch.wait(self._idle, arrival)
+                self.watch.wait(self.idle, arrival)
                 self._timed = True
         return arrival
 
@@ -56,18 +63,18 @@ class Relay(FastPath):
         None if the generator has to continue, as for another event, or after a timeout of the target.
         """
         watch = self.watch
-        words = self._take(piece) if piece or not watch.overdue else None
+        words = self._path.take(piece) if piece or not watch.overdue else None
         if not words:
             if words is None:
                 watch.waiting = False
             return words
-        watch.due = watch.now() + self._idle  # the wait may go on, if they are passed on without its end
+        watch.due = watch.loop.time() + self.idle  # the wait may go on, if they are passed on without its end
         passed = True
         for word in words:
             text = word.text
-            self._written(text)
+            self._written.append(text)
             if word.__class__ is Text:
-                self._said(text)
+                self._said.append(text)
             else:
                 passed = self._thoughts
         return words if passed else spoken(words)

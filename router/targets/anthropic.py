@@ -76,7 +76,7 @@ def answer(
             bounds = fit(known, params).without_blank_stops().bounds(known) if params.stop else UNBOUND
             return Prepared(endpoint, body, reader, omitted, bounds, "messages", options, within=within, output=form.way)
 
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, pool, Pupil(name, learned.over(facts), learned), prepare)
 
     return spoken
 

@@ -97,7 +97,7 @@ def answer(
                 endpoint, body, reader, omitted, bounds, "gemini", options, config="generationConfig", within=form.sent, output=form.way
             )
 
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), prepare)
+        return http.answered(start, issuer, pool, Pupil(name, learned.over(facts), learned), prepare)
 
     return spoken
 

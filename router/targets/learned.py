@@ -7,6 +7,7 @@ from functools import reduce
 
 from router.targets.facts import Facts
 from router.targets.refusal import Lesson, blamed, lesson
+from router.value import Mutable, field
 
 MAX_LESSONS_PER_QUESTION = 4
 """Retries of one question at a target to leave out refused parameters."""
@@ -64,17 +65,16 @@ class Learned:
                 )
 
 
-class Pupil:
+class Pupil(Mutable):
     """The lessons of one question's refusals at a target, and the facts for its next attempt. Made for each question."""
 
-    def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
-        self._target = target
-        self._learned = learned
-        self.lessons: list[Lesson] = []
-        """Lessons from refusals of this question; empty for nearly all questions."""
-        self._retries = 0
-        self.facts = learned.over(facts)
-        """The facts of the next attempt."""
+    _target: str
+    facts: Facts
+    """The facts of the next attempt; at first those of the target's model, corrected by its lessons (`Learned.over`)."""
+    _learned: Learned
+    lessons: list[Lesson] = field(default_factory=list[Lesson])
+    """Lessons from refusals of this question; empty for nearly all questions."""
+    _retries: int = 0
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
         """Learn from a refusal, and correct `facts`; return True if the question is to be sent again with them.

@@ -100,7 +100,7 @@ def answer(
         CONNECT.set(connect)
         SHARED.set(connections)
         PASSAGE.set(passage := Passage(declared.egress, tls))
-        pupil = Pupil(name, facts, learned)
+        pupil = Pupil(name, learned.over(facts), learned)
         begun = False
         while not begun:
             params = ask.params.over(declared.params)

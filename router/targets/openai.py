@@ -237,7 +237,7 @@ def answer(
     def spoken(ask: Ask) -> Events:
         params = ask.params.over(declared.params)
         ask = ask if (plain := is_plain(ask, rules)) else fitted(ask, rules, name)
-        return http.answered(start, issuer, pool, Pupil(name, facts, learned), partial(prepare, ask, params, plain=plain))
+        return http.answered(start, issuer, pool, Pupil(name, learned.over(facts), learned), partial(prepare, ask, params, plain=plain))
 
     return spoken
 
