@@ -203,8 +203,6 @@ class FastPath(Protocol):
     The generator is resumed only when something other than words has come.
     """
 
-    __slots__ = ()
-
     @abstractmethod
     def wait(self, onward: Onward) -> asyncio.Future[None] | None:
         """Return a future that is done once words can be taken or the generator must be resumed; None if that is so now.
@@ -246,30 +244,20 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
 class EventStream(AsyncGenerator[Event, None]):
     """The events of a generator that has a fast path.
     fast: returns the path; None if the generator must be resumed
+    with_thoughts: the events from which the generator drops the thoughts, for a reader that drops them itself; None if it drops none
     """
 
-    __slots__ = ("fast", "generator", "with_thoughts")
-
-    def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
+    def __init__(self, events: Events, fast: Callable[[], FastPath | None], with_thoughts: Events | None = None) -> None:
         self.generator = events
         self.fast = fast
-        self.with_thoughts = True
-        """False if its reader gets no thoughts: it drops them itself, or reads what `shown` returns, which has none."""
-
-    def shown(self) -> Events:
-        """Return the generator, without thoughts if the reader gets none. The fast path is then without them, too."""
-        if not self.with_thoughts:
-            fast = self.fast
-            self.generator, self.with_thoughts = without_thoughts(self.generator), True
-            self.fast = lambda: None if (path := fast()) is None else path.without_thoughts()
-        return self.generator
+        self.with_thoughts = with_thoughts
 
     def __anext__(self) -> Coroutine[object, object, Event]:
-        return self.shown().__anext__()
+        return self.generator.__anext__()
 
     def asend(self, value: None) -> Coroutine[object, object, Event]:
         """Return the next event of the generator."""
-        return self.shown().asend(value)
+        return self.generator.asend(value)
 
     def athrow(self, *error: Any) -> Coroutine[object, object, Event]:
         """Raise an error in the generator."""
@@ -278,16 +266,6 @@ class EventStream(AsyncGenerator[Event, None]):
     def aclose(self) -> Coroutine[object, object, None]:
         """Close the generator."""
         return self.generator.aclose()
-
-
-async def without_thoughts(events: Events) -> Events:
-    """Stream the events that are no thoughts, and close the generator at the end."""
-    try:
-        async for event in events:
-            if event.__class__ is not Thought:
-                yield event
-    finally:
-        await events.aclose()
 
 
 def fast_path(events: Events) -> FastPath | None:
@@ -307,8 +285,8 @@ class Beside:
         if type(events) is not EventStream:
             self._below = None
             return events
-        shown, self._below = events.shown(), events.fast
-        return shown
+        self._below = events.fast
+        return events.generator
 
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""

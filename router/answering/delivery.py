@@ -58,8 +58,8 @@ class _Delivery(Ahead):
         """Run the answer, and close its generator at the end."""
         events, entry, sink, fast, hidden = self._events, self._entry, self._sink, None, None
         if type(events) is EventStream:
-            fast, hidden = events.fast, None if events.with_thoughts else Thought
-            events = events.generator
+            fast, hidden = events.fast, Thought if events.with_thoughts else None
+            events = events.with_thoughts or events.generator
         try:
             async for event in events:
                 if event.__class__ is hidden:
@@ -71,7 +71,7 @@ class _Delivery(Ahead):
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
                 if fast is not None and event.__class__ in WORDS and (path := fast()) is not None:
-                    await self._pass_on(path if hidden is None else path.without_thoughts())
+                    await self._pass_on(path)
                 self.unsent = True
         finally:
             self.unsent = False

@@ -82,6 +82,7 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
     """
     chain, transcript, opened = begun(ask), relay.transcript, None
     relay.watch = watch = watch_here()
+    calls: list[ToolCall] = []
     try:
         opened = await (chain.in_turn(watch) if chain.hedge is None else chain.hedged(chain.hedge, watch))
         if opened is None:
@@ -90,19 +91,18 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
         while opened is not None:
             if form is not None:
                 form.reads(opened.start)
-            event, calls = opened.first, list[ToolCall]()
+            event: Event = opened.first
             try:
                 while True:
                     if calls and type(event) is not ToolCall:
                         for call in _released(calls, event, transcript, opened):
                             yield call
                     if type(event) is Text or type(event) is Thought:
-                        opened.said.append(event.text)
-                        if transcript.joined:
-                            relay.opened = opened  # the words after these may take the fast path
-                        if (seen := transcript.see(event) if type(event) is Text else event) is not None:
+                        if (seen := transcript.see(event, opened.said)) is not None:
+                            # The words after these may take the fast path, unless the transcript holds some back.
+                            relay.opened = opened if transcript.joined else None
                             yield seen
-                        relay.opened = None  # the generator runs again
+                            relay.opened = None  # the generator runs again
                     elif type(event) is Finish:
                         if not transcript.joined and (rest := transcript.rest()) is not None:
                             yield rest

@@ -1,7 +1,7 @@
 """The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
 from router.chat import Ask
-from router.events import Answer, Events, EventStream, Step, without_thoughts
+from router.events import Answer, Events, EventStream, FastPath, Step, Thought
 
 
 def reasoning() -> Step:
@@ -11,10 +11,23 @@ def reasoning() -> Step:
         def spoken(ask: Ask) -> Events:
             events = answer(ask)
             if type(events) is not EventStream:
-                return without_thoughts(events)
-            events.with_thoughts = False
-            return events
+                return _without_thoughts(events)
+
+            def fast() -> FastPath | None:
+                path = events.fast()
+                return None if path is None else path.without_thoughts()
+
+            return EventStream(_without_thoughts(events.generator), fast, events.generator)
 
         return spoken
 
     return step
+
+
+async def _without_thoughts(events: Events) -> Events:
+    try:
+        async for event in events:
+            if event.__class__ is not Thought:
+                yield event
+    finally:
+        await events.aclose()
