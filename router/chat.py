@@ -385,9 +385,8 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
         """The characters of the conversation, without its files, and the number of its texts, calls, results and files."""
         size = count = 0
         for message in self.messages:  # for each model call
-            parts = message.parts
-            count += len(parts)
-            for part in parts:
+            for part in message.parts:
+                count += 1
                 size += len(part if type(part) is str else _text(part))
         return size, count
 

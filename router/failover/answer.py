@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from router.chat import Ask, FileSort
 from router.errors import TargetError
-from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Finish, Text, Thought, ToolCall, ToolInput
+from router.events import CUT_SHORT, WORDS, Answer, Event, Events, EventStream, Finish, ToolCall, ToolInput
 from router.failover.attempt import Opened
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import Chain, FailureRules, ranked
@@ -97,8 +97,8 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
                     if calls and type(event) is not ToolCall:
                         for call in _released(calls, event, transcript, opened):
                             yield call
-                    if type(event) is Text or type(event) is Thought:
-                        if (seen := transcript.see(event, opened.said)) is not None:
+                    if event.__class__ in WORDS:
+                        if (seen := transcript.see(event, opened.said)) is not None:  # pyright: ignore[reportArgumentType] - they are Words
                             # The words after these may take the fast path, unless the transcript holds some back.
                             relay.opened = opened if transcript.joined else None
                             yield seen

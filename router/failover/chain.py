@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -128,14 +128,16 @@ class Chain(Mutable):
     _rescues: int = 0
     """Streams that continued the answer."""
 
-    async def let_go(self, opened: Opened) -> None:
-        """Close a stream, and record its attempt as still running (LET_GO) if it is not recorded yet. A second call does nothing."""
+    def let_go(self, opened: Opened) -> Awaitable[None]:
+        """Record a stream's attempt as still running (LET_GO) if it is not recorded yet; close the stream once the result is awaited.
+        A second call does nothing.
+        """
         if not opened.over:
             self.attempts.append(opened.ended(LET_GO))
         if not opened.closed:
             opened.closed = True
             opened.candidate.health.load.busy -= 1
-            await opened.events.aclose()
+        return opened.events.aclose()
 
     async def _unheard(self, opened: Opened) -> None:
         """Close a stream that started but lost a race, and record it without a time to first token: the client gets none of it."""
@@ -146,8 +148,10 @@ class Chain(Mutable):
         """Record a stream that completed, in the attempts, the breaker and the retry budget. Return its end with the usage of all streams."""
         health = opened.candidate.health
         self.attempts.append(opened.ended("ok", end.usage, end.model))
-        health.breaker.succeeded(opened.permit)
-        health.retries.earn()
+        if health.breaker.recovering:
+            health.breaker.succeeded(opened.permit)
+        if not health.retries.full:
+            health.retries.earn()
         return end if self._used is None else replace(end, usage=self.total(end.usage))
 
     def broke(self, opened: Opened, error: BaseException, transcript: Transcript, watch: Watch) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-from router.events import FastPath, Onward, Text, Words, fast_path, spoken
+from router.events import FastPath, Onward, Text, Words, spoken
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
@@ -37,7 +37,7 @@ class Relay(Mutable):
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
         opened = self.opened
-        if opened is None or (path := fast_path(opened.stream)) is None:
+        if opened is None or opened.fast is None or (path := opened.fast()) is None:
             return None
         self._path, self._timed, self._said, self._written = path, False, self.transcript.said, opened.said
         return self
@@ -69,12 +69,11 @@ class Relay(Mutable):
                 watch.waiting = False
             return words
         watch.due = watch.loop.time() + self.idle  # the wait may go on, if they are passed on without its end
-        passed = True
         for word in words:
             text = word.text
             self._written.append(text)
             if word.__class__ is Text:
                 self._said.append(text)
-            else:
-                passed = self._thoughts
-        return words if passed else spoken(words)
+            elif not self._thoughts:
+                words = spoken(words)
+        return words
