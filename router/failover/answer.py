@@ -28,7 +28,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
     chosen = any(len(pool.members) > 1 for pool in pools)  # else the targets are asked in their order
-    in_line = [candidate for pool in pools for candidate in pool.members]
+    in_line = tuple([candidate for pool in pools for candidate in pool.members])
     hedge = Hedge(policy.hedge) if policy.hedge else None
     chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
     only = in_line if len(in_line) == 1 else None
@@ -45,7 +45,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
     def begun(ask: Ask) -> Chain:
         shows = ask.shows
         order = only if only is not None and ask.held is None and ask.fault is None else order_of(ask, shows)
-        chain = Chain(policy, hedge, ask, chance, shows, order, [*order])
+        chain = Chain(policy, hedge, ask, chance, shows, order, order)
         ask.trail.calls.append(chain.attempts)
         return chain
 

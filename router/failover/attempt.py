@@ -50,7 +50,7 @@ class Opened(Mutable):
         candidate, start, meter = self.candidate, self.start, self.start.meter
         now = candidate.health.clock()
         if meter is not None and meter.final:
-            usage = meter.usage
+            usage, meter = meter.usage, None
         if usage is not None:
             candidate.health.prefixes.counted(self.ask, usage, now)
         return Attempt(
@@ -65,7 +65,7 @@ class Opened(Mutable):
             usage=usage,
             estimate=None if usage is not None else estimated(candidate, self.ask, self.said, meter),
             said=said,
-            meter=meter if meter is not None and not meter.final and meter.pending else None,
+            meter=meter if meter is not None and meter.pending else None,
         )
 
 

@@ -116,11 +116,11 @@ class Chain(Mutable):
     """The sorts of files in the question."""
     _everybody: Sequence[Candidate]
     """The targets, in the order in which the question asks them."""
-    _waiting: list[Candidate]
+    _waiting: Sequence[Candidate]
     """The targets that were not asked yet."""
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     """The attempts that have ended."""
-    _failed: list[TargetError] = field(default_factory=list[TargetError])
+    _failed: tuple[TargetError, ...] = ()
     _window: int = 0
     """Tokens of the largest context window that was too small; 0 while none was."""
     _used: Usage | None = None
@@ -249,7 +249,7 @@ class Chain(Mutable):
         once: ask the next target alone, and do not retry it
         """
         while self._waiting:
-            candidate = self._waiting.pop(0)
+            candidate, self._waiting = self._waiting[0], self._waiting[1:]
             if (self._shows or self._window) and await self._passed_over(candidate):
                 continue
             try:
@@ -305,14 +305,14 @@ class Chain(Mutable):
         """Record a target's error, and drop or reorder the targets not asked yet.
         After ContextTooLong only larger or unknown windows are asked, the unknown ones last; after ContentFiltered, no other target.
         """
-        self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
+        self._failed += (error.with_traceback(None),)  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
             # An unknown window may be large enough: such a target is asked after those that are known to be.
             unknown = {one.name for one in list(self._waiting) if await one.window() is None}
-            self._waiting.sort(key=lambda one: one.name in unknown)
+            self._waiting = sorted(self._waiting, key=lambda one: one.name in unknown)
         if isinstance(error, ContentFiltered):
-            self._waiting.clear()
+            self._waiting = ()
 
     async def _ask_again(self, candidate: Candidate, failed: TargetDown, watch: Watch) -> Opened:
         """Retry a target that has just failed while that may help, and return its stream. Raises the TargetError of the last try."""

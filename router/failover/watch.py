@@ -47,8 +47,6 @@ class Watch(Mutable):
         """Start to time a wait of at most so many seconds; returns at once. A timeout cancels the task.
         With an `arrival`, a timeout sets `overdue` and completes that future instead. Raises TimeoutError if it is set already.
         """
-        if self.overdue:
-            raise TimeoutError
         self.waiting = True
         self._wakes = arrival
         self.due = due = self.loop.time() + limit
@@ -80,6 +78,8 @@ class Watch(Mutable):
         return self._task.uncancel() == 0
 
     def _arm(self) -> None:
+        if self.overdue:  # the timer has fired, so that every wait comes here
+            raise TimeoutError
         if self._timer is not None:
             self._timer.cancel()
         self._armed = self.due
