@@ -50,7 +50,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
         return chain
 
     def answer(ask: Ask) -> Events:
-        relay = Relay(idle)
+        relay = Relay(idle=idle)
         if ask.output is None:
             return EventStream(_relayed(begun, ask, relay), relay.fast)
         form = Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
@@ -80,7 +80,7 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
     begun: returns the chain of the question, with the targets in the order in which it asks them now
     form: the required form, which reads these events (`Form.over`); after a Finish that it found wrong the answer goes on
     """
-    chain, transcript, opened = begun(ask), relay.transcript, None
+    chain, opened = begun(ask), None
     relay.watch = watch = watch_here()
     calls: list[ToolCall] = []
     try:
@@ -95,16 +95,14 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
             try:
                 while True:
                     if calls and type(event) is not ToolCall:
-                        for call in _released(calls, event, transcript, opened):
+                        for call in _released(calls, event, relay, opened):
                             yield call
                     if event.__class__ in WORDS:
-                        if (seen := transcript.see(event, opened.said)) is not None:  # pyright: ignore[reportArgumentType] - they are Words
-                            # The words after these may take the fast path, unless the transcript holds some back.
-                            relay.opened = opened if transcript.joined else None
+                        if (seen := relay.see(event, opened)) is not None:  # pyright: ignore[reportArgumentType] - they are Words
                             yield seen
-                            relay.opened = None  # the generator runs again
+                        relay.opened = None  # the generator runs again
                     elif type(event) is Finish:
-                        if not transcript.joined and (rest := transcript.rest()) is not None:
+                        if not relay.joined and (rest := relay.rest()) is not None:
                             yield rest
                         yield chain.finished(opened, event)
                         if form is None or form.wrong is None:
@@ -120,12 +118,12 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
                     event = await opened.events.__anext__()
                     watch.waiting = False
             except (Diverged, StopAsyncIteration, TargetError, TimeoutError, asyncio.CancelledError) as error:
-                if not chain.broke(opened, error, transcript, watch):
+                if not chain.broke(opened, error, relay, watch):
                     raise
-            for call in _released(calls, None, transcript, opened):
+            for call in _released(calls, None, relay, opened):
                 yield call
-            opened = await chain.another(opened, form, transcript, watch)
-        yield chain.end(form, transcript)
+            opened = await chain.another(opened, form, relay, watch)
+        yield chain.end(form, relay)
     finally:
         watch.close()
         if opened is not None:

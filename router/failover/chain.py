@@ -248,8 +248,8 @@ class Chain(Mutable):
         """Ask one target after the other until one starts; return its stream, or None if none does.
         once: ask the next target alone, and do not retry it
         """
-        while self._waiting:
-            candidate, self._waiting = self._waiting[0], self._waiting[1:]
+        while waiting := self._waiting:
+            candidate, self._waiting = waiting[0], waiting[1:]
             if (self._shows or self._window) and await self._passed_over(candidate):
                 continue
             try:

@@ -3,6 +3,7 @@ The text is recorded here as the generator would: for the cost of the answer, an
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -10,23 +11,19 @@ from router.events import FastPath, Onward, Text, Words, spoken
 from router.failover.attempt import Opened
 from router.failover.rescue import Transcript
 from router.failover.watch import Watch
-from router.value import Mutable, field
 
 
-class Relay(Mutable):
-    """The FastPath of one answer, over all targets that give it. It is no subclass, which would need a dict beside its fields."""
+class Relay(Transcript):
+    """The text of one answer, over all targets that give it, with its FastPath. It is no subclass of that, which would need a dict."""
 
-    idle: float
+    idle: float = math.inf
     """Seconds that a target may be silent."""
-    transcript: Transcript = field(default_factory=Transcript)
     watch: Watch = cast("Watch", None)
     """The timer of the answer, set before its first event."""
     opened: Opened | None = None
     """The stream whose text may take the fast path; None while the generator runs."""
     _path: FastPath = cast("FastPath", None)
-    """The fast path of that stream; set by `fast`, as the two lists are."""
-    _said: list[str] = cast("list[str]", None)
-    """All text of the answer."""
+    """The fast path of that stream; set by `fast`, as the next is."""
     _written: list[str] = cast("list[str]", None)
     """All that this target wrote."""
     _timed: bool = False
@@ -34,12 +31,27 @@ class Relay(Mutable):
     _thoughts: bool = True
     """False if the reader gets no thoughts."""
 
+    def see(self, words: Words, opened: Opened) -> Words | None:
+        """Record a piece of text or thought, and return what the client gets of it; None if it is held back or repeats text.
+        The words after it may take the fast path, unless they have to be joined to the text of another target.
+        Diverged if a continuation cannot be joined to the text before.
+        """
+        text = words.text
+        opened.said.append(text)
+        if self.joined:
+            self.opened = opened
+            if words.__class__ is Text:
+                self.said.append(text)
+        elif words.__class__ is Text:
+            return self.joint(text)
+        return words
+
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
         opened = self.opened
         if opened is None or opened.fast is None or (path := opened.fast()) is None:
             return None
-        self._path, self._timed, self._said, self._written = path, False, self.transcript.said, opened.said
+        self._path, self._timed, self._written = path, False, opened.said
         return self
 
     def without_thoughts(self) -> "Relay":
@@ -73,7 +85,7 @@ class Relay(Mutable):
             text = word.text
             self._written.append(text)
             if word.__class__ is Text:
-                self._said.append(text)
+                self.said.append(text)
             elif not self._thoughts:
                 words = spoken(words)
         return words

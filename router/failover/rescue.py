@@ -10,7 +10,7 @@ Halves that cannot be joined without a repeated or a missing word are not joined
 """
 
 from router.chat import Ask, Message
-from router.events import Text, Words
+from router.events import Text
 from router.value import Mutable, field
 
 WISH = (
@@ -165,18 +165,12 @@ class Transcript(Mutable):
         self.said.clear()
         self._splice, self.joined = None, True
 
-    def see(self, words: Words, written: list[str]) -> Words | None:
-        """Record a piece of text or thought, and return what the client gets of it; None if it is held back or repeats text.
-        Diverged if a continuation cannot be joined to the text before.
-        written: all that the target wrote, to which the piece is added, too
+    def joint(self, text: str) -> Text | None:
+        """Record a piece of a continuation, and return what the client gets of it; None if it is held back or repeats text.
+        Diverged if it cannot be joined to the text before.
         """
-        text = words.text
-        written.append(text)
-        if words.__class__ is Text:
-            if self._splice is not None:
-                return self._spoken(self._splice.feed(text))
-            self.said.append(text)
-        return words
+        assert self._splice is not None
+        return self._spoken(self._splice.feed(text))
 
     def rest(self) -> Text | None:
         """Return the held text at the end of the answer; None without any. Diverged if it cannot be joined."""
