@@ -91,6 +91,8 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
         while opened is not None:
             if form is not None:
                 form.reads(opened.start)
+            if relay.joined:
+                opened.said = relay.said
             event: Event = opened.first
             try:
                 while True:
@@ -112,7 +114,7 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
                         calls.append(event)
                     else:
                         if type(event) is ToolInput:
-                            opened.said.append(event.part)
+                            relay.apart(opened).append(event.part)
                         yield event
                     watch.wait(relay.idle)
                     event = await opened.events.__anext__()

@@ -35,7 +35,9 @@ class Opened(Mutable):
     over: bool = False
     """True once the outcome of the attempt is recorded."""
     said: list[str] = field(default_factory=list[str])
-    """All text that the target wrote, in pieces. The cost is estimated from it if the provider reports no usage."""
+    """All that the target wrote, in pieces: the list of the answer's text itself (`Relay.said`) as long as that is the same.
+    The cost is estimated from it if the provider reports no usage.
+    """
     closed: bool = False
     """True once the stream is closed, or being closed."""
 

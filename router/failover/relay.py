@@ -24,8 +24,8 @@ class Relay(Transcript):
     """The stream whose text may take the fast path; None while the generator runs."""
     _path: FastPath = cast("FastPath", None)
     """The fast path of that stream; set by `fast`, as the next is."""
-    _written: list[str] = cast("list[str]", None)
-    """All that this target wrote."""
+    _written: list[str] | None = None
+    """All that this target wrote; None while that is the text of the answer, and nothing else."""
     _timed: bool = False
     """True once the idle limit of this way runs: from then on `take` moves it on, and bytes without words do not."""
     _thoughts: bool = True
@@ -37,21 +37,31 @@ class Relay(Transcript):
         Diverged if a continuation cannot be joined to the text before.
         """
         text = words.text
-        opened.said.append(text)
-        if self.joined:
-            self.opened = opened
-            if words.__class__ is Text:
-                self.said.append(text)
-        elif words.__class__ is Text:
-            return self.joint(text)
+        if not self.joined:
+            opened.said.append(text)
+            return self.joint(text) if words.__class__ is Text else words
+        self.opened = opened
+        if words.__class__ is not Text:
+            self.apart(opened).append(text)
+        else:
+            self.said.append(text)
+            if opened.said is not self.said:
+                opened.said.append(text)
         return words
+
+    def apart(self, opened: Opened) -> list[str]:
+        """Return a stream's list of all that its target wrote, which has more than the text of the answer from now on."""
+        if opened.said is self.said:
+            opened.said = [*self.said]
+        self._written = opened.said
+        return opened.said
 
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
         opened = self.opened
         if opened is None or opened.fast is None or (path := opened.fast()) is None:
             return None
-        self._path, self._timed, self._written = path, False, opened.said
+        self._path, self._timed, self._written = path, False, None if opened.said is self.said else opened.said
         return self
 
     def without_thoughts(self) -> "Relay":
@@ -82,10 +92,16 @@ class Relay(Transcript):
             return words
         watch.due = watch.loop.time() + self.idle  # the wait may go on, if they are passed on without its end
         for word in words:
-            text = word.text
-            self._written.append(text)
-            if word.__class__ is Text:
-                self.said.append(text)
-            elif not self._thoughts:
-                words = spoken(words)
+            if word.__class__ is not Text:
+                words = self._thought(word, words)
+                continue
+            self.said.append(word.text)
+            if self._written is not None:
+                self._written.append(word.text)
         return words
+
+    def _thought(self, thought: Words, words: Sequence[Words]) -> Sequence[Words]:
+        """Record a thought of the fast path. Return the words of its read for the reader, who may get no thoughts."""
+        assert self.opened is not None
+        self.apart(self.opened).append(thought.text)
+        return words if self._thoughts else spoken(words)
