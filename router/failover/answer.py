@@ -15,7 +15,7 @@ from router.failover.form import Form
 from router.failover.hedge import Hedge
 from router.failover.relay import Relay
 from router.failover.rescue import Diverged, Transcript
-from router.failover.watch import watch_here
+from router.failover.watch import Overdue, watch_here
 from router.value import replace
 
 log = logging.getLogger("router.failover")
@@ -119,7 +119,7 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
                     watch.wait(relay.idle)
                     event = await opened.events.__anext__()
                     watch.waiting = False
-            except (Diverged, StopAsyncIteration, TargetError, TimeoutError, asyncio.CancelledError) as error:
+            except (Diverged, Overdue, StopAsyncIteration, TargetError, asyncio.CancelledError) as error:
                 if not chain.broke(opened, error, relay, watch):
                     raise
             for call in _released(calls, None, relay, opened):

@@ -51,7 +51,7 @@ UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
 """Outcomes of a target that no request reached: the next target, if there is any, is asked instead of retrying this one."""
 
 BROKE_OFF: dict[type[BaseException], str] = {StopAsyncIteration: "cut", Diverged: "diverged"}
-"""Error of a stream that had begun → outcome of its attempt; those of a TargetError and of a timeout are not here."""
+"""Error of a stream that had begun → outcome of its attempt. A TargetError has its own; any other is a timeout."""
 
 ROUNDED = 1e-6
 """Seconds of rounding error after a time was added and subtracted again."""
@@ -157,7 +157,7 @@ class Chain(Mutable):
     def broke(self, opened: Opened, error: BaseException, transcript: Transcript, watch: Watch) -> bool:
         """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
         Return False, with nothing recorded, for a cancellation that is not the watch's own.
-        error: the error of the wait for its next event; Diverged, for which the breaker is not told, if its text could not be joined
+        error: the error of the wait for its next event; Diverged, which is no failure for the breaker, if its text could not be joined
         transcript: the text that was sent to the client
         """
         if isinstance(error, asyncio.CancelledError) and not watch.late():

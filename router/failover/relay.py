@@ -92,16 +92,11 @@ class Relay(Transcript):
             return words
         watch.due = watch.loop.time() + self.idle  # the wait may go on, if they are passed on without its end
         for word in words:
-            if word.__class__ is not Text:
-                words = self._thought(word, words)
-                continue
-            self.said.append(word.text)
-            if self._written is not None:
-                self._written.append(word.text)
+            if word.__class__ is Text:
+                self.said.append(word.text)
+                if self._written is not None:
+                    self._written.append(word.text)
+            else:
+                self.see(word, self.opened)  # pyright: ignore[reportArgumentType] - it is there while the generator waits
+                words = words if self._thoughts else spoken(words)
         return words
-
-    def _thought(self, thought: Words, words: Sequence[Words]) -> Sequence[Words]:
-        """Record a thought of the fast path. Return the words of its read for the reader, who may get no thoughts."""
-        assert self.opened is not None
-        self.apart(self.opened).append(thought.text)
-        return words if self._thoughts else spoken(words)

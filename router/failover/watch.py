@@ -15,9 +15,13 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 """The watch of this task's model call. The code that writes to a client pauses it while the client is slow."""
 
 
+class Overdue(Exception):
+    """A wait for an arrival has taken too long."""
+
+
 class Watch(Mutable):
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other. See `watch_here`.
-    A wait begins with `wait`, and ends when `waiting` is set to False, as in `_following` in answer.py.
+    A wait begins with `wait`, and ends when `waiting` is set to False, as in `_relayed` in answer.py.
     Time outside of a wait (a slow reader's) does not count.
     """
 
@@ -45,7 +49,7 @@ class Watch(Mutable):
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
         """Start to time a wait of at most so many seconds; returns at once. A timeout cancels the task.
-        With an `arrival`, a timeout sets `overdue` and completes that future instead. Raises TimeoutError if it is set already.
+        With an `arrival`, a timeout sets `overdue` and completes that future instead. Raises Overdue if it is set already.
         """
         self.waiting = True
         self._wakes = arrival
@@ -79,7 +83,7 @@ class Watch(Mutable):
 
     def _arm(self) -> None:
         if self.overdue:  # the timer has fired, so that every wait comes here
-            raise TimeoutError
+            raise Overdue
         if self._timer is not None:
             self._timer.cancel()
         self._armed = self.due
