@@ -14,7 +14,7 @@ from router.failover.watch import Watch
 
 
 class Relay(Transcript):
-    """The text of one answer, over all targets that give it, with its FastPath. It is no subclass of that, which would need a dict."""
+    """The text of one answer, over all targets that give it, and the FastPath by which it may come. A record cannot be its subclass."""
 
     idle: float = math.inf
     """Seconds that a target may be silent."""
