@@ -396,13 +396,14 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
         return True
 
     @property
-    def size(self) -> int:
-        """The characters of the conversation, without its files."""
-        size = 0
-        for message in self.messages:  # twice for each model call
+    def extent(self) -> tuple[int, int]:
+        """The characters of the conversation, without its files, and the number of its texts, calls, results and files."""
+        size = count = 0
+        for message in self.messages:  # for each model call
             for part in message.parts:
+                count += 1
                 size += len(part if type(part) is str else _text(part))
-        return size
+        return size, count
 
     @property
     def tokens(self) -> int:

@@ -9,9 +9,9 @@ if no wire can derive it from these: step marks are the Starts, message and part
 """
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
@@ -196,7 +196,7 @@ Onward = Callable[[bytes], bool]
 """Passes on the words of bytes from a provider, without waiting. Returns False if their reader has to be woken for the next step."""
 
 
-class FastPath(ABC):
+class FastPath(Protocol):
     """The interface of a shortcut for text and thoughts: from a provider's connection to the client, past the generators between them.
 
     After a generator has yielded words, its reader takes the next words here. It waits here, too, while none have come.

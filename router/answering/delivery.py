@@ -116,6 +116,8 @@ class _Passing:
     woke: True if the task has to go on because of one of these
     """
 
+    __slots__ = ("__weakref__", "_hears", "_pass_on", "_take", "error", "over", "unsent", "woke")
+
     def __init__(self, path: FastPath, entry: Entry, sink: Sink) -> None:
         self._take, self._hears, self._pass_on = path.take, entry.hears, sink.pass_on
         self.unsent = True

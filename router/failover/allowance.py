@@ -12,15 +12,18 @@ class Allowance:
 
     def __init__(self, share: float, *, reserve: float, most: float) -> None:
         self._share, self._most, self._held = share, most, reserve
+        self.full = reserve >= most
+        """True if no more tokens fit into the bucket: `earn` has nothing to do."""
 
     def earn(self) -> None:
         """Add `share` tokens, up to `most`: for retries at each answer of the target that completes, for hedges at each question."""
-        if self._held < self._most:
-            self._held = min(self._most, self._held + self._share)
+        self._held = min(self._most, self._held + self._share)
+        self.full = self._held == self._most
 
     def spend(self) -> bool:
         """Take one token and return True: one extra call may be made. Return False, and take nothing, if there is less than one."""
         if self._held < ONE:
             return False
         self._held -= 1
+        self.full = False
         return True

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from router.chat import Ask, FileSort
-from router.errors import TargetError, Unanswered
-from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, Text, Thought, ToolCall, ToolInput
+from router.errors import TargetError
+from router.events import CUT_SHORT, WORDS, Answer, Event, Events, EventStream, Finish, ToolCall, ToolInput
 from router.failover.attempt import Opened
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import Chain, FailureRules, ranked
@@ -15,7 +15,7 @@ from router.failover.form import Form
 from router.failover.hedge import Hedge
 from router.failover.relay import Relay
 from router.failover.rescue import Diverged, Transcript
-from router.failover.watch import Watch, watch_here
+from router.failover.watch import Overdue, watch_here
 from router.value import replace
 
 log = logging.getLogger("router.failover")
@@ -28,14 +28,13 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
     chosen = any(len(pool.members) > 1 for pool in pools)  # else the targets are asked in their order
-    in_line = [candidate for pool in pools for candidate in pool.members]
+    in_line = tuple([candidate for pool in pools for candidate in pool.members])
     hedge = Hedge(policy.hedge) if policy.hedge else None
     chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
-    only = pools[0].members if len(pools) == 1 and not chosen else None
+    only = in_line if len(in_line) == 1 else None
+    idle = policy.timeout.idle
 
     def order_of(ask: Ask, shows: frozenset[FileSort]) -> Sequence[Candidate]:
-        if only is not None and ask.held is None and ask.fault is None:
-            return only
         order = in_line
         if chosen or ask.held is not None:
             session, taken = _held_by(ask), set[str]()
@@ -43,20 +42,21 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
             order = [candidate for pool in asked for candidate in pool.order(chance, session)]
         return ranked(order, ask, shows)
 
+    def begun(ask: Ask) -> Chain:
+        shows = ask.shows
+        order = only if only is not None and ask.held is None and ask.fault is None else order_of(ask, shows)
+        chain = Chain(policy, hedge, ask, chance, shows, order, order)
+        ask.trail.calls.append(chain.attempts)
+        return chain
+
     def answer(ask: Ask) -> Events:
-        chain, relay = Chain(order_of, policy, hedge, ask, chance), Relay(policy.timeout.idle)
+        relay = Relay(idle=idle)
         if ask.output is None:
-            return EventStream(_relayed(chain, relay), relay.fast)
+            return EventStream(_relayed(begun, ask, relay), relay.fast)
         form = Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
-        return form.over(_relayed(chain, relay, form))  # the text is checked on its way: it takes no fast path
+        return form.over(_relayed(begun, ask, relay, form))  # the text is checked on its way: it takes no fast path
 
     return answer
-
-
-class Broken(Unanswered):
-    """The error in the Failure that ends an answer which broke off and which no target can continue. It is not raised."""
-
-    sentence = "The model's answer broke off. Please try again."
 
 
 LONG = 2048
@@ -69,42 +69,42 @@ def _held_by(ask: Ask) -> str:
     """
     if ask.chat or any(message.role == "assistant" for message in ask.messages):
         return ask.session
-    size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
+    size = ask.extent[0] + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
     return ask.session if size >= LONG else ""
 
 
-async def _relayed(chain: Chain, relay: Relay, form: Form | None = None) -> Events:
+async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: Form | None = None) -> Events:
     """Stream the answer of the first target that starts and of those that continue it, each joined to the text before.
     Without a Finish at its end a target's answer broke off, or its text could not be joined; the attempt is recorded in each case.
     Tool calls are held until the event after them. If a token limit or content filter cut one of them off, none of them is passed on.
+    begun: returns the chain of the question, with the targets in the order in which it asks them now
     form: the required form, which reads these events (`Form.over`); after a Finish that it found wrong the answer goes on
     """
-    transcript, opened = relay.transcript, None
+    chain, opened = begun(ask), None
     relay.watch = watch = watch_here()
+    calls: list[ToolCall] = []
     try:
-        opened = await chain.open(watch)
+        opened = await (chain.in_turn(watch) if chain.hedge is None else chain.hedged(chain.hedge, watch))
         if opened is None:
             raise chain.verdict()
         yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
         while opened is not None:
             if form is not None:
                 form.reads(opened.start)
-            event: Event | None = opened.first
-            calls: list[ToolCall] = []
+            if relay.joined:
+                opened.said = relay.said
+            event: Event = opened.first
             try:
-                while event is not None:
+                while True:
                     if calls and type(event) is not ToolCall:
-                        for call in _released(calls, event, transcript, opened):
+                        for call in _released(calls, event, relay, opened):
                             yield call
-                    if type(event) is Text or type(event) is Thought:
-                        opened.said.append(event.text)
-                        if (seen := transcript.see(event) if type(event) is Text else event) is not None:
-                            # The words after these may take the fast path, unless the transcript holds some back.
-                            relay.opened = opened if transcript.joined else None
+                    if event.__class__ in WORDS:
+                        if (seen := relay.see(event, opened)) is not None:  # pyright: ignore[reportArgumentType] - they are Words
                             yield seen
-                            relay.opened = None  # the generator runs again
+                        relay.opened = None  # the generator runs again
                     elif type(event) is Finish:
-                        if not transcript.joined and (rest := transcript.rest()) is not None:
+                        if not relay.joined and (rest := relay.rest()) is not None:
                             yield rest
                         yield chain.finished(opened, event)
                         if form is None or form.wrong is None:
@@ -114,46 +114,22 @@ async def _relayed(chain: Chain, relay: Relay, form: Form | None = None) -> Even
                         calls.append(event)
                     else:
                         if type(event) is ToolInput:
-                            opened.said.append(event.part)
+                            relay.apart(opened).append(event.part)
                         yield event
-                    event = await _following(opened, chain, transcript, watch)
-                for call in _released(calls, None, transcript, opened):
-                    yield call
-            except Diverged:
-                chain.attempts.append(opened.ended("diverged", said=len(transcript.text)))
-            if transcript.called:
-                # The calls are complete, only the end was lost: they can be run.
-                await chain.let_go(opened)
-                yield Finish("tool-calls", chain.total(None))
-                return
-            opened = await chain.another(opened, form, transcript, watch)
-        error = Broken if form is None else form.error or Broken
-        yield Failure(error.code, error.sentence)
+                    watch.wait(relay.idle)
+                    event = await opened.events.__anext__()
+                    watch.waiting = False
+            except (Diverged, Overdue, StopAsyncIteration, TargetError, asyncio.CancelledError) as error:
+                if not chain.broke(opened, error, relay, watch):
+                    raise
+            for call in _released(calls, None, relay, opened):
+                yield call
+            opened = await chain.another(opened, form, relay, watch)
+        yield chain.end(form, relay)
     finally:
         watch.close()
         if opened is not None:
             await chain.let_go(opened)
-
-
-async def _following(opened: Opened, chain: Chain, transcript: Transcript, watch: Watch) -> Event | None:
-    """Return the next event. None if the stream broke off or was silent for too long, also on the fast path: that is then recorded."""
-    outcome, used = "timeout_idle", None
-    try:
-        if not watch.overdue:
-            watch.wait(chain.policy.timeout.idle)
-            return await opened.events.__anext__()
-        watch.overdue = False
-    except StopAsyncIteration:
-        outcome = "cut"
-    except TargetError as error:
-        outcome, used = error.outcome, error.used
-    except asyncio.CancelledError:
-        if not watch.late():
-            raise
-    finally:
-        watch.waiting = False
-    chain.broke(opened, outcome, transcript, used)
-    return None
 
 
 def _released(calls: list[ToolCall], event: Event | None, transcript: Transcript, opened: Opened) -> list[ToolCall]:

@@ -1,12 +1,12 @@
 """An attempt at a target: from the question until its first event, and the open stream after that."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Events, EventStream, Finish, Start
+from router.events import Event, Events, EventStream, FastPath, Finish, Start
 from router.failover.breaker import Permit
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
@@ -25,10 +25,9 @@ class Opened(Mutable):
     permit: Permit
     start: Start
     first: Event
-    stream: Events
-    """The events as the target gave them, with the fast path beside them if there is one."""
     events: Events
-    """The generator behind `stream`."""
+    fast: Callable[[], FastPath | None] | None
+    """Returns the fast path of the events, if they have one now; None if they never have."""
     began: float
     took: float
     ask: Ask
@@ -36,7 +35,9 @@ class Opened(Mutable):
     over: bool = False
     """True once the outcome of the attempt is recorded."""
     said: list[str] = field(default_factory=list[str])
-    """All text that the target wrote, in pieces. The cost is estimated from it if the provider reports no usage."""
+    """All that the target wrote, in pieces: the list of the answer's text itself (`Relay.said`) as long as that is the same.
+    The cost is estimated from it if the provider reports no usage.
+    """
     closed: bool = False
     """True once the stream is closed, or being closed."""
 
@@ -51,7 +52,7 @@ class Opened(Mutable):
         candidate, start, meter = self.candidate, self.start, self.start.meter
         now = candidate.health.clock()
         if meter is not None and meter.final:
-            usage = meter.usage
+            usage, meter = meter.usage, None
         if usage is not None:
             candidate.health.prefixes.counted(self.ask, usage, now)
         return Attempt(
@@ -66,7 +67,7 @@ class Opened(Mutable):
             usage=usage,
             estimate=None if usage is not None else estimated(candidate, self.ask, self.said, meter),
             said=said,
-            meter=meter if meter is not None and not meter.final and meter.pending else None,
+            meter=meter if meter is not None and meter.pending else None,
         )
 
 
@@ -97,10 +98,13 @@ TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
 """Outcomes of calls that cost something although no text arrived: the provider had worked on them."""
 
 
-def _failed(candidate: Candidate, began: float, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
-    """Return an attempt that ended before its first word, with the tokens that it cost, if any.
+def _failed(candidate: Candidate, permit: Permit, began: float, ask: Ask, error: TargetError, *, start: Start | None) -> Attempt:
+    """Report the error of an attempt that ended before its first word, and return the attempt, with the tokens that it cost, if any.
     It cost some if the answer had a Start, and the provider counted tokens, timed out, or ended it with an outcome in TAKEN_UP.
     """
+    if isinstance(error, FileRefused) and error.sort in ask.shows:
+        candidate.refused(error.sort)
+    report(candidate, permit, began, error, ask.owner)
     ended = tried(candidate, began, error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
     if start is None:
         return ended
@@ -121,18 +125,21 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
         await candidate.ready()
     health = candidate.health
     began = health.clock()
-    permit = None if candidate.off else health.breaker.admit()
+    permit = None if candidate.switches.moved and candidate.off else health.breaker.admit()
     if permit is None:
         raise left_alone(candidate, began, attempts)
     health.load.busy += 1
-    events = opened = start = None
+    start: Start | None = None
+    opened = events = fast = None
     try:
-        events = stream.generator if type(stream := candidate.answer(ask)) is EventStream else stream
+        events = candidate.answer(ask)
+        if type(events) is EventStream:
+            events, fast = events.generator, events.fast
         watch.wait(min(first_token, permit.patience) if permit.probes else first_token)
         try:
             event = await events.__anext__()
-            while type(event) is Start:
-                start = event
+            while event.__class__ is Start:
+                start = event  # pyright: ignore[reportAssignmentType] - that is its class
                 event = await events.__anext__()
         except StopAsyncIteration:
             raise _empty(candidate) from None
@@ -144,12 +151,9 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             watch.waiting = False
         if start is None or (type(event) is Finish and _is_empty(event, ask)):
             raise _empty(candidate, event)
-        opened = Opened(candidate, permit, start, event, stream, events, began, health.started(permit, began), ask)
+        opened = Opened(candidate, permit, start, event, events, fast, began, health.started(permit, began), ask)
     except TargetError as error:
-        attempts.append(_failed(candidate, began, ask, start, error))
-        if isinstance(error, FileRefused) and error.sort in ask.shows:
-            candidate.refused(error.sort)
-        report(candidate, permit, began, error, ask.owner)
+        attempts.append(_failed(candidate, permit, began, ask, error, start=start))
         raise
     except asyncio.CancelledError:
         # Another target was quicker, or the client left: the provider was working on it.

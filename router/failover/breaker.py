@@ -74,6 +74,8 @@ class Breaker:
         """The permit of every request while the breaker is closed or on trial; None while it is open or half-open."""
         self._doubts: dict[object, float] = {}
         """Callers whose question the target refused without a reason since its last answer → time of the newest such refusal."""
+        self.recovering = False
+        """True from a failure, a refusal or an opening until an answer completes: only then `succeeded` has something to do."""
         self._trial = False
         """True from a probe's first word until an answer completes."""
         self._until = -math.inf
@@ -137,10 +139,10 @@ class Breaker:
         """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
         if permit.probes:
             self.began(permit)
-        if (self._trial or self._failed or self._doubts) and permit is self._everybody:
+        if self.recovering and permit is self._everybody:
             if self._trial:
                 self.hint.publish(0)
-            self._trial = False
+            self._trial = self.recovering = False
             self._failed.clear()
             self._doubts.clear()
 
@@ -154,6 +156,7 @@ class Breaker:
             self.hint.publish(self.wait())
         elif permit is self._everybody:
             now = self._clock()
+            self.recovering = True
             self._failed = [*self._failed, now][-self._declared.failures :]
             if self._trial or (len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within):
                 self.open()
@@ -182,6 +185,7 @@ class Breaker:
             self.rest(permit)
             return
         now = self._clock()
+        self.recovering = True
         self._doubts = {who: when for who, when in self._doubts.items() if now - when <= self._declared.within}
         self._doubts[owner or object()] = now
         if len(self._doubts) >= self._declared.failures:
@@ -214,6 +218,7 @@ class Breaker:
 
     def _shut(self, until: float) -> None:
         self._everybody = self._probe = self._patient = None
+        self.recovering = True
         self._trial = False
         self._until = until
         self._silences = 0

@@ -60,7 +60,11 @@ class TargetHealth:
         seconds = now - asked
         if permit.probes:
             self.breaker.began(permit)
-        self.refusals.answers(asked)
+        refusals = self.refusals
+        if refusals.counting:
+            refusals.answers(asked)
+        elif asked > refusals.answered:
+            refusals.answered = asked
         self.load.started(seconds, now)
         if self._paced:
             self.pace.started(seconds)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +18,14 @@ from router.chat import Ask, FileSort
 from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Finish
+from router.events import Failure, Finish
 from router.failover.attempt import Opened, attempt
 from router.failover.breaker import Clock
 from router.failover.candidate import SKIPPED, Candidate
 from router.failover.fault import broken
 from router.failover.form import Form
 from router.failover.hedge import Hedge, race
-from router.failover.rescue import Transcript, prefilled, wished
+from router.failover.rescue import Diverged, Transcript, prefilled, wished
 from router.failover.watch import Watch, watch_here
 from router.usage import Usage
 from router.value import Mutable, field, replace
@@ -50,8 +50,17 @@ PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.v
 UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
 """Outcomes of a target that no request reached: the next target, if there is any, is asked instead of retrying this one."""
 
+BROKE_OFF: dict[type[BaseException], str] = {StopAsyncIteration: "cut", Diverged: "diverged"}
+"""Error of a stream that had begun → outcome of its attempt. A TargetError has its own; any other is a timeout."""
+
 ROUNDED = 1e-6
 """Seconds of rounding error after a time was added and subtracted again."""
+
+
+class Broken(errors.Unanswered):
+    """The error in the Failure that ends an answer which broke off and which no target can continue. It is not raised."""
+
+    sentence = "The model's answer broke off. Please try again."
 
 
 async def pause(seconds: float, clock: Clock) -> None:
@@ -99,20 +108,19 @@ def worth_retrying(candidate: Candidate, error: TargetDown, tries: int, policy: 
 class Chain(Mutable):
     """The targets of one model call in their order, with its attempts so far. It decides which target is asked next."""
 
-    _order_of: Callable[[Ask, frozenset[FileSort]], Sequence[Candidate]]
-    """Returns the targets in the order in which a question, with files of these sorts, asks them."""
     policy: FailureRules
-    _hedge: Hedge | None
+    hedge: Hedge | None
     _ask: Ask
     _chance: random.Random
-    _shows: frozenset[FileSort] = frozenset()
+    _shows: frozenset[FileSort]
     """The sorts of files in the question."""
-    _everybody: Sequence[Candidate] = ()
-    _waiting: list[Candidate] = field(default_factory=list[Candidate])
+    _everybody: Sequence[Candidate]
+    """The targets, in the order in which the question asks them."""
+    _waiting: Sequence[Candidate]
     """The targets that were not asked yet."""
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     """The attempts that have ended."""
-    _failed: list[TargetError] = field(default_factory=list[TargetError])
+    _failed: tuple[TargetError, ...] = ()
     _window: int = 0
     """Tokens of the largest context window that was too small; 0 while none was."""
     _used: Usage | None = None
@@ -120,23 +128,16 @@ class Chain(Mutable):
     _rescues: int = 0
     """Streams that continued the answer."""
 
-    def open(self, watch: Watch) -> Coroutine[object, object, Opened | None]:
-        """Return the first stream that starts, once it is awaited; None if none does, for the reason in `verdict`."""
-        ask = self._ask
-        self._shows = shows = ask.shows
-        self._everybody = everybody = self._order_of(ask, shows)
-        self._waiting = [*everybody]
-        ask.trail.calls.append(self.attempts)
-        return self._in_turn(watch) if self._hedge is None else self._hedged(self._hedge, watch)
-
-    async def let_go(self, opened: Opened) -> None:
-        """Close a stream, and record its attempt as still running (LET_GO) if it is not recorded yet. A second call does nothing."""
+    def let_go(self, opened: Opened) -> Awaitable[None]:
+        """Record a stream's attempt as still running (LET_GO) if it is not recorded yet; close the stream once the result is awaited.
+        A second call does nothing.
+        """
         if not opened.over:
             self.attempts.append(opened.ended(LET_GO))
         if not opened.closed:
             opened.closed = True
             opened.candidate.health.load.busy -= 1
-            await opened.events.aclose()
+        return opened.events.aclose()
 
     async def _unheard(self, opened: Opened) -> None:
         """Close a stream that started but lost a race, and record it without a time to first token: the client gets none of it."""
@@ -147,18 +148,36 @@ class Chain(Mutable):
         """Record a stream that completed, in the attempts, the breaker and the retry budget. Return its end with the usage of all streams."""
         health = opened.candidate.health
         self.attempts.append(opened.ended("ok", end.usage, end.model))
-        health.breaker.succeeded(opened.permit)
-        health.retries.earn()
+        if health.breaker.recovering:
+            health.breaker.succeeded(opened.permit)
+        if not health.retries.full:
+            health.retries.earn()
         return end if self._used is None else replace(end, usage=self.total(end.usage))
 
-    def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
+    def broke(self, opened: Opened, error: BaseException, transcript: Transcript, watch: Watch) -> bool:
         """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
-        transcript: the text that was sent to the client; used: tokens that the stream had cost, if its provider reported them
+        Return False, with nothing recorded, for a cancellation that is not the watch's own.
+        error: the error of the wait for its next event; Diverged, which is no failure for the breaker, if its text could not be joined
+        transcript: the text that was sent to the client
         """
+        if isinstance(error, asyncio.CancelledError) and not watch.late():
+            return False
+        watch.waiting = watch.overdue = False
+        used = error.used if isinstance(error, TargetError) else None
+        outcome = error.outcome if isinstance(error, TargetError) else BROKE_OFF.get(type(error), "timeout_idle")
         self.attempts.append(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
-        opened.candidate.health.breaker.failed(opened.permit)
+        if not isinstance(error, Diverged):
+            opened.candidate.health.breaker.failed(opened.permit)
         if used is not None:
             self._used = self.total(used)
+        return True
+
+    def end(self, form: Form | None, transcript: Transcript) -> Finish | Failure:
+        """Return the end of an answer that no target goes on with: a Finish if it has complete tool calls, which can be run."""
+        if transcript.called:
+            return Finish("tool-calls", self.total(None))
+        error = Broken if form is None else form.error or Broken
+        return Failure(error.code, error.sentence)
 
     def total(self, usage: Usage | None) -> Usage | None:
         """Return this usage plus that of the earlier streams that broke off or were corrected; None if neither is known."""
@@ -194,10 +213,13 @@ class Chain(Mutable):
         return None
 
     async def another(self, opened: Opened, form: Form | None, transcript: Transcript, watch: Watch) -> Opened | None:
-        """Close a stream that broke off, or whose text was not of the required form; return the next one, or None if there is none.
+        """Close a stream that broke off, or whose text was not of the required form; return the next one.
+        None if there is none, or if the stream has called tools: the answer ends then.
         An invalid answer is corrected by its target. One that broke off is asked for anew, unless some was sent: no JSON is continued.
         """
         await self.let_go(opened)
+        if transcript.called:
+            return None  # only the end was lost
         if form is None:
             return await self._rescue(opened.candidate, transcript, watch)
         transcript.forget()
@@ -222,12 +244,12 @@ class Chain(Mutable):
             form.error = errors.InvalidOutput
             return None
 
-    async def _in_turn(self, watch: Watch, *, once: bool = False) -> Opened | None:
+    async def in_turn(self, watch: Watch, *, once: bool = False) -> Opened | None:
         """Ask one target after the other until one starts; return its stream, or None if none does.
         once: ask the next target alone, and do not retry it
         """
-        while self._waiting:
-            candidate = self._waiting.pop(0)
+        while waiting := self._waiting:
+            candidate, self._waiting = waiting[0], waiting[1:]
             if (self._shows or self._window) and await self._passed_over(candidate):
                 continue
             try:
@@ -243,7 +265,7 @@ class Chain(Mutable):
                 break
         return None
 
-    async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
+    async def hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
         """Ask the targets in turn; if none has started after the hedge delay, ask the next one beside them, if the hedge's budget allows.
         Return the stream that starts first; None if no target starts. Without a hedge delay the targets are asked in turn alone.
         """
@@ -251,17 +273,17 @@ class Chain(Mutable):
         load = next((one.health.load for one in self._everybody if not one.lacks(self._shows)), None)
         delay = None if load is None else hedge.delay(load)
         if delay is None:
-            return await self._in_turn(watch)
+            return await self.in_turn(watch)
 
         async def first() -> Opened | None:
             with closing(watch_here()) as own:
-                return await self._in_turn(own)
+                return await self.in_turn(own)
 
         async def second() -> Opened | None:
             if not self._waiting or not hedge.spend():
                 return None
             with closing(watch_here()) as own:
-                return await self._in_turn(own, once=True)
+                return await self.in_turn(own, once=True)
 
         won = await race(first(), second, delay, self._unheard)
         # The attempts that were let go so far were slower than another.
@@ -283,14 +305,14 @@ class Chain(Mutable):
         """Record a target's error, and drop or reorder the targets not asked yet.
         After ContextTooLong only larger or unknown windows are asked, the unknown ones last; after ContentFiltered, no other target.
         """
-        self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
+        self._failed += (error.with_traceback(None),)  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
             # An unknown window may be large enough: such a target is asked after those that are known to be.
             unknown = {one.name for one in list(self._waiting) if await one.window() is None}
-            self._waiting.sort(key=lambda one: one.name in unknown)
+            self._waiting = sorted(self._waiting, key=lambda one: one.name in unknown)
         if isinstance(error, ContentFiltered):
-            self._waiting.clear()
+            self._waiting = ()
 
     async def _ask_again(self, candidate: Candidate, failed: TargetDown, watch: Watch) -> Opened:
         """Retry a target that has just failed while that may help, and return its stream. Raises the TargetError of the last try."""

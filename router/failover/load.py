@@ -3,6 +3,7 @@
 import math
 import time
 from collections import deque
+from itertools import islice
 
 from router.config.declaration import BreakerConfig
 from router.failover.breaker import Clock
@@ -20,29 +21,35 @@ class Load:
         self._clock = clock
         self.busy = 0
         """Requests in flight."""
-        self._starts: deque[float] = deque(maxlen=256)
+        self._starts: deque[tuple[float, float]] = deque(maxlen=256)
+        """The time to first token of each of the latest answers, with the time at which it started."""
+        self._unread = 0
+        """The newest of them that `_latency` does not include yet."""
         self._latency = 0.0
         self._seen = clock()
 
     def started(self, seconds: float, now: float) -> None:
         """Record the time to first token (TTFT) of an answer. `now`: the time by the clock of the load."""
-        self._starts.append(seconds)
-        weight = math.exp((self._seen - now) / DECAY)
-        faded = self._latency * weight
-        # A peak counts at once and fades: a plain average would show a stall only when it is over.
-        self._latency = seconds if seconds > faded else faded + seconds * (1 - weight)
-        self._seen = now
+        self._starts.append((seconds, now))
+        self._unread += 1
 
     @property
     def cost(self) -> float:
         """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1); 0 at first."""
+        for seconds, now in islice(self._starts, max(0, len(self._starts) - self._unread), None):
+            weight = math.exp((self._seen - now) / DECAY)
+            faded = self._latency * weight
+            # A peak counts at once and fades: a plain average would show a stall only when it is over.
+            self._latency = seconds if seconds > faded else faded + seconds * (1 - weight)
+            self._seen = now
+        self._unread = 0
         return self._latency * math.exp((self._seen - self._clock()) / DECAY) * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
         """Return the seconds within which this share (0 to 1) of the latest 256 answers started (a quantile); None before KNOWN starts."""
         if len(self._starts) < KNOWN:
             return None
-        return sorted(self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]
+        return sorted(seconds for seconds, _ in self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]
 
 
 class Pace:

@@ -5,7 +5,6 @@ than the text alone, and cached tokens cost a tenth to a half.
 
 import math
 from collections import OrderedDict
-from operator import attrgetter
 
 from router.chat import Ask
 from router.failover.breaker import Clock
@@ -25,14 +24,11 @@ CHARACTERS = 4
 AROUND = 10
 """Tokens around each text, call and result, roughly: the role, the name of a tool, brackets."""
 
-PARTS = attrgetter("parts")
-
 
 class PromptCount(Value, frozen=True):
     """The token count of one call.
     at: when, by the clock of the breakers
-    size: characters of the conversation, as `Ask.size`
-    parts: number of its texts, calls and results
+    size, parts: those of the conversation, as `Ask.extent`
     """
 
     at: float
@@ -65,8 +61,9 @@ class Prefixes:
             self._keeps = True
         if not ask.session:
             return
+        size, parts = ask.extent
         known = self._last.pop(ask.session, None)  # stored again, it is the newest
-        self._last[ask.session] = PromptCount(now, ask.size, _parts(ask), usage)
+        self._last[ask.session] = PromptCount(now, size, parts, usage)
         if known is None and len(self._last) > MAX_SESSIONS:
             self._last.popitem(last=False)
 
@@ -75,13 +72,10 @@ class Prefixes:
         None without a count of its session in the last KEPT_S seconds, or if the conversation is shorter than at that count.
         """
         last = self._last.get(ask.session)
-        if last is None or ask.size < last.size or self._clock() - last.at > KEPT_S:
+        size, parts = ask.extent
+        if last is None or size < last.size or self._clock() - last.at > KEPT_S:
             return None
-        more = math.ceil((ask.size - last.size) / CHARACTERS) + AROUND * max(0, _parts(ask) - last.parts)
+        more = math.ceil((size - last.size) / CHARACTERS) + AROUND * max(0, parts - last.parts)
         read = last.usage.input_tokens + more
         written = read - last.kept if last.usage.cache_write_tokens else 0
         return Usage(read, cached_tokens=last.kept if self._keeps else 0, cache_write_tokens=written)
-
-
-def _parts(ask: Ask) -> int:
-    return sum(map(len, map(PARTS, ask.messages)))

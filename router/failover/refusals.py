@@ -85,6 +85,8 @@ class TargetRefusals:
         """Single questions refused since the last answer."""
         self._first = 0.0
         """Time at which the first of them was asked."""
+        self.counting = False
+        """True from a refusal until an answer that ends it: otherwise an answer does no more than set `answered`."""
 
     def answers(self, asked: float) -> None:
         """Record that the answer to a question that was asked at this time has begun. It ends a refusal whose `as_of` is not later."""
@@ -96,6 +98,7 @@ class TargetRefusals:
         if self.now is not None and asked >= self.now.as_of:
             over, self.now = self.now, None
             self._turned(over, refuses=False)
+        self.counting = self._run > 0 or self.now is not None
 
     def refused(self, asked: float, error: TargetRefused) -> None:
         """Record that a question asked at this time was refused, unless a question asked later was answered.
@@ -103,6 +106,7 @@ class TargetRefusals:
         """
         if asked < self.answered or error.outcome in OURS or isinstance(error, ContextTooLong | ContentFiltered):
             return
+        self.counting = True
         if isinstance(error, TargetDenied) and error.certain:
             self._run = 0
             self._refuses(REASONS.get(error.outcome, "unauthorized"), asked)

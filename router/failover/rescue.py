@@ -165,14 +165,12 @@ class Transcript(Mutable):
         self.said.clear()
         self._splice, self.joined = None, True
 
-    def see(self, text: Text) -> Text | None:
-        """Record a piece of text, and return what the client gets of it; None if it is held back or repeats text.
-        Diverged if a continuation cannot be joined to the text before.
+    def joint(self, text: str) -> Text | None:
+        """Record a piece of a continuation, and return what the client gets of it; None if it is held back or repeats text.
+        Diverged if it cannot be joined to the text before.
         """
-        if self._splice is not None:
-            return self._spoken(self._splice.feed(text.text))
-        self.said.append(text.text)
-        return text
+        assert self._splice is not None
+        return self._spoken(self._splice.feed(text))
 
     def rest(self) -> Text | None:
         """Return the held text at the end of the answer; None without any. Diverged if it cannot be joined."""

@@ -4,7 +4,7 @@ whether a wait has lasted too long, and otherwise is set again.
 """
 
 import asyncio
-from collections.abc import Callable
+import math
 from contextvars import ContextVar
 
 from router.value import Mutable
@@ -15,15 +15,17 @@ CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 """The watch of this task's model call. The code that writes to a client pauses it while the client is slow."""
 
 
+class Overdue(Exception):
+    """A wait for an arrival has taken too long."""
+
+
 class Watch(Mutable):
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other. See `watch_here`.
-    A wait begins with `wait`, and ends when `waiting` is set to False, as in `_following` in answer.py.
+    A wait begins with `wait`, and ends when `waiting` is set to False, as in `_relayed` in answer.py.
     Time outside of a wait (a slow reader's) does not count.
     """
 
-    _loop: asyncio.AbstractEventLoop
-    now: Callable[[], float]
-    """Returns the loop time."""
+    loop: asyncio.AbstractEventLoop
     _task: asyncio.Task[object] | None
     waiting: bool = False
     """True during a wait."""
@@ -32,7 +34,8 @@ class Watch(Mutable):
     overdue: bool = False
     """True once a wait for an arrival has taken too long."""
     _timer: asyncio.TimerHandle | None = None
-    _armed: float = 0.0
+    _armed: float = math.inf
+    """Loop time for which the timer is set."""
     _fired: bool = False
     _paused: float | None = None
     _wakes: asyncio.Future[None] | None = None
@@ -47,12 +50,12 @@ class Watch(Mutable):
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
         """Start to time a wait of at most so many seconds; returns at once. A timeout cancels the task.
-        With an `arrival`, a timeout sets `overdue` and completes that future instead.
+        With an `arrival`, a timeout sets `overdue` and completes that future instead. Raises Overdue if it is set already.
         """
         self.waiting = True
         self._wakes = arrival
-        self.due = due = self.now() + limit
-        if self._timer is None or self._armed > due:
+        self.due = due = self.loop.time() + limit
+        if self._armed > due:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
@@ -64,12 +67,12 @@ class Watch(Mutable):
 
     def pause(self) -> None:
         """Stop the timer's clock while the client is being waited for: that time does not count as the provider's."""
-        self._paused = self.now()
+        self._paused = self.loop.time()
 
     def resume(self) -> None:
         """Let the timer's clock go on: the client has read."""
         if self._paused is not None:
-            self.due += self.now() - self._paused
+            self.due += self.loop.time() - self._paused
             self._paused = None
 
     def late(self) -> bool:
@@ -80,19 +83,21 @@ class Watch(Mutable):
         return self._task.uncancel() == 0
 
     def _arm(self) -> None:
+        if self.overdue:  # the timer has fired, so that every wait comes here
+            raise Overdue
         if self._timer is not None:
             self._timer.cancel()
         self._armed = self.due
-        self._timer = self._loop.call_at(self.due, self._look)
+        self._timer = self.loop.call_at(self.due, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._armed = None, math.inf
         if self._task is None or not self.waiting:
             return  # the next wait arms it again
         if self._paused is not None:
-            self._timer = self._loop.call_later(max(PAUSED_POLL_INTERVAL_S, self.due - self._paused), self._look)
+            self._timer = self.loop.call_later(max(PAUSED_POLL_INTERVAL_S, self.due - self._paused), self._look)
             return
-        if self.now() < self.due:
+        if self.loop.time() < self.due:
             self._arm()
         elif self._wakes is None:
             self._fired = True
@@ -106,6 +111,6 @@ class Watch(Mutable):
 def watch_here() -> Watch:
     """Return a watch for the waits of the running task, as its CURRENT one."""
     loop = asyncio.get_running_loop()
-    watch = Watch(loop, loop.time, asyncio.current_task(loop))
+    watch = Watch(loop, asyncio.current_task(loop))
     CURRENT.set(watch)
     return watch

@@ -47,7 +47,7 @@ def estimate(facts: Facts, own: Params) -> Estimate:
 
 def _read(ask: Ask) -> int:
     images = sum(isinstance(part, File) for message in ask.messages for part in message.parts)
-    return ask.size + OVERHEAD + IMAGE * images  # no tokenizer makes more tokens than there are characters here
+    return ask.extent[0] + OVERHEAD + IMAGE * images  # no tokenizer makes more tokens than there are characters here
 
 
 def _written(ask: Ask, facts: Facts, own: Params) -> int:

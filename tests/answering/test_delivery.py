@@ -7,6 +7,7 @@ import weakref
 import zlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -218,8 +219,9 @@ async def test_idle_connection_does_not_hold_the_answer_that_is_over(hands: ByHa
 async def test_time_in_which_the_client_does_not_read_is_not_the_silence_of_its_provider(hands: ByHand) -> None:
     """While writing is paused, bytes of the provider that are no text do not make the idle limit pass."""
     watch = cast("Any", hands.provider)._onward._take.__self__.watch
-    time = watch.now()
-    watch.now = lambda: time
+    loop = watch.loop
+    time = loop.time()
+    watch.loop = SimpleNamespace(time=lambda: time, call_at=loop.call_at, call_later=loop.call_later)
     hands.client.pause_writing()
     await hands.say(wire.chunk("one "))
     due, time = watch.due, time + 5

@@ -33,6 +33,7 @@ from router.events import (
 from router.failover import Candidate, FailureRules, failover
 from router.steps import FROM_ROUTE
 from router.toolbox import Toolbox
+from router.usage import tokens_in
 from router.value import replace
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -155,3 +156,38 @@ async def test_cost_of_hidden_thoughts_is_estimated_from_their_text() -> None:
         estimates.append(attempt.estimate)
     assert estimates[0] == estimates[1]
     assert estimates[0] is not None
+
+
+async def test_estimate_of_each_target_is_of_all_that_it_wrote_itself() -> None:
+    """Targets that report no tokens are estimated from their own text and thoughts, also one that continues the other's answer."""
+    for takes in (_slowly, _fast):
+        ask = replace(ASK, trail=Trail())
+        await takes(_failing_over(Source(error=TargetDown("a", "cut")).answer, Source(Finish("stop")).answer)(ask))
+        written = tokens_in("Zero Hm. One two So. three")
+        assert [one.estimate and one.estimate.output_tokens for one in ask.trail.attempts] == [written, written]
+
+
+class Silent(Source):
+    """A source of which nothing more comes after its first text."""
+
+    def wait(self, onward: Onward) -> asyncio.Future[None] | None:
+        """Return a future that nobody completes."""
+        return asyncio.get_running_loop().create_future()
+
+
+async def test_silence_on_the_fast_path_leads_to_the_next_target() -> None:
+    """A target that is silent for the idle limit while its text takes the fast path has timed out, and the next one goes on."""
+    ask = replace(ASK, trail=Trail())
+    rules = FailureRules(Timeout(idle=0.05), Retry())
+    events = failover([Candidate("a", Silent().answer), Candidate("b", Source(END).answer)], rules)(ask)
+    async with aclosing(events):
+        assert [type(await anext(events)) for _ in range(2)] == [Start, Text]
+        path = fast_path(events)
+        assert path is not None
+        arrival = path.wait(lambda _: True)
+        assert arrival is not None
+        await asyncio.wait_for(arrival, 5)
+        assert path.take() is None
+        rest = [event async for event in events]
+    assert isinstance(rest[-1], Finish)
+    assert [one.outcome for one in ask.trail.attempts] == ["timeout_idle", "ok"]

@@ -330,6 +330,21 @@ def test_failure_that_opens_the_breaker_is_not_retried() -> None:
     jumping(run())
 
 
+async def test_answer_forgets_earlier_failures_and_earns_a_retry() -> None:
+    """Failures with an answer between them do not open the breaker, and each answer adds its share to a retry budget that is not full."""
+    shaky = known(Scripted("a", *[TargetDown("a", "status_503"), WELL] * 3), BreakerConfig(failures=2), Retry(attempts=1, budget=0.5))
+    answer = failover([shaky], FailureRules(DEFAULTS.timeout, Retry(attempts=1)))
+    for _ in range(3):
+        with suppress(Unanswered):
+            await heard(answer)
+        assert shaky.health.breaker.recovering
+        assert shaky.health.retries.spend()
+        assert isinstance((await heard(answer))[-1], Finish)
+        assert not shaky.health.breaker.recovering
+    assert shaky.health.breaker.state == "closed"
+    assert [shaky.health.retries.spend() for _ in range(10)].count(True) == 8
+
+
 @pytest.mark.parametrize("seconds", [0.5, 6, 9.5])
 def test_retry_after_of_the_only_target_is_waited_for(seconds: float) -> None:
     """Without another target to ask, a `Retry-After` within the first-token timeout is waited for, also by a question that comes later."""

@@ -101,6 +101,19 @@ def test_latency_cost_follows_a_peak_at_once_and_decays() -> None:
     assert load.cost < 0.01
 
 
+def test_latency_cost_does_not_depend_on_how_often_it_is_read() -> None:
+    """The latency cost of 50 starts is the same whether it is read after each of them or only at the end."""
+    clock = Clock()
+    often, once = Load(clock), Load(clock)
+    for number in range(50):
+        clock.now += number % 3
+        for load in (often, once):
+            load.started(number % 7 / 10, clock.now)
+        assert often.cost >= 0
+    clock.now += 1
+    assert often.cost == once.cost > 0
+
+
 def test_usual_latency_is_a_quantile_from_twenty_starts_on() -> None:
     """The usual latency is None after 19 starts; after 20 it is the quantile asked for."""
     load = Load(lambda: 0.0)

@@ -22,7 +22,7 @@ from router.drill import drilled
 from router.embed import Embed, EmbedCall, Vector
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused, Unanswered
 from router.events import Events
-from router.failover import Candidate, FailureRules, Pool, Reason, RefusalChange, TargetRefusals, embedding
+from router.failover import Candidate, FailureRules, Pool, Reason, RefusalChange, TargetHealth, TargetRefusals, embedding
 from router.failover.refusals import LASTING, REASONS, RUN
 from router.generation import Ground, build
 from router.journal.log import JsonLines
@@ -91,6 +91,24 @@ def test_result_of_an_earlier_question_does_not_change_the_refusal_state() -> No
     watched.denied(asked=1_005)
     assert watched.refusals.now is None
     assert len(watched.turns) == 2
+
+
+def test_health_notes_the_newest_question_that_was_answered() -> None:
+    """The first word of an answer ends a refusal, or sets the time of the newest answered question; that of an older question does not."""
+    watched = Watched()
+    health = TargetHealth(clock=lambda: watched.time, refusals=watched.refusals)
+    permit = health.breaker.admit()
+    assert permit is not None
+    health.started(permit, 1_000)
+    health.started(permit, 990)
+    assert watched.refusals.answered == 1_000
+    watched.denied(asked=1_010)
+    health.started(permit, 1_005)
+    assert watched.refusals.now is not None
+    health.started(permit, 1_010)
+    assert watched.refusals.now is None
+    health.started(permit, 1_020)
+    assert watched.refusals.answered == 1_020
 
 
 @pytest.mark.parametrize(("outcome", "reason"), [*REASONS.items(), ("status_400", "unauthorized")])

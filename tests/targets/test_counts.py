@@ -273,4 +273,4 @@ def test_token_estimate_reads_a_bounded_part_of_a_conversation(monkeypatch: pyte
 
     monkeypatch.setattr(usage, "_tokens", counted_run)
     assert asked.tokens == pytest.approx(counted, rel=0.2)
-    assert sum(read) <= usage.MAX_READ_IN_ALL < asked.size
+    assert sum(read) <= usage.MAX_READ_IN_ALL < asked.extent[0]
