@@ -246,6 +246,7 @@ class Chat:
                 until=time.monotonic() + total,
                 trail=entry.trail,
             )
+            await exchange.cancel_if_left()  # before anything begins that it would not end
             sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
             kept_as = response_id(heading) if wanted.conversation is not None else wanted.chat_id if wanted.stream else None
             if kept_as is None:
@@ -256,7 +257,7 @@ class Chat:
                 self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
                 recording.holds(held.pop(0))  # the generation: the answer may outlive its request
                 work = _first_view(recording, wanted, reply, sink)
-            await exchange.apart(work)
+            await work
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
@@ -268,7 +269,8 @@ class Chat:
             wanted = await self.intake.read_inputs(request, server, held=exchange.held)
             route = await admissions.of_body(wanted.embed)
             reply.entry.stream, reply.entry.requested = False, wanted.embed.model
-            await exchange.apart(embeddings.deliver(reply, route, wanted, admissions.caller))
+            await exchange.cancel_if_left()
+            await embeddings.deliver(reply, route, wanted, admissions.caller)
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
         """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""
@@ -314,8 +316,9 @@ class Chat:
                 reply.resumed, reply.entry.outcome = recording.heading.request_id, "resumed"
                 reply.entry.route, reply.entry.stream = recording.entry.route, True
                 sink = Streamed(reply, recording.heading, generation.server.keep_alive)
+                await exchange.cancel_if_left()
                 try:
-                    await exchange.apart(recording.write_to(sink))
+                    await recording.write_to(sink)
                 except Away:  # Redis went between its being found and its being read
                     if reply.begun:
                         raise
