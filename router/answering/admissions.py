@@ -55,17 +55,29 @@ class Admissions(Mutable):
 
         UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
         """
-        generation, caller = self._exchange.generation, self.caller
-        self._route = route = generation.route(model)
-        self._exchange.reply.entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
-        if caller.routes is not None:
-            caller.asks(route.name)
-        if route.declared.kind != self._kind:
-            raise BadAsk(OTHER_KIND[route.declared.kind])
+        route = self._takes(self._exchange.generation.route(model))
         if route.quota is not None:
             await self._count(route.quota)
             self._show_left()
         return route
+
+    def _takes(self, route: Compiled) -> Compiled:
+        self._route = route
+        self._exchange.reply.entry.takes(route.name, route.toolbox, route.models, self._exchange.generation.prices, route.stand_ins)
+        if self.caller.routes is not None:
+            self.caller.asks(route.name)
+        if route.declared.kind != self._kind:
+            raise BadAsk(OTHER_KIND[route.declared.kind])
+        return route
+
+    def unlimited(self, model: str) -> Compiled | None:
+        """Return the request's route, by the path or else by this id; None if a limit may count the request. Raises as `of_route`."""
+        if self._held or self.caller.users is not None:
+            return None
+        if self._route is None:
+            route = self._exchange.generation.route(model)
+            return self._takes(route) if route.quota is None else None
+        return self._route
 
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Compiled:
         """Return the request's route, and count the request for the limits that need its body.

@@ -176,7 +176,9 @@ class Chat:
         """
         scope, entry = exchange.request.scope, exchange.reply.entry
         try:
-            caller = await self._gate.caller(scope, exchange.generation)
+            caller = self._gate.caller(scope, exchange.generation)
+            if not isinstance(caller, Caller):
+                caller = await caller
         except Unauthorized as error:
             entry.caller = error.caller
             raise
@@ -217,7 +219,7 @@ class Chat:
             reply.wire = wanted.wire
             if wanted.prompts:
                 check_choices(wanted.wire)
-            route = await admissions.of_body(wanted.ask, wanted.prompts)
+            route = admissions.unlimited(wanted.ask.model) or await admissions.of_body(wanted.ask, wanted.prompts)
             answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
             if (fault := request.fault if request.steers else None) is not None:
                 if not route.scripted:  # a provider is broken with the admin key alone
