@@ -43,6 +43,8 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
 """Reason for which an operator's request is refused → the error. The metric and the log have the same reasons."""
+BEARING = frozenset({b"authorization", b"anthropic-version"})
+"""Headers without which a request bears no credentials (see `borne`)."""
 FAULT_KEY = b"x-router-admin-key"
 """The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
@@ -98,7 +100,8 @@ class Gate:
             error = NotAllowed(STRANGERS)
             error.logged = f"server.auth is not declared, and the request is not from this machine ({why})"
             raise error
-        return (self._only or generation.callers).caller(borne(scope, headers))
+        given = () if BEARING.isdisjoint(headers) else borne(scope, headers)
+        return (self._only or generation.callers).caller(given)
 
     async def enter_caller(self, scope: Scope) -> None:
         """Admit a caller's request, and store the caller in the request's state. Raises what `Gate.caller` raises for any other request."""

@@ -62,8 +62,8 @@ class Admissions(Mutable):
         return route
 
     def _takes(self, route: Compiled) -> Compiled:
-        self._route = route
-        self._exchange.reply.entry.takes(route.name, route.toolbox, route.models, self._exchange.generation.prices, route.stand_ins)
+        self._route, exchange = route, self._exchange
+        exchange.reply.entry.takes(route.name, route.toolbox, route.models, exchange.generation.prices, route.stand_ins)
         if self.caller.routes is not None:
             self.caller.asks(route.name)
         if route.declared.kind != self._kind:
@@ -71,12 +71,15 @@ class Admissions(Mutable):
         return route
 
     def unlimited(self, model: str) -> Compiled | None:
-        """Return the request's route, by the path or else by this id; None if a limit may count the request. Raises as `of_route`."""
+        """Return the request's route, by the path or else by this id; None if `of_body` has to find it, as a limit may count the request.
+
+        NotAllowed if the caller may not use it, BadAsk if its kind is another.
+        """
         if self._held or self.caller.users is not None:
             return None
         if self._route is None:
-            route = self._exchange.generation.route(model)
-            return self._takes(route) if route.quota is None else None
+            route = self._exchange.generation.named.get(model)
+            return None if route is None or route.quota is not None else self._takes(route)
         return self._route
 
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Compiled:

@@ -28,7 +28,7 @@ from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
 from router.generation import Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObservers, Observer
-from router.lifecycle import Holdings
+from router.lifecycle import Deadline, Holdings
 from router.reload import Live
 from router.shared import Away
 from router.value import replace
@@ -56,6 +56,8 @@ class Chat:
         """Tasks of requests that ask a question or for embeddings, until their response is over."""
         self._viewing: set[asyncio.Task[object]] = set()
         """Tasks of requests that resume an answer or retrieve a response."""
+        self._brief: set[asyncio.Task[object]] = set()
+        """Tasks of requests that a shutdown need not wait for."""
         self._alone: set[asyncio.Task[None]] = set()
         """Tasks that wait for answers that go on without their client."""
         self._counting: set[asyncio.Task[None]] = set()
@@ -101,12 +103,10 @@ class Chat:
             await asyncio.wait(tasks, timeout=LAST_WORDS)
         await self._all_counted()
 
-    def _exchange(
-        self, request: Request, send: Send, wire: Wire, tasks: set[asyncio.Task[object]] | None = None, *, outcome: bool = True
-    ) -> Exchange:
+    def _exchange(self, request: Request, send: Send, wire: Wire, tasks: set[asyncio.Task[object]], *, outcome: bool = True) -> Exchange:
         """Return the context of a request, in the generation that serves now, with its entry, which has begun.
 
-        tasks: where its task stands meanwhile; None for a request that a shutdown need not wait for
+        tasks: where its task stands meanwhile
         outcome: whether a disconnect is its outcome
         """
         generation = self._live.generation
@@ -121,19 +121,15 @@ class Chat:
         reply = Reply(send, entry, wire, client=request.client)
         generation.requests += 1
         held = Holdings((generation.leave,))
-        task = asyncio.current_task()
+        task = asyncio.current_task(asyncio.get_running_loop())
         assert task is not None
-        tasks = set() if tasks is None else tasks
         tasks.add(task)
-        return Exchange(request, reply, generation, held, task, tasks, self._ends, outcome)
+        return Exchange(request, reply, generation, held, task, tasks, self._close, self._goes_on, outcome)
 
-    def _ends(self, exchange: Exchange) -> None:
-        """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for its end."""
-        recording = exchange.recording
-        if recording is None or recording.over:
-            self._close(exchange.reply.entry)
-            return
-        task = asyncio.create_task(self._ended(recording, exchange.reply.entry, exchange.held.handed_over()))
+    def _goes_on(self, exchange: Exchange) -> None:
+        """Have a task wait for the end of an answer that goes on without its client, close the request's entry then, and release all."""
+        assert exchange.recording is not None
+        task = asyncio.create_task(self._ended(exchange.recording, exchange.reply.entry, exchange.held.handed_over()))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
@@ -210,7 +206,8 @@ class Chat:
             generation, reply, held = exchange.generation, exchange.reply, exchange.held
             entry, server = reply.entry, generation.server
             request.speaks(server.protocol)
-            self._welcome(server.max_streams)
+            if self.stopping or server.max_streams is not None:
+                self._welcome(server.max_streams)
             admissions = await self._admissions(exchange, "chat")
             if request.model is not None:  # the path names the route: its limits need no body, either
                 await admissions.of_route(request.model)
@@ -252,10 +249,10 @@ class Chat:
             sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
             kept_as = response_id(heading) if wanted.conversation is not None else wanted.chat_id if wanted.stream else None
             if kept_as is None:
-                work = deliver(answer, ask, total, entry, sink)
+                work = deliver(answer, ask, Deadline(total, exchange.task), entry, sink)
             else:
                 exchange.recording = recording = _recording(wanted, heading, reply, server.resume, total)
-                delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
+                delivery = deliver(answer, ask, Deadline(total), entry, recording, background=wanted.background)
                 self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
                 recording.holds(held.pop(0))  # the generation: the answer may outlive its request
                 work = _first_view(recording, wanted, reply, sink)
@@ -290,7 +287,7 @@ class Chat:
 
     async def count(self, request: Request, send: Send) -> None:
         """Send an estimate of a question's input tokens, without what its route adds. It counts for the limits of caller and route."""
-        async with self._exchange(request, send, request.speaks_as_addressed()) as exchange:
+        async with self._exchange(request, send, request.speaks_as_addressed(), self._brief) as exchange:
             generation, reply = exchange.generation, exchange.reply
             admissions = await self._admissions(exchange, "chat")
             earlier = partial(self._earlier, admissions.caller, generation)
@@ -331,7 +328,7 @@ class Chat:
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Have the running answer of a chat stopped, if there is one. Send a 204 in either case, without waiting for the answer's end."""
-        async with self._exchange(request, send, request.wire) as exchange:
+        async with self._exchange(request, send, request.wire, self._brief) as exchange:
             request.speaks(exchange.generation.server.protocol)
             await self._kept.stop(((await self._admissions(exchange)).caller.owner, chat), exchange.generation)
             exchange.reply.entry.outcome = "stop_asked"

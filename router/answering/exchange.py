@@ -11,6 +11,7 @@ from router.errors import RouterError, Stopping
 from router.events import Failure
 from router.generation import Generation
 from router.intake import ClientLeft, Request
+from router.journal.entry import Entry
 from router.journal.log import problems
 from router.lifecycle import Holdings
 from router.value import Mutable
@@ -31,12 +32,14 @@ class Exchange(Mutable):
     generation: Generation
     held: Holdings
     """Releases what the request holds, at the end of the block."""
-    _task: asyncio.Task[object]
+    task: asyncio.Task[object]
     """The request's task."""
     _tasks: set[asyncio.Task[object]]
     """The set in which that task stands until the end of the block."""
-    _ends: Callable[["Exchange"], None]
-    """Called at the end of the block, before anything is released."""
+    _close: Callable[[Entry], None]
+    """Closes the request's entry, at the end of the block, before anything is released."""
+    _goes_on: Callable[["Exchange"], None]
+    """Called instead if the answer goes on without its client."""
     _outcome: bool = True
     """True if a disconnect is logged as `client_left`; its status is 499 in either case, unless one was sent."""
     recording: Recording | None = None
@@ -59,13 +62,17 @@ class Exchange(Mutable):
                     self._watcher.cancel()
                 elif client.left is leaves:  # else the next request of the connection has begun
                     client.left = None
-                if self._left and not self._task.uncancel() and isinstance(error, asyncio.CancelledError):
+                if self._left and not self.task.uncancel() and isinstance(error, asyncio.CancelledError):
                     error = ClientLeft()
             return error is not None and await self._handled(error)
         finally:
-            self._tasks.discard(self._task)
+            self._tasks.discard(self.task)
             try:
-                self._ends(self)
+                recording = self.recording
+                if recording is None or recording.over:
+                    self._close(self.reply.entry)
+                else:
+                    self._goes_on(self)
             finally:
                 self.held.close()
 
@@ -90,7 +97,7 @@ class Exchange(Mutable):
 
     def _leave(self) -> None:
         if self._leaves is not None:  # not of a request that is over
-            self._left = self._task.cancel()
+            self._left = self.task.cancel()
 
     async def _handled(self, error: BaseException) -> bool:
         """Return whether the error is suppressed: it was sent to the client, or is the client's disconnect or a shutdown."""
