@@ -31,6 +31,7 @@ from router.journal.entry import Entry, GuardedObservers, Observer
 from router.lifecycle import Deadline, Holdings
 from router.reload import Live
 from router.shared import Away
+from router.steps.session import session, session_for
 from router.value import replace
 from router.wire import WIRES, Heading, Wire, compact, responses
 from router.wire.responses import response_id
@@ -216,8 +217,10 @@ class Chat:
             reply.wire = wanted.wire
             if wanted.prompts:
                 check_choices(wanted.wire)
-            route = admissions.unlimited(wanted.ask.model) or await admissions.of_body(wanted.ask, wanted.prompts)
-            answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
+            route = (admissions.route or admissions.takes(wanted.ask.model)) if admissions.caller.free else None
+            if route is None or route.quota is not None:
+                route = await admissions.of_body(wanted.ask, wanted.prompts)
+            answer = in_turn(session()(route.answer), wanted.prompts) if wanted.prompts else route.answer
             if (fault := request.fault if request.steers else None) is not None:
                 if not route.scripted:  # a provider is broken with the admin key alone
                     await self._gate.enter_fault(request.scope)
@@ -238,6 +241,7 @@ class Chat:
                 model=route.name,
                 caller=caller.id,
                 user=caller.user,
+                session=session_for(wanted.ask, caller.id, caller.user),
                 circumstances=admissions.circumstances(route) if route.conditional else NOWHERE,
                 cache=wanted.cache if fault is None else UNSHARED,
                 fault=fault,

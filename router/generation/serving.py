@@ -28,7 +28,7 @@ OTHER_KIND = {
 class Compiled:
     """A compiled route, ready to answer. Made by RouteCompiler. `quota`: its own limit; None without one.
 
-    answer: the function that answers a chat; it raises BadAsk if the route is for embeddings
+    answer: the function that answers a chat whose question has its `session`; it raises BadAsk if the route is for embeddings
     targets: those of its targets that may be asked; skipped ones are left out
     """
 

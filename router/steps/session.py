@@ -23,12 +23,19 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the session of a question: a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's."""
+    """Return the session of a question of the caller and user that it names."""
+    return session_for(ask, ask.caller, ask.user)
+
+
+def session_for(ask: Ask, caller: str, user: str) -> str:
+    """Return the session of this caller's question: a SHA-256 in hex of caller, user, and the chat id, or else the messages up to the
+    first user's. The question itself need not name them yet.
+    """
     if ask.chat:
-        return sha256(_dumps((ask.caller, ask.user, ask.chat)).encode()).hexdigest()
+        return sha256(_dumps((caller, user, ask.chat)).encode()).hexdigest()
     begun: list[Json] = []
     for message in ask.messages:
         begun.append([message.role, *map(part_of, message.parts)])
         if message.role == "user":
             break
-    return sha256(_dumps((ask.caller, ask.user, "", begun)).encode()).hexdigest()
+    return sha256(_dumps((caller, user, "", begun)).encode()).hexdigest()
