@@ -85,12 +85,12 @@ class Holdings(list[Callable[[], object]]):
         """Call all release functions at once (none is awaited), the last one first, each even if another raises.
         Afterwards the last of the errors is raised.
         """
-        try:
-            while self:
+        while self:
+            try:
                 self.pop()()
-        finally:
-            if self:
+            except BaseException:
                 self.close()
+                raise
 
 
 class Deadline(Mutable):

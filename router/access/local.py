@@ -14,8 +14,8 @@ from router.access.address import address_of
 
 AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:@/\\]+))(?::[0-9]{1,5})?")
 """`host[:port]`, as Host and addresses have it: an IPv6 address in brackets, or a name or an IPv4 address."""
-WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-"""Characters of a Host header (RFC 3986, 3.2.2 and 3.2.3)."""
+WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*").fullmatch
+"""Matches a Host header: the characters of RFC 3986, 3.2.2 and 3.2.3."""
 MAX_HOST = 255
 """Characters of a host that is looked at."""
 OLD = ("0.9", "1.0")
@@ -84,8 +84,9 @@ def bad_host(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
     host = headers.get(b"host")
     if host is None:
         return scope["http_version"] not in OLD
-    repeated = len(headers) != len(scope["headers"]) and sum(name == b"host" for name, _ in scope["headers"]) > 1
-    return repeated or WELL_FORMED.fullmatch(host) is None
+    if len(headers) != len(scope["headers"]) and sum(name == b"host" for name, _ in scope["headers"]) > 1:
+        return True
+    return WELL_FORMED(host) is None
 
 
 @lru_cache(maxsize=256)

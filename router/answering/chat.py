@@ -22,10 +22,10 @@ from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Reply, Streamed
 from router.callers import Caller, from_body, from_headers
-from router.chat import NOWHERE, CacheControl, Json, JsonObject
+from router.chat import NOWHERE, CacheControl, InducedFault, Json, JsonObject
 from router.config.server import Resume
 from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
-from router.generation import Generation
+from router.generation import Compiled, Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObservers, Observer
 from router.lifecycle import Deadline, Holdings
@@ -204,8 +204,8 @@ class Chat:
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one chat request, as a stream or as one body. Errors are sent to the client (see Exchange)."""
         async with self._exchange(request, send, request.wire, self._asking) as exchange:
-            generation, reply, held = exchange.generation, exchange.reply, exchange.held
-            entry, server = reply.entry, generation.server
+            generation, reply, entry = exchange.generation, exchange.reply, exchange.reply.entry
+            server = generation.server
             request.speaks(server.protocol)
             if self.stopping or server.max_streams is not None:
                 self._welcome(server.max_streams)
@@ -213,39 +213,39 @@ class Chat:
             if request.model is not None:  # the path names the route: its limits need no body, either
                 await admissions.of_route(request.model)
             earlier = partial(self._earlier, admissions.caller, generation)
-            wanted = await self.intake.read(request, server, generation.usual, earlier, held=held)
-            reply.wire = wanted.wire
+            wanted = await self.intake.read(request, server, generation.usual, earlier, held=exchange.held)
+            question, reply.wire = wanted.ask, wanted.wire
             if wanted.prompts:
                 check_choices(wanted.wire)
-            route = (admissions.route or admissions.takes(wanted.ask.model)) if admissions.caller.free else None
+            route = (admissions.route or admissions.takes(question.model)) if admissions.caller.free else None
             if route is None or route.quota is not None:
-                route = await admissions.of_body(wanted.ask, wanted.prompts)
+                route = await admissions.of_body(question, wanted.prompts)
             answer = in_turn(session()(route.answer), wanted.prompts) if wanted.prompts else route.answer
-            if (fault := request.fault if request.steers else None) is not None:
-                if not route.scripted:  # a provider is broken with the admin key alone
-                    await self._gate.enter_fault(request.scope)
-                entry.fault = fault
-            entry.stream, entry.requested = wanted.stream, wanted.ask.model
+            fault, min_client = None, server.ui.min_client
+            if request.steers:
+                entry.fault = (fault := await self._steered(request, route)) or ""
+                min_client = request.min_client or min_client
+            entry.stream, entry.requested = wanted.stream, question.model
             heading = Heading(
                 request_id=entry.request_id,
                 message_id=wanted.continues or _new_uuid(),
-                model=wanted.ask.model,
+                model=question.model,
                 created=int(time.time()),
                 wants_usage=wanted.wants_usage,
-                min_client=(request.min_client if request.steers else None) or server.ui.min_client,
+                min_client=min_client,
                 asked=wanted.repeated,
             )
             caller, total, refused = admissions.caller, route.declared.timeout.total, route.declared.refuse
             ask = replace(
-                permitted(wanted.ask, refused) if refused else wanted.ask,
+                permitted(question, refused) if refused else question,
                 model=route.name,
                 caller=caller.id,
                 user=caller.user,
-                session=session_for(wanted.ask, caller.id, caller.user),
+                session=session_for(question, caller.id, caller.user),
                 circumstances=admissions.circumstances(route) if route.conditional else NOWHERE,
                 cache=wanted.cache if fault is None else UNSHARED,
                 fault=fault,
-                approvable=wanted.wire.approvals and heading.min_client != "5.0",
+                approvable=wanted.wire.approvals and min_client != "5.0",
                 until=time.monotonic() + total,
                 trail=entry.trail,
             )
@@ -258,9 +258,15 @@ class Chat:
                 exchange.recording = recording = _recording(wanted, heading, reply, server.resume, total)
                 delivery = deliver(answer, ask, Deadline(total), entry, recording, background=wanted.background)
                 self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
-                recording.holds(held.pop(0))  # the generation: the answer may outlive its request
+                recording.holds(exchange.held.pop(0))  # the generation: the answer may outlive its request
                 work = _first_view(recording, wanted, reply, sink)
             await work
+
+    async def _steered(self, request: Request, route: Compiled) -> InducedFault | None:
+        """Return the fault that the request induces at its provider; None without one. Unless the route is scripted, it needs the admin key."""
+        if (fault := request.fault) is not None and not route.scripted:
+            await self._gate.enter_fault(request.scope)
+        return fault
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
