@@ -85,12 +85,12 @@ class Holdings(list[Callable[[], object]]):
         """Call all release functions at once (none is awaited), the last one first, each even if another raises.
         Afterwards the last of the errors is raised.
         """
-        while self:
-            try:
+        try:
+            while self:
                 self.pop()()
-            except BaseException:
+        finally:
+            if self:
                 self.close()
-                raise
 
 
 class Deadline(Mutable):
