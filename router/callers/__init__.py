@@ -55,8 +55,9 @@ class Known:
         self._by_token = by_token
 
     def caller(self, authorization: Sequence[bytes]) -> Caller | Awaitable[Caller]:
-        """Return the caller of the key in the one `Authorization` header, or an awaitable of that of a token. It raises Unverifiable
-        if the token cannot be checked now.
+        """Return the caller of the key in the one `Authorization` header, or an awaitable of the caller of the token.
+
+        The awaitable raises Unverifiable if the token cannot be checked now.
         Unauthorized if the header is missing, repeated or malformed, and if the key or token is invalid.
         """
         if not authorization:

@@ -28,8 +28,9 @@ def session_of(ask: Ask) -> str:
 
 
 def session_for(ask: Ask, caller: str, user: str) -> str:
-    """Return the session of this caller's question: a SHA-256 in hex of caller, user, and the chat id, or else the messages up to the
-    first user's. The question itself need not name them yet.
+    """Return the session of a question of this caller and user, which it need not name yet.
+
+    The session is a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's.
     """
     if ask.chat:
         return sha256(_dumps((caller, user, ask.chat)).encode()).hexdigest()
