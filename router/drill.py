@@ -29,6 +29,7 @@ from router.embed import Embed, EmbedCall, Split, Vector
 from router.errors import Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
 from router.generation import Carryover, Compiled, Ground, build
+from router.steps.session import session
 from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal
 from router.toolbox import load
 from router.usage import tokens_in
@@ -264,7 +265,7 @@ async def _ask(route: Compiled, drill: Drill) -> _Outcome:
             if route.embed is not None:
                 await route.embed(embed)
             else:
-                async with aclosing(route.answer(ask)) as events:
+                async with aclosing(session()(route.answer)(ask)) as events:
                     async for event in events:
                         came.events.append(order.see(event))
                 order.end()

@@ -97,18 +97,20 @@ class Deadline(Mutable):
     """A `with` block that raises TimeoutError after `seconds`: as `asyncio.timeout`, with a third of its function calls.
 
     If the task is cancelled by another as well, the cancellation goes on, and no TimeoutError is raised.
+    task: the task that runs the block; if it is not given, it is looked up when the block is entered
     """
 
     seconds: float
-    _task: asyncio.Task[object] | None = None
+    task: asyncio.Task[object] | None = None
     _timer: asyncio.TimerHandle | None = None
     _cancelling: int = 0
     _expired: bool = False
 
     def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = task = asyncio.current_task(loop)
-        assert task is not None
+        loop, task = asyncio.get_running_loop(), self.task
+        if task is None:
+            self.task = task = asyncio.current_task(loop)
+            assert task is not None
         self._cancelling = task.cancelling()
         self._timer = loop.call_later(self.seconds, self._expire)
 
@@ -116,10 +118,10 @@ class Deadline(Mutable):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None  # it points back here
-        if self._expired and self._task is not None and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self._expired and self.task is not None and self.task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def _expire(self) -> None:
-        assert self._task is not None
+        assert self.task is not None
         self._expired = True
-        self._task.cancel()
+        self.task.cancel()

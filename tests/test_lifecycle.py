@@ -128,6 +128,15 @@ async def test_deadline_raises_timeout_error_and_leaves_no_cancellation() -> Non
     assert task.cancelling() == 0
 
 
+async def test_deadline_that_is_given_its_task_cancels_that_task() -> None:
+    """A deadline that is given the running task ends its block as one that looks it up does."""
+    task = asyncio.current_task()
+    assert task is not None
+    with pytest.raises(TimeoutError), Deadline(0.01, task):
+        await asyncio.sleep(60)
+    assert task.cancelling() == 0
+
+
 async def test_deadline_passes_on_a_cancellation_by_another() -> None:
     """A task that is cancelled before the deadline, or in the same turn, ends as cancelled and not with TimeoutError."""
 

@@ -8,7 +8,7 @@ programs of this machine: not to forwarded requests (behind a proxy all come fro
 
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
 from starlette.types import Scope
@@ -43,6 +43,8 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
 """Reason for which an operator's request is refused → the error. The metric and the log have the same reasons."""
+BEARING = frozenset({b"authorization", b"anthropic-version"})
+"""Headers without which a request bears no credentials (see `borne`)."""
 FAULT_KEY = b"x-router-admin-key"
 """The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
@@ -54,13 +56,12 @@ OWN_SITE = (b"none", b"same-origin")
 log = logging.getLogger("router.server")
 
 
-def borne(scope: Scope) -> list[bytes]:
+def borne(scope: Scope, headers: Mapping[bytes, bytes]) -> Sequence[bytes]:
     """Return the credentials of a request: the values of its `Authorization` headers, usually one; empty without any.
 
     Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`. Such a key is returned
-    as `Bearer …`, and the same key in both headers once.
+    as `Bearer …`, and the same key in both headers once. `headers`: those of the scope; of a repeated one, any value.
     """
-    headers = dict(scope["headers"])
     given = [value for name, value in scope["headers"] if name == b"authorization"] if b"authorization" in headers else []
     if b"anthropic-version" in headers:
         given += [b"Bearer " + value for name, value in scope["headers"] if name == b"x-api-key"]
@@ -89,22 +90,23 @@ class Gate:
         self._only = only
         self._slowdown = Slowdown() if slowdown is None else slowdown
 
-    async def caller(self, scope: Scope, generation: Generation) -> Caller:
-        """Return the caller of a request. Raises NotAllowed for requests from other machines while `server.auth` is not declared.
+    def caller(self, scope: Scope, generation: Generation) -> Caller | Awaitable[Caller]:
+        """Return the caller of a request, or an awaitable of it. NotAllowed for other machines while `server.auth` is not declared.
 
         Raises Unauthorized if the credentials are missing or invalid, and Unverifiable if they cannot be checked now.
         """
-        if self._only is not None:
-            return await self._only.caller(borne(scope))
-        if generation.server.auth is None and (why := local.stranger(scope, generation.server.cors.origins)):
+        server, headers = generation.server, dict(scope["headers"])
+        if server.auth is None and self._only is None and (why := local.stranger(scope, headers, server.cors.origins)):
             error = NotAllowed(STRANGERS)
             error.logged = f"server.auth is not declared, and the request is not from this machine ({why})"
             raise error
-        return await generation.callers.caller(borne(scope))
+        given = () if BEARING.isdisjoint(headers) else borne(scope, headers)
+        return (self._only or generation.callers).caller(given)
 
     async def enter_caller(self, scope: Scope) -> None:
         """Admit a caller's request, and store the caller in the request's state. Raises what `Gate.caller` raises for any other request."""
-        scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
+        caller = self.caller(scope, self._live.generation)
+        scope.setdefault("state", {})["caller"] = caller if isinstance(caller, Caller) else await caller
 
     async def enter_user(self, scope: Scope) -> None:
         """Admit a caller's request, and store the caller with the end user that headers name. BadAsk if a required one is missing."""
@@ -170,7 +172,7 @@ class Gate:
         """Return the reason (a key of REFUSALS) why the client is not admitted as an operator; "" if it is admitted."""
         if from_another_site(scope):
             return "another_site"
-        declared, given = generation.server.admin.key, borne(scope)
+        declared, given = generation.server.admin.key, borne(scope, dict(scope["headers"]))
         if _bears(given, declared or self._run_key):
             return ""
         if self._stranger(scope, generation):
@@ -186,7 +188,9 @@ class Gate:
     def _stranger(self, scope: Scope, generation: Generation) -> str:
         """Return what shows that a request comes from another machine; empty if nothing does, or keys decide (`server.auth`, `only`)."""
         server = generation.server
-        return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
+        if self._only is not None or server.auth is not None:
+            return ""
+        return local.stranger(scope, dict(scope["headers"]), server.cors.origins)
 
     def _peer(self, scope: Scope, generation: Generation) -> str:
         """Return the client's network as rate limits count it, the narrowest: an IPv4 address or an IPv6 /64."""
@@ -199,7 +203,7 @@ def from_another_site(scope: Scope) -> bool:
     return any(value not in OWN_SITE for name, value in scope["headers"] if name == b"sec-fetch-site")
 
 
-def _bears(given: list[bytes], key: Secret | None) -> bool:
+def _bears(given: Sequence[bytes], key: Secret | None) -> bool:
     """Return whether the only credential is `Bearer` with this key. False for None and for a key that is too short, whoever passed it."""
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
         return False

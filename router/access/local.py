@@ -14,8 +14,8 @@ from router.access.address import address_of
 
 AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:@/\\]+))(?::[0-9]{1,5})?")
 """`host[:port]`, as Host and addresses have it: an IPv6 address in brackets, or a name or an IPv4 address."""
-WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-"""Characters of a Host header (RFC 3986, 3.2.2 and 3.2.3)."""
+WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*").fullmatch
+"""Matches a Host header: the characters of RFC 3986, 3.2.2 and 3.2.3."""
 MAX_HOST = 255
 """Characters of a host that is looked at."""
 OLD = ("0.9", "1.0")
@@ -32,18 +32,23 @@ HEADERS = frozenset(
 FAMILY = b"x-forwarded-"
 SHOWING = HEADERS | {b"origin", b"referer"}
 """Headers that may show another machine, beside the family."""
+LOCAL = "localhost"
+"""Address of a server that does not tell its own."""
 NO_HOSTS = frozenset(FAMILY + word for word in (b"port", b"prefix", b"proto", b"protocol", b"scheme", b"ssl"))
 """Headers of the family that name no host."""
 
 
-def stranger(scope: Scope, origins: Collection[str]) -> str:
-    """Return what shows that a request does not come from this machine; empty if nothing does. `origins`: declared origins of web pages.
+def stranger(scope: Scope, headers: Mapping[bytes, bytes], origins: Collection[str]) -> str:
+    """Return what shows that a request does not come from this machine; empty if nothing does.
+
+    headers: those of the scope; of a repeated one, the last value
+    origins: declared origins of web pages
 
     The result is the name of a header, `peer`, `server`, `host`, or the HTTP version. A forwarding header that names loopback alone, as of
     a development server on this machine, shows nothing.
     """
-    headers = dict(scope["headers"])
-    if why := _from_elsewhere(scope, headers):
+    peer, server = scope.get("client"), scope.get("server")
+    if why := _elsewhere(scope["http_version"], peer[0] if peer else "", server[0] if server else LOCAL, headers.get(b"host", b"")):
         return why
     if SHOWING.isdisjoint(headers) and FAMILY not in b" ".join(headers):
         return ""  # most programs send none of them
@@ -60,9 +65,10 @@ def direct(scope: Scope) -> bool:
     """Return whether a program of this machine sent a request itself, by its connection, HTTP version and headers.
     An Origin (of a web page) or a header of a proxy makes it False, even if it names this machine.
     """
-    return not _from_elsewhere(scope, dict(scope["headers"])) and not any(
-        name == b"origin" or forwarding(name) for name, _ in scope["headers"]
-    )
+    peer, server, headers = scope.get("client"), scope.get("server"), dict(scope["headers"])
+    if _elsewhere(scope["http_version"], peer[0] if peer else "", server[0] if server else LOCAL, headers.get(b"host", b"")):
+        return False
+    return not any(name == b"origin" or forwarding(name) for name in headers)
 
 
 def forwarding(name: bytes) -> bool:
@@ -78,25 +84,26 @@ def bad_host(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
     host = headers.get(b"host")
     if host is None:
         return scope["http_version"] not in OLD
-    repeated = len(headers) != len(scope["headers"]) and sum(name == b"host" for name, _ in scope["headers"]) > 1
-    return repeated or WELL_FORMED.fullmatch(host) is None
+    if len(headers) != len(scope["headers"]) and sum(name == b"host" for name, _ in scope["headers"]) > 1:
+        return True
+    return WELL_FORMED(host) is None
 
 
-def _from_elsewhere(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+@lru_cache(maxsize=256)
+def _elsewhere(version: str, peer: object, server: object, host: bytes) -> str:
     """Return what in the connection, the HTTP version or the Host header shows another machine; empty if nothing does.
 
-    A repeated Host was refused before (`bad_host`).
+    peer, server: the addresses of the connection; empty for an unknown peer, LOCAL for an unknown server
+    host: the Host header; a repeated one was refused before (`bad_host`)
     """
-    if scope["http_version"] in OLD:
-        return f"HTTP/{scope['http_version']}"
-    peer = scope.get("client")
-    if not peer or not _is_here(str(peer[0])):
+    if version in OLD:
+        return f"HTTP/{version}"
+    if not _is_here(str(peer)):
         return "peer"
     # Servers can be told to take the peer from X-Forwarded-For, which anybody writes. Where a connection arrived stays true.
-    server = scope.get("server")
-    if server and not _is_here(str(server[0])):
+    if not _is_here(str(server)):
         return "server"
-    return "" if _names_here(headers.get(b"host", b"").decode("latin-1")) else "host"
+    return "" if _names_here(host.decode("latin-1")) else "host"
 
 
 @lru_cache(maxsize=256)

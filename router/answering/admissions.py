@@ -8,7 +8,7 @@ from router.callers import Caller, from_body
 from router.chat import Ask, Circumstances, Message
 from router.config.limits import Limit
 from router.embed import Embed
-from router.errors import BadAsk, TooMany
+from router.errors import BadAsk, TooMany, UnknownModel
 from router.generation import OTHER_KIND, Compiled
 from router.journal.entry import Entry
 from router.quotas import Admission, Quota
@@ -29,8 +29,10 @@ class Admissions(Mutable):
     """The caller, with its end user once that is known."""
     _kind: str
     """The kind of route that the request needs: `chat` or `embeddings`."""
-    _route: Compiled | None = None
+    route: Compiled | None = None
     """The route that the request takes, once it is known."""
+    _routed: bool = False
+    """True once the request is counted for its route's limit, if there is one."""
     _held: tuple[Admission, ...] = ()
     _named: bool = False
     """True once the body has named the end user, where it has to."""
@@ -50,18 +52,27 @@ class Admissions(Mutable):
         await self._count(Quota(f"caller:{self.caller.id}", limit, self._exchange.generation.kept.counts))
         self._show_left()
 
-    async def of_route(self, model: str) -> Compiled:
-        """Return the route with this id, record it in the log entry, and count the request for its limit.
+    def takes(self, model: str) -> Compiled:
+        """Return the route with this id, and record it in the log entry. The request is not counted for its limit (see `of_route`).
 
-        UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
+        UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another.
         """
-        generation, caller = self._exchange.generation, self.caller
-        self._route = route = generation.route(model)
-        self._exchange.reply.entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
-        if caller.routes is not None:
-            caller.asks(route.name)
+        exchange = self._exchange
+        generation = exchange.generation
+        self.route = route = generation.named.get(model)
+        if route is None:
+            raise UnknownModel
+        exchange.reply.entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
+        if self.caller.routes is not None:
+            self.caller.asks(route.name)
         if route.declared.kind != self._kind:
             raise BadAsk(OTHER_KIND[route.declared.kind])
+        return route
+
+    async def of_route(self, model: str) -> Compiled:
+        """Return the route with this id, and count the request for its limit. Raises as `takes`; TooMany at the limit."""
+        route = self.route or self.takes(model)
+        self._routed = True
         if route.quota is not None:
             await self._count(route.quota)
             self._show_left()
@@ -79,7 +90,7 @@ class Admissions(Mutable):
             entry.user, entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
-        route = self._route or await self.of_route(ask.model)
+        route = self.route if self.route is not None and self._routed else await self.of_route(ask.model)
         if self._held:
             try:
                 for admission in self._held if prompts else ():

@@ -22,15 +22,16 @@ from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Reply, Streamed
 from router.callers import Caller, from_body, from_headers
-from router.chat import NOWHERE, CacheControl, Json, JsonObject
+from router.chat import NOWHERE, CacheControl, InducedFault, Json, JsonObject
 from router.config.server import Resume
 from router.errors import Crowded, Stopping, Unauthorized, WrongMethod
-from router.generation import Generation
+from router.generation import Compiled, Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObservers, Observer
-from router.lifecycle import Holdings
+from router.lifecycle import Deadline, Holdings
 from router.reload import Live
 from router.shared import Away
+from router.steps.session import session, session_for
 from router.value import replace
 from router.wire import WIRES, Heading, Wire, compact, responses
 from router.wire.responses import response_id
@@ -56,6 +57,8 @@ class Chat:
         """Tasks of requests that ask a question or for embeddings, until their response is over."""
         self._viewing: set[asyncio.Task[object]] = set()
         """Tasks of requests that resume an answer or retrieve a response."""
+        self._brief: set[asyncio.Task[object]] = set()
+        """Tasks of requests that a shutdown need not wait for."""
         self._alone: set[asyncio.Task[None]] = set()
         """Tasks that wait for answers that go on without their client."""
         self._counting: set[asyncio.Task[None]] = set()
@@ -101,12 +104,10 @@ class Chat:
             await asyncio.wait(tasks, timeout=LAST_WORDS)
         await self._all_counted()
 
-    def _exchange(
-        self, request: Request, send: Send, wire: Wire, tasks: set[asyncio.Task[object]] | None = None, *, outcome: bool = True
-    ) -> Exchange:
+    def _exchange(self, request: Request, send: Send, wire: Wire, tasks: set[asyncio.Task[object]], *, outcome: bool = True) -> Exchange:
         """Return the context of a request, in the generation that serves now, with its entry, which has begun.
 
-        tasks: where its task stands meanwhile; None for a request that a shutdown need not wait for
+        tasks: where its task stands meanwhile
         outcome: whether a disconnect is its outcome
         """
         generation = self._live.generation
@@ -121,19 +122,15 @@ class Chat:
         reply = Reply(send, entry, wire, client=request.client)
         generation.requests += 1
         held = Holdings((generation.leave,))
-        task = asyncio.current_task()
+        task = asyncio.current_task(asyncio.get_running_loop())
         assert task is not None
-        tasks = set() if tasks is None else tasks
         tasks.add(task)
-        return Exchange(request, reply, generation, held, task, tasks, self._ends, outcome)
+        return Exchange(request, reply, generation, held, task, tasks, self._close, self._goes_on, outcome)
 
-    def _ends(self, exchange: Exchange) -> None:
-        """Close the request's entry. If the answer goes on without its client, that and all releases wait in a task for its end."""
-        recording = exchange.recording
-        if recording is None or recording.over:
-            self._close(exchange.reply.entry)
-            return
-        task = asyncio.create_task(self._ended(recording, exchange.reply.entry, exchange.held.handed_over()))
+    def _goes_on(self, exchange: Exchange) -> None:
+        """Have a task wait for the end of an answer that goes on without its client, close the request's entry then, and release all."""
+        assert exchange.recording is not None
+        task = asyncio.create_task(self._ended(exchange.recording, exchange.reply.entry, exchange.held.handed_over()))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
@@ -174,7 +171,9 @@ class Chat:
         """
         scope, entry = exchange.request.scope, exchange.reply.entry
         try:
-            caller = await self._gate.caller(scope, exchange.generation)
+            caller = self._gate.caller(scope, exchange.generation)
+            if not isinstance(caller, Caller):
+                caller = await caller
         except Unauthorized as error:
             entry.caller = error.caller
             raise
@@ -203,58 +202,69 @@ class Chat:
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one chat request, as a stream or as one body. Errors are sent to the client (see Exchange)."""
         async with self._exchange(request, send, request.wire, self._asking) as exchange:
-            generation, reply, held = exchange.generation, exchange.reply, exchange.held
-            entry, server = reply.entry, generation.server
+            generation, reply, entry = exchange.generation, exchange.reply, exchange.reply.entry
+            server = generation.server
             request.speaks(server.protocol)
-            self._welcome(server.max_streams)
+            if self.stopping or server.max_streams is not None:
+                self._welcome(server.max_streams)
             admissions = await self._admissions(exchange, "chat")
             if request.model is not None:  # the path names the route: its limits need no body, either
                 await admissions.of_route(request.model)
             earlier = partial(self._earlier, admissions.caller, generation)
-            wanted = await self.intake.read(request, server, generation.usual, earlier, held=held)
-            reply.wire = wanted.wire
+            wanted = await self.intake.read(request, server, generation.usual, earlier, held=exchange.held)
+            question, reply.wire = wanted.ask, wanted.wire
             if wanted.prompts:
                 check_choices(wanted.wire)
-            route = await admissions.of_body(wanted.ask, wanted.prompts)
-            answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
-            if (fault := request.fault if request.steers else None) is not None:
-                if not route.scripted:  # a provider is broken with the admin key alone
-                    await self._gate.enter_fault(request.scope)
-                entry.fault = fault
-            entry.stream, entry.requested = wanted.stream, wanted.ask.model
+            route = (admissions.route or admissions.takes(question.model)) if admissions.caller.free else None
+            if route is None or route.quota is not None:
+                route = await admissions.of_body(question, wanted.prompts)
+            answer = in_turn(session()(route.answer), wanted.prompts) if wanted.prompts else route.answer
+            fault, min_client = None, server.ui.min_client
+            if request.steers:
+                entry.fault = (fault := await self._steered(request, route)) or ""
+                min_client = request.min_client or min_client
+            entry.stream, entry.requested = wanted.stream, question.model
             heading = Heading(
                 request_id=entry.request_id,
                 message_id=wanted.continues or _new_uuid(),
-                model=wanted.ask.model,
+                model=question.model,
                 created=int(time.time()),
                 wants_usage=wanted.wants_usage,
-                min_client=(request.min_client if request.steers else None) or server.ui.min_client,
+                min_client=min_client,
                 asked=wanted.repeated,
             )
             caller, total, refused = admissions.caller, route.declared.timeout.total, route.declared.refuse
             ask = replace(
-                permitted(wanted.ask, refused) if refused else wanted.ask,
+                permitted(question, refused) if refused else question,
                 model=route.name,
                 caller=caller.id,
                 user=caller.user,
+                session=session_for(question, caller.id, caller.user),
                 circumstances=admissions.circumstances(route) if route.conditional else NOWHERE,
                 cache=wanted.cache if fault is None else UNSHARED,
                 fault=fault,
-                approvable=wanted.wire.approvals and heading.min_client != "5.0",
+                approvable=wanted.wire.approvals and min_client != "5.0",
                 until=time.monotonic() + total,
                 trail=entry.trail,
             )
+            await exchange.cancel_if_left()  # before anything begins that it would not end
             sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
             kept_as = response_id(heading) if wanted.conversation is not None else wanted.chat_id if wanted.stream else None
             if kept_as is None:
-                work = deliver(answer, ask, total, entry, sink)
+                work = deliver(answer, ask, Deadline(total, exchange.task), entry, sink)
             else:
                 exchange.recording = recording = _recording(wanted, heading, reply, server.resume, total)
-                delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
+                delivery = deliver(answer, ask, Deadline(total), entry, recording, background=wanted.background)
                 self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
-                recording.holds(held.pop(0))  # the generation: the answer may outlive its request
+                recording.holds(exchange.held.pop(0))  # the generation: the answer may outlive its request
                 work = _first_view(recording, wanted, reply, sink)
-            await exchange.apart(work)
+            await work
+
+    async def _steered(self, request: Request, route: Compiled) -> InducedFault | None:
+        """Return the fault that the request induces at its provider; None without one. Unless the route is scripted, it needs the admin key."""
+        if (fault := request.fault) is not None and not route.scripted:
+            await self._gate.enter_fault(request.scope)
+        return fault
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
@@ -266,7 +276,8 @@ class Chat:
             wanted = await self.intake.read_inputs(request, server, held=exchange.held)
             route = await admissions.of_body(wanted.embed)
             reply.entry.stream, reply.entry.requested = False, wanted.embed.model
-            await exchange.apart(embeddings.deliver(reply, route, wanted, admissions.caller))
+            await exchange.cancel_if_left()
+            await embeddings.deliver(reply, route, wanted, admissions.caller)
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
         """Return the stored response of this name, caller and user, which a question continues. Raises as `KeptAnswers.earlier`."""
@@ -284,7 +295,7 @@ class Chat:
 
     async def count(self, request: Request, send: Send) -> None:
         """Send an estimate of a question's input tokens, without what its route adds. It counts for the limits of caller and route."""
-        async with self._exchange(request, send, request.speaks_as_addressed()) as exchange:
+        async with self._exchange(request, send, request.speaks_as_addressed(), self._brief) as exchange:
             generation, reply = exchange.generation, exchange.reply
             admissions = await self._admissions(exchange, "chat")
             earlier = partial(self._earlier, admissions.caller, generation)
@@ -312,8 +323,9 @@ class Chat:
                 reply.resumed, reply.entry.outcome = recording.heading.request_id, "resumed"
                 reply.entry.route, reply.entry.stream = recording.entry.route, True
                 sink = Streamed(reply, recording.heading, generation.server.keep_alive)
+                await exchange.cancel_if_left()
                 try:
-                    await exchange.apart(recording.write_to(sink))
+                    await recording.write_to(sink)
                 except Away:  # Redis went between its being found and its being read
                     if reply.begun:
                         raise
@@ -324,7 +336,7 @@ class Chat:
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Have the running answer of a chat stopped, if there is one. Send a 204 in either case, without waiting for the answer's end."""
-        async with self._exchange(request, send, request.wire) as exchange:
+        async with self._exchange(request, send, request.wire, self._brief) as exchange:
             request.speaks(exchange.generation.server.protocol)
             await self._kept.stop(((await self._admissions(exchange)).caller.owner, chat), exchange.generation)
             exchange.reply.entry.outcome = "stop_asked"

@@ -17,16 +17,16 @@ from router.journal.log import problems
 from router.lifecycle import Deadline
 
 
-async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink, *, background: bool = False) -> None:
+async def deliver(answer: Answer, ask: Ask, deadline: Deadline, entry: Entry, sink: Sink, *, background: bool = False) -> None:
     """Run an answer into a sink until its end, record its events in the entry, and close the sink.
 
-    total: seconds for the whole answer; TimedOut after them
+    deadline: that of the whole answer; TimedOut after it
     background: make every error a Failure, since no client waits for a status
 
     An error before the first event is raised; a later one becomes a Failure in the sink.
     """
     try:
-        with Deadline(total):
+        with deadline:
             await _Delivery(answer(ask), entry, sink)
     except Exception as error:
         if not sink.begun and not background:

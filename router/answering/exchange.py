@@ -1,7 +1,7 @@
 """The context of one request: what it holds until its end, and its errors, which are sent to the client."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +11,7 @@ from router.errors import RouterError, Stopping
 from router.events import Failure
 from router.generation import Generation
 from router.intake import ClientLeft, Request
+from router.journal.entry import Entry
 from router.journal.log import problems
 from router.lifecycle import Holdings
 from router.value import Mutable
@@ -31,61 +32,64 @@ class Exchange(Mutable):
     generation: Generation
     held: Holdings
     """Releases what the request holds, at the end of the block."""
-    _task: asyncio.Task[object]
+    task: asyncio.Task[object]
     """The request's task."""
     _tasks: set[asyncio.Task[object]]
     """The set in which that task stands until the end of the block."""
-    _ends: Callable[["Exchange"], None]
-    """Called at the end of the block, before anything is released."""
+    _close: Callable[[Entry], None]
+    """Closes the request's entry, at the end of the block, before anything is released."""
+    _goes_on: Callable[["Exchange"], None]
+    """Called instead if the answer goes on without its client."""
     _outcome: bool = True
     """True if a disconnect is logged as `client_left`; its status is 499 in either case, unless one was sent."""
     recording: Recording | None = None
     """The recording of the answer; None where it is not recorded."""
-    _answer: asyncio.Task[None] | None = None
+    _leaves: Callable[[], None] | None = None
+    """Called when the client leaves; None unless that cancels the request's task."""
+    _watcher: asyncio.Task[None] | None = None
+    """The task that waits for a disconnect; None under the router's own server."""
     _left: bool = False
-    """True if the answer was cancelled because the client left."""
+    """True if the request's task was cancelled because the client left."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         try:
+            if (leaves := self._leaves) is not None:
+                self._leaves, client = None, self.request.client
+                if self._watcher is not None:
+                    self._watcher.cancel()
+                elif client.left is leaves:  # else the next request of the connection has begun
+                    client.left = None
+                if self._left and not self.task.uncancel() and isinstance(error, asyncio.CancelledError):
+                    error = ClientLeft()
             return error is not None and await self._handled(error)
         finally:
-            self._tasks.discard(self._task)
+            self._tasks.discard(self.task)
             self.reply.sink = None  # which has the reply: the two would hold each other
             try:
-                self._ends(self)
+                recording = self.recording
+                if recording is None or recording.over:
+                    self._close(self.reply.entry)
+                else:
+                    self._goes_on(self)
             finally:
                 self.held.close()
 
-    async def apart(self, work: Coroutine[object, object, None]) -> None:
-        """Run an answer in a task of its own, and wait for its end. Its errors are raised. ClientLeft if the client leaves before.
+    async def cancel_if_left(self) -> None:
+        """Have the request's task cancelled from now on if the client leaves before the end of the block.
 
-        A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
-        with the request's task, and when the client leaves: `send` does not raise then, and the answer would run on without a client.
+        `send` does not raise after a disconnect, and the answer would run on without a client.
         """
-        loop, client = asyncio.get_running_loop(), self.request.client
-        watcher = None
-        if client is None:
-            watcher = loop.create_task(self._watch())  # the server does not tell of a disconnect by itself
+        client, self._leaves = self.request.client, self._leave
+        if client is None:  # the server does not tell of a disconnect by itself
+            self._watcher = asyncio.create_task(self._watch())
+            await asyncio.sleep(0)  # the client may have left already
         elif client.gone:
-            loop.call_soon(loop.call_soon, self._leave)  # after the first step of the answer's task
+            asyncio.get_running_loop().call_soon(self._leaves)  # after the first step of the answer
         else:
-            client.left = self._leave
-        self._answer = loop.create_task(work)
-        try:
-            await self._answer
-        except asyncio.CancelledError:
-            if self._left and not self._task.cancelling():
-                raise ClientLeft from None
-            raise
-        finally:
-            self._answer = None  # its error has this frame in its traceback
-            if watcher is not None:
-                watcher.cancel()
-            elif client is not None and client.left == self._leave:  # else the next request of the connection has begun
-                client.left = None
+            client.left = self._leaves
 
     async def _watch(self) -> None:
         while (await self.request.receive())["type"] != "http.disconnect":
@@ -93,8 +97,8 @@ class Exchange(Mutable):
         self._leave()
 
     def _leave(self) -> None:
-        if self._answer is not None:
-            self._left = self._answer.cancel()  # not an answer that is over: its connection may be, too
+        if self._leaves is not None:  # not of a request that is over
+            self._left = self.task.cancel()
 
     async def _handled(self, error: BaseException) -> bool:
         """Return whether the error is suppressed: it was sent to the client, or is the client's disconnect or a shutdown."""

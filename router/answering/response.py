@@ -54,7 +54,8 @@ async def answer(part: Part, exchange: Exchange, key: Key, kept: KeptAnswers, in
     elif (after := _after(request)) is not None:
         entry.stream = True
         sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-        await exchange.apart(recording.write_to(sink))
+        await exchange.cancel_if_left()
+        await recording.write_to(sink)
         return
     await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
 

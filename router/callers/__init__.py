@@ -22,15 +22,18 @@ BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
 class Callers(Protocol):
     """The interface of authentication: returns the caller of a request."""
 
-    async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the caller with these `Authorization` headers. Unauthorized if invalid, Unverifiable if that cannot be checked."""
+    def caller(self, authorization: Sequence[bytes]) -> Caller | Awaitable[Caller]:
+        """Return the caller with these `Authorization` headers, or an awaitable of it if that takes time.
+
+        Unauthorized if they are invalid, Unverifiable if that cannot be checked; either may be raised when the awaitable is awaited.
+        """
         ...
 
 
 class Anybody:
     """Callers while authentication is off: all requests with the same `Authorization` header are one anonymous caller."""
 
-    async def caller(self, authorization: Sequence[bytes]) -> Caller:
+    def caller(self, authorization: Sequence[bytes]) -> Caller:
         """Return the anonymous caller of these `Authorization` headers; requests without any share one caller."""
         return Caller("anonymous", "", f"anonymous:{digest(*authorization)}") if authorization else NAMELESS
 
@@ -51,8 +54,10 @@ class Known:
         self._keys = keys
         self._by_token = by_token
 
-    async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the caller of the key or token in the one `Authorization` header. Unverifiable if a token cannot be checked now.
+    def caller(self, authorization: Sequence[bytes]) -> Caller | Awaitable[Caller]:
+        """Return the caller of the key in the one `Authorization` header, or an awaitable of the caller of the token.
+
+        The awaitable raises Unverifiable if the token cannot be checked now.
         Unauthorized if the header is missing, repeated or malformed, and if the key or token is invalid.
         """
         if not authorization:
@@ -65,7 +70,7 @@ class Known:
             return self._keys.caller(credential)
         if self._by_token is None or credential.startswith(KEY):
             raise Unauthorized("This is no key and no token of this server.")
-        return await self._by_token(credential)
+        return self._by_token(credential)
 
 
 Sources = dict[tuple[str, Egress], Jwks]

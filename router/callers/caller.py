@@ -23,7 +23,7 @@ class Caller(PartlyCompared, frozen=True):
     claims: the claims of its token, proved by the issuer's signature; empty without a token
     """
 
-    BESIDE = frozenset({"claims", "owner"})
+    BESIDE = frozenset({"claims", "owner", "free"})
     kind: Literal["anonymous", "key", "jwt"]
     name: str
     id: str
@@ -34,9 +34,12 @@ class Caller(PartlyCompared, frozen=True):
     claims: JsonObject = field(default_factory=dict[str, Json])
     owner: str = ""
     """The caller's id and end user as one text, different for every two pairs; cached answers and counts are kept under it."""
+    free: bool = False
+    """True if its requests have no limit of its own and name no end user."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "owner", owner(self.id, self.user))
+        force_setattr(self, "free", self.limit is None and self.users is None)
 
     def may_ask(self, route: str) -> bool:
         """Return whether the caller may use this route."""

@@ -22,6 +22,7 @@ from router.config import load
 from router.errors import RouterError, TimedOut
 from router.events import Failure, Finish, Produced, Source, Text, Thought, ToolCall, ToolProgress, ToolResult
 from router.generation import Generation, build
+from router.steps.session import session
 from router.targets import close_lanes
 
 
@@ -41,7 +42,7 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
     ask = Ask(model=route.name, messages=(Message("user", (text,)),))
     terminal = _Terminal()
     try:
-        async with asyncio.timeout(route.declared.timeout.total), aclosing(route.answer(ask)) as events:
+        async with asyncio.timeout(route.declared.timeout.total), aclosing(session()(route.answer)(ask)) as events:
             async for event in events:
                 match event:
                     case Text(piece) | Thought(piece):

@@ -56,13 +56,14 @@ class RouteCompiler:
             self._check_images(route, opened)
         for step in reversed(self._steps(name, route, targets, toolbox)):
             answer = step(answer)
-        self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), AskableRoute(answer, toolbox.askers))
+        askable = AskableRoute(FROM_ROUTE["session"]()(answer), toolbox.askers)
+        self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), askable)
         return self._described(name, route, targets, toolbox, answer)
 
     def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox) -> list[Step]:
         """Return the steps around a chat route's failover, outermost first: those of its pipeline and those that its own keys add."""
         kept = self._parts.kept
-        steps: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=kept.memory)]
+        steps: list[Step] = [FROM_ROUTE["recall"](memory=kept.memory)]
         if route.reasoning == "hide":
             steps.append(FROM_ROUTE["reasoning"]())
         steps += self._pipelines[str(route.pipeline)]

@@ -28,7 +28,7 @@ OTHER_KIND = {
 class Compiled:
     """A compiled route, ready to answer. Made by RouteCompiler. `quota`: its own limit; None without one.
 
-    answer: the function that answers a chat; it raises BadAsk if the route is for embeddings
+    answer: the function that answers a chat whose question has its `session`; it raises BadAsk if the route is for embeddings
     targets: those of its targets that may be asked; skipped ones are left out
     """
 
@@ -79,19 +79,19 @@ class Generation:
     """The number of requests that hold it: each adds itself, and calls `leave` at its end."""
     _unused: "Callable[[Generation], object] | None" = None
     """Called with it once no request holds it; None while it serves."""
-    _named: Mapping[str, Compiled] = field(init=False)
+    named: Mapping[str, Compiled] = field(init=False)
     """Id or alias → the route."""
     usual: str = field(init=False)
     """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
 
     def __post_init__(self) -> None:
-        self._named = {**self.routes, **{alias: self.routes[name] for alias, name in self.aliases.items()}}
+        self.named = {**self.routes, **{alias: self.routes[name] for alias, name in self.aliases.items()}}
         chats = (name for name, route in self.routes.items() if route.declared.kind == "chat")
         self.usual = next(chats, next(iter(self.routes), ""))
 
     def route(self, model: str) -> Compiled:
         """Return the compiled route of this id or alias. Raises UnknownModel if there is none; the error does not repeat the id."""
-        found = self._named.get(model)
+        found = self.named.get(model)
         if found is None:
             raise UnknownModel
         return found

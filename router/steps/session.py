@@ -6,7 +6,7 @@ Every replica computes the same digest. Pools use it to keep a chat at one targe
 hash of it (prompt caching).
 """
 
-import hashlib
+from hashlib import sha256
 
 from router.cache.key import part_of
 from router.chat import Ask, Json
@@ -23,13 +23,20 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the session of a question: a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's."""
-    made: list[Json] = [ask.caller, ask.user, ask.chat]
-    if not ask.chat:
-        begun: list[Json] = []
-        for message in ask.messages:
-            begun.append([message.role, *map(part_of, message.parts)])
-            if message.role == "user":
-                break
-        made.append(begun)
-    return hashlib.sha256(_dumps(made).encode()).hexdigest()
+    """Return the session of a question of the caller and user that it names."""
+    return session_for(ask, ask.caller, ask.user)
+
+
+def session_for(ask: Ask, caller: str, user: str) -> str:
+    """Return the session of a question of this caller and user, which it need not name yet.
+
+    The session is a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's.
+    """
+    if ask.chat:
+        return sha256(_dumps((caller, user, ask.chat)).encode()).hexdigest()
+    begun: list[Json] = []
+    for message in ask.messages:
+        begun.append([message.role, *map(part_of, message.parts)])
+        if message.role == "user":
+            break
+    return sha256(_dumps((caller, user, "", begun)).encode()).hexdigest()

@@ -12,6 +12,7 @@ from router.chat import Ask
 from router.config.server import Server
 from router.events import Event, Failure, Finish, Start, Text, Words
 from router.journal.entry import Entry
+from router.lifecycle import Deadline
 from router.server import application
 from router.wire import WIRES, Heading, Wire, compact
 from tests.conftest import Answered, Client, Workspace, routes, serving
@@ -273,7 +274,7 @@ async def test_total_timeout_after_finish_adds_no_failure() -> None:
         await asyncio.Event().wait()
 
     sink, entry = Held(), Entry("r", "g")
-    await deliver(answer, Ask(model="a", messages=()), 0.05, entry, sink)
+    await deliver(answer, Ask(model="a", messages=()), Deadline(0.05), entry, sink)
     assert sink.seen == [Start("a", "m"), Finish("stop")]
     assert entry.outcome == "stop"
 

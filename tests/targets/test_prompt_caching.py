@@ -1,5 +1,6 @@
 """Prompt caching at providers: cache marks and session keys, with which the next turn of a chat reads the cached prefix."""
 
+import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,14 @@ from router.config.declaration import TargetConfig
 from router.config.snapshot import Snapshot
 from router.config.values import Name, Secret
 from router.description import changes, describe
-from router.steps.session import session_of
+from router.steps.session import session_for, session_of
 from router.targets import anthropic, facts_of
 from router.targets.facts import Facts
 from router.targets.prompt_cache import session_key
 from router.value import replace
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.prompt_caches import Block, Caches, caches, claude_blocks
+from tests.support.provider import Reply, provider, text
 
 PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the city. " * 120
 """A prompt of about 1,300 tokens, above the minimum for caching at Claude Sonnet."""
@@ -184,6 +186,29 @@ def test_session_depends_on_caller_user_and_chat() -> None:
     assert session_of(nameless) == session_of(later) != session_of(nameless.with_messages(user("2")))
     assert session_of(nameless) != session_of(replace(nameless, caller="b"))
     assert session_of(nameless) != session_of(nameless.with_messages(Message("system", ("S",)), user("1")))
+
+
+def test_session_is_the_digest_that_replicas_of_other_releases_compute() -> None:
+    """A session is the SHA-256 of a JSON list of caller, user, chat and first messages, whether or not the question names its caller."""
+    ask = Ask(model="m", messages=(Message("system", ("S",)), user("grü\u00df"), said("one"), user("2")), caller="alice", user="u")
+    begun = [["system", "S"], ["user", "grü\u00df"]]
+    assert session_of(ask) == hashlib.sha256(json.dumps(["alice", "u", "", begun]).encode()).hexdigest()
+    assert session_for(replace(ask, caller="", user=""), "alice", "u") == session_of(ask)
+    named = replace(ask, chat="c")
+    assert session_of(named) == hashlib.sha256(b'["alice", "u", "c"]').hexdigest()
+
+
+async def test_each_of_several_prompts_has_a_session_of_its_own(workspace: Workspace) -> None:
+    """Each prompt of one request is sent with the session key that it has in a request of its own."""
+    async with provider(*[Reply(text("Hi"))] * 4) as fake:
+        target = f"a: {{model: openai/gpt-4o, api_base: '{fake.base}', api_key: sk-a, prompt_cache: on}}\n"
+        workspace.write("routes.yaml", routes(target))
+        async with serving(workspace.build()) as client:
+            for prompt in (["One", "Two"], "One", "Two"):
+                assert (await client.post("/v1/completions", model="chat-model", prompt=prompt)).status == 200
+    first, second, *alone = [request["prompt_cache_key"] for request in fake.requests]
+    assert [first, second] == alone
+    assert first != second
 
 
 def test_session_key_is_an_opaque_hash_per_account() -> None:
