@@ -10,9 +10,8 @@ import msgspec
 from router.events import Text, Thought
 from router.targets.inband import ErrorData
 from router.targets.speech import Speech
+from router.targets.template import LEAST, NOT_TEXT, alike
 
-NOT_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Errors of `decode` for a frame of another kind."""
 NoText = Literal[""] | None
 """A text field that a frame of text leaves out."""
 
@@ -50,7 +49,7 @@ class TextFrames(ABC):
         None in any other case, with nothing read.
         """
         speech = self.speech
-        if not speech.flowing or ErrorData in map(type, found):
+        if not speech.flowing or len(found) >= LEAST or ErrorData in map(type, found):
             return None
         try:
             piece = "".join(map(self.text_of, map(self.decode, found)))
@@ -67,6 +66,8 @@ class TextFrames(ABC):
         speech.flowing = False
         if ErrorData in map(type, found):
             return all(map(self.frame, found))
+        if len(found) >= LEAST and (burst := alike(found, self.decode, self.text_of)) is not None:
+            return self._burst(found, *burst)
         rest = iter(found)
         while not speech.finished:
             if speech.model is None or speech.kind is Thought:
@@ -86,3 +87,16 @@ class TextFrames(ABC):
             if not self.frame(other):
                 return False
         return all(map(self.frame, rest))
+
+    def _burst(self, found: Sequence[bytes], start: int, texts: Sequence[str]) -> bool:
+        """Read frames as `frames` does, with the texts of those from index `start` on.
+        The first of these is read as if its text were not known: it may name the model, or follow a thought.
+        """
+        speech, first = self.speech, start + 1
+        if not self.frames(found[:first]):
+            return False
+        if speech.finished or speech.model is None or speech.kind is Thought:
+            return all(map(self.frame, found[first:]))
+        self.worded = True
+        speech.text("".join(texts[1:]))
+        return self.frames(found[start + len(texts) :])
