@@ -18,8 +18,8 @@ OTHERS = 4
 """Limit of frames of another kind before the frames of text, and of those after them: a role; the finish reason, token counts and end mark."""
 MAX_BYTES = 3 * MAX_VALUES
 """Limit of the frames of text in bytes. A string of the JSON list takes at least three, so this limits its values, too."""
-MARK = b"a text of no answer"
-"""Text that is put in place of another one, to see if that is the frame's text."""
+MARKS = [b"(one)", b"(two)"]
+"""Texts that are put in the place of a frame's text, to see if they become it. They are not the names of fields."""
 NOT_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of the decoder of frames of text for a frame of another kind."""
 LIST = msgspec.json.Decoder(list[str])
@@ -44,15 +44,15 @@ def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Calla
 
 def _around(frame: bytes, decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[bytes, bytes] | None:
     """Return the bytes before and after the text of a frame, each with its quote; None for a frame of another kind.
-    Any other JSON string between these bytes is the text of a frame of text alone, too: MARK is, and no other part of the frame is MARK.
+    Any JSON string between them is then the text of a frame of text alone: if both MARKS are, it is read from there and from nowhere else.
     """
     try:
-        text = text_of(decode(frame)).encode()
-        before, _, after = frame.rpartition(b'"%b"' % text)
-        marked = decode(b'%b"%b"%b' % (before, MARK, after))
+        before, _, after = frame.rpartition(b'"%b"' % text_of(decode(frame)).encode())
+        before, after = before + b'"', b'"' + after
+        read = [text_of(decode(before + mark + after)).encode() for mark in MARKS]
     except NOT_TEXT:
         return None
-    return (before + b'"', b'"' + after) if text_of(marked) == MARK.decode() and MARK not in frame else None
+    return (before, after) if read == MARKS else None
 
 
 def _texts(frames: Sequence[bytes], before: bytes, after: bytes) -> list[str] | None:
