@@ -10,56 +10,39 @@ from typing import Any
 
 import msgspec
 
+from router.jsontext import quoted
 from router.targets.decoding import MAX_VALUES
 
-LEAST = 16
-"""Frames from which on a template is worth its search."""
+FEW = 15
+"""Frames for which a template is not worth its search; with more it is."""
 OTHERS = 4
 """Limit of frames of another kind before the frames of text, and of those after them: a role; the finish reason, token counts and end mark."""
 MAX_BYTES = 3 * MAX_VALUES
 """Limit of the frames of text in bytes. A string of the JSON list takes at least three, so this limits its values, too."""
-MARKS = [b"(one)", b"(two)"]
-"""Texts that are put in the place of a frame's text, to see if they become it. They are not the names of fields."""
+MARKED = (b"(one)", b"(two)"), ["(one)", "(two)"]
+"""Two texts that are put in the place of a frame's text, to see if they become it; they are no names of fields. As bytes, and as text."""
 NOT_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of the decoder of frames of text for a frame of another kind."""
 LIST = msgspec.json.Decoder(list[str])
 
 
-def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[int, list[str]] | None:
-    """Return where the frames begin that differ in their text alone, and the text of each; None if that is not easily seen.
+def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[int, int, str] | None:
+    """Return the range of the frames that differ in their text alone, and their texts as one; None if there are none, or not easily seen.
     These must be all of the frames but OTHERS at both ends. `decode`, `text_of`: as in TextFrames.
     """
-    around = _around(found[len(found) // 2], decode, text_of)
+    end = len(found)
+    around = _around(found[end // 2], decode, text_of)
     if around is None:
         return None
     before, after = around
-    start, end = 0, len(found)
-    while start < OTHERS and not (found[start].startswith(before) and found[start].endswith(after)):
+    contents = list(map(itemgetter(slice(len(before), -len(after))), found))
+    start, last = 0, end - OTHERS
+    while start < OTHERS and before + contents[start] + after != found[start]:
         start += 1
-    while end > len(found) - OTHERS and not (found[end - 1].startswith(before) and found[end - 1].endswith(after)):
+    while end > last and before + contents[end - 1] + after != found[end - 1]:
         end -= 1
-    texts = _texts(found[start:end], before, after)
-    return None if texts is None else (start, texts)
-
-
-def _around(frame: bytes, decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[bytes, bytes] | None:
-    """Return the bytes before and after the text of a frame, each with its quote; None for a frame of another kind.
-    Any JSON string between them is then the text of a frame of text alone: if both MARKS are, it is read from there and from nowhere else.
-    """
-    try:
-        before, _, after = frame.rpartition(b'"%b"' % text_of(decode(frame)).encode())
-        before, after = before + b'"', b'"' + after
-        read = [text_of(decode(before + mark + after)).encode() for mark in MARKS]
-    except NOT_TEXT:
-        return None
-    return (before, after) if read == MARKS else None
-
-
-def _texts(frames: Sequence[bytes], before: bytes, after: bytes) -> list[str] | None:
-    """Return the texts of frames; None if one of them is not `before`, the content of a JSON string and `after`."""
-    together = b"".join(frames)
-    contents = list(map(itemgetter(slice(len(before), -len(after))), frames))
-    # A frame shorter than the two would be longer here, and none would be shorter. So each frame is equal if all of them together are.
+    together, contents = b"".join(found[start:end]), contents[start:end]
+    # A frame shorter than the two is longer if made of its content, and none becomes shorter. So each is equal if all together are.
     if len(together) > MAX_BYTES or before + (after + before).join(contents) + after != together:
         return None
     listed = b'["%b",""]' % b'","'.join(contents)
@@ -69,5 +52,19 @@ def _texts(frames: Sequence[bytes], before: bytes, after: bytes) -> list[str] | 
         texts = LIST.decode(listed)
     except NOT_TEXT:
         return None
-    # None of the quotes between two contents is escaped. So each of them ends or begins a string, and more quotes would make more strings.
-    return texts[:-1] if len(texts) == len(frames) + 1 else None
+    # No quote around a content is escaped, so each of them begins or ends a string; a quote within a content would make more strings.
+    return (start, end, "".join(texts)) if texts[end - start :] == [""] else None
+
+
+def _around(frame: bytes, decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[bytes, bytes] | None:
+    """Return the bytes before and after the text of a frame, each with its quote; None for a frame of another kind.
+    Any JSON string between them is then the text of a frame of text alone: if two texts are, it is read from there and from nowhere else.
+    """
+    marks, expected = MARKED
+    try:
+        before, _, after = frame.rpartition(quoted(text_of(decode(frame))))
+        before, after = before + b'"', b'"' + after
+        read = [*map(text_of, map(decode, (before + marks[0] + after, before + marks[1] + after)))]
+    except NOT_TEXT:
+        return None
+    return (before, after) if read == expected else None

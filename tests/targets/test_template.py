@@ -17,10 +17,11 @@ from router.targets.inband import ErrorData
 from router.targets.openai import ChatReader
 from router.targets.responses import ResponseReader
 from router.targets.speech import Speech
-from router.targets.template import LEAST, alike
+from router.targets.template import FEW, alike
 from router.targets.text_frames import TextFrames
 
 Reader = Callable[[str, Speech], TextFrames]
+LEAST = FEW + 1
 WORDS = [b"word %d" % index for index in range(LEAST)]
 AROUND: dict[Reader, tuple[bytes, bytes]] = {
     ChatReader: (b'{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"', b'"},"logprobs":null,"finish_reason":null}]}'),
@@ -44,7 +45,7 @@ def framed(contents: list[bytes], reader: Reader = ChatReader) -> list[bytes]:
     return [before + content + after for content in contents]
 
 
-def texts_of(found: list[bytes], reader: Reader = ChatReader) -> tuple[int, list[str]] | None:
+def texts_of(found: list[bytes], reader: Reader = ChatReader) -> tuple[int, int, str] | None:
     """Return what `alike` finds among frames of a lane."""
     made = reader("a", Speech("a"))
     return alike(found, made.decode, made.text_of)
@@ -81,15 +82,14 @@ def same(found: list[bytes], reader: Reader = ChatReader) -> None:
 def test_texts_of_frames_that_differ_in_their_text_alone_are_found(reader: Reader) -> None:
     """The texts of a burst are those between the quotes, with escape sequences and characters beyond ASCII, whatever the lane."""
     contents = [*WORDS, b"", b"a\\nb", "é😀".encode(), b'\\"', b"\\u00e9\\ud83d\\ude00", b"data: \\u2028"]
-    expected = [json.loads(b'"' + content + b'"') for content in contents]
-    assert texts_of(framed(contents, reader), reader) == (0, expected)
+    expected = "".join(json.loads(b'"' + content + b'"') for content in contents)
+    assert texts_of(framed(contents, reader), reader) == (0, len(contents), expected)
 
 
 def test_frames_of_another_kind_at_both_ends_are_left_out() -> None:
     """A few frames of other kinds before and after the frames of text have no text; more of them are not searched."""
     burst = framed(WORDS)
-    words = [word.decode() for word in WORDS]
-    assert texts_of([ROLE, THOUGHT, *burst, FINISH, USAGE, DONE]) == (2, words)
+    assert texts_of([ROLE, THOUGHT, *burst, FINISH, USAGE, DONE]) == (2, 2 + LEAST, b"".join(WORDS).decode())
     assert texts_of([ROLE] * (template.OTHERS + 1) + burst * 2) is None
     assert texts_of(burst * 2 + [USAGE] * (template.OTHERS + 1)) is None
 
@@ -137,8 +137,8 @@ BROKEN: dict[str, list[bytes]] = {
     "all calls": [CALL] * LEAST,
     "all empty": framed([b""] * LEAST),
     "the name of a field": framed([b"content"] * LEAST),
-    "a mark": framed([template.MARKS[0]] * LEAST),
-    "a mark beside the text": [frame[:-1] + b',"x":"' + template.MARKS[0] + b'"}' for frame in framed(WORDS)],
+    "a mark": framed([template.MARKED[0][0]] * LEAST),
+    "a mark beside the text": [frame[:-1] + b',"x":"' + template.MARKED[0][0] + b'"}' for frame in framed(WORDS)],
     "a mark beside a field": framed([b'\\u0028one)","%b":"con\\u0074ent' % name for name in [b"x"] * LEAST + [b"content"] * LEAST]),
     "a text of an error": [ErrorData(frame) for frame in framed(WORDS)],
     "an error among them": [*framed(WORDS), ErrorData(ERROR), *framed(WORDS)],
