@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from router.jsontext import quoted
 from router.targets.decoding import MAX_VALUES
 
 FEW = 15
@@ -62,7 +61,7 @@ def _around(frame: bytes, decode: Callable[[bytes], Any], text_of: Callable[[Any
     """
     marks, expected = MARKED
     try:
-        before, _, after = frame.rpartition(quoted(text_of(decode(frame))))
+        before, _, after = frame.rpartition(msgspec.json.encode(text_of(decode(frame))))
         before, after = before + b'"', b'"' + after
         read = [*map(text_of, map(decode, (before + marks[0] + after, before + marks[1] + after)))]
     except NOT_TEXT:
