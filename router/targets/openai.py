@@ -6,7 +6,7 @@ or a cut raises TargetError. Questions that need the Responses API are asked the
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from operator import attrgetter
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -335,8 +335,14 @@ class ChatReader(TextFrames):
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
         self.speech = speech
-        self._reasoning = Reasoning(takes)
-        speech.states_at_end = self._reasoning.states
+        self._takes = takes
+
+    @cached_property
+    def _reasoning(self) -> Reasoning:
+        """Return the reasoning of the answer, whose states the Speech gets at the end; made with the first piece of it."""
+        made = Reasoning(self._takes)
+        self.speech.states_at_end = made.states
+        return made
 
     def named(self, first: bytes) -> None:
         """Record the model if a frame of text alone names it."""

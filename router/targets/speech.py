@@ -349,7 +349,8 @@ class Speech(msgspec.Struct, eq=False):
             self.text(self._text.end())
         if self._opening is not None:
             self._end_opening(self._opening)
-        self._close_run()
+        if self._run:
+            self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
         if self._events:
