@@ -227,8 +227,9 @@ class Feed(FastPath):
             self.more = self.reader.frames(self._frames.feed(piece) if piece else self._frames.end()) and piece != b""
         except (sse.Oversize, TargetError) as error:
             self.more, self.failure = False, _failure(error, self.speech)
-        self._judge()
-        return self.speech.take()
+        speech = self.speech
+        self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
+        return speech.take()
 
     def fast(self) -> "Feed | None":
         """Return this feed if the generator only waits for the next read; otherwise None."""
@@ -255,16 +256,13 @@ class Feed(FastPath):
             return None
         except (sse.Oversize, TargetError) as error:
             self.more, self.failure = False, _failure(error, self.speech)
-        self._judge()
-        events = self.speech.take()
+        speech = self.speech
+        self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
+        events = speech.take()
         if self._steady and all(event.__class__ is Text or event.__class__ is Thought for event in events):
             return events  # pyright: ignore[reportReturnType] - all of them are
         self.events += events
         return None
-
-    def _judge(self) -> None:
-        """Set whether the generator would only wait for the next read."""
-        self._steady = self.more and self.failure is None and not self.speech.finished and not self.speech.cut
 
 
 def _accepted(prepared: Prepared, pupil: Pupil) -> tuple[str, ...]:

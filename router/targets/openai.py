@@ -6,7 +6,7 @@ or a cut raises TargetError. Questions that need the Responses API are asked the
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside,
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
+from router.targets.template import NOT_TEXT
 from router.targets.text_filters import AnswerLimits
 from router.targets.text_frames import NoList, NoText, TextFrames
 from router.value import Value
@@ -105,6 +106,8 @@ class Chunk(msgspec.Struct):
 
 
 DECODE = msgspec.json.Decoder(Chunk)
+SILENT = Delta()
+"""A Delta that says nothing."""
 
 
 class TextDelta(msgspec.Struct, gc=False):
@@ -144,6 +147,15 @@ class TextChunk(msgspec.Struct, gc=False):
     error: None = None
     citations: NoList = None
     search_results: NoList = None
+
+
+class NamedTextChunk(TextChunk, gc=False):
+    """A Chunk of text alone, read for the model's name."""
+
+    model: Any = None
+
+
+NAMED_TEXT = msgspec.json.Decoder(NamedTextChunk)
 
 
 class Terms(Value, frozen=True):
@@ -322,13 +334,27 @@ class ChatReader(TextFrames):
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
         self.speech = speech
-        self._reasoning = Reasoning(takes)
-        speech.states_at_end = self._reasoning.states
+        self._takes = takes
+
+    @cached_property
+    def _reasoning(self) -> Reasoning:
+        """Return the reasoning of the answer, whose states the Speech gets at the end; made with the first piece of it."""
+        made = Reasoning(self._takes)
+        self.speech.states_at_end = made.states
+        return made
+
+    def named(self, first: bytes) -> None:
+        """Record the model if a frame of text alone names it."""
+        try:
+            model = NAMED_TEXT.decode(first).model
+        except NOT_TEXT:
+            return
+        if model:
+            self.speech.called(model)
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
-        chunk = None if data == DONE else decoded(data, DECODE)
-        if chunk is None and data.strip() == DONE:
+        if data == DONE or ((chunk := decoded(data, DECODE)) is None and data.strip() == DONE):
             if not self.speech.finished:
                 self.speech.finish()
             return False
@@ -369,7 +395,7 @@ class ChatReader(TextFrames):
             if choice.error:
                 raise error_in(self.name, data) or TargetDown(self.name, "cut")
             said = choice.delta or choice.message
-            if said is not None and not speech.finished:
+            if said is not None and said != SILENT and not speech.finished:
                 self._said(said)
             if choice.finish_reason:
                 if self._cited:

@@ -331,7 +331,7 @@ class Speech(msgspec.Struct, eq=False):
 
     def called(self, model: object) -> None:
         """Set `model` to the model name that the provider reports; empty if it is not a valid name."""
-        self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
+        self.model = model if type(model) is str and NAME.fullmatch(model) else ""
 
     def usage(self, counts: Counts) -> None:
         """Record the provider's token counts, over those that it sent before."""
@@ -349,7 +349,8 @@ class Speech(msgspec.Struct, eq=False):
             self.text(self._text.end())
         if self._opening is not None:
             self._end_opening(self._opening)
-        self._close_run()
+        if self._run:
+            self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
         if self._events:

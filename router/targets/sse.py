@@ -61,7 +61,7 @@ class Events:
         if piece.startswith(b"data: ") and piece.endswith(b"\n\n") and not self._data and not self._failed:
             # The usual read: complete events of one line each. If the line ends are two per event, there is no other line.
             found = piece[6:-2].split(b"\n\ndata: ")
-            if piece.count(b"\n") == 2 * len(found) and b"\r" not in piece:
+            if b"\n" not in b"".join(found) and b"\r" not in piece:
                 self._begun = self._between = True
                 return found
         elif piece.startswith(b"data: ") and piece.endswith(b"\r\n\r\n") and not self._data and not self._failed:

@@ -10,9 +10,8 @@ import msgspec
 from router.events import Text, Thought
 from router.targets.inband import ErrorData
 from router.targets.speech import Speech
+from router.targets.template import FEW, NOT_TEXT, alike
 
-NOT_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Errors of `decode` for a frame of another kind."""
 NoText = Literal[""] | None
 """A text field that a frame of text leaves out."""
 
@@ -27,7 +26,7 @@ NoList = NoItems | None
 
 class TextFrames(ABC):
     """The base class of a reader of streams: it reads frames of text alone itself, and leaves the others to `frame`.
-    It does so once the answer's model is known, because a frame of text may name it, and unless the last frames were thoughts.
+    It does so once the answer's model is known (`named`, `frame`), and unless the last frames were thoughts.
 
     decode: returns a frame of text alone as a struct, with a fixed number of values; raises one of NOT_TEXT for each other frame
     text_of: returns the text of such a struct, which has no surrogate: the decoder refuses them
@@ -44,6 +43,9 @@ class TextFrames(ABC):
     @abstractmethod
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame of any kind. Return False if it ends the answer, otherwise True. Raises TargetError for an error."""
+
+    def named(self, first: bytes) -> None:  # noqa: B027 - in most lanes frames of text have no name
+        """Record the model's name if the first frame of an answer is of text alone and has it, in a lane whose frames of text have it."""
 
     def words(self, found: Sequence[bytes]) -> Sequence[Text] | None:
         """Read frames that are all of text alone while the answer is `flowing`, and return what `Speech.take` would.
@@ -67,6 +69,10 @@ class TextFrames(ABC):
         speech.flowing = False
         if ErrorData in map(type, found):
             return all(map(self.frame, found))
+        if found[FEW:] and (burst := alike(found, self.decode, self.text_of)) is not None:
+            return self._burst(found, *burst)
+        if speech.model is None and found:
+            self.named(found[0])
         rest = iter(found)
         while not speech.finished:
             if speech.model is None or speech.kind is Thought:
@@ -86,3 +92,16 @@ class TextFrames(ABC):
             if not self.frame(other):
                 return False
         return all(map(self.frame, rest))
+
+    def _burst(self, found: Sequence[bytes], start: int, end: int, text: str) -> bool:
+        """Read frames as `frames` does. Those from index `start` to `end` are of text alone, and `text` is all of it."""
+        speech = self.speech
+        if start and not all(map(self.frame, found[:start])):
+            return False
+        if speech.model is None:
+            self.named(found[start])
+        if speech.model is None or speech.finished:
+            return all(map(self.frame, found[start:]))
+        self.worded = True
+        speech.text(text)
+        return all(map(self.frame, found[end:]))

@@ -79,6 +79,20 @@ def test_frames_of_text_alone_are_read_without_the_general_reader(provider: str,
     assert "".join(str(getattr(event, "text", "")) for event in speech.take()) == "Begun. aaa"
 
 
+def test_first_frame_of_text_alone_names_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk of text alone that names the model is read without the general reader, even if it is the first one of an answer."""
+    reader = openai.ChatReader("a", Speech("a"))
+    monkeypatch.setattr(reader, "frame", None)
+    assert reader.frames([json.dumps(chat({"role": "assistant", "content": text})).encode() for text in ("", "a")])
+    assert (reader.speech.model, reader.speech.take()) == ("m", [Text("a")])
+
+
+@pytest.mark.parametrize("named", [{"model": None}, {"model": ""}, {"model": 5}, {"model": "n o"}, {"error": {"message": "overloaded"}}])
+def test_first_frame_without_a_valid_name_is_what_the_general_reader_makes_of_it(named: dict[str, Any]) -> None:
+    """A first chunk without a name, with a wrong one, or with an error gives what the general reader makes of it."""
+    same("openai", [json.dumps(chat({"content": "a"}, **one)).encode() for one in (named, {"model": "later"})])
+
+
 OTHERS: dict[str, list[Any]] = {
     "openai": [
         chat({"role": "assistant"}),
