@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -99,10 +98,12 @@ class Arrived:
 
     def __init__(self) -> None:
         self.flow = ClientFlow(asyncio.Transport())
-        log = logging.getLogger("router.tests")
-        event = asyncio.Event()
-        self.cycle: Any = Cycle(cast("Any", {}), asyncio.Transport(), self.flow, log, log, False, [], event, False, True, lambda: None)
+        state = SimpleNamespace(default_headers=[])
+        self.door = SimpleNamespace(unhurried=asyncio.Transport(), flow=self.flow, server_state=state, access_log=False)
+        self.door.on_response_complete, self.door.expect_100_continue = (lambda: None), False
+        self.cycle: Any = Cycle(self.door, {}, keep_alive=True)
         self.cycle.body, self.cycle.more_body = bytearray(b"body"), False
+        self.cycle.set()  # as the door does at the end of a body
 
     async def layer(self) -> Message:
         """Receive as a layer between the server and the application does."""
@@ -114,6 +115,10 @@ async def test_complete_body_is_taken_once() -> None:
     arrived = Arrived()
     assert arrived.flow.received(arrived.cycle.receive, 4) == b"body"
     assert not arrived.cycle.body
+    receiving = asyncio.create_task(arrived.cycle.receive())
+    await asyncio.sleep(0)
+    assert not receiving.done()
+    receiving.cancel()
 
 
 @pytest.mark.parametrize("case", ["a larger body", "more to come", "a layer", "expects 100 Continue", "paused", "client gone"])
