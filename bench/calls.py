@@ -58,9 +58,9 @@ async def recorded(hands: ByHand) -> Counts:
     return await _chunk(hands, "/api/chat", id="chat-1")
 
 
-async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
+async def _whole(hands: ByHand, words: int, path: str = "/v1/chat/completions", **fields: object) -> Counts:
     """Return the function calls of one complete request whose answer arrives in one read: the least of four runs."""
-    request = wire.request("/v1/chat/completions", {"model": "chat-model", "stream": stream}, {})
+    request = wire.request(path, fields, {})
     answer = b"".join((wire.HEAD, *map(wire.chunk, wire.words(words)), wire.tail()))
     made: list[Counts] = []
     for _ in range(4):
@@ -75,15 +75,20 @@ async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
 
 async def burst(hands: ByHand) -> Counts:
     """Return the function calls of a streamed answer of 200 chunks that arrives in one read."""
-    return await _whole(hands, wire.LONG, stream=True)
+    return await _whole(hands, wire.LONG, model="chat-model", stream=True)
 
 
 async def short(hands: ByHand) -> Counts:
     """Return the function calls of an answer of ten words without streaming."""
-    return await _whole(hands, wire.SHORT, stream=False)
+    return await _whole(hands, wire.SHORT, model="chat-model", stream=False)
 
 
-UNITS: dict[str, Callable[[ByHand], Awaitable[Counts]]] = {one.__name__: one for one in (paced, recorded, burst, short)}
+async def line(hands: ByHand) -> Counts:
+    """Return the function calls of a streamed answer of ten words in the line protocol, at a path with the route's name."""
+    return await _whole(hands, wire.SHORT, "/api/chat/chat-model")
+
+
+UNITS: dict[str, Callable[[ByHand], Awaitable[Counts]]] = {one.__name__: one for one in (paced, recorded, burst, short, line)}
 
 
 def calls_of(unit: str, server: str = "", *, instructions: bool = False) -> Counts:

@@ -107,7 +107,7 @@ class Edge:
             if (app := self._exact.get(scope["path"])) is not None:
                 return app(scope, receive, send)
             before, _, name = scope["path"].rpartition("/")
-            if name and (app := self._named.get(before)) is not None:
+            if (app := self._named.get(before)) is not None:
                 scope["path_params"] = {"route": name}
                 return app(scope, receive, send)
         return self._router(scope, receive, send)
