@@ -105,6 +105,8 @@ class Connection(asyncio.Protocol):
         self._unpacker = None
         self._waiter = waiter = self.loop.create_future()
         self._transport.write(request)
+        if self._error is not None:
+            waiter.set_result(None)  # the connection failed before the request: nothing else may come that would wake the caller
         return waiter
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
@@ -204,8 +206,7 @@ class Connection(asyncio.Protocol):
             self._settling.cancel()
             self._settling = None
             self.pool.settled(self)
-            self._pieces.clear()
-            self.release()
+            self.release(complete=True)
         if not self.settled.done():
             self.settled.set_result(None)
 

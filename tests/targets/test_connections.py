@@ -281,6 +281,15 @@ async def test_connection_in_use_when_the_pool_closes_is_closed_after_its_answer
             await server.left.wait()
 
 
+@pytest.mark.parametrize("how", ["half-closed and lost", "bytes before the request", "lost"])
+async def test_request_on_a_new_connection_that_has_failed_raises_at_once(how: str) -> None:
+    """A new connection that fails between its opening and its first request makes the request fail, and not wait for ever."""
+    connections = Connections(pool=FailedPool(how))
+    with pytest.raises((ConnectionError, Cut)):
+        async with asyncio.timeout(30):
+            await connections.answered(connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3), b"{}")
+
+
 @pytest.mark.parametrize(("begun", "opened"), [(b"", 2), (b"HTTP/1.1 2", 1), (b"HTTP/1.1 100 Continue\r\n\r\n", 1)])
 async def test_request_is_repeated_only_if_no_byte_of_its_answer_came(begun: bytes, opened: int) -> None:
     """A kept connection that fails after a byte of the response raises; one that fails before it is replaced by a new one."""
@@ -321,6 +330,24 @@ class Pool(ConnectionPool):
         line.write = write
         connection.connection_made(cast("asyncio.Transport", line))
         self.opened_so_far += 1
+        return connection
+
+
+class FailedPool(Pool):
+    """A pool whose new connections fail as soon as they are open."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+        connection = await super()._open(host, port, tls)
+        if self.how == "bytes before the request":
+            connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+            return connection
+        if self.how != "lost":
+            connection.eof_received()
+        connection.connection_lost(None)
         return connection
 
 
