@@ -112,14 +112,8 @@ class ChatTarget:
     def __init__(
         self, name: str, declared: TargetConfig, pool: Connections, *, connect: float, learned: Learned, facts: Facts, fetches: bool
     ) -> None:
-        self._name, self._params, self._pool, self._learned, self._facts, self._fetches = (
-            name,
-            declared.params,
-            pool,
-            learned,
-            facts,
-            fetches,
-        )
+        self._name, self._params, self._pool = name, declared.params, pool
+        self._learned, self._facts, self._fetches = learned, facts, fetches
         prefix, _, model = str(declared.model).partition("/")
         self._model = model.removeprefix(AT_RESPONSES)
         url, headers = reached(declared, COMPLETIONS)

@@ -333,6 +333,26 @@ class Pool(ConnectionPool):
         return connection
 
 
+async def test_long_rest_of_an_answer_does_not_pause_the_next_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of a rest that was read in the background count for no later response, whose reading they would pause with nothing to read."""
+    pool, pauses = Pool(), list[Connection]()
+    pool.answers = CHUNKED + b"5\r\nhello\r\n"
+    connections = Connections(pool=pool)
+    endpoint = connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3)
+    response = await connections.answered(endpoint, b"{}")
+    monkeypatch.setattr(response._transport, "pause_reading", lambda: pauses.append(response))
+    assert await response.read() == b"hello"
+    response.release(complete=True)
+    response.data_received(b"%x\r\n%b\r\n" % (MAX_UNREAD_BYTES // 2, b"a" * (MAX_UNREAD_BYTES // 2)))
+    response.data_received(b"%x\r\n%b\r\n0\r\n\r\n" % (MAX_UNREAD_BYTES, b"b" * MAX_UNREAD_BYTES))
+    assert endpoint.idle == [response]
+    pool.answers = CHUNKED
+    assert await connections.answered(endpoint, b"{}") is response
+    assert pauses == []
+    response.data_received(b"5\r\nhello\r\n0\r\n\r\n")
+    assert await read(response) == b"hello"
+
+
 class FailedPool(Pool):
     """A pool whose new connections fail as soon as they are open."""
 
