@@ -258,6 +258,16 @@ async def test_kept_connection_that_cannot_be_used_leaves_the_pool_at_once(how: 
     assert pool.opened_so_far == 2
 
 
+@pytest.mark.parametrize("more", [b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 3\r\n\r\nabc", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_second_response_in_the_same_read_changes_nothing_of_the_first(more: bytes) -> None:
+    """A response that comes with another one behind it keeps its status, headers and body, and its connection is not used again."""
+    async with serving(WHOLE + more, WHOLE) as (server, connections):
+        response = await asked(server, connections)
+        assert (response.status, response.content_type, await read(response)) == (200, "text/plain", b"hello")
+        assert await read(await asked(server, connections)) == b"hello"
+    assert server.connections == 2
+
+
 async def test_connection_that_was_idle_for_too_long_is_closed() -> None:
     """A sweep closes a connection that became idle KEPT seconds ago, and keeps one that was used since."""
     async with serving(WHOLE) as (server, connections):
