@@ -39,9 +39,9 @@ BAD_CONSTANTS = re.compile(r"_?(MOST|EVERY|LOOK)(_|$)")
 """Constants are called by what they bound and in which unit: `MAX_ANSWER_BYTES`, `POLL_INTERVAL_S`."""
 
 PAIRS = {
-    "Chunk": {"gemini_reader", "openai"},
+    "Chunk": {"gemini_reader", "chat_chunks"},
     "Counted": {"anthropic_reader", "embeddings", "gemini_reader"},
-    "Delta": {"anthropic_reader", "openai"},
+    "Delta": {"anthropic_reader", "chat_chunks"},
     "Frame": {"anthropic_reader", "responses"},
     "Item": {"embeddings", "responses"},
 }

@@ -37,7 +37,7 @@ PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "olla
 """Providers whose models are assumed to continue an assistant's last words (prefill) if the table does not know them.
 So are models of `openai/` at an `api_base` of its own."""
 DIRECT = {"anthropic": anthropic.answer, "gemini": gemini.answer}
-"""Lanes that read a provider's wire themselves → the function that opens a target of theirs."""
+"""Lanes other than `openai` that read a provider's wire themselves → the function that opens a target of theirs."""
 UNKNOWN = Facts()
 UNBOUNDED = 1_000_000_000
 """Context window in tokens of a scripted target that declares none: larger than any conversation."""
@@ -125,7 +125,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         facts = replace(facts, prefill=False)  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
     connections, ready, warm = connections.over(declared.egress), None, None
     fetches = files.fetches(declared)
-    if lane == "openai":  # it refuses addresses itself: a plain question needs no search for them
+    if lane == "openai":  # it refuses the URLs of files itself: a plain question needs no search for them
         answer = openai.answer(name, declared, connect, connections, learned, facts=known, fetches=fetches)
     elif lane in DIRECT:
         answer = DIRECT[lane](name, declared, connect, connections, learned, facts=known)

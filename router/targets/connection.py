@@ -105,6 +105,8 @@ class Connection(asyncio.Protocol):
         self._unpacker = None
         self._waiter = waiter = self.loop.create_future()
         self._transport.write(request)
+        if self._error is not None:
+            waiter.set_result(None)  # the connection failed before the request: nothing else may come that would wake the caller
         return waiter
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
@@ -204,8 +206,7 @@ class Connection(asyncio.Protocol):
             self._settling.cancel()
             self._settling = None
             self.pool.settled(self)
-            self._pieces.clear()
-            self.release()
+            self.release(complete=True)
         if not self.settled.done():
             self.settled.set_result(None)
 
@@ -330,7 +331,11 @@ class Connection(asyncio.Protocol):
     # Callbacks of the parser.
 
     def on_headers_complete(self) -> None:
-        """Record status and headers once all of them are here; those of a 1xx are dropped. Raises Cut if they exceed MAX_HEAD_BYTES."""
+        """Record status and headers once all of them are here; those of a 1xx are dropped.
+        Raises Cut if they exceed MAX_HEAD_BYTES, or if the response is complete: these are those of a response without a request.
+        """
+        if self._over:
+            raise Cut
         status, named = self._parser.get_status_code(), self._named
         if status < 200 or self._loose > MAX_HEAD_BYTES:  # else the bytes of all headers so far are within the limit, too
             self._head += sum(map(len, (*named.keys(), *named.values())))

@@ -272,7 +272,7 @@ class ConnectionPool:
         """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2."""
         oldest = loop.time() - KEPT
         for idle in self._idle.values():
-            for connection in idle:
+            for connection in idle.copy():  # one that fails as it closes leaves the list
                 if connection.kept <= oldest:
                     connection.close()
             idle[:] = [connection for connection in idle if connection.usable]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -19,9 +19,9 @@ from router.events import Answer, Events, Start
 from router.params import Params
 from router.targets import completions, http, responses, shown
 from router.targets.address import AT_RESPONSES, reached, responding_at
+from router.targets.chat_chunks import DECODE, NAMED_TEXT, SILENT, Chunk, Delta, Function, TextChunk
 from router.targets.connections import Connections
 from router.targets.conversation import fitted, plain_messages
-from router.targets.counts import ChatUsage
 from router.targets.decoding import decoded
 from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address, refused
@@ -38,124 +38,13 @@ from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
 from router.targets.template import NOT_TEXT
 from router.targets.text_filters import AnswerLimits
-from router.targets.text_frames import NoList, NoText, TextFrames
+from router.targets.text_frames import TextFrames
 from router.value import Value
 
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
 APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
 """Value of `Facts.responses` → the APIs through which the target may be asked."""
-
-
-class Function(msgspec.Struct):
-    """The name and arguments of a call, or a piece of them. Some servers send the arguments as an object."""
-
-    name: str | None = None
-    arguments: Any = None
-
-
-class CallPiece(msgspec.Struct):
-    """A tool call, or a piece of one. Some servers use numbers as ids."""
-
-    index: int | None = None
-    id: str | int | None = None
-    function: Function | None = None
-    extra_content: dict[str, Any] | None = None
-
-
-class Delta(msgspec.Struct):
-    """The content of a choice: a piece in a stream, or all of it in a message. `content` may be a list of parts."""
-
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    reasoning_details: list[dict[str, Any]] | None = None
-    refusal: Any = None
-    tool_calls: list[CallPiece] | None = None
-    annotations: list[Any] | None = None
-    images: list[Any] | None = None
-
-
-class ChunkChoice(msgspec.Struct):
-    """A candidate answer (choice), or a piece of one; only index 0 is read."""
-
-    index: int | None = None
-    delta: Delta | None = None
-    message: Delta | None = None
-    finish_reason: str | None = None
-    error: Any = None
-
-
-class Groq(msgspec.Struct):
-    """Groq's extra field `x_groq`, which has the token counts of a stream."""
-
-    usage: ChatUsage | None = None
-
-
-class Chunk(msgspec.Struct):
-    """An event of the stream, or a complete answer. `citations` (URLs) and `search_results` are Perplexity's and xAI's."""
-
-    choices: list[ChunkChoice] | None = None
-    usage: ChatUsage | None = None
-    x_groq: Groq | None = None
-    service_tier: Any = None
-    model: Any = None
-    error: Any = None
-    citations: list[Any] | None = None
-    search_results: list[Any] | None = None
-
-
-DECODE = msgspec.json.Decoder(Chunk)
-SILENT = Delta()
-"""A Delta that says nothing."""
-
-
-class TextDelta(msgspec.Struct, gc=False):
-    """A Delta with text alone. The struct, like the three below, refuses what makes its frame another one."""
-
-    content: str
-    reasoning_content: NoText = None
-    reasoning: NoText = None
-    reasoning_details: NoList = None
-    refusal: NoText = None
-    tool_calls: NoList = None
-    annotations: NoList = None
-    images: NoList = None
-
-
-class TextChoice(msgspec.Struct, gc=False):
-    """The choice of a frame of text alone."""
-
-    delta: TextDelta
-    index: Literal[0] | None = None
-    finish_reason: NoText = None
-    error: None = None
-
-
-class TextChoices(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The list of the one choice of a frame of text alone."""
-
-    only: TextChoice
-
-
-class TextChunk(msgspec.Struct, gc=False):
-    """A Chunk of text alone."""
-
-    choices: TextChoices
-    usage: None = None
-    x_groq: None = None
-    error: None = None
-    citations: NoList = None
-    search_results: NoList = None
-
-
-class NamedTextChunk(TextChunk, gc=False):
-    """A Chunk of text alone, read for the model's name."""
-
-    model: Any = None
-
-
-NAMED_TEXT = msgspec.json.Decoder(NamedTextChunk)
 
 
 class Terms(Value, frozen=True):
@@ -223,14 +112,8 @@ class ChatTarget:
     def __init__(
         self, name: str, declared: TargetConfig, pool: Connections, *, connect: float, learned: Learned, facts: Facts, fetches: bool
     ) -> None:
-        self._name, self._params, self._pool, self._learned, self._facts, self._fetches = (
-            name,
-            declared.params,
-            pool,
-            learned,
-            facts,
-            fetches,
-        )
+        self._name, self._params, self._pool = name, declared.params, pool
+        self._learned, self._facts, self._fetches = learned, facts, fetches
         prefix, _, model = str(declared.model).partition("/")
         self._model = model.removeprefix(AT_RESPONSES)
         url, headers = reached(declared, COMPLETIONS)

@@ -14,7 +14,7 @@ import msgspec
 
 from router.errors import TargetError
 from router.events import Text, Thought
-from router.targets import anthropic_reader, decoding, http, openai, sse
+from router.targets import anthropic_reader, chat_chunks, decoding, http, openai, sse
 from router.targets.counts import ChatUsage
 from router.targets.gemini_reader import CHUNK, GeminiReader
 from router.targets.inband import ErrorData, fault
@@ -78,7 +78,7 @@ class SseNormalizer:
         """
         if data == openai.DONE:
             return data
-        chunk = decoding.decoded(data, openai.DECODE)
+        chunk = decoding.decoded(data, chat_chunks.DECODE)
         try:
             self.reader.frame(data)
         except TargetError as error:
@@ -108,7 +108,7 @@ END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
 """Event that is inserted if a server ends without a finish reason: LiteLLM would take that for a broken connection."""
 
 
-def _is_odd(chunk: openai.Chunk) -> bool:
+def _is_odd(chunk: chat_chunks.Chunk) -> bool:
     """Return whether LiteLLM would misread a chunk, so that `_plain` has to rewrite it.
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
     Groq's field for token counts.

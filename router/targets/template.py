@@ -13,7 +13,7 @@ import msgspec
 from router.targets.decoding import MAX_VALUES
 
 FEW = 15
-"""Frames for which a template is not worth its search; with more it is."""
+"""Number of frames up to which the search for a template costs more than it saves."""
 OTHERS = 4
 """Limit of frames of another kind before the frames of text, and of those after them: a role; the finish reason, token counts and end mark."""
 MAX_BYTES = 3 * MAX_VALUES
@@ -41,7 +41,8 @@ def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Calla
     while end > last and before + contents[end - 1] + after != found[end - 1]:
         end -= 1
     together, contents = b"".join(found[start:end]), contents[start:end]
-    # A frame shorter than the two is longer if made of its content, and none becomes shorter. So each is equal if all together are.
+    # Made anew of its content, a frame keeps its length, or becomes longer if it is shorter than `before` and `after`.
+    # So if all frames together are equal to what is made anew, each of them is.
     if len(together) > MAX_BYTES or before + (after + before).join(contents) + after != together:
         return None
     listed = b'["%b",""]' % b'","'.join(contents)

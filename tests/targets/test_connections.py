@@ -258,6 +258,16 @@ async def test_kept_connection_that_cannot_be_used_leaves_the_pool_at_once(how: 
     assert pool.opened_so_far == 2
 
 
+@pytest.mark.parametrize("more", [b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 3\r\n\r\nabc", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_second_response_in_the_same_read_changes_nothing_of_the_first(more: bytes) -> None:
+    """A response that comes with another one behind it keeps its status, headers and body, and its connection is not used again."""
+    async with serving(WHOLE + more, WHOLE) as (server, connections):
+        response = await asked(server, connections)
+        assert (response.status, response.content_type, await read(response)) == (200, "text/plain", b"hello")
+        assert await read(await asked(server, connections)) == b"hello"
+    assert server.connections == 2
+
+
 async def test_connection_that_was_idle_for_too_long_is_closed() -> None:
     """A sweep closes a connection that became idle KEPT seconds ago, and keeps one that was used since."""
     async with serving(WHOLE) as (server, connections):
@@ -279,6 +289,15 @@ async def test_connection_in_use_when_the_pool_closes_is_closed_after_its_answer
         assert await read(response) == b"hello"
         async with asyncio.timeout(240):
             await server.left.wait()
+
+
+@pytest.mark.parametrize("how", ["half-closed and lost", "bytes before the request", "lost"])
+async def test_request_on_a_new_connection_that_has_failed_raises_at_once(how: str) -> None:
+    """A new connection that fails between its opening and its first request makes the request fail, and not wait for ever."""
+    connections = Connections(pool=FailedPool(how))
+    with pytest.raises((ConnectionError, Cut)):
+        async with asyncio.timeout(30):
+            await connections.answered(connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3), b"{}")
 
 
 @pytest.mark.parametrize(("begun", "opened"), [(b"", 2), (b"HTTP/1.1 2", 1), (b"HTTP/1.1 100 Continue\r\n\r\n", 1)])
@@ -321,6 +340,44 @@ class Pool(ConnectionPool):
         line.write = write
         connection.connection_made(cast("asyncio.Transport", line))
         self.opened_so_far += 1
+        return connection
+
+
+async def test_long_rest_of_an_answer_does_not_pause_the_next_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of a rest that was read in the background count for no later response, whose reading they would pause with nothing to read."""
+    pool, pauses = Pool(), list[Connection]()
+    pool.answers = CHUNKED + b"5\r\nhello\r\n"
+    connections = Connections(pool=pool)
+    endpoint = connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3)
+    response = await connections.answered(endpoint, b"{}")
+    monkeypatch.setattr(response._transport, "pause_reading", lambda: pauses.append(response))
+    assert await response.read() == b"hello"
+    response.release(complete=True)
+    response.data_received(b"%x\r\n%b\r\n" % (MAX_UNREAD_BYTES // 2, b"a" * (MAX_UNREAD_BYTES // 2)))
+    response.data_received(b"%x\r\n%b\r\n0\r\n\r\n" % (MAX_UNREAD_BYTES, b"b" * MAX_UNREAD_BYTES))
+    assert endpoint.idle == [response]
+    pool.answers = CHUNKED
+    assert await connections.answered(endpoint, b"{}") is response
+    assert pauses == []
+    response.data_received(b"5\r\nhello\r\n0\r\n\r\n")
+    assert await read(response) == b"hello"
+
+
+class FailedPool(Pool):
+    """A pool whose new connections fail as soon as they are open."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
+        connection = await super()._open(host, port, tls)
+        if self.how == "bytes before the request":
+            connection.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+            return connection
+        if self.how != "lost":
+            connection.eof_received()
+        connection.connection_lost(None)
         return connection
 
 

@@ -93,6 +93,15 @@ def test_first_frame_without_a_valid_name_is_what_the_general_reader_makes_of_it
     same("openai", [json.dumps(chat({"content": "a"}, **one)).encode() for one in (named, {"model": "later"})])
 
 
+def test_first_frame_with_a_document_as_name_is_bounded_by_the_general_reader() -> None:
+    """A first chunk of text alone whose `model` has more values than a document may have is not parsed, as any such chunk."""
+    frame = json.dumps(chat({"content": "a"}, model=[0] * MAX_VALUES)).encode()
+    reader = openai.ChatReader("a", Speech("a"))
+    assert reader.frames([frame])
+    assert (reader.speech.model, reader.speech.take()) == (None, [])
+    same("openai", [frame])
+
+
 OTHERS: dict[str, list[Any]] = {
     "openai": [
         chat({"role": "assistant"}),
