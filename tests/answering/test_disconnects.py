@@ -116,7 +116,7 @@ async def test_end_of_a_response_under_another_server_is_no_disconnect(hands: By
     """Another server, or a layer before it, may report the end as a disconnect while the last `send` still waits: the answer is complete."""
     ended = asyncio.Event()
     body = json.dumps({"model": "chat-model", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).encode()
-    parts = [{"type": "http.request", "body": body, "more_body": False}]
+    parts: list[dict[str, object]] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, object]:
         if parts:
