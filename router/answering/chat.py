@@ -219,11 +219,9 @@ class Chat:
             if route is None or route.quota is not None:
                 route = await admissions.of_body(question, wanted.prompts)
             answer = in_turn(session()(route.answer), wanted.prompts) if wanted.prompts else route.answer
-            fault, min_client = None, server.ui.min_client
-            if request.steers:
-                entry.fault = (fault := await self._steered(request, route)) or ""
-                min_client = request.min_client or min_client
+            fault = await self._induced(request, route, entry) if request.steers else None
             entry.stream, entry.requested = wanted.stream, question.model
+            min_client = (request.min_client if request.steers else None) or server.ui.min_client
             heading = Heading(
                 request_id=entry.request_id,
                 message_id=wanted.continues or _new_uuid(),
@@ -260,10 +258,15 @@ class Chat:
                 work = _first_view(recording, wanted, reply, sink)
             await work
 
-    async def _steered(self, request: Request, route: Compiled) -> InducedFault | None:
-        """Return the fault that the request induces at its provider; None without one. Unless the route is scripted, it needs the admin key."""
-        if (fault := request.fault) is not None and not route.scripted:
-            await self._gate.enter_fault(request.scope)
+    async def _induced(self, request: Request, route: Compiled, entry: Entry) -> InducedFault | None:
+        """Return and record the fault that the request induces at its provider; None without one.
+
+        Unless the route is scripted, it needs the admin key.
+        """
+        if (fault := request.fault) is not None:
+            if not route.scripted:
+                await self._gate.enter_fault(request.scope)
+            entry.fault = fault
         return fault
 
     async def embed(self, request: Request, send: Send) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from starlette.types import Message, Send
+
 from router.answering.recording import Recording
 from router.answering.reply import Reply, conclude
 from router.errors import RouterError, Stopping
@@ -18,6 +20,17 @@ from router.value import Mutable
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it got one (nginx's own number for it)."""
+
+
+def _watched_until_the_end(send: Send, watcher: asyncio.Task[None]) -> Send:
+    """Return a `send` that cancels the watcher before the last message: a server reports the end of a response as a disconnect, too."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            watcher.cancel()
+        await send(message)
+
+    return sent
 
 
 class Exchange(Mutable):
@@ -84,7 +97,8 @@ class Exchange(Mutable):
         """
         client, self._leaves = self.request.client, self._leave
         if client is None:  # the server does not tell of a disconnect by itself
-            self._watcher = asyncio.create_task(self._watch())
+            self._watcher = watcher = asyncio.create_task(self._watch())
+            self.reply.send = _watched_until_the_end(self.reply.send, watcher)
             await asyncio.sleep(0)  # the client may have left already
         elif client.gone:
             asyncio.get_running_loop().call_soon(self._leaves)  # after the first step of the answer

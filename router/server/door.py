@@ -192,12 +192,12 @@ class Door(HttpToolsProtocol):
         elif self._at != "idle":
             if self._at != at or self.cycle is not cycle:
                 self._read_within(self.FIRST if self._at == "head" else self.BODY)
-        elif self._loose:  # line breaks before a request, which keep no connection open
+        elif self._loose and self._said:  # line breaks before a request, which keep no connection open
             self._read_by = min(self._read_by, self.loop.time() + self.FIRST)
             self._wait()
         elif self.cycle.response_complete:  # the answer came before the end of the body
             self._read_within(self.timeout_keep_alive)
-        else:
+        else:  # line breaks after a request whose answer is under way change nothing
             self._read_by = math.inf
 
     def pause_writing(self) -> None:
@@ -303,6 +303,7 @@ class Door(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._at == "idle":
+            self._loose = 0  # line breaks that came meanwhile
             self._read_by = self.loop.time() + self.timeout_keep_alive
             if self._looks_at > self._read_by:
                 self._wait()

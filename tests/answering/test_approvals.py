@@ -106,16 +106,19 @@ async def test_tool_call_runs_only_after_the_user_has_approved_it(workspace: Wor
 
 async def test_min_client_header_overrides_the_configured_min_client(workspace: Workspace) -> None:
     """The header `X-Router-Min-Client` overrides `server.ui.min_client`: with 6.0 an approval is requested, with 5.0 it is not.
-    An unknown version gets a 400.
+    An unknown version gets a 400, which names the requested model.
     """
     said: dict[str, tuple[int, str]] = {}
+    models: list[str] = []
     for declared, named in (("", "6.0"), (NEWER, "5.0"), (NEWER, "9.0")):
         async with provider(WISH, Reply(text("No."))) as fake, serving(prepare(workspace, fake.base, declared).build()) as client:
             page, headers = Page(client), {"x-router-min-client": named}
             body = {"messages": page.messages, "trigger": "submit-message"}
             async with client.session.post(f"{client.base}/api/chat", json=body, headers=headers) as answered:
                 said[named] = (answered.status, await answered.text())
+                models.append(answered.headers["x-router-model"])
     assert [status for status, _ in said.values()] == [200, 200, 400]
+    assert len(set(models)) == 1
     assert '"type":"tool-approval-request"' in said["6.0"][1]
     assert "tool-approval-request" not in said["5.0"][1]
     assert "X-Router-Min-Client: one of 5.0, 6.0 is needed." in said["9.0"][1]

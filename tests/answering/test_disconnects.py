@@ -1,6 +1,7 @@
 """Requests whose client disconnects: an answer runs in its request's own task, which is cancelled then, and which a shutdown cancels too."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,40 @@ async def test_connection_does_not_hold_the_request_that_is_over(hands: ByHand, 
     hands.client.connection_lost(None)
     await hands.settle()
     assert record(hands)["outcome"] == "stop"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_end_of_a_response_under_another_server_is_no_disconnect(hands: ByHand, *, stream: bool) -> None:
+    """Another server, or a layer before it, may report the end as a disconnect while the last `send` still waits: the answer is complete."""
+    ended = asyncio.Event()
+    body = json.dumps({"model": "chat-model", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    parts: list[dict[str, object]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, object]:
+        if parts:
+            return parts.pop()
+        await ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ended.set()
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    scope: dict[str, object] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+    }
+    scope |= {"headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(hands.edge(scope, receive, send))
+    await hands.settle()
+    hands.provider.data_received(WHOLE)
+    await task
+    await hands.settle()
+    assert record(hands)["outcome"] == "stop"
+    assert asyncio.all_tasks() == before

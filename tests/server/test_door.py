@@ -192,6 +192,22 @@ async def test_idle_connection_is_closed_after_the_keep_alive_time(workspace: Wo
         assert 0.45 + 0.3 - 0.05 < time.monotonic() - began < 60
 
 
+class HastyAndShort(Hasty, Short):
+    """A door that waits 0.2 s for headers, and 0.3 s for the next request."""
+
+
+async def test_line_breaks_after_a_request_leave_its_answer_alone(workspace: Workspace) -> None:
+    """Line breaks after a body (RFC 9112, 2.2) do not end its answer after the time limit of headers, and are no request of their own."""
+    slow = "a: {script: [{text: Half}, {pause: 600ms}, {text: more}]}"
+    async with open_door(workspace, HastyAndShort, slow) as client, connected(client.base) as (reader, writer):
+        writer.write(request("POST /api/chat", BODY, connection="keep-alive"))
+        for pause in (0.1, 0.3):
+            await asyncio.sleep(pause)  # so that the line breaks come by themselves, and the time limit passes meanwhile
+            writer.write(b"\r\n")
+        assert b'"content":"Halfmore"' in (answer := await until_closed(reader))
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 async def test_idle_time_begins_once_the_body_that_was_not_awaited_has_come(workspace: Workspace) -> None:
     """A client that sends its body after the answer has a whole keep-alive time from the end of that body on."""
     async with open_door(workspace, Short) as client, connected(client.base) as (reader, writer):
