@@ -176,7 +176,7 @@ class Metrics:
         adders: dict[str, Callable[[float], object]] = {}
         try:
             adders = self._adders(labels)
-        except Exception as error:  # noqa: BLE001 - the cost totals and the hour do not depend on it
+        except (OSError, ValueError) as error:  # of their file; the cost totals and the hour do not depend on it
             self.rows.failed.append(error)
         return StoredTries(adders=adders, failed=self.rows.failed)
 

@@ -113,7 +113,7 @@ class StoredTries(Tries):
         if added and (add := self.adders.get(name)) is not None:  # a series begins with the first number that is not 0
             try:
                 add(added)
-            except Exception as error:  # noqa: BLE001 - the other numbers do not depend on it
+            except (OSError, ValueError) as error:  # of its file; the other numbers do not depend on it
                 self.failed.append(error)
 
 
