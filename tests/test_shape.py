@@ -107,6 +107,7 @@ BROAD = {
     "router/answering/delivery.py": 2,  # the edge: an answer that failed in a way nobody foresaw, also within a read from its provider
     "router/answering/recording.py": 1,  # a reader whose bytes cannot be made is told so itself: the answer and its other readers go on
     "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
+    "router/journal/rows.py": 1,  # a sink of counts that fails costs the other sinks none: its error is raised after them
     "router/answering/ahead.py": 1,  # hands on what is thrown in, whatever it is
 }
 

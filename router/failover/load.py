@@ -10,6 +10,8 @@ from router.failover.breaker import Clock
 
 DECAY = 10.0
 """Seconds in which an old time to first token loses two thirds of its weight."""
+LATEST = 256
+"""Starts that are kept of each target, the latest ones."""
 KNOWN = 20
 """Starts that are needed before a quantile is computed from them."""
 
@@ -21,7 +23,7 @@ class Load:
         self._clock = clock
         self.busy = 0
         """Requests in flight."""
-        self._starts: deque[tuple[float, float]] = deque(maxlen=256)
+        self._starts: deque[tuple[float, float]] = deque(maxlen=LATEST)
         """The time to first token of each of the latest answers, with the time at which it started."""
         self._unread = 0
         """The newest of them that `_latency` does not include yet."""
@@ -30,23 +32,29 @@ class Load:
 
     def started(self, seconds: float, now: float) -> None:
         """Record the time to first token (TTFT) of an answer. `now`: the time by the clock of the load."""
+        if self._unread == LATEST:
+            self._read()  # else a peak would be dropped before it counts
         self._starts.append((seconds, now))
         self._unread += 1
 
     @property
     def cost(self) -> float:
         """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1); 0 at first."""
-        for seconds, now in islice(self._starts, max(0, len(self._starts) - self._unread), None):
+        self._read()
+        return self._latency * math.exp((self._seen - self._clock()) / DECAY) * (self.busy + 1)
+
+    def _read(self) -> None:
+        """Include the newest starts in `_latency`."""
+        for seconds, now in islice(self._starts, len(self._starts) - self._unread, None):
             weight = math.exp((self._seen - now) / DECAY)
             faded = self._latency * weight
             # A peak counts at once and fades: a plain average would show a stall only when it is over.
             self._latency = seconds if seconds > faded else faded + seconds * (1 - weight)
             self._seen = now
         self._unread = 0
-        return self._latency * math.exp((self._seen - self._clock()) / DECAY) * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
-        """Return the seconds within which this share (0 to 1) of the latest 256 answers started (a quantile); None before KNOWN starts."""
+        """Return the seconds within which this share (0 to 1) of the LATEST answers started (a quantile); None before KNOWN starts."""
         if len(self._starts) < KNOWN:
             return None
         return sorted(seconds for seconds, _ in self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]

@@ -96,7 +96,7 @@ class Metrics:
         self.not_reloaded = library("router_reload_failures", "Edits that failed, counted by each worker").inc
         self.redis_departed = library(DEPARTURES, "Times that a worker lost the connection to the shared Redis").inc
         stored = isinstance(self._overhead, _Stored)  # then other processes may read all numbers at any time
-        self.rows = Rows(lambda labels: StoredTries(adders=self._adders(labels)) if stored else Tries())
+        self.rows = Rows(self._stored_row if stored else lambda _: Tries())
         """The requests that `count` has counted since its rows were added up."""
         if not stored:
             self.rows.sinks.append(self._add)
@@ -108,6 +108,7 @@ class Metrics:
     def count(self, entry: Entry) -> None:
         """Add a finished request: each attempt to the row of its labels, the request to that of its last attempt, and times to histograms.
         Of a histogram, the first bucket whose bound the time does not exceed gets 1, and the sum gets the time.
+        Raises the last error that a number of some request met on its way from its row, after counting this one.
         """
         rows, route = self.rows, entry.route
         began, opened = entry.began, entry.opened
@@ -154,8 +155,8 @@ class Metrics:
             numbers[-1] += seconds
         if entry.pauses or entry.stand_ins or entry.tools:
             self._count_rest(entry)
-        if rows.full:
-            rows.settle()
+        if rows.full or rows.failed:
+            rows.shorten()
 
     def _count_rest(self, entry: Entry) -> None:
         """Count pauses, answers of scripts and tool runs, which not every request has."""
@@ -169,6 +170,15 @@ class Metrics:
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
             self._tools(run.tool, result).inc()
+
+    def _stored_row(self, labels: Labels) -> StoredTries:
+        """Return a row whose numbers are added to the counters at once, or to none of them if these cannot be made."""
+        adders: dict[str, Callable[[float], object]] = {}
+        try:
+            adders = self._adders(labels)
+        except (OSError, ValueError) as error:  # of their file; the cost totals and the hour do not depend on it
+            self.rows.failed.append(error)
+        return StoredTries(adders=adders, failed=self.rows.failed)
 
     def _add(self, labels: Labels, row: Tries) -> None:
         """Add the numbers of a row to the counters."""

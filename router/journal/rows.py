@@ -1,13 +1,14 @@
 """Counts of finished requests, kept by their labels until a page needs them.
 
-A request is added to one row for each attempt, found by one lookup. The rows are added to the metrics, to the cost totals and to the last hour
-when a page is read, when a slot of the hour ends, or at MAX_ROWS. Metrics in files, of several workers, get each request at once.
+A request is added to one row for each attempt, found by one lookup. All rows are added to the metrics, to the cost totals and to the last hour
+when a page is read or a slot of the hour ends, and the oldest ones at MAX_ROWS. Metrics in files, of several workers, get each request at once.
 """
 
 from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 from math import inf
 from typing import Literal
 
@@ -15,8 +16,10 @@ from router.attempt import Attempt
 from router.config.price import Price
 from router.value import Mutable, field
 
-MAX_ROWS = 200
-"""Rows that are kept at most: adding up so many takes a millisecond or two of one request."""
+MAX_ROWS = 100
+"""Rows that are kept at most: adding up so many takes a page, or the first request of a slot, about 1.5 ms."""
+KEPT_ROWS = MAX_ROWS - 10
+"""Rows that are kept of so many: a request at that bound adds up only a few."""
 GROWTH = 1.15
 """Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
 BOUNDS = tuple(GROWTH**place / 1000 for place in range(1, 150))
@@ -95,15 +98,23 @@ class Tries(Row):
 
 
 class StoredTries(Tries):
-    """Attempts whose numbers are added to others at once. `adders`: name of a number → a function that gets what is added to it."""
+    """Attempts whose numbers are added to others at once.
+
+    adders: name of a number → a function that gets what is added to it
+    failed: gets the errors of these functions
+    """
 
     adders: Mapping[str, Callable[[float], object]] = {}
+    failed: list[Exception] = field(default_factory=list[Exception])
 
     def __setattr__(self, name: str, number: float) -> None:
         added = number - getattr(self, name)
         super().__setattr__(name, number)
-        if (add := self.adders.get(name)) is not None:
-            add(added)
+        if added and (add := self.adders.get(name)) is not None:  # a series begins with the first number that is not 0
+            try:
+                add(added)
+            except (OSError, ValueError) as error:  # of its file; the other numbers do not depend on it
+                self.failed.append(error)
 
 
 class Rows(dict[Labels, Tries]):
@@ -119,18 +130,31 @@ class Rows(dict[Labels, Tries]):
         self.turn: Callable[[], object] = self.settle
         """Called once that time has come, before another request is counted. It begins another slot."""
         self.full = False
-        """True if the rows must be added up after the present request."""
+        """True if rows must be added up after the present request, down to KEPT_ROWS."""
+        self.failed: list[Exception] = []
+        """Errors in adding up, each of which costs a number of one row. `shorten` raises the last one, to be logged."""
 
     def __missing__(self, labels: Labels) -> Tries:
         row = self[labels] = self._made(labels)
         self.full = len(self) >= MAX_ROWS
         return row
 
-    def settle(self) -> None:
-        """Add all rows to the sinks, in the order in which their labels first came, and begin new ones."""
-        rows = list(self.items())
-        self.clear()
+    def settle(self, count: int | None = None) -> None:
+        """Add so many rows, by default all, to the sinks, and drop them: the one whose labels came first is the first."""
         self.full = False
-        for labels, row in rows:
+        for labels in list(islice(self, count)):
+            row = self.pop(labels)
             for add in self.sinks:
-                add(labels, row)
+                try:
+                    add(labels, row)
+                except Exception as error:  # noqa: BLE001 - the other sinks do not depend on it
+                    self.failed.append(error)
+
+    def shorten(self) -> None:
+        """Add up rows until no more than KEPT_ROWS are left, if they are too many. Raises the last error in adding up since the last call."""
+        if self.full:
+            self.settle(len(self) - KEPT_ROWS)
+        if self.failed:
+            *_, error = self.failed
+            self.failed.clear()
+            raise error

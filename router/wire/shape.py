@@ -93,8 +93,8 @@ class Answered(Value, frozen=True):
 
 
 def answered(heading: Heading, events: Sequence[Event]) -> Answered:
-    """Return a complete answer with these events, of which there are two at least. The last one is a Finish (an assertion fails otherwise)."""
-    start, *between, end = events
+    """Return a complete answer with these events. The last one must be a Finish (an assertion fails otherwise)."""
+    start, between, end = events[0], events[1:-1], events[-1]
     assert type(end) is Finish
     if type(start) is Start and TEXT_ALONE.issuperset(map(type, between)):
         return Answered(heading, events, "".join(map(TEXT, between)), end.reason, end.usage, start.model or heading.model)

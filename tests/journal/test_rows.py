@@ -1,5 +1,6 @@
 """The rows that finished requests are counted in, and what is added up from them."""
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from router.admin.hour import SLOT_SECONDS, Hour, summed
@@ -9,7 +10,7 @@ from router.journal.bill import Bill
 from router.journal.entry import Entry
 from router.journal.metrics import Metrics
 from router.journal.ring import Ring
-from router.journal.rows import MAX_ROWS, Row, StoredTries, Tries
+from router.journal.rows import KEPT_ROWS, MAX_ROWS, Labels, Row, StoredTries, Tries
 from router.usage import Usage
 
 PRICES = {"a": Price(input=1, output=10, cached=0.1), "b": Price(input=2, output=20)}
@@ -103,14 +104,36 @@ def test_requests_count_in_the_slot_in_which_they_ended() -> None:
 
 
 def test_rows_are_added_up_beyond_their_bound() -> None:
-    """Labels beyond MAX_ROWS have all rows added up, so that their number is bounded and no request is lost."""
+    """Labels beyond MAX_ROWS have the oldest rows added up, a few in one request: their number is bounded, and no request is lost."""
     metrics = Metrics()
     for number in range(3 * MAX_ROWS):
         finished(metrics, Attempt("a", "ok", 0.1, usage=Usage(10, 1)), caller=f"user-{number}")
-        assert len(metrics.rows) <= MAX_ROWS
+        assert min(number, KEPT_ROWS) <= len(metrics.rows) < MAX_ROWS
     metrics.rows.settle()
     assert samples(metrics)["router_requests_total stop r"] == 3 * MAX_ROWS
     assert not metrics.rows
+
+
+def test_sink_that_fails_costs_no_other_its_rows() -> None:
+    """If a sink raises, the sinks after it get all rows, further requests are counted, and one of these raises the error once."""
+    metrics = Metrics()
+
+    def failing(labels: Labels, row: Tries) -> None:
+        raise RuntimeError(f"{labels} {row}")
+
+    metrics.rows.sinks.insert(0, failing)
+    bill = Bill(metrics.rows)
+    finished(metrics, Attempt("a", "ok", 0.1, usage=Usage(10, 1)), caller="ada")
+    finished(metrics, Attempt("a", "ok", 0.1, usage=Usage(10, 1)), caller="bob")
+    metrics.rows.settle()
+    assert samples(metrics)["router_requests_total stop r"] == 2
+    with pytest.raises(RuntimeError):
+        finished(metrics, Attempt("a", "ok", 0.1, usage=Usage(10, 1)))
+    metrics.rows.sinks.remove(failing)
+    finished(metrics, Attempt("a", "ok", 0.1, usage=Usage(10, 1)))
+    metrics.rows.settle()
+    assert samples(metrics)["router_requests_total stop r"] == 4
+    assert {name: row["count"] for name, row in bill.totals()["callers"].items()} == {"ada": 1, "bob": 1, "anonymous": 2}
 
 
 def test_sum_of_rows_has_the_usage_of_each() -> None:
@@ -123,10 +146,19 @@ def test_sum_of_rows_has_the_usage_of_each() -> None:
 
 
 def test_stored_attempts_report_what_is_added_to_each_number() -> None:
-    """Each amount added to a number with an adder is reported at once, once, and kept in the row as well; other numbers are only kept."""
+    """Each amount but 0 added to a number with an adder is reported at once, once, and kept in the row, as all numbers are.
+    An adder that fails costs its own number alone.
+    """
     reported: list[float] = []
-    row = StoredTries(adders={"input_tokens": reported.append})
+
+    def failing(added: float) -> None:
+        raise OSError(f"no space for {added}")
+
+    row = StoredTries(adders={"input_tokens": reported.append, "count": failing})
+    row.count += 1
     row.input_tokens += 10
+    row.input_tokens += 0  # else a series of 0 would be shown
     row.input_tokens += 5
     row.output_tokens += 7
-    assert (reported, row.input_tokens, row.output_tokens) == ([10, 5], 15, 7)
+    assert (reported, row.count, row.input_tokens, row.output_tokens) == ([10, 5], 1, 15, 7)
+    assert [str(error) for error in row.failed] == ["no space for 1"]

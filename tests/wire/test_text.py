@@ -16,7 +16,8 @@ def test_text_wire_writes_text_alone() -> None:
 
 
 def test_text_wire_sends_unstreamed_answers_and_errors_as_text() -> None:
-    """An unstreamed answer and an error message are sent as plain text."""
+    """An unstreamed answer, even one that ended before it began, and an error message are sent as plain text."""
     assert text.WIRE.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])) == b"Hi"
+    assert text.WIRE.complete(answered(HEADING, [Finish("other")])) == b""
     assert text.WIRE.refusal(Refusal(404, "unknown_model", "No such model.", "r1")) == b"No such model."
     assert text.WIRE.body_type == "text/plain; charset=utf-8"
