@@ -7,10 +7,11 @@ import pytest
 from bench.calls import UNITS, calls_of
 
 BOUNDS: dict[str, tuple[int, int]] = {
-    "paced": (10, 15),
-    "recorded": (11, 19),
-    "burst": (278, 219),
-    "short": (262, 211),
+    "paced": (10, 13),
+    "recorded": (11, 17),
+    "burst": (186, 165),
+    "short": (169, 152),
+    "line": (209, 193),
 }
 """Unit of work → the most (Python calls, C calls) that it may take with the default settings. Lower them with each improvement."""
 
