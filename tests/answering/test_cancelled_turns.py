@@ -67,7 +67,7 @@ def held(edge: Edge) -> dict[str, object]:
         "places": dict(edge.live.generation.kept.local._inside),
         "running": chat.running,
         "requests": edge.live.generation.requests,
-        "records": dict(admin.ring._live),
+        "records": dict(admin.ring.running),
         "bytes": chat.intake._bodies.held,
     }
 

@@ -282,7 +282,12 @@ async def test_answer_that_is_at_hand_is_written_at_once(workspace: Workspace, s
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             write = self.unhurried.write
-            self.unhurried.write = lambda data: (written.append(data), write(data))
+
+            def noted(data: bytes) -> None:
+                written.append(data)
+                write(data)
+
+            self.unhurried.write = noted
 
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build(), door=Noted) as client:
         await heard(client, asking("/v1/chat/completions", stream))
