@@ -24,7 +24,7 @@ PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
     (Finish("stop"), {"model": "model-1"}),
     (LateResult("1", "look", {}, None), {"seconds": 2.0}),
     (HEADING, {"ending": Ending(at=1)}),
-    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}, "owner": owner("key:ann", "")}),
+    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}, "owner": owner("key:ann", ""), "free": True}),
 ]
 
 
