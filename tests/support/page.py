@@ -28,7 +28,7 @@ async def opened(client: Client, *languages: str) -> AsyncGenerator[Tab, None]:
         await tab.open(f"{client.base}/")
         await tab.until("document.querySelector('#question')")
         yield tab
-        assert tab.complaints == []
+        assert tab.complaints == [], tab.complaints
         assert [address for address in tab.asked if not address.startswith((client.base, "data:", "blob:"))] == []
 
 
@@ -170,7 +170,7 @@ async def pretended(client: Client, script: str = PRETENDED) -> AsyncGenerator[T
         await tab.send("Page.addScriptToEvaluateOnNewDocument", source=script.replace("SAID", json.dumps(HOSTILE)))
         await tab.open(f"{client.base}/")
         yield tab
-        assert tab.complaints == []
+        assert tab.complaints == [], tab.complaints
         assert [address for address in tab.asked if not address.startswith((client.base, "data:", "blob:"))] == []
 
 
@@ -203,5 +203,5 @@ async def speaking(client: Client, answers: Sequence[Sequence[dict[str, Any] | N
         await tab.open(f"{client.base}/")
         await tab.until("document.querySelector('#question')")
         yield tab
-        assert tab.complaints == []
+        assert tab.complaints == [], tab.complaints
         assert [address for address in tab.asked if not address.startswith((client.base, "data:", "blob:"))] == []
