@@ -182,14 +182,27 @@ class Short(Patient):
 
 async def test_idle_connection_is_closed_after_the_keep_alive_time(workspace: Workspace) -> None:
     """A connection that is idle for the keep-alive time after an answer is closed without a word; a request before that starts it anew."""
-    async with open_door(workspace, Short) as client, connected(client.base) as (reader, writer):
-        began = time.monotonic()
-        for _ in range(4):
+    doors: list[Door] = []
+
+    class Noted(Patient):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.timeout_keep_alive = 60
+            doors.append(self)
+
+    async with open_door(workspace, Noted) as client, connected(client.base) as (reader, writer):
+        deadlines: list[float] = []
+        for keep_alive in (60, 60, 60, 0.3):
+            await asyncio.sleep(0.01)  # so that the times differ
+            for door in doors:
+                door.timeout_keep_alive = keep_alive  # type: ignore[assignment]
+            began = time.monotonic()
             writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
-            await asyncio.sleep(0.15)  # the wait itself is what is tested
+            deadlines.append(doors[-1]._read_by)
         assert await until_closed(reader) == b""
-        assert 0.45 + 0.3 - 0.05 < time.monotonic() - began < 60
+        assert time.monotonic() - began > 0.3 - 0.05  # not before
+    assert deadlines[0] < deadlines[1] < deadlines[2]
 
 
 class HastyAndShort(Hasty, Short):
