@@ -9,6 +9,7 @@ import pytest
 
 from bench import wire
 from bench.by_hand import ByHand
+from tests.support.by_hand import fed_by_hand
 
 ROUTES = """
 targets:
@@ -51,12 +52,8 @@ CASES = [
 @pytest.fixture
 async def hands(tmp_path: Path) -> AsyncGenerator[ByHand, None]:
     """A router whose connections are fed by hand."""
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines/chat.yaml").write_text("steps: []\n", encoding="utf-8")
-    (tmp_path / "routes.yaml").write_text(ROUTES, encoding="utf-8")
-    made = ByHand(tmp_path / "routes.yaml")
-    yield made
-    await made.close()
+    async with fed_by_hand(tmp_path, ROUTES) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("asked", "says"), CASES)

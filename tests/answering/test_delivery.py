@@ -16,6 +16,7 @@ from bench import wire
 from bench.by_hand import ByHand
 from router.answering.reply import MAX_COLLECTED
 from router.wire import openai
+from tests.support.by_hand import fed_by_hand
 
 ROUTES = """
 targets:
@@ -34,12 +35,8 @@ server:
 @pytest.fixture
 async def unasked(tmp_path: Path) -> AsyncGenerator[ByHand, None]:
     """A router whose connections are fed by hand."""
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines/chat.yaml").write_text("steps: []\n", encoding="utf-8")
-    (tmp_path / "routes.yaml").write_text(ROUTES, encoding="utf-8")
-    made = ByHand(tmp_path / "routes.yaml")
-    yield made
-    await made.close()
+    async with fed_by_hand(tmp_path, ROUTES) as made:
+        yield made
 
 
 @pytest.fixture
