@@ -242,14 +242,24 @@ def spoken(words: Sequence[Words]) -> Sequence[Words]:
 
 @final
 class EventStream(Mutable):
-    """The events of a generator that has a fast path: an async generator itself.
+    """The events of a generator that has a fast path: an async generator itself, which ends after its Finish without waiting.
+    source: that generator
     fast: returns the path; None if the generator must be resumed
-    with_thoughts: the events from which the generator drops the thoughts, for a reader that drops them itself; None if it drops none
+    spoken: returns the events of the source without the thoughts; None if thoughts are not dropped
+    A reader may read the source and drop the thoughts itself. It then reads nothing else of this object, and closes the source.
     """
 
-    generator: Events
+    source: Events
     fast: Callable[[], FastPath | None]
-    with_thoughts: Events | None = None
+    spoken: Callable[[Events], Events] | None = None
+    _generator: Events | None = None
+
+    @property
+    def generator(self) -> Events:
+        """Return the generator of these events, the same each time."""
+        if self._generator is None:
+            self._generator = self.source if self.spoken is None else self.spoken(self.source)
+        return self._generator
 
     def __aiter__(self) -> "EventStream":
         return self

@@ -13,6 +13,7 @@ Raises UnicodeEncodeError for a text with a surrogate: see `repaired`. A text in
 """
 quoted: Callable[[str], bytes] = written
 """Returns a text as a JSON string in UTF-8; raises as `written`."""
+DELETE = 0x7F
 _make_encoder: Any = getattr(encoder, "c_make_encoder", None)
 """The encoder in C behind `json.dumps`; None on an interpreter that has none."""
 
@@ -38,3 +39,15 @@ def writer(
     )
     join = "".join
     return lambda value: join(pieces(value, 0))
+
+
+def plainly(value: object) -> str | None:
+    """Return a value as `json.dumps` writes it, made in C throughout; None if it has a text that is not printable ASCII.
+
+    A float is the same number, if not always the same digits (`1e-6` for `1e-06`). Its types must be those of JSON.
+    """
+    try:
+        made = msgspec.json.format(written(value), indent=0)
+    except (ValueError, TypeError, OverflowError):  # a surrogate, a subclass of `str`, a number above 64 bits
+        return None
+    return made.decode() if made.isascii() and DELETE not in made else None

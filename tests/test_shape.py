@@ -27,6 +27,7 @@ FLOORS = {
     "garbage": 0,
     "jsontext": 0,
     "lifecycle": 0,
+    "random_ids": 0,
     "chat": 1,
     "embed": 2,
     "signature": 1,

@@ -3,11 +3,9 @@
 import asyncio
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from struct import Struct
 from urllib.parse import parse_qs
 
 from starlette.types import Send
@@ -29,6 +27,7 @@ from router.generation import Compiled, Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObservers, Observer
 from router.lifecycle import Deadline, Holdings
+from router.random_ids import random_uuid
 from router.reload import Live
 from router.shared import Away
 from router.steps.session import session, session_for
@@ -38,7 +37,6 @@ from router.wire.responses import response_id
 
 UNSHARED = CacheControl(max_age=0.0, store=False)
 """Cache wishes of a request with an induced fault: its answer is neither cached nor shared."""
-_UUID_FIELDS, _UUID_TEXT = Struct(">IHHHHI").unpack, "{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}".format
 log = logging.getLogger("router.server")
 
 
@@ -224,7 +222,7 @@ class Chat:
             min_client = (request.min_client if request.steers else None) or server.ui.min_client
             heading = Heading(
                 request_id=entry.request_id,
-                message_id=wanted.continues or _new_uuid(),
+                message_id=wanted.continues or random_uuid(),
                 model=question.model,
                 created=int(time.time()),
                 wants_usage=wanted.wants_usage,
@@ -344,12 +342,6 @@ class Chat:
             await self._kept.stop(((await self._admissions(exchange)).caller.owner, chat), exchange.generation)
             exchange.reply.entry.outcome = "stop_asked"
             await exchange.reply.empty(204)
-
-
-def _new_uuid() -> str:
-    """Return a random UUID (RFC 9562, version 4): 122 random bits, and six that say so. `uuid.uuid4` takes three calls for it."""
-    low, middle, high, clock, first, rest = _UUID_FIELDS(os.urandom(16))
-    return _UUID_TEXT(low, middle, high & 0xFFF, clock & 0x3FFF | 0x8000, first, rest)
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:

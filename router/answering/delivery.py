@@ -58,10 +58,10 @@ class _Delivery(Ahead):
         """Run the answer, and close its generator at the end."""
         events, entry, sink, fast, hidden = self._events, self._entry, self._sink, None, None
         if type(events) is EventStream:
-            fast, hidden = events.fast, Thought if events.with_thoughts else None
-            events = events.with_thoughts or events.generator
+            fast, hidden = events.fast, Thought if events.spoken else None
+            events = events.source
         try:
-            async for event in events:
+            while (event := await anext(events, None)) is not None:  # at its end `async for` would raise an error here
                 if event.__class__ is hidden:
                     continue
                 entry.see(event)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from router.attempt import LET_GO, Attempt
+from router.attempt import LET_GO, Attempt, in_ms
 from router.chat import Ask
 from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Events, EventStream, FastPath, Finish, Start
@@ -34,6 +34,8 @@ class Opened(Mutable):
     """The question that the target was asked."""
     over: bool = False
     """True once the outcome of the attempt is recorded."""
+    finished: bool = False
+    """True once the target's Finish has come."""
     said: list[str] = field(default_factory=list[str])
     """All that the target wrote, in pieces: the list of the answer's text itself (`Relay.said`) as long as that is the same.
     The cost is estimated from it if the provider reports no usage.
@@ -58,8 +60,8 @@ class Opened(Mutable):
         return Attempt(
             candidate.name,
             outcome,
-            round(now - self.began, 3),
-            first=round(self.took, 3),
+            in_ms(now - self.began),
+            first=in_ms(self.took),
             began=self.began,
             omitted=start.omitted,
             output=start.output,
@@ -74,7 +76,7 @@ class Opened(Mutable):
 def tried(candidate: Candidate, began: float, outcome: str, wait: float | None = None) -> Attempt:
     """Return the attempt at a target that was asked at `began` and has just ended. `wait`: the seconds of its `Retry-After`, if any."""
     seconds = candidate.health.clock() - began
-    return Attempt(candidate.name, outcome, round(seconds, 3), wait=None if wait is None else round(wait, 3), began=began)
+    return Attempt(candidate.name, outcome, in_ms(seconds), wait=None if wait is None else in_ms(wait), began=began)
 
 
 def charged(attempt: Attempt, candidate: Candidate, ask: Ask, meter: Meter | None, *, usage: Usage | None = None) -> Attempt:
@@ -134,7 +136,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     try:
         events = candidate.answer(ask)
         if type(events) is EventStream:
-            events, fast = events.generator, events.fast
+            events, fast = events.source, events.fast
         watch.wait(min(first_token, permit.patience) if permit.probes else first_token)
         try:
             event = await events.__anext__()

@@ -128,16 +128,16 @@ class Chain(Mutable):
     _rescues: int = 0
     """Streams that continued the answer."""
 
-    def let_go(self, opened: Opened) -> Awaitable[None]:
+    def let_go(self, opened: Opened) -> Awaitable[object]:
         """Record a stream's attempt as still running (LET_GO) if it is not recorded yet; close the stream once the result is awaited.
-        A second call does nothing.
+        A second call does nothing. A stream with a fast path that has finished is read to its end: to close it would raise an error in it.
         """
         if not opened.over:
             self.attempts.append(opened.ended(LET_GO))
         if not opened.closed:
             opened.closed = True
             opened.candidate.health.load.busy -= 1
-        return opened.events.aclose()
+        return anext(opened.events, None) if opened.finished and opened.fast is not None else opened.events.aclose()
 
     async def _unheard(self, opened: Opened) -> None:
         """Close a stream that started but lost a race, and record it without a time to first token: the client gets none of it."""
@@ -147,6 +147,7 @@ class Chain(Mutable):
     def finished(self, opened: Opened, end: Finish) -> Finish:
         """Record a stream that completed, in the attempts, the breaker and the retry budget. Return its end with the usage of all streams."""
         health = opened.candidate.health
+        opened.finished = True
         self.attempts.append(opened.ended("ok", end.usage, end.model))
         if health.breaker.recovering:
             health.breaker.succeeded(opened.permit)

@@ -41,7 +41,7 @@ async def race(
     first: Coroutine[object, object, T | None],
     second: Callable[[], Coroutine[object, object, T | None]],
     delay: float,
-    let_go: Callable[[T], Awaitable[None]],
+    let_go: Callable[[T], Awaitable[object]],
 ) -> T | None:
     """Return the first result that is not None, of `first` or of `second`; None if both have ended without one.
     `second` starts after `delay` seconds, unless `first` has ended by then, with or without a result.
@@ -70,7 +70,7 @@ async def race(
             raise
 
 
-async def _all_of(racers: Sequence[asyncio.Task[T | None]], let_go: Callable[[T], Awaitable[None]]) -> None:
+async def _all_of(racers: Sequence[asyncio.Task[T | None]], let_go: Callable[[T], Awaitable[object]]) -> None:
     """Pass the results of these tasks to `let_go`, except None; tasks that failed or were cancelled have none."""
     for task in racers:
         if task.done() and not task.cancelled() and task.exception() is None and (made := task.result()) is not None:

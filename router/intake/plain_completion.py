@@ -30,6 +30,7 @@ class _Body(Value, frozen=True, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+BACKSLASH = 0x5C
 
 
 def plain_completion(data: bytes, bounds: RequestBounds, wire: Wire, cache: bytes = b"") -> Asked | None:
@@ -47,7 +48,7 @@ def plain_completion(data: bytes, bounds: RequestBounds, wire: Wire, cache: byte
     count = len(body.messages)
     # Each message has four texts, keys included, and the body around them three or four. With more texts, a key stands twice.
     quotes = 2 * (4 * count + (3 if body.stream is UNSET else 4))
-    bare = unescaped(data) if b"\\" in data else data
+    bare = unescaped(data) if BACKSLASH in data else data
     if bare.count(b'"') != quotes or count > bounds.messages:
         return None
     said = TextMessages([Message(one.role, (one.content,)) for one in body.messages])

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from os import urandom
 from typing import Any, cast, get_args
 
 from router.access.address import Address, client_address
@@ -14,6 +13,7 @@ from router.intake import protocol
 from router.intake.fields import Fields
 from router.intake.question import Surface
 from router.intake.scope import Receive, Scope, path_below
+from router.random_ids import random_hex
 from router.value import Mutable, field
 from router.wire import WIRES, Wire
 
@@ -68,7 +68,7 @@ class Request(Mutable):
         if not OPTIONAL.isdisjoint(headers):
             self._read_optional(headers)
         if not self.id:
-            self.id = f"req_{urandom(12).hex()}"
+            self.id = f"req_{random_hex()[:24]}"
 
     def _read_optional(self, headers: Mapping[bytes, bytes]) -> None:
         """Set the fields of the headers in OPTIONAL."""

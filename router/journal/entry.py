@@ -46,15 +46,12 @@ NO_MOMENTS: deque[float] = deque(maxlen=0)
 """The moments of a request whose pauses are not measured yet, or any more: none can be added."""
 LATE = 10.0
 """Seconds after the end of an answer for which its usage is awaited; the request is logged after that."""
-FRACTION = 4
-"""Digits of a second after the point."""
 REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
 """Outcomes of requests that did not fail."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """Outcome of a request → outcome of an attempt that was still running at its end; `abandoned` for all others."""
 UNKNOWN = SimpleNamespace(**dict.fromkeys(COUNTS))
 """Token counts of a request that used none, or of which none is known: each is None."""
-NO_FIELDS: Mapping[str, object] = {}
 WRITTEN: frozenset[type[Event]] = frozenset({Text, Thought, ToolInput})
 """Events that a model writes piece by piece."""
 STRANGE = "other"
@@ -329,16 +326,16 @@ class Entry(Mutable):
             observe(self)
         return True
 
-    def explained(self, head: Mapping[str, object] = NO_FIELDS) -> dict[str, object]:
-        """Return the record, so far if the request runs, as JSON for the log and the admin pages. `head`: the fields before it."""
+    def explained(self) -> dict[str, object]:
+        """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
         if self.ended:
             attempts, sums, rescued = self.attempts, self.sums, self.rescues
             costs = sums.costs
         else:
             attempts, sums, rescued = self.known, self.charges, rescues(self.attempts)
             costs = charges(attempts, self.prices).costs
-        asked = {
-            **head,
+        used = sums.used or UNKNOWN
+        return {
             "request_id": self.request_id,
             "generation": self.generation,
             "caller": self.caller,
@@ -352,9 +349,6 @@ class Entry(Mutable):
             "cache": self.cache or None,
             "fault": self.fault or None,
             "steps": self.steps,
-        }
-        used = sums.used or UNKNOWN
-        return asked | {
             "tools": [run.as_json() for run in self.tools] if self.tools else [],
             "attempts": [*map(tried, attempts, costs)],
             "rescues": rescued,
@@ -367,8 +361,8 @@ class Entry(Mutable):
             "cost_usd": sums.cost and round(sums.cost, DIGITS),
             "estimated": sums.estimate is not None,
             "estimated_cost_usd": sums.estimated_cost and round(sums.estimated_cost, DIGITS),
-            "first_token_seconds": round(self.first - self.began, FRACTION) if self.first else None,
-            "seconds": round((self.ended or monotonic()) - self.began, FRACTION),
+            "first_token_seconds": rounded(self.first - self.began) if self.first else None,
+            "seconds": rounded((self.ended or monotonic()) - self.began),
         }
 
     @property
@@ -410,5 +404,5 @@ class GuardedObservers:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Return a duration rounded to a tenth of a millisecond; None stays None."""
-    return None if seconds is None else round(seconds, FRACTION)
+    """Return a duration in seconds, rounded to a tenth of a millisecond as `in_ms` rounds; None stays None."""
+    return None if seconds is None else int(seconds * 10_000 + 0.5) / 10_000

@@ -10,12 +10,14 @@ from typing import TextIO
 
 from router.failover import RefusalChange
 from router.journal.entry import Entry, problems, rounded
-from router.jsontext import writer
+from router.jsontext import plainly, writer
 
 access = logging.getLogger("router.access")
 targets = logging.getLogger("router.targets")
 OURS = frozenset({"router", "uvicorn"})
 """Loggers whose messages are written. Messages of libraries may contain a provider's text: only their place in the code is written."""
+REQUEST = '"level": "info", "logger": "router.access", "event": "request"'
+"""The fields after the time that all lines of requests share."""
 _dumps = writer(str)
 
 
@@ -88,9 +90,10 @@ def line(entry: Entry) -> None:
     # The same line without a record, which would take 16 calls more.
     now = time.time()
     stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
-    made = _dumps(entry.explained({"time": stamp, "level": "info", "logger": "router.access", "event": "request"}))
+    fields = entry.explained()
+    made = plainly(fields) or _dumps(fields)
     with lines.lock:  # type: ignore[union-attr]
-        lines.stream.write(f"{made}\n")
+        lines.stream.write(f'{{"time": "{stamp}", {REQUEST}, {made[1:]}\n')
         lines.stream.flush()
 
 

@@ -41,7 +41,7 @@ class Ring:
 
 
 def _shown(entry: Entry) -> dict[str, object]:
-    return entry.explained({"at": round(entry.at, 3), "running": entry.running})
+    return {"at": round(entry.at, 3), "running": entry.running, **entry.explained()}
 
 
 def _with_times(entry: Entry) -> dict[str, object]:

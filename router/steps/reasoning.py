@@ -12,7 +12,7 @@ def reasoning() -> Step:
             events = answer(ask)
             if type(events) is not EventStream:
                 return _without_thoughts(events)
-            return EventStream(_without_thoughts(events.generator), events.fast_without_thoughts, events.generator)
+            return EventStream(events.generator, events.fast_without_thoughts, _without_thoughts)
 
         return spoken
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Step
-from router.jsontext import writer
+from router.jsontext import writer, written
 from router.value import replace
 
 _dumps = writer(dict)
@@ -33,10 +33,18 @@ def session_for(ask: Ask, caller: str, user: str) -> str:
     The session is a SHA-256 in hex of caller, user, and the chat id or else the messages up to the first user's.
     """
     if ask.chat:
-        return sha256(_dumps((caller, user, ask.chat)).encode()).hexdigest()
+        return _digest((caller, user, ask.chat))
     begun: list[Json] = []
     for message in ask.messages:
         begun.append([message.role, *map(part_of, message.parts)])
         if message.role == "user":
             break
-    return sha256(_dumps((caller, user, "", begun)).encode()).hexdigest()
+    return _digest((caller, user, "", begun))
+
+
+def _digest(named: object) -> str:
+    try:
+        made = written(named)
+    except (ValueError, TypeError, OverflowError):  # a surrogate, a mapping that is no dict, a number above 64 bits
+        made = _dumps(named).encode()
+    return sha256(made).hexdigest()

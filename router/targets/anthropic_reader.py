@@ -143,6 +143,7 @@ class MessageReader(TextFrames):
 
     decode = msgspec.json.Decoder(TextBlockFrame).decode
     text_of = attrgetter("delta.text")
+    ends = b"message_stop"
 
     def __init__(self, name: str, speech: Speech) -> None:
         self.name = name

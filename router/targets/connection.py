@@ -347,7 +347,7 @@ class Connection(asyncio.Protocol):
         self.status = status
         self._headers = named.copy()
         self._loose = 0
-        if b"content-encoding" in b" ".join(named).lower() and (encoding := self.headers.get("content-encoding")):
+        if b" ".join(named).lower().find(b"content-encoding") >= 0 and (encoding := self.headers.get("content-encoding")):
             self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
 
     def on_message_complete(self) -> None:

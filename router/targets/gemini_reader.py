@@ -98,7 +98,7 @@ class Counted(msgspec.Struct, rename="camel"):
     def apart(self) -> Apart | None:
         """Return the counts of audio and image tokens, and the service tier; None if there is none of the three."""
         read, made = bytes(self.prompt_tokens_details), bytes(self.candidates_tokens_details)
-        if not (b"AUDIO" in read or b"AUDIO" in made or b"IMAGE" in made or self.service_tier):
+        if not self.service_tier and read.find(b"AUDIO") < 0 and made.find(b"AUDIO") < 0 and made.find(b"IMAGE") < 0:
             return None
         return Apart(_modality(read, "AUDIO"), _modality(made, "AUDIO"), _modality(made, "IMAGE"), tier=self.service_tier)
 

@@ -211,6 +211,7 @@ class ChatReader(TextFrames):
 
     decode = msgspec.json.Decoder(TextChunk).decode
     text_of = attrgetter("choices.only.delta.content")
+    ends = DONE
     _cited: Sequence[Any] = ()
     """Sources that stand beside the choices, not in the Speech yet."""
 
@@ -226,14 +227,16 @@ class ChatReader(TextFrames):
         self.speech.states_at_end = made.states
         return made
 
-    def named(self, first: bytes) -> None:
-        """Record the model if a frame of text alone names it."""
+    def named(self, first: bytes) -> Sequence[str]:
+        """Record the model if a frame of text alone names it. Return the text of such a frame, and nothing else."""
         try:
-            model = NAMED_TEXT.decode(first).model
+            chunk = NAMED_TEXT.decode(first)
         except NOT_TEXT:
-            return
-        if model:
-            self.speech.called(model)
+            return ()
+        if not chunk.model:
+            return ()
+        self.speech.called(chunk.model)
+        return (chunk.choices.only.delta.content,)
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""

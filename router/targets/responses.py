@@ -170,6 +170,7 @@ class ResponseReader(TextFrames):
 
     decode = msgspec.json.Decoder(OutputTextFrame).decode
     text_of = attrgetter("delta")
+    ends = b"response.completed"
 
     def __init__(self, name: str, speech: Speech) -> None:
         self.name = name

@@ -15,7 +15,8 @@ FAILED = tuple(one.encode() for one in inband.FAILED)
 """Endings of the name of an event that is an error."""
 MAX_EVENT = 10 * 1024 * 1024
 """Limit of one event in bytes; a larger one raises Oversize."""
-CR = 0x0D
+LF, CR = 0x0A, 0x0D
+"""The ends of lines, as numbers: with bytes, `in` first tries whether they are a number, and makes an error of that."""
 NAMED = re.compile(rb"^event:[^\n]*[^\sRNErne]\ndata: ([^\n]*)\n\n", re.MULTILINE)
 """A complete event of one line of data, as Anthropic and the Responses API send. Its name cannot be an error's by its last letter (FAILED)."""
 LINE = 48
@@ -49,10 +50,10 @@ class Events:
         """Return the data of each event that this piece completes. Raises Oversize if an incomplete event exceeds MAX_EVENT."""
         if self._between and piece.startswith(b"data: ") and piece.endswith(b"\n\n"):
             data = piece[6:-2]
-            if b"\n" not in data and b"\r" not in data:
+            if LF not in data and CR not in data:
                 return [data]  # the usual read: one event of one line
         if self._rest:
-            if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
+            if self._begun and LF not in piece and CR not in piece and self._rest[-1] != CR:
                 self._rest += piece  # so that a long line in many pieces is searched once
                 self._bound()
                 return []
@@ -61,7 +62,7 @@ class Events:
         if piece.startswith(b"data: ") and piece.endswith(b"\n\n") and not self._data and not self._failed:
             # The usual read: complete events of one line each. If the line ends are two per event, there is no other line.
             found = piece[6:-2].split(b"\n\ndata: ")
-            if b"\n" not in b"".join(found) and b"\r" not in piece:
+            if LF not in b"".join(found) and CR not in piece:
                 self._begun = self._between = True
                 return found
         elif piece.startswith(b"data: ") and piece.endswith(b"\r\n\r\n") and not self._data and not self._failed:
@@ -73,7 +74,7 @@ class Events:
         elif piece.startswith(b"event:") and piece.endswith(b"\n\n") and not self._data and not self._failed:
             # The same with a name for each event.
             found = NAMED.findall(piece)
-            if piece.count(b"\n") == 3 * len(found) and b"\r" not in piece:
+            if piece.count(b"\n") == 3 * len(found) and CR not in piece:
                 self._begun = self._between = True
                 return found
         if not self._begun:
@@ -82,7 +83,7 @@ class Events:
                 return []
             self._begun = True
             piece = piece.removeprefix(b"\xef\xbb\xbf")
-        if b"\r" in piece:
+        if CR in piece:
             # A CR at the very end may be half of a CRLF: it waits.
             held = b"\r" if piece.endswith(b"\r") else b""
             piece = piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held

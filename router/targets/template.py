@@ -46,7 +46,7 @@ def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Calla
     if len(together) > MAX_BYTES or before + (after + before).join(contents) + after != together:
         return None
     listed = b'["%b",""]' % b'","'.join(contents)
-    if b'\\","' in listed:
+    if listed.find(b'\\","') >= 0:
         return None  # a content that ends with a backslash, which may hide the quote after it
     try:
         texts = LIST.decode(listed)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import length_hint
 from typing import Any, Literal
 
@@ -14,6 +15,12 @@ from router.targets.template import FEW, NOT_TEXT, alike
 
 NoText = Literal[""] | None
 """A text field that a frame of text leaves out."""
+
+
+ENDING = 3
+"""Frames at the end of an answer that are usually not of text: finish reason, token counts and end mark, for instance."""
+NAMED = 64
+"""Bytes of a frame in which it is looked whether it ends an answer."""
 
 
 class NoItems(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -30,13 +37,16 @@ class TextFrames(ABC):
 
     decode: returns a frame of text alone as a struct, with a fixed number of values; raises one of NOT_TEXT for each other frame
     text_of: returns the text of such a struct, which has no surrogate: the decoder refuses them
+    ends: a text that only a frame has, among its first NAMED bytes, that ends an answer
     speech: gets the texts
     worded: true once a frame of text was read here; a lane sets it for its other ways of text, if it reads it
-    The first two are functions in C, as a stream has hundreds of such frames.
+    The first two are functions in C, as a stream has hundreds of such frames. The last frames of an answer are not tried with them: an error
+    of the decoder costs as much as reading several frames.
     """
 
     decode: Callable[[bytes], Any]
     text_of: Callable[[Any], str]
+    ends: bytes
     speech: Speech
     worded: bool = False
 
@@ -44,8 +54,11 @@ class TextFrames(ABC):
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame of any kind. Return False if it ends the answer, otherwise True. Raises TargetError for an error."""
 
-    def named(self, first: bytes) -> None:  # noqa: B027 - in most lanes frames of text have no name
-        """Record the model's name if the first frame of an answer is of text alone and has it, in a lane whose frames of text have it."""
+    def named(self, first: bytes) -> Sequence[str]:  # noqa: ARG002 - in most lanes frames of text have no name
+        """Record the model's name if the first frame of an answer is of text alone and has it, in a lane whose frames of text have it.
+        Return the text of a frame whose name was recorded, and nothing else.
+        """
+        return ()
 
     def words(self, found: Sequence[bytes]) -> Sequence[Text] | None:
         """Read frames that are all of text alone while the answer is `flowing`, and return what `Speech.take` would.
@@ -71,27 +84,31 @@ class TextFrames(ABC):
             return all(map(self.frame, found))
         if found[FEW:] and (burst := alike(found, self.decode, self.text_of)) is not None:
             return self._burst(found, *burst)
-        if speech.model is None and found:
-            self.named(found[0])
-        rest = iter(found)
+        tried, ending = found, ()
+        if found and found[-1].find(self.ends, 0, NAMED) >= 0:
+            tried, ending = found[:-ENDING], found[-ENDING:]
+        rest = iter(tried)
+        begun = self.named(tried[0]) if tried and speech.model is None and not speech.finished and speech.kind is not Thought else ()
+        if begun:
+            next(rest)
         while not speech.finished:
             if speech.model is None or speech.kind is Thought:
                 other = next(rest, None)
             else:
-                texts: list[str] = []
+                texts, begun = [*begun], ()
                 try:
                     texts.extend(map(self.text_of, map(self.decode, rest)))
                     other = None
                 except NOT_TEXT:  # `texts` has those before the frame of another kind, the last one that was taken from `rest`
-                    other = found[-1 - length_hint(rest)]
+                    other = tried[-1 - length_hint(rest)]
                 if texts:
                     self.worded = True
                     speech.text("".join(texts))
             if other is None:
-                return True
+                break
             if not self.frame(other):
                 return False
-        return all(map(self.frame, rest))
+        return all(map(self.frame, chain(rest, ending)))
 
     def _burst(self, found: Sequence[bytes], start: int, end: int, text: str) -> bool:
         """Read frames as `frames` does. Those from index `start` to `end` are of text alone, and `text` is all of it."""
