@@ -146,7 +146,7 @@ def _checked(count: int) -> Row:
     """Return the CPU seconds and memory of `router check` over this many routes, its start included."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _written(Path(folder), configured(9, count))
-        command = [sys.executable, "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]
+        command = [machine.interpreter(), "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]
         made = subprocess.Popen(command, cwd=ROOT, env=environment(subject(lambda _: "")), stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(made.pid, 0)
         made.returncode = os.waitstatus_to_exitcode(status)

@@ -53,7 +53,10 @@ class Table(Value, frozen=True):
 
     def get(self, name: str) -> "Node | None":
         """Return the value under a key; None without that key."""
-        return next((value for key, value in self.pairs if key.text == name), None)
+        for key, value in self.pairs:
+            if key.text == name:
+                return value
+        return None
 
     def having(self, name: str, node: "Node") -> "Table":
         """Return a copy with this node as the value of a key; unchanged if the mapping does not have the key."""
@@ -155,14 +158,14 @@ class _NodeReader:
         if depth > MAX_DEPTH:
             raise UnreadableYaml(place, f"nested deeper than {MAX_DEPTH} levels")
         match event:
-            case yaml.AliasEvent():
-                return self._alias(event, place)
-            case yaml.ScalarEvent():
+            case yaml.ScalarEvent():  # most nodes
                 tagged = bool(event.tag) and not event.implicit[1]
                 if tagged:
                     advice = f"write ${{{event.value}}}" if VARIABLE.fullmatch(event.value) else "leave it out"
                     self._complain(place, f"tags such as {event.tag} are not read here: {advice}")
                 node: Node = Scalar(place, event.value, plain=event.implicit[0], source=event.value, forgiven=tagged)
+            case yaml.AliasEvent():
+                return self._alias(event, place)
             case yaml.SequenceStartEvent():
                 node = Listing(place, tuple(self._items(events, depth)))
             case _:
