@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop page-load soak hits fuzz redis-faults exact-limits retry-after times next profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop page-load soak hits fuzz redis-faults exact-limits retry-after times next profile calls instructions pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -154,6 +154,10 @@ fuzz: .venv-dev/.done   ## every reader of others' bytes, then schemathesis over
 CALLS ?=
 calls: .venv-dev/.done  ## the calls of each unit of work, by caller and callee, counted; CALLS=paced|recorded|burst|short
 	.venv-dev/bin/python -m bench.calls $(CALLS)
+
+INSTRUCTIONS ?=
+instructions: .venv-dev/.done  ## the machine instructions of each unit of work, counted by valgrind; INSTRUCTIONS='short --within' for one, with what is called
+	.venv-dev/bin/python -m bench.instructions $(INSTRUCTIONS)
 
 CAPACITY ?=
 capacity: .venv-dev/.done  ## docs/capacity.md: its measures, charts and tables; eight minutes. CAPACITY='--only streams' for one measure
