@@ -112,6 +112,7 @@ NEEDS: dict[str, dict[str, str]] = {
                 *("scope", "flow", "logger", "access_logger", "access_log", "expected_content_length", "body", "more_body"),
             )
         },
+        f"{_PROTOCOL}:RequestResponseCycle.run_asgi(self, app)": "a task that has begun leaves `tasks` without a turn of the event loop",
         f"{_PROTOCOL}:RequestResponseCycle.__init__(self, scope, transport, flow, logger, access_logger, access_log, default_headers, "
         "message_event, expect_100_continue, keep_alive, on_response)": "replaced: what is the same for all requests is not set for each",
         f"{_PROTOCOL}:RequestResponseCycle.receive(self)": "replaced: an event is made only for a request that waits",
@@ -138,7 +139,9 @@ NEEDS: dict[str, dict[str, str]] = {
         },
         **{
             f"{_PROTOCOL}:HttpToolsProtocol.{name}": "on_message_begin and on_headers_complete are replaced: a request of the door's own"
-            for name in (*("_start_asgi_task", "app", "logger", "access_log", "server_state", "server", "client", "scheme", "app_state"),)
+            for name in (
+                *("_start_asgi_task", "tasks", "app", "logger", "access_log", "server_state", "server", "client", "scheme", "app_state"),
+            )
         },
         f"{_PROTOCOL}:HttpToolsProtocol.on_response_complete(self)": "replaced: no timer for each answer",
         f"{_PROTOCOL}:HttpToolsProtocol.timeout_keep_alive": "an idle connection is closed after it, by the door's own timer",

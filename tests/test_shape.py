@@ -110,6 +110,7 @@ BROAD = {
     "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
     "router/journal/rows.py": 1,  # a sink of counts that fails costs the other sinks none: its error is raised after them
     "router/answering/ahead.py": 1,  # hands on what is thrown in, whatever it is
+    "router/server/cycle.py": 1,  # hands on to uvicorn what an application raises, whatever it is
 }
 
 

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from router.access import local
 from router.access.address import client_address, counted
+from router.access.headers import BY_NAME
 from router.access.slowdown import Slowdown
 from router.callers import Caller, Callers, from_headers
 from router.config.server import LEAST_ADMIN_KEY
@@ -95,7 +96,7 @@ class Gate:
 
         Raises Unauthorized if the credentials are missing or invalid, and Unverifiable if they cannot be checked now.
         """
-        server, headers = generation.server, dict(scope["headers"])
+        server, headers = generation.server, scope.get(BY_NAME) or dict(scope["headers"])
         if server.auth is None and self._only is None and (why := local.stranger(scope, headers, server.cors.origins)):
             error = NotAllowed(STRANGERS)
             error.logged = f"server.auth is not declared, and the request is not from this machine ({why})"

@@ -6,7 +6,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, cast, get_args
 
 from router.access.address import Address, client_address
-from router.chat import InducedFault, Json
+from router.access.headers import BY_NAME
+from router.chat import InducedFault
 from router.config.server import MinClient
 from router.errors import BadAsk
 from router.intake import protocol
@@ -14,7 +15,6 @@ from router.intake.fields import Fields
 from router.intake.question import Surface
 from router.intake.scope import Receive, Scope, path_below
 from router.random_ids import random_hex
-from router.value import Mutable, field
 from router.wire import WIRES, Wire
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -23,50 +23,47 @@ STEERING = frozenset({b"x-router-fault", b"x-router-min-client"})
 """Headers of the router's own that change the answer."""
 OPTIONAL = STEERING | {b"x-request-id", b"traceparent", b"expect", b"cache-control", b"x-forwarded-for", b"x-stream-protocol"}
 """Headers that set fields of a Request; many requests have none of them."""
+LINE = WIRES["line"]
 
 
-class Request(Mutable):
-    """An HTTP request without its body. `model`: the route that the path names, if any; `surface`: the API of its path."""
+class Request:
+    """An HTTP request without its body. `model`: the route that the path names, if any; `surface`: the API of its path.
 
-    scope: Scope
-    receive: Receive
-    model: str | None = None
-    surface: Surface = "chat"
-    stated: Fields = field(default_factory=dict[str, Json])
-    """Fields of the question that the headers contain (gateway protocol only); they override the body's."""
-    named: str | None = None
-    """Name of the wire that the request names; None without one."""
-    wire: Wire = WIRES["line"]
-    """The wire of the answer, as far as known: errors are sent in it."""
-    path: str = ""
-    method: str = ""
-    query: bytes = b""
-    client: Any = None
-    """The client's connection: an `answering.reply.Client`, and for `Bodies.arrived`; None under another server than the router's own."""
-    id: str = ""
-    """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
-    traceparent: str = ""
-    """The `traceparent` header if it is well-formed, else empty."""
-    announced: bool = False
-    """True if the client waits for `100 Continue` before it sends the body."""
-    steers: bool = False
-    """True if the request has a header for `fault` or `min_client`."""
-    cache_control: bytes = b""
-    """The values of `Cache-Control`, joined by commas."""
-    forwarded: Sequence[bytes] = ()
-    """The values of `X-Forwarded-For`."""
-    _protocol: bytes = b""
-    """The `X-Stream-Protocol` header."""
+    A plain class: its fields are set one by one, which a msgspec struct takes far longer for.
+    """
 
-    def __post_init__(self) -> None:
-        scope = self.scope
-        self.path = path_below(scope) if scope.get("root_path") else scope["path"]
-        self.method = scope["method"]
-        self.query = scope.get("query_string", b"")
-        self.client = scope.get("router.client")
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        if not OPTIONAL.isdisjoint(headers):
-            self._read_optional(headers)
+    def __init__(self, scope: Scope, receive: Receive, *, surface: Surface = "chat") -> None:
+        self.scope, self.receive = scope, receive
+        self.surface: Surface = surface
+        self.model: str | None = None
+        self.stated: Fields = {}
+        """Fields of the question that the headers contain (gateway protocol only); they override the body's."""
+        self.named: str | None = None
+        """Name of the wire that the request names; None without one."""
+        self.wire: Wire = LINE
+        """The wire of the answer, as far as known: errors are sent in it."""
+        self.path: str = path_below(scope) if scope.get("root_path") else scope["path"]
+        self.method: str = scope["method"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.client: Any = scope.get("router.client")
+        """The client's connection: an `answering.reply.Client`, and for `Bodies.arrived`; None under another server than the router's own."""
+        self.id = ""
+        """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
+        self.traceparent = ""
+        """The `traceparent` header if it is well-formed, else empty."""
+        self.announced = False
+        """True if the client waits for `100 Continue` before it sends the body."""
+        self.steers = False
+        """True if the request has a header for `fault` or `min_client`."""
+        self.cache_control = b""
+        """The values of `Cache-Control`, joined by commas."""
+        self.forwarded: Sequence[bytes] = ()
+        """The values of `X-Forwarded-For`."""
+        self._protocol = b""
+        """The `X-Stream-Protocol` header."""
+        self._headers: Mapping[bytes, bytes] = scope.get(BY_NAME) or dict(scope["headers"])
+        if not OPTIONAL.isdisjoint(self._headers):
+            self._read_optional(self._headers)
         if not self.id:
             self.id = f"req_{random_hex()[:24]}"
 
@@ -85,7 +82,7 @@ class Request(Mutable):
     @property
     def length(self) -> bytes | None:
         """The `Content-Length` header; None without one."""
-        return dict(self.scope["headers"]).get(b"content-length")
+        return self._headers.get(b"content-length")
 
     def _all(self, wanted: bytes) -> Sequence[bytes]:
         """Return the values of all headers of this name."""
@@ -123,7 +120,7 @@ class Request(Mutable):
         return cast("MinClient | None", self._steered("X-Router-Min-Client", get_args(MinClient)))
 
     def _steered(self, header: str, known: Collection[str]) -> str | None:
-        given = dict(self.scope["headers"]).get(header.lower().encode(), b"").decode("latin-1").strip()
+        given = self._headers.get(header.lower().encode(), b"").decode("latin-1").strip()
         if given and given not in known:
             raise BadAsk(f"{header}: one of {', '.join(known)} is needed.")
         return given or None

@@ -25,14 +25,9 @@ class Cycle(RequestResponseCycle):
 
     logger = logging.getLogger("uvicorn.error")
     access_logger = logging.getLogger("uvicorn.access")
-    disconnected = response_started = response_complete = False
     more_body = True
     chunked_encoding: bool | None = None
     expected_content_length = 0
-    news = False
-    """True if there is something to receive beside `body`: the end of the body, or of the connection."""
-    waiting: asyncio.Event | None = None
-    """The event that `receive` waits for; None while nothing waits."""
     message_event: Any = property(lambda self: self)
     """The object whose `set` is called when there is something to receive: the request itself, since few requests ever wait."""
     _usual: ClassVar[tuple[Sequence[tuple[bytes, bytes]], bytes]] = ((), b"")
@@ -42,8 +37,34 @@ class Cycle(RequestResponseCycle):
         # uvicorn's own is not called: most of what it sets is the same for all requests. `door`: the `Door` of the connection.
         self.scope, self.keep_alive, self.body = scope, keep_alive, bytearray()
         self.transport, self.flow, self.on_response = door.unhurried, door.flow, door.on_response_complete
-        self.default_headers, self.access_log = door.server_state.default_headers, door.access_log
+        self.default_headers, self.access_log, self.tasks = door.server_state.default_headers, door.access_log, door.tasks
         self.waiting_for_100_continue = door.expect_100_continue
+        # What is read several times is no class attribute: the interpreter finds those ten times as slowly.
+        self.disconnected = self.response_started = self.response_complete = False
+        self.news = False
+        """True if there is something to receive beside `body`: the end of the body, or of the connection."""
+        self.waiting: asyncio.Event | None = None
+        """The event that `receive` waits for; None while nothing waits."""
+        self.task: asyncio.Task[None] | None = None
+        """The task of `run_asgi`, if `Door` made it itself."""
+
+    async def run_asgi(self, app: Any) -> None:
+        """Have the application answer the request, as the whole of the current task (see `Door._start_asgi_task`).
+
+        uvicorn's own judges an application that raises, returns something, or leaves the response incomplete.
+        """
+        task: Any = self.task or asyncio.current_task()
+        task.remove_done_callback(self.tasks.discard)  # which was for a task that is cancelled before this first step
+        try:
+            result = await app(self.scope, self.receive, self.send)
+        except BaseException as error:  # noqa: BLE001 - it logs all
+            await super().run_asgi(_ended(error=error))
+        else:
+            if result is not None or not self.response_complete:
+                await super().run_asgi(_ended(result))
+        finally:
+            self.on_response = _nothing
+            self.tasks.discard(task)
 
     # The request.
 
@@ -132,6 +153,21 @@ class OldCycle(Cycle):
         """Send a message of the application. A body of any length passes: HTTP/1.0 has no chunks (RFC 9112, 6.1)."""
         self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
+
+
+def _ended(result: object = None, error: BaseException | None = None) -> Any:
+    """Return an application that only ends as another one did."""
+
+    async def app(*_: object) -> object:
+        if error is not None:
+            raise error
+        return result
+
+    return app
+
+
+def _nothing() -> None:
+    """Do nothing: a response that comes after the end of its task is no response of the connection any more."""
 
 
 def _framed(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ import math
 import socket
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from router.access.headers import BY_NAME
 from router.server.cycle import Cycle, OldCycle
 from router.server.plain import clean, feed_without_offer, plain_parser
 
@@ -35,6 +37,14 @@ SENTENCES = {
     408: ("timeout", "The request did not come in time."),
     431: ("too_large", "The request's headers are too large."),
 }
+
+
+@lru_cache(maxsize=64)
+def _parts(url: bytes) -> tuple[str, bytes, bytes]:
+    """Return (path, raw path, query) of a request's URL. HttpParserError if it is malformed. Most requests have one of a few URLs."""
+    url_parts = parse_url(url)
+    path = url_parts.path.decode("ascii")
+    return unquote(path) if "%" in path else path, url_parts.path, url_parts.query or b""
 
 
 class _Refused(Exception):
@@ -130,6 +140,7 @@ class Door(HttpToolsProtocol):
         self._left = False
         """True if bytes of a finished answer were still unsent at the last check."""
         self._status = 400
+        self._usual_tasks = self.loop.get_task_factory() is None and not getattr(config, "reset_contextvars", False)
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
         """Time of that timer; infinity without one."""
@@ -149,7 +160,8 @@ class Door(HttpToolsProtocol):
             "root_path": "",
             "router.client": self._client,
         }
-        """The part of the scope that all requests of the connection share."""
+        self._scope |= dict.fromkeys(("http_version", "method", "state", "path", "raw_path", "query_string", "headers", BY_NAME))
+        """The scope of a request of this connection, without what is the request's own: those keys are there, so that a copy has room."""
         # The transport of an answer: its `close` lets a client that is still sending read the answer.
         self.unhurried: Any = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
@@ -244,19 +256,13 @@ class Door(HttpToolsProtocol):
         waits = before is not None and not before.response_complete
         if waits and len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
-        url, version, headers = parse_url(self.url), parser.get_http_version(), clean(self.headers)
-        path = url.path.decode("ascii")
-        request: Any = {
-            "http_version": version,
-            "method": method,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": url.path,
-            "query_string": url.query or b"",
-            "headers": headers,
-            "state": {**self.app_state},
-        }
-        scope = self._scope | request
-        self.expect_100_continue = b"expect" in (named := dict(headers)) and named[b"expect"].lower() == b"100-continue"
+        version = parser.get_http_version()
+        scope = self._scope.copy()
+        scope["http_version"], scope["method"], scope["state"] = version, method, self.app_state.copy()
+        scope["path"], scope["raw_path"], scope["query_string"] = _parts(self.url)
+        scope["headers"] = headers = clean(self.headers)
+        scope[BY_NAME] = named = dict(headers)
+        self.expect_100_continue = b"expect" in named and named[b"expect"].lower() == b"100-continue"
         if version == "1.0":
             self.cycle = cycle = OldCycle(self, scope, keep_alive=False)
         else:
@@ -268,6 +274,19 @@ class Door(HttpToolsProtocol):
             self._start_asgi_task(cycle, self.app)
         self._loose = self._after = 0
         self._at = "body"
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Serve a request in a task, which uvicorn waits for at shutdown: it is in `tasks` until it ends.
+
+        uvicorn's own does the same. It would have a name generated and, at the end, a turn of the event loop for the callback, which
+        `Cycle.run_asgi` takes back.
+        """
+        if not self._usual_tasks:
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.task = task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, name="request")
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the request's body. uvicorn's own method would ask again for an upgrade."""

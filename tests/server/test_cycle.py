@@ -99,7 +99,7 @@ class Arrived:
     def __init__(self) -> None:
         self.flow = ClientFlow(asyncio.Transport())
         state = SimpleNamespace(default_headers=[])
-        self.door = SimpleNamespace(unhurried=asyncio.Transport(), flow=self.flow, server_state=state, access_log=False)
+        self.door = SimpleNamespace(unhurried=asyncio.Transport(), flow=self.flow, server_state=state, access_log=False, tasks=set())
         self.door.on_response_complete, self.door.expect_100_continue = (lambda: None), False
         self.cycle: Any = Cycle(self.door, {}, keep_alive=True)
         self.cycle.body, self.cycle.more_body = bytearray(b"body"), False
@@ -331,6 +331,7 @@ async def test_waiting_receivers_are_woken_by_the_next_part_of_the_body_and_by_i
         access_log=False,
         expect_100_continue=False,
         server_state=SimpleNamespace(default_headers=[]),
+        tasks=set(),
     )
     cycle = Cycle(door, {"method": "POST"}, keep_alive=True)
     first = asyncio.create_task(cycle.receive())
