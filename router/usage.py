@@ -18,7 +18,7 @@ Tier = Literal["", "flex", "priority"]
 """Service tiers with a price of their own; empty for the usual tier."""
 
 
-class Usage(Value, frozen=True):
+class Usage(Value, frozen=True, gc=False):
     """Tokens of a model call, as the provider reported them; every provider's report is converted to this form.
 
     input_tokens: all that the model read, those of the two caches below included

@@ -11,14 +11,14 @@ from router.targets.counts import ChatUsage
 from router.targets.text_frames import NoList, NoText
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     """The name and arguments of a call, or a piece of them. Some servers send the arguments as an object."""
 
     name: str | None = None
     arguments: Any = None
 
 
-class CallPiece(msgspec.Struct):
+class CallPiece(msgspec.Struct, gc=False):
     """A tool call, or a piece of one. Some servers use numbers as ids."""
 
     index: int | None = None
@@ -27,7 +27,7 @@ class CallPiece(msgspec.Struct):
     extra_content: dict[str, Any] | None = None
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """The content of a choice: a piece in a stream, or all of it in a message. `content` may be a list of parts."""
 
     content: Any = None
@@ -40,7 +40,7 @@ class Delta(msgspec.Struct):
     images: list[Any] | None = None
 
 
-class ChunkChoice(msgspec.Struct):
+class ChunkChoice(msgspec.Struct, gc=False):
     """A candidate answer (choice), or a piece of one; only index 0 is read."""
 
     index: int | None = None
@@ -50,13 +50,13 @@ class ChunkChoice(msgspec.Struct):
     error: Any = None
 
 
-class Groq(msgspec.Struct):
+class Groq(msgspec.Struct, gc=False):
     """Groq's extra field `x_groq`, which has the token counts of a stream."""
 
     usage: ChatUsage | None = None
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     """An event of the stream, or a complete answer. `citations` (URLs) and `search_results` are Perplexity's and xAI's."""
 
     choices: list[ChunkChoice] | None = None

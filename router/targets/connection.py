@@ -79,6 +79,9 @@ class Connection(asyncio.Protocol):
         self._found: list[bytes] = []
         """The pieces of the body that the parser finds in one read."""
         self.on_body = self._found.append  # the parser's callback: a method of ours would be a call for each piece
+        self._rested: list[httptools.HttpResponseParser] = []
+        """The parser, from the end of a response to the next byte that it reads: there it can begin the response to another request."""
+        self.on_message_begin = self._rested.clear  # the parser's callback, before the first byte of any response, a 1xx included
         self._waiting = 0
         self._paused = False
         self.idle: list[Connection] = []
@@ -96,7 +99,8 @@ class Connection(asyncio.Protocol):
         """Write a request to the socket, and return a future that is done once status and headers, or an error, are here.
         The future has no timeout. After an error, `status` is 0, and the error is `failure()`.
         """
-        self._parser = httptools.HttpResponseParser(self)
+        if not self._rested:
+            self._parser = httptools.HttpResponseParser(self)
         self.status = 0
         self._loose = self._head = 0
         """`_loose`: bytes received since the last headers or piece of the body were complete. `_head`: bytes of the headers so far."""
@@ -355,3 +359,4 @@ class Connection(asyncio.Protocol):
         if self.status:
             self._over = True
             self._again = self._parser.should_keep_alive()
+            self._rested.append(self._parser)

@@ -33,7 +33,7 @@ def tokens(count: float | None) -> int:
     return int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0
 
 
-class Apart(Value, frozen=True):
+class Apart(Value, frozen=True, gc=False):
     """Counts with prices of their own: audio tokens, image tokens, web searches. `tier`: the provider's word for the service tier."""
 
     audio_input: float | None = 0
@@ -60,7 +60,7 @@ PRICED_TIERS: Mapping[str, Tier] = {"flex": "flex", "priority": "priority"}
 """Service tiers that have a price of their own: those of OpenAI, Google, xAI, Groq, Fireworks and DeepInfra have the same names."""
 
 
-class Counts(Value, frozen=True):
+class Counts(Value, frozen=True, gc=False):
     """A provider's token counts in the terms of Usage. They are not checked yet: each may be missing, or no number of tokens.
 
     input_tokens: all input, cache tokens included
@@ -85,7 +85,8 @@ class Counts(Value, frozen=True):
         together exceed the input were counted apart from it, and are added to it.
         """
         some, more = self.input_tokens, self.output_tokens
-        if some and more and 0 < some <= MAX_TOKENS and 0 < more <= MAX_TOKENS and self == Counts(some, more) and before == NO_USAGE:
+        others = self.cached or self.cache_write or self.reasoning or self.apart  # `cache_write_1h` is part of `cache_write`
+        if some and more and 0 < some <= MAX_TOKENS and 0 < more <= MAX_TOKENS and not others and before is NO_USAGE:
             return Usage(int(some), int(more))  # the usual case: nothing else was counted, and nothing before
         counts = (some, more, self.cached, self.cache_write, self.cache_write_1h, self.reasoning)
         read, written, hit, stored, lasting, thought = map(tokens, counts)
@@ -100,13 +101,13 @@ class Counts(Value, frozen=True):
         return counted if self.apart is None else self.apart.over(counted)
 
 
-class Lasting(msgspec.Struct):
+class Lasting(msgspec.Struct, gc=False):
     """Tokens written to a prompt cache, by how long they are kept; only those of an hour are read."""
 
     ephemeral_1h_input_tokens: Number = None
 
 
-class Read(msgspec.Struct):
+class Read(msgspec.Struct, gc=False):
     """Parts of the input tokens, from `prompt_tokens_details` or `input_tokens_details`: cached, audio, cache writes."""
 
     cached_tokens: Number = None
@@ -118,7 +119,7 @@ class Read(msgspec.Struct):
     cache_creation_token_details: Lasting | None = None
 
 
-class CompletionDetails(msgspec.Struct):
+class CompletionDetails(msgspec.Struct, gc=False):
     """Parts of the output tokens, from `completion_tokens_details` or `output_tokens_details`. `thinking_tokens`: Anthropic's reasoning."""
 
     reasoning_tokens: Number = None
@@ -131,13 +132,13 @@ READ, COMPLETED = Read(), CompletionDetails()
 """Empty details, for counts without any."""
 
 
-class ServerTools(msgspec.Struct):
+class ServerTools(msgspec.Struct, gc=False):
     """The provider's counts of its own tools' calls; only web searches are read."""
 
     web_search_requests: Number = None
 
 
-class ChatUsage(msgspec.Struct):
+class ChatUsage(msgspec.Struct, gc=False):
     """Usage of a chat completion. xAI's completion_tokens lack the reasoning, as its total shows; all others include it."""
 
     prompt_tokens: Number = None
@@ -169,8 +170,10 @@ class ChatUsage(msgspec.Struct):
 
     def counts(self, tier: object = None) -> Counts:
         """Return these counts in the terms of Usage. `tier`: the service tier that the answer names."""
-        if not tier and self == ChatUsage(self.prompt_tokens, self.completion_tokens, self.total_tokens):
-            return Counts(self.prompt_tokens, self.completion_tokens)  # nothing else was counted
+        others = tier or self.prompt_tokens_details or self.completion_tokens_details or self.reasoning_tokens or self.server_tool_use
+        cached = self.cached_tokens or self.prompt_cache_hit_tokens or self.cache_read_input_tokens or self.cache_creation_input_tokens
+        if not others and not cached:
+            return Counts(self.prompt_tokens, self.completion_tokens)  # the usual case: nothing else was counted
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
@@ -190,7 +193,7 @@ class ChatUsage(msgspec.Struct):
         )
 
 
-class ResponseUsage(msgspec.Struct):
+class ResponseUsage(msgspec.Struct, gc=False):
     """Usage of an answer of the Responses API. The output includes the reasoning."""
 
     input_tokens: Number = None

@@ -24,7 +24,7 @@ from router.targets.proxy import ProxyFailed, answered_itself
 from router.targets.speech import Speech
 from router.targets.text_filters import UNBOUND, AnswerLimits
 from router.targets.verdict import verdict
-from router.value import Mutable, Value, replace
+from router.value import Mutable, Value
 
 ANSWERED = (200, 201, 203)
 """Statuses of a response that has an answer: some gateways send 201 for each POST, and proxies 203 for an answer that they changed."""
@@ -160,7 +160,7 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
             if prepared.bounds is not UNBOUND:
                 speech.bound(prepared.bounds)
             omitted = prepared.omitted if asking.pupil is None else _accepted(prepared, asking.pupil)
-            yield replace(start, omitted=omitted, output=prepared.output, meter=speech.meter)
+            yield Start(start.target, start.model, omitted=omitted, output=prepared.output, meter=speech.meter)
             feed.response, feed.reader = response, prepared.reader(speech)
             piece = response.taken() or await response.read()
             if not (streamed := piece.startswith(FIELDS) or response.content_type.endswith(STREAMS)):

@@ -15,7 +15,7 @@ import msgspec
 from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Produced, Source, Text, Thought, ToolInput
-from router.targets.counts import Counts
+from router.targets.counts import NO_USAGE, Counts
 from router.targets.finish_reasons import BROKEN, REASONS
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows, goes_on
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
@@ -335,7 +335,7 @@ class Speech(msgspec.Struct, eq=False):
 
     def usage(self, counts: Counts) -> None:
         """Record the provider's token counts, over those that it sent before."""
-        self.meter.usage = counts.over(self.meter.usage or Usage())
+        self.meter.usage = counts.over(self.meter.usage or NO_USAGE)
         self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:

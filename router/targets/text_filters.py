@@ -7,7 +7,7 @@ from router.chat import repaired
 from router.value import Mutable
 
 
-class Joined(Mutable):
+class Joined(Mutable, gc=False):
     """A filter of streamed text that joins surrogate pairs split between pieces; a half without its other half becomes U+FFFD."""
 
     half: str = ""
@@ -33,7 +33,7 @@ MAX_BLANK = 64
 """Limit of white space before `<think>`, in characters."""
 
 
-class Opening(Mutable):
+class Opening(Mutable, gc=False):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
     `over` is true after the closing tag, or once other text came. A closing tag alone is text.
     """

@@ -268,6 +268,25 @@ async def test_second_response_in_the_same_read_changes_nothing_of_the_first(mor
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("begun", [b"\r\n", b"HTT", b"HTTP/1.1 408 Request Timeout\r\nx: y"])
+async def test_begun_second_response_in_the_same_read_does_not_reach_the_next_one(begun: bytes) -> None:
+    """The next response on a connection is read from its own first byte, although the read of the last one had a few bytes more."""
+    async with serving(WHOLE + begun, WHOLE) as (server, connections):
+        for _ in range(3):
+            response = await asked(server, connections)
+            assert (response.status, response.headers.get("x"), await read(response)) == (200, None, b"hello")
+    assert server.connections == 1
+
+
+async def test_response_after_one_without_the_body_it_declares_is_read_whole() -> None:
+    """A 304 has no body, whatever its length says: that length counts neither for it nor for the next response on the connection."""
+    async with serving(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n", WHOLE) as (server, connections):
+        for status, body in ((304, b""), (200, b"hello"), (200, b"hello")):
+            response = await asked(server, connections)
+            assert (response.status, await read(response)) == (status, body)
+    assert server.connections == 1
+
+
 async def test_connection_that_was_idle_for_too_long_is_closed() -> None:
     """A sweep closes a connection that became idle KEPT seconds ago, and keeps one that was used since."""
     async with serving(WHOLE) as (server, connections):
