@@ -98,7 +98,8 @@ class Hour:
         running = self._running
         running[entry] = None
         slot = self._slots[-1] if entry.at < self._until else self._now()
-        slot.open = max(slot.open, len(running))
+        if len(running) > slot.open:  # noqa: PLR1730 - max() is a call, and an assignment each time
+            slot.open = len(running)
 
     def add(self, labels: Labels, row: Tries) -> None:
         """Add a row of attempts to the newest slot. Without a route, or if their requests asked for no answer (ANSWERLESS), nothing is added.

@@ -44,6 +44,8 @@ MAX_PAUSES = 10_000
 """Pauses between two pieces of one answer that are recorded at most."""
 NO_MOMENTS: deque[float] = deque(maxlen=0)
 """The moments of a request whose pauses are not measured yet, or any more: none can be added."""
+NO_TRAIL = Trail()
+"""The trail of each request that is over: nothing is added to it."""
 LATE = 10.0
 """Seconds after the end of an answer for which its usage is awaited; the request is logged after that."""
 REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
@@ -320,7 +322,7 @@ class Entry(Mutable):
             self._moments = NO_MOMENTS
         if self._summed is not self.attempts:
             self.sums = self.charges
-        self.trail = Trail()
+        self.trail = NO_TRAIL
         self.ended = monotonic()
         for observe in self.observers:
             observe(self)
@@ -385,12 +387,12 @@ class GuardedObservers:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
-        self._failing: list[Observer] = []
+        self._failing: tuple[Observer, ...] = ()
         """The observers that failed at the last request."""
 
     def __call__(self, entry: Entry) -> None:
         """Pass the request to each observer; log an observer's exception if its call before was a success."""
-        failing: list[Observer] = []
+        failing: tuple[Observer, ...] = ()
         for observer in self._observers:
             try:
                 observer(entry)
@@ -399,7 +401,7 @@ class GuardedObservers:
                     name = getattr(observer, "__qualname__", type(observer).__name__)
                     fields = {"request_id": entry.request_id, "observer": name}
                     problems.exception("an observer of requests fails", extra={"fields": fields})
-                failing.append(observer)
+                failing += (observer,)
         self._failing = failing
 
 

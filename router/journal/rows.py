@@ -5,7 +5,6 @@ when a page is read or a slot of the hour ends, and the oldest ones at MAX_ROWS.
 """
 
 from bisect import bisect
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
@@ -80,7 +79,7 @@ class Tries(Row):
     rest_input: int = 0
     rest_output: int = 0
     rest_usd: float = 0.0
-    first: Counter[int] = field(default_factory=Counter[int])
+    first: dict[int, int] = field(default_factory=dict[int, int])
 
     def add_parts(self, attempt: Attempt, price: Price | None) -> None:
         """Add what not every attempt has: tokens of the prompt cache and of reasoning, and estimated tokens beside counted ones."""
