@@ -10,7 +10,7 @@ from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming
 from router.intake.embeddings_api import Wanted
 from router.intake.fields import Fields
 from router.intake.output import admit
-from router.intake.plain_completion import plain_completion
+from router.intake.plain_question import plain_question
 from router.intake.question import Asked
 from router.intake.request import Request
 from router.intake.responses_api import KeptResponse
@@ -41,10 +41,8 @@ class Intake:
         data = self._bodies.arrived(request, bounds, held)
         if data is None:
             data = await self._received(request, bounds, held)
-        if request.surface == "completions" and request.model is None:
-            plain = plain_completion(data, bounds, request.wire, request.cache_control)
-            if plain is not None:
-                return plain
+        if (plain := plain_question(data, request, bounds, usual)) is not None:
+            return plain
         try:
             fields, wanted = await self._reading.of(data, partial(_read, data, request, server, usual))
         except RouterError:

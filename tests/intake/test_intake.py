@@ -15,7 +15,7 @@ from router.intake import Asked, Intake, KeptResponse, Request, question
 from router.intake.body import ON_LOOP_BYTES, Bodies, parsed
 from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
-from router.intake.plain_completion import plain_completion
+from router.intake.plain_question import plain_question
 from router.intake.scope import Receive
 from router.lifecycle import Holdings
 from router.params import Params
@@ -172,7 +172,7 @@ def test_short_chat_completion_obeys_the_cache_control_header() -> None:
     assert not question.asked(ONLY, None, "completions", "usual", SERVER.request, cache=b"no-store").cache.store
     assert question.asked(ONLY, None, "completions", "usual", SERVER.request).cache.store
     for header, stored in ((b"no-store", False), (b"", True)):
-        read = plain_completion(json.dumps(ONLY).encode(), SERVER.request, WIRES["openai"], header)
+        read = plainly(json.dumps(ONLY).encode(), cache_control=header.decode())
         assert read is not None
         assert read.cache.store is stored
 
@@ -185,6 +185,13 @@ WIDE = RequestBounds()
 def generally(body: bytes, bounds: RequestBounds = WIDE) -> Asked:
     """Return the question of a chat completion's body as the general reader reads it."""
     return question.asked(parsed(body, bounds), None, "completions", "usual", bounds, wire=OPENAI)
+
+
+def plainly(body: bytes, bounds: RequestBounds = WIDE, **headers: str) -> Asked | None:
+    """Return the question of a chat completion's body as the reader of plain bodies reads it."""
+    asking = request(body, "/v1/chat/completions", **headers)
+    asking.surface, asking.wire = "completions", OPENAI
+    return plain_question(body, asking, bounds, "usual")
 
 
 def completion(*contents: str, role: str = "user", ascii_only: bool = False, **more: object) -> bytes:
@@ -212,7 +219,7 @@ PLAIN: dict[str, bytes] = {
 @pytest.mark.parametrize("case", PLAIN)
 def test_plain_body_is_read_as_the_general_reader_reads_it(case: str) -> None:
     """A plain body gives the question, the stream flag and the wire that the general reader gives."""
-    read = plain_completion(PLAIN[case], WIDE, OPENAI)
+    read = plainly(PLAIN[case])
     assert read is not None
     assert read == generally(PLAIN[case])
     assert type(read.ask.messages) is TextMessages
@@ -249,6 +256,10 @@ OTHERS: dict[str, bytes] = {
 """Bodies that are not plain, most of them invalid."""
 
 
+def never_plain(*_: object) -> None:
+    """Return None, as for a body that is not plain."""
+
+
 async def read_with_defaults(asking: Request) -> Asked:
     """Return the question of a request to a server without a `server` block."""
     with Holdings() as held:
@@ -267,18 +278,60 @@ async def outcome(read: Callable[[T], Asked | Awaitable[Asked]], given: T) -> As
 @pytest.mark.parametrize("case", OTHERS)
 async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str) -> None:
     """A body that is not plain is not read as one: its question, or its error, is that of the general reader."""
-    assert plain_completion(OTHERS[case], WIDE, OPENAI) is None
+    assert plainly(OTHERS[case]) is None
     asking = request(OTHERS[case], "/v1/chat/completions")
     asking.surface, asking.wire = "completions", OPENAI
     expected, made = await outcome(generally, OTHERS[case]), await outcome(read_with_defaults, asking)
     assert made == expected
 
 
+OF_A_CHAT: dict[str, tuple[bytes, str | None, bool]] = {
+    "messages alone": (b'{"messages":[%b]}' % MESSAGE, None, True),
+    "a model": (completion("Hello"), None, True),
+    "a model in the path": (completion("Hello"), "path", True),
+    "a model in the path alone": (b'{"messages":[%b]}' % MESSAGE, "path", True),
+    "an empty model under one in the path": (b'{"model":"","messages":[%b]}' % MESSAGE, "path", True),
+    "an empty model in the path": (completion("Hello"), "", False),
+    "an empty model": (b'{"model":"","messages":[%b]}' % MESSAGE, None, False),
+    "null as model": (b'{"model":null,"messages":[%b]}' % MESSAGE, None, False),
+    "streamed": (completion("Hello", stream=True), "path", True),
+    "not streamed": (completion("Hello", stream=False), None, True),
+    "stream is null": (completion("Hello", stream=None), None, True),
+    "an id": (completion("Hello", id="chat-1"), None, False),
+    "a trigger": (completion("Hello", trigger="submit-message"), None, False),
+    "a kept history": (b'{"message":%b}' % MESSAGE, None, False),
+    "messages twice": (b'{"messages":[],"messages":[%b]}' % MESSAGE, None, False),
+    "messages twice under a model in the path": (b'{"messages":[],"messages":[%b]}' % MESSAGE, "path", False),
+    "a selected model": (completion("Hello", selectedChatModel="other"), None, False),
+}
+"""Bodies for the router's own address, with the model in its path, and whether they are plain."""
+
+
+@pytest.mark.parametrize("protocol", ["auto", "line", "ui-message-stream"])
+@pytest.mark.parametrize("case", OF_A_CHAT)
+async def test_chat_body_is_read_as_the_general_reader_reads_it(case: str, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain body at /api/chat gives what the general reader gives: the question, the stream flag, the wires of answer and errors."""
+    body, model, plain = OF_A_CHAT[case]
+
+    def asking() -> Request:
+        made = request(body, "/api/chat" if model is None else f"/api/chat/{model}")
+        made.model = model
+        made.speaks(protocol)
+        return made
+
+    assert (plain_question(body, asking(), WIDE, "usual") is not None) is plain
+    one, other = asking(), asking()
+    made = await outcome(read_with_defaults, one)
+    monkeypatch.setattr("router.intake.intake.plain_question", never_plain)
+    assert made == await outcome(read_with_defaults, other)
+    assert one.wire is other.wire
+
+
 @pytest.mark.parametrize("bounds", [RequestBounds(messages=2), RequestBounds(depth=2), RequestBounds(values=7)], ids=str)
 def test_plain_body_beyond_a_bound_is_left_to_the_general_reader(bounds: RequestBounds) -> None:
     """A plain body with too many messages, levels or values is refused as the general reader refuses it."""
     body = completion("one", "two", "three")
-    assert plain_completion(body, bounds, OPENAI) is None
+    assert plainly(body, bounds) is None
     with pytest.raises((BadAsk, TooLarge)):
         generally(body, bounds)
 
@@ -303,7 +356,7 @@ def test_random_plain_body_is_read_as_the_general_reader_reads_it(said: list[tup
     more = {"stream": True} if streamed else {}
     fields = {"model": "m", "messages": [{"role": role, "content": content} for role, content in said], **more}
     body = json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    read = plain_completion(body, WIDE, OPENAI)
+    read = plainly(body)
     assert (read is None) is (not said or any(not text or "\ud800" in text for _, text in said))
     assert read is None or read == generally(body)
 
