@@ -12,8 +12,12 @@ from router.random_ids import AT_ONCE, random_hex, random_uuid
 
 def test_ids_are_never_given_twice() -> None:
     """Ids that several threads take at once, more than the kernel is asked for at once, are all different, and of 32 digits."""
+
+    def taken(_: int) -> list[str]:
+        return [random_hex() for _ in range(2 * AT_ONCE)]
+
     with ThreadPoolExecutor(8) as pool:
-        made = [one for many in pool.map(lambda _: [random_hex() for _ in range(2 * AT_ONCE)], range(16)) for one in many]
+        made = [one for many in pool.map(taken, range(16)) for one in many]
     assert len(set(made)) == len(made)
     assert all(re.fullmatch("[0-9a-f]{32}", one) for one in made)
 
