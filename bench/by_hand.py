@@ -76,12 +76,15 @@ class Counts:
     """Counts of calls by (caller, callee): Python functions, with each resumption of a generator or coroutine, and C functions.
 
     instructions: bytecode instructions by function, if they are counted; the interpreter's version decides how many a function has
+    errors: exceptions by (function, type) that passed a Python function, counted along with instructions; StopIteration is left out, since
+    the interpreter raises it for each `await` while it is traced, and at no other time
     """
 
     def __init__(self) -> None:
         self.python = Counter[tuple[str, str]]()
         self.c = Counter[tuple[str, str]]()
         self.instructions = Counter[str]()
+        self.errors = Counter[tuple[str, str]]()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         """Count one call as a profile function, unless the harness made it."""
@@ -90,11 +93,13 @@ class Counts:
         elif event == "c_call" and not _is_idle(frame.f_code):
             self.c[_name(frame.f_code), str(argument.__qualname__)] += 1
 
-    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        """Count one instruction as a trace function, unless the harness runs it."""
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Count one instruction or exception as a trace function, unless it is the harness's."""
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode" and not _is_idle(frame.f_code):
             self.instructions[_name(frame.f_code)] += 1
+        elif event == "exception" and argument[0] is not StopIteration and not _is_idle(frame.f_code):
+            self.errors[_name(frame.f_code), argument[0].__name__] += 1
         return self.trace
 
     @property

@@ -135,6 +135,8 @@ def main() -> int:
             for name, count in counts.instructions.most_common():
                 if count >= chosen.least:
                     print(f"  {count:6}  {name}")
+            for (name, kind), count in counts.errors.most_common():
+                print(f"  {count:6}  {kind} in {name}")
         _show("Python", counts.python, chosen.least)
         _show("C", counts.c, chosen.least)
     return 0
