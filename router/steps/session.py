@@ -11,7 +11,7 @@ from hashlib import sha256
 from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Step
-from router.jsontext import writer, written
+from router.jsontext import plainly, writer
 from router.value import replace
 
 _dumps = writer(dict)
@@ -43,8 +43,4 @@ def session_for(ask: Ask, caller: str, user: str) -> str:
 
 
 def _digest(named: object) -> str:
-    try:
-        made = written(named)
-    except (ValueError, TypeError, OverflowError):  # a surrogate, a mapping that is no dict, a number above 64 bits
-        made = _dumps(named).encode()
-    return sha256(made).hexdigest()
+    return sha256((plainly(named) or _dumps(named)).encode()).hexdigest()
