@@ -156,12 +156,16 @@ class OldCycle(Cycle):
 
 
 def _ended(result: object = None, error: BaseException | None = None) -> Any:
-    """Return an application that only ends as another one did."""
+    """Return an application that only ends as another one did. It raises `error` once, and keeps no reference to it."""
 
     async def app(*_: object) -> object:
-        if error is not None:
+        nonlocal error
+        if error is None:
+            return result
+        try:
             raise error
-        return result
+        finally:
+            error = None  # else its traceback would lead back to it, and all that the request held would wait for the garbage collector
 
     return app
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextvars
+import gc
 import json
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -138,6 +140,38 @@ async def test_application_that_breaks_asgi_is_logged_as_uvicorn_does(caplog: py
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n") is refused
     assert not connected.state.tasks
     assert all((one.exc_info is not None) is case.startswith("raises") for one in caplog.records)
+
+
+class Held:
+    """A value that only the frame of an application holds."""
+
+
+async def waits(*_: object) -> None:
+    """Wait until the task is cancelled."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("fails", [raises, raises_late, waits])
+async def test_failed_application_is_freed_without_the_garbage_collector(caplog: pytest.LogCaptureFixture, fails: Any) -> None:
+    """What an application held that raised, or was cancelled, is freed at the end of its task: no reference leads back to the error."""
+    held: list[weakref.ref[Held]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        holding = Held()
+        held.append(weakref.ref(holding))
+        await fails(scope, receive, send)
+
+    caplog.set_level(logging.CRITICAL + 1, "uvicorn.error")  # the log of a test keeps the error
+    gc.disable()
+    try:
+        connected = Connected(app)
+        await connected.ask(NEW)
+        for task in connected.state.tasks:
+            task.cancel()
+        await connected.settle()
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_task_factory_of_the_loop_makes_the_tasks_of_requests() -> None:
