@@ -46,7 +46,7 @@ class Cycle(RequestResponseCycle):
         self.waiting: asyncio.Event | None = None
         """The event that `receive` waits for; None while nothing waits."""
         self.task: asyncio.Task[None] | None = None
-        """The task of `run_asgi`, if `Door` made it itself."""
+        """The task of `run_asgi` until its first step, if `Door` made it itself."""
 
     async def run_asgi(self, app: Any) -> None:
         """Have the application answer the request, as the whole of the current task (see `Door._start_asgi_task`).
@@ -54,6 +54,7 @@ class Cycle(RequestResponseCycle):
         uvicorn's own judges an application that raises, returns something, or leaves the response incomplete.
         """
         task: Any = self.task or asyncio.current_task()
+        self.task = None  # else a connection without a request would keep the last one's task, and with it the values of its context
         task.remove_done_callback(self.tasks.discard)  # which was for a task that is cancelled before this first step
         try:
             result = await app(self.scope, self.receive, self.send)

@@ -26,10 +26,10 @@ OLD, NEW = b"GET /a HTTP/1.0\r\nhost: a\r\n\r\n", b"GET /a HTTP/1.1\r\nhost: a\r
 class Connected:
     """A connection of a client to an application, fed by hand. `seen`: the scopes of its requests."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, **settings: Any) -> None:
         self.seen: list[Scope] = []
         self.line, self.state = Line(), ServerState()
-        config = uvicorn.Config(self._noted(app), http=Door, ws="none", log_config=None, lifespan="off", proxy_headers=False)
+        config = uvicorn.Config(self._noted(app), http=Door, ws="none", log_config=None, lifespan="off", proxy_headers=False, **settings)
         config.load()
         self.door = Door(config, self.state, {})
         self.door.connection_made(cast("asyncio.Transport", self.line))
@@ -143,7 +143,10 @@ async def test_application_that_breaks_asgi_is_logged_as_uvicorn_does(caplog: py
 
 
 class Held:
-    """A value that only the frame of an application holds."""
+    """A value that only the frame of an application, or the context of its task, holds."""
+
+
+HELD: contextvars.ContextVar[Held | None] = contextvars.ContextVar("HELD", default=None)
 
 
 async def waits(*_: object) -> None:
@@ -172,6 +175,38 @@ async def test_failed_application_is_freed_without_the_garbage_collector(caplog:
         assert held[0]() is None
     finally:
         gc.enable()
+
+
+async def test_idle_connection_keeps_no_context_of_its_last_request() -> None:
+    """The values of a request's context variables are freed once it is answered, and not only when the connection ends."""
+    held: list[weakref.ref[Held]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        holding = Held()
+        held.append(weakref.ref(holding))
+        HELD.set(holding)
+        await answering(scope, receive, send)
+
+    connected = Connected(app)
+    await connected.ask(NEW, NEW)  # the first sets the connection's timer, which keeps the context in which it was made
+    assert len(held) == 2
+    assert held[1]() is None
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_request_sees_the_servers_context_unless_it_is_reset(reset: bool) -> None:
+    """The task of a request has the context of the connection; with uvicorn's `reset_contextvars`, an empty one."""
+    seen: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(HELD.get())
+        await answering(scope, receive, send)
+
+    of_server = Held()
+    HELD.set(of_server)
+    await Connected(app, reset_contextvars=reset).ask(NEW)
+    HELD.set(None)
+    assert seen == [None if reset else of_server]
 
 
 async def test_task_factory_of_the_loop_makes_the_tasks_of_requests() -> None:
