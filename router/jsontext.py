@@ -44,7 +44,7 @@ def writer(
 def plainly(value: object) -> str | None:
     """Return a value as `json.dumps` writes it, made in C throughout; None if it has a text that is not printable ASCII.
 
-    A float is the same number, if not always the same digits (`1e-6` for `1e-06`). Its types must be those of JSON.
+    A float is the same number, if not always the same digits (`1e-6` for `1e-06`); NaN and infinity are null. Types must be those of JSON.
     """
     try:
         made = msgspec.json.format(written(value), indent=0)

@@ -406,5 +406,10 @@ class GuardedObservers:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Return a duration in seconds, rounded to a tenth of a millisecond as `in_ms` rounds; None stays None."""
-    return None if seconds is None else int(seconds * 10_000 + 0.5) / 10_000
+    """Return a duration in seconds, rounded to a tenth of a millisecond as `in_ms` rounds; None stays None.
+    So does an infinite one and NaN, as another replica may report: no request is left out of the log because of it.
+    """
+    try:
+        return None if seconds is None else int(seconds * 10_000 + 0.5) / 10_000
+    except (OverflowError, ValueError):
+        return seconds

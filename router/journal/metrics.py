@@ -27,8 +27,9 @@ from router.journal.rows import Labels, Rows, StoredTries, Tries, bucket
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST = (-inf, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-"""Bounds of a histogram's buckets, after the place of its sum: of these the bisection of a time finds any but the first.
-Each is a float: a comparison with an int takes three times as long.
+"""Bounds of a histogram's buckets, all but the first, in seconds. `bisect_left` of a time gives the place of its bucket among the numbers
+of the histogram (see `Series`): no time is at the first place, which is that of the sum. Each bound is a float, which is compared with a
+time in a third of the time of an int.
 """
 BETWEEN = (-inf, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 WHOLE = (-inf, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

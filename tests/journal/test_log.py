@@ -3,12 +3,13 @@
 import io
 import json
 import logging
+import math
 from collections.abc import Iterator
 
 import pytest
 
 from router.journal import log
-from router.journal.entry import Entry
+from router.journal.entry import Entry, Run
 
 ACCESS = logging.getLogger("router.access")
 
@@ -54,6 +55,16 @@ def test_line_is_the_same_with_and_without_another_handler(stream: io.StringIO, 
     assert alone["caller"] == name
     assert stream.getvalue().isascii()
     assert [record.getMessage() for record in records] == ["request"]
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, 2**70])
+def test_request_with_an_impossible_duration_is_logged(stream: io.StringIO, seconds: float) -> None:
+    """A run of a tool whose duration is no real time, as another replica may report it, does not keep the line of the request back."""
+    entry = Entry("req_1", "generation", tools=[Run("clock", "call_1", 0.0, seconds)])
+    entry.close()
+    log.line(entry)
+    (line,) = said(stream)
+    assert line["request_id"] == "req_1"
 
 
 def test_filtered_request_is_not_logged(stream: io.StringIO) -> None:
