@@ -156,7 +156,7 @@ async def waits(*_: object) -> None:
 
 @pytest.mark.parametrize("fails", [raises, raises_late, waits])
 async def test_failed_application_is_freed_without_the_garbage_collector(caplog: pytest.LogCaptureFixture, fails: Any) -> None:
-    """What an application held that raised, or was cancelled, is freed at the end of its task: no reference leads back to the error."""
+    """The end of its task frees what an application held that raised, or was cancelled: no reference leads back to the error."""
     held: list[weakref.ref[Held]] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
