@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import machine, report
@@ -18,6 +19,8 @@ from bench.run import Bench, Broken, Running
 from bench.subjects import SUBJECTS, Subject
 
 ROUNDS = 3
+SLICES = 4
+"""Slices of a round's measures at saturation. The subjects take turns in each: where the machine's speed changes, it does so for all."""
 RESULTS = Path(__file__).parent / "results"
 MOST_HELD = 2000
 HOLDERS = frozenset({"relay", "pointsman", "tensorzero"})
@@ -28,6 +31,8 @@ SLOW = 3.0
 """Seconds of start time above which a subject is started only once in the short form."""
 
 Numbers = dict[str, dict[str, list[float]]]
+Slice = Mapping[str, tuple[float, float]]
+"""Measure → an amount, and the number of units that it is divided by. The value of a round is that of the sums over its slices."""
 
 
 def main() -> int:
@@ -92,51 +97,80 @@ def started(bench: Bench, subject: Subject, numbers: Numbers, *, long: bool) -> 
     return running
 
 
-def burst(running: Running) -> dict[str, float]:
+def burst(running: Running) -> Slice:
     """Measure streamed answers at saturation: answers per second, and CPU ms per answer."""
-    found = running.closed("long", stream=True, seconds=1.2, clients=running.subject.clients, least=16)
-    return {"burst": found.count / found.seconds, "burst_cpu": found.cpu * 1000 / found.count}
+    found = running.closed("long", stream=True, seconds=0.4, clients=running.subject.clients, least=4)
+    return {"burst": (found.count, found.seconds), "burst_cpu": (found.cpu * 1000, found.count)}
 
 
-def nons(running: Running) -> dict[str, float]:
+def nons(running: Running) -> Slice:
     """Measure answers without streaming at saturation, short and long: answers per second, and CPU ms per short answer."""
-    short = running.closed("short", stream=False, seconds=0.7, clients=running.subject.clients, least=16)
-    long = running.closed("long", stream=False, seconds=0.7, clients=running.subject.clients, least=16)
-    made = {"nons": short.count / short.seconds, "nons_cpu": short.cpu * 1000 / short.count}
-    return {**made, "nons_long": long.count / long.seconds}
+    short = running.closed("short", stream=False, seconds=0.35, clients=running.subject.clients, least=4)
+    long = running.closed("long", stream=False, seconds=0.2, clients=running.subject.clients, least=4)
+    made = {"nons": (short.count, short.seconds), "nons_cpu": (short.cpu * 1000, short.count)}
+    return {**made, "nons_long": (long.count, long.seconds)}
 
 
-def first(running: Running) -> dict[str, float]:
+def first(running: Running) -> Slice:
     """Measure the median time to the first byte with a single client, in ms."""
     found = running.closed("first", stream=True, seconds=0.3, clients=1, least=30)
-    return {"first": sorted(found.first)[len(found.first) // 2]}
+    return {"first": (sorted(found.first)[len(found.first) // 2], 1)}
 
 
-def paced(running: Running) -> dict[str, float]:
+def paced(running: Running) -> Slice:
     """Measure streams of 25 chunks a second: CPU µs per chunk, and p99 lag in ms."""
     found = running.paced(running.subject.streams)
-    made = {"paced": found.cpu * 1e6 / found.count} if running.subject.name != "direct" else {}
-    return made if running.subject.loop else {**made, "lag": found.lag99}
+    made = {"paced": (found.cpu * 1e6, found.count)} if running.subject.name != "direct" else {}
+    return made if running.subject.loop else {**made, "lag": (found.lag99, 1)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure of the rounds, how many slices of it a round has, and whether it needs a server."""
+
+    measure: Callable[[Running], Slice]
+    slices: int = 1
+    server: bool = False
+
+
+IN_ROUNDS = (Measured(burst, SLICES), Measured(nons, SLICES, server=True), Measured(first, server=True), Measured(paced))
 
 
 def one_round(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], title: str) -> None:
-    """Run each measure for all subjects that support it, in turn, so that compared values are close in time."""
-    measures: Sequence[Callable[[Running], dict[str, float]]] = (burst, nons, first, paced)
-    for measure in measures:
-        told(f"{title}: {measure.__name__}")
-        for one in running:
-            if one.subject.loop and measure in (nons, first):
-                continue
-            attempted(one, measure, numbers, skipped)
+    """Run each measure for all subjects that support it, in turn, so that compared values are close in time; every second slice backwards."""
+    for measured in IN_ROUNDS:
+        told(f"{title}: {measured.measure.__name__}")
+        able = [one for one in running if not (one.subject.loop and measured.server)]
+        slices: dict[str, list[Slice]] = {one.subject.name: [] for one in able}
+        for count in range(measured.slices):
+            for one in able[::-1] if count % 2 else able:
+                attempted(one, measured.measure, slices[one.subject.name], skipped)
+        for name, found in slices.items():
+            for measure, value in values(found).items():
+                numbers[name].setdefault(measure, []).append(value)
 
 
-def attempted(one: Running, measure: Callable[[Running], dict[str, float]], numbers: Numbers, skipped: dict[str, str]) -> None:
-    """Run one measure and record its values, or record its failure in `skipped`."""
+def values(slices: Sequence[Slice]) -> dict[str, float]:
+    """Return measure → the sum of its amounts divided by that of its units."""
+    sums: dict[str, tuple[float, float]] = {}
+    for found in slices:
+        for measure, (amount, units) in found.items():
+            before = sums.get(measure, (0.0, 0.0))
+            sums[measure] = before[0] + amount, before[1] + units
+    return {measure: amount / units for measure, (amount, units) in sums.items()}
+
+
+def attempted(one: Running, measure: Callable[[Running], Slice], slices: list[Slice], skipped: dict[str, str]) -> None:
+    """Run one measure and append its slice, or record its failure in `skipped`."""
     try:
-        for name, value in measure(one).items():
-            numbers[one.subject.name].setdefault(name, []).append(value)
-    except (Broken, ZeroDivisionError) as broken:
-        skipped[f"{one.subject.name}, {measure.__name__}"] = str(broken)
+        found = measure(one)
+        trouble = "" if all(units for _, units in found.values()) else "nothing was answered"
+    except Broken as broken:
+        found, trouble = dict[str, tuple[float, float]](), str(broken)
+    if trouble:
+        skipped[f"{one.subject.name}, {measure.__name__}"] = trouble
+    else:
+        slices.append(found)
 
 
 def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], *, long: bool) -> None:
@@ -144,14 +178,22 @@ def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, s
     for one in running:
         if not one.subject.loop and (long or one.subject.name in HOLDERS):
             told(f"held: {one.subject.name}")
-            attempted(one, held, numbers, skipped)
+            alone(one, held, numbers, skipped)
     for one in running if long else ():
         if not one.subject.loop:
             told(f"10,000 streams: {one.subject.name}")
-            attempted(one, grown, numbers, skipped)
+            alone(one, grown, numbers, skipped)
 
 
-def held(running: Running) -> dict[str, float]:
+def alone(one: Running, measure: Callable[[Running], Slice], numbers: Numbers, skipped: dict[str, str]) -> None:
+    """Run a measure of one slice, outside the rounds."""
+    slices: list[Slice] = []
+    attempted(one, measure, slices, skipped)
+    for name, value in values(slices).items():
+        numbers[one.subject.name].setdefault(name, []).append(value)
+
+
+def held(running: Running) -> Slice:
     """Return under `held` how many paced streams the subject holds at a p99 lag below 50 ms (MOST_HELD at most), by bisection."""
     good, bad = 0, 0
     count = 10 if running.subject.streams < 100 else 100
@@ -161,7 +203,7 @@ def held(running: Running) -> dict[str, float]:
     while bad and bad - good > max(2, good // 8):
         middle = (good + bad) // 2
         good, bad = (middle, bad) if in_time(running, middle) else (good, middle)
-    return {"held": float(good)}
+    return {"held": (good, 1)}
 
 
 def in_time(running: Running, streams: int) -> bool:
@@ -169,13 +211,13 @@ def in_time(running: Running, streams: int) -> bool:
     return any(running.paced(streams).lag99 < LATE for _ in range(2))
 
 
-def grown(running: Running) -> dict[str, float]:
+def grown(running: Running) -> Slice:
     """Measure memory growth over 10,000 streams, or 1,000 for slow subjects, in MB."""
     count = 10_000 if running.subject.streams >= 50 else 1_000
     running.closed("short", stream=True, seconds=0, clients=running.subject.clients, least=count // 10, most=count // 10)
     before = machine.rss(machine.family(running.process.pid))
     running.closed("short", stream=True, seconds=0, clients=running.subject.clients, least=count, most=count)
-    return {"grown": machine.rss(machine.family(running.process.pid)) - before}
+    return {"grown": (machine.rss(machine.family(running.process.pid)) - before, 1)}
 
 
 def written(numbers: Numbers, skipped: dict[str, str], late: Sequence[float], seconds: float) -> str:
