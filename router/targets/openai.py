@@ -19,7 +19,7 @@ from router.events import Answer, Events, Start
 from router.params import Params
 from router.targets import completions, http, responses, shown
 from router.targets.address import AT_RESPONSES, reached, responding_at
-from router.targets.chat_chunks import DECODE, NAMED_TEXT, SILENT, Chunk, Delta, Function, TextChunk
+from router.targets.chat_chunks import DECODE, SILENT, Chunk, Delta, Function, NamedTextChunk, TextChunk
 from router.targets.connections import Connections
 from router.targets.conversation import fitted, plain_messages
 from router.targets.decoding import decoded
@@ -36,7 +36,6 @@ from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside,
 from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
-from router.targets.template import NOT_TEXT
 from router.targets.text_filters import AnswerLimits
 from router.targets.text_frames import TextFrames
 from router.value import Value
@@ -210,6 +209,7 @@ class ChatReader(TextFrames):
     """
 
     decode = msgspec.json.Decoder(TextChunk).decode
+    decode_named = msgspec.json.Decoder(NamedTextChunk).decode
     text_of = attrgetter("choices.only.delta.content")
     ends = DONE
     _cited: Sequence[Any] = ()
@@ -227,16 +227,10 @@ class ChatReader(TextFrames):
         self.speech.states_at_end = made.states
         return made
 
-    def named(self, first: bytes) -> Sequence[str]:
-        """Record the model if a frame of text alone names it. Return the text of such a frame, and nothing else."""
-        try:
-            chunk = NAMED_TEXT.decode(first)
-        except NOT_TEXT:
-            return ()
-        if not chunk.model:
-            return ()
-        self.speech.called(chunk.model)
-        return (chunk.choices.only.delta.content,)
+    def names(self, frame: NamedTextChunk) -> None:
+        """Record the model's name if a frame of text has it."""
+        if frame.model:
+            self.speech.called(frame.model)
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
