@@ -91,7 +91,8 @@ class TextFrames(ABC):
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of frames up to the end of the answer. Return False if it ended, else True. Raises TargetError for an error."""
         speech = self.speech
-        speech.flowing = False
+        if speech.flowing:
+            speech.flowing = False
         if ErrorData in map(type, found):
             return all(map(self.frame, found))
         decode = self.decode_named if speech.model is None and self.decode_named is not None else self.decode
