@@ -67,7 +67,7 @@ class Speech(msgspec.Struct, eq=False):
     _text: Joined | None = None
     """The filter of the text; None until a text is not ASCII alone."""
     _thought: Joined | None = None
-    """The same of the thoughts."""
+    """The filter of the thoughts; None until there are any."""
     _events: list[Event] = []
     _run: list[str] = []
     """Pieces of the kind `kind` that become one event: those since the last event."""

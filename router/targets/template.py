@@ -52,12 +52,7 @@ def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Calla
         start += 1
     while end > last and before + contents[end - 1] + after != found[end - 1]:
         end -= 1
-    texts = _texts(b"".join(found[start:end]), before, contents[start:end], after)
-    return None if texts is None else (start, end, texts, frame)
-
-
-def _texts(together: bytes, before: bytes, contents: Sequence[bytes], after: bytes) -> str | None:
-    """Return the texts of frames as one; None unless each frame is `before`, its content and `after`. `together`: all of the frames."""
+    together, contents = b"".join(found[start:end]), contents[start:end]
     # Made anew of its content, a frame keeps its length, or becomes longer if it is shorter than `before` and `after`.
     # So if all frames together are equal to what is made anew, each of them is.
     if len(together) > MAX_BYTES or before + (after + before).join(contents) + after != together:
@@ -70,4 +65,4 @@ def _texts(together: bytes, before: bytes, contents: Sequence[bytes], after: byt
     except NOT_TEXT:
         return None
     # No quote around a content is escaped, so each of them begins or ends a string; a quote within a content would make more strings.
-    return "".join(texts) if texts[len(contents) :] == [""] else None
+    return (start, end, "".join(texts), frame) if texts[end - start :] == [""] else None

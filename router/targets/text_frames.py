@@ -95,12 +95,14 @@ class TextFrames(ABC):
             speech.flowing = False
         if ErrorData in map(type, found):
             return all(map(self.frame, found))
-        decode = self.decode_named if speech.model is None and self.decode_named is not None else self.decode
-        if found[FEW:] and (burst := alike(found, decode, self.text_of)) is not None:
-            return self._burst(found, *burst)
         tried, ending = found, ()
         if found and found[-1].find(self.ends, 0, NAMED) >= 0:
             tried, ending = found[:-ENDING], found[-ENDING:]
+        if tried[FEW:]:
+            decode = self.decode if speech.model is not None else self.decode_named or self.decode
+            if (burst := alike(tried, decode, self.text_of)) is not None:
+                start, end, text, frame = burst
+                return self._burst(found, start, end, text, frame)
         rest = iter(tried)
         begun = self._named(tried[0]) if tried and speech.model is None and not speech.finished and speech.kind is not Thought else ()
         if begun:
