@@ -99,7 +99,7 @@ async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: 
                     if calls and type(event) is not ToolCall:
                         for call in _released(calls, event, relay, opened):
                             yield call
-                    if event.__class__ in WORDS:
+                    if type(event) in WORDS:
                         if (seen := relay.see(event, opened)) is not None:  # pyright: ignore[reportArgumentType] - they are Words
                             yield seen
                         relay.opened = None  # the generator runs again
