@@ -281,7 +281,8 @@ class EventStream(Mutable):
 
     def fast_without_thoughts(self) -> FastPath | None:
         """Return the fast path without the thoughts; None if the generator must be resumed."""
-        path = self.fast()
+        fast = self.fast
+        path = fast()
         return None if path is None else path.without_thoughts()
 
 

@@ -52,11 +52,13 @@ class Opened(Mutable):
         """
         self.over = True
         candidate, start, meter = self.candidate, self.start, self.start.meter
-        now = candidate.health.clock()
+        health = candidate.health
+        clock = health.clock
+        now = clock()
         if meter is not None and meter.final:
             usage, meter = meter.usage, None
         if usage is not None:
-            candidate.health.prefixes.counted(self.ask, usage, now)
+            health.prefixes.counted(self.ask, usage, now)
         return Attempt(
             candidate.name,
             outcome,
@@ -125,8 +127,8 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     """
     if candidate.ready is not None:
         await candidate.ready()
-    health = candidate.health
-    began = health.clock()
+    health, answer, clock = candidate.health, candidate.answer, candidate.health.clock
+    began = clock()
     permit = None if candidate.switches.moved and candidate.off else health.breaker.admit()
     if permit is None:
         raise left_alone(candidate, began, attempts)
@@ -134,7 +136,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     start: Start | None = None
     opened = events = fast = None
     try:
-        events = candidate.answer(ask)
+        events = answer(ask)
         if type(events) is EventStream:
             events, fast = events.source, events.fast
         watch.wait(min(first_token, permit.patience) if permit.probes else first_token)
@@ -160,7 +162,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     except asyncio.CancelledError:
         # Another target was quicker, or the client left: the provider was working on it.
         attempts.append(charged(tried(candidate, began, LET_GO), candidate, ask, start.meter if start else None))
-        health.pace.abandoned(health.clock() - began)
+        health.pace.abandoned(clock() - began)
         raise
     else:
         return opened

@@ -56,7 +56,8 @@ class TargetHealth:
 
     def started(self, permit: Permit, asked: float) -> float:
         """Record the first word of an answer to a question that was asked at this time, and return its time to first token."""
-        now = self.clock()
+        clock = self.clock
+        now = clock()
         seconds = now - asked
         if permit.probes:
             self.breaker.began(permit)

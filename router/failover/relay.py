@@ -59,7 +59,7 @@ class Relay(Transcript):
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
         opened = self.opened
-        if opened is None or opened.fast is None or (path := opened.fast()) is None:
+        if opened is None or (fast := opened.fast) is None or (path := fast()) is None:
             return None
         self._path, self._timed, self._written = path, False, None if opened.said is self.said else opened.said
         return self

@@ -7,8 +7,6 @@ import asyncio
 import math
 from contextvars import ContextVar
 
-from router.value import Mutable
-
 PAUSED_POLL_INTERVAL_S = 0.05
 """Seconds between two checks of a paused watch, at least."""
 CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
@@ -19,27 +17,29 @@ class Overdue(Exception):
     """A wait for an arrival has taken too long."""
 
 
-class Watch(Mutable):
+class Watch:
     """A timeout for the waits of one task: it cancels the task; `late` distinguishes that cancellation from any other. See `watch_here`.
     A wait begins with `wait`, and ends when `waiting` is set to False, as in `_relayed` in answer.py.
     Time outside of a wait (a slow reader's) does not count.
     """
 
-    loop: asyncio.AbstractEventLoop
-    _task: asyncio.Task[object] | None
-    waiting: bool = False
-    """True during a wait."""
-    due: float = 0.0
-    """Loop time at which the wait has taken too long. It may be set during a wait, to a later time than it was."""
-    overdue: bool = False
-    """True once a wait for an arrival has taken too long."""
-    _timer: asyncio.TimerHandle | None = None
-    _armed: float = math.inf
-    """Loop time for which the timer is set."""
-    _fired: bool = False
-    _paused: float | None = None
-    _wakes: asyncio.Future[None] | None = None
-    """The future that is waited for; None if the wait ends by a cancellation of the task."""
+    __slots__ = ("_armed", "_fired", "_paused", "_task", "_timer", "_wakes", "due", "loop", "overdue", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object] | None) -> None:
+        self.loop, self._task = loop, task
+        self.waiting = False
+        """True during a wait."""
+        self.due = 0.0
+        """Loop time at which the wait has taken too long. It may be set during a wait, to a later time than it was."""
+        self.overdue = False
+        """True once a wait for an arrival has taken too long."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        """Loop time for which the timer is set."""
+        self._fired = False
+        self._paused: float | None = None
+        self._wakes: asyncio.Future[None] | None = None
+        """The future that is waited for; None if the wait ends by a cancellation of the task."""
 
     def close(self) -> None:
         """Stop the timer, and drop the references to it and to the task, which runs on."""

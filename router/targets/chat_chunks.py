@@ -117,6 +117,3 @@ class NamedTextChunk(TextChunk, gc=False):
     """A Chunk of text alone, read for the model's name. A name of another type could be a document of any size: Chunk reads it."""
 
     model: str | None = None
-
-
-NAMED_TEXT = msgspec.json.Decoder(NamedTextChunk)

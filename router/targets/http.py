@@ -91,8 +91,7 @@ class Prepared(Value, frozen=True):
     within: tuple[str, ...] = ()
     output: OutputWay = ""
 
-    @property
-    def sent(self) -> bytes:
+    def encoded(self) -> bytes:
         """Return the JSON body as it is sent."""
         return msgspec.json.encode(self.options.onto(self.body, self.api) if self.options.body else self.body)
 
@@ -146,11 +145,11 @@ def answered(asking: Asking) -> Events:
 
 
 async def _answered(asking: Asking, feed: "Feed") -> Events:
-    start, speech = asking.start, feed.speech
+    start, speech, prepare = asking.start, feed.speech, asking.prepare
     try:
         while True:
-            prepared = asking.prepare(asking.facts)
-            response = await asking.connections.answered(prepared.endpoint, prepared.sent)
+            prepared = prepare(asking.facts)
+            response = await asking.connections.answered(prepared.endpoint, prepared.encoded())
             if response.status in ANSWERED:
                 break
             await _learn(asking, response, prepared)
@@ -161,7 +160,8 @@ async def _answered(asking: Asking, feed: "Feed") -> Events:
                 speech.bound(prepared.bounds)
             omitted = prepared.omitted if asking.pupil is None else _accepted(prepared, asking.pupil)
             yield Start(start.target, start.model, omitted=omitted, output=prepared.output, meter=speech.meter)
-            feed.response, feed.reader = response, prepared.reader(speech)
+            reader_of = prepared.reader
+            feed.response, feed.reader = response, reader_of(speech)
             piece = response.taken() or await response.read()
             if not (streamed := piece.startswith(FIELDS) or response.content_type.endswith(STREAMS)):
                 piece = await _begun(response, piece)
@@ -211,14 +211,14 @@ class Feed(FastPath):
 
     response: Connection
     reader: AnswerReader
-    more = True
-    failure: TargetError | None = None
-    _steady = False
-    """True while the generator would only wait for the next read."""
 
     def __init__(self, speech: Speech) -> None:
         self.speech = speech
+        self.more = True
+        self.failure: TargetError | None = None
         self.events: deque[Event] = deque()
+        self._steady = False
+        """True while the generator would only wait for the next read."""
         self._frames = sse.Events()
 
     def read(self, piece: bytes) -> list[Event]:

@@ -16,13 +16,13 @@ from router.chat import Ask, Json, issued_by
 from router.config.declaration import TargetConfig
 from router.errors import TargetDown, TargetRefused
 from router.events import Answer, Events, Start
-from router.params import Params
+from router.params import NO_PARAMS, Params
 from router.targets import completions, http, responses, shown
 from router.targets.address import AT_RESPONSES, reached, responding_at
-from router.targets.chat_chunks import DECODE, NAMED_TEXT, SILENT, Chunk, Delta, Function, TextChunk
+from router.targets.chat_chunks import DECODE, SILENT, Chunk, Delta, Function, NamedTextChunk, TextChunk
 from router.targets.connections import Connections
 from router.targets.conversation import fitted, plain_messages
-from router.targets.decoding import decoded
+from router.targets.decoding import SMALL, decoded
 from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address, refused
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
@@ -130,7 +130,7 @@ class ChatTarget:
 
     def answer(self, ask: Ask) -> Events:
         """Stream the events of the answer to a question; see `http.answered` for the errors."""
-        params = ask.params.over(self._params)
+        params = self._params if ask.params is NO_PARAMS else ask.params.over(self._params)
         if (messages := plain_messages(ask, self._rules)) is None:
             if not self._fetches and has_address(ask):
                 return refused(self._name)
@@ -140,8 +140,8 @@ class ChatTarget:
 
     def _prepare(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts) -> Prepared:
         """Return the request for a question. `messages`: those of a plain question, which has no tools; None for any other."""
-        tools, usual = bool(ask.tools), known is self._facts and params is self._params
-        terms = self._usual(tools=tools) if usual else self._terms(known, params, tools=tools)
+        tools, usual, usual_terms = bool(ask.tools), known is self._facts and params is self._params, self._usual
+        terms = usual_terms(tools=tools) if usual else self._terms(known, params, tools=tools)
         if messages is None or not terms.simple or ask.output is not None or ask.unsent:
             return self._prepared(ask, params, messages, known, terms)
         body = {**terms.fields, "messages": messages}
@@ -210,15 +210,16 @@ class ChatReader(TextFrames):
     """
 
     decode = msgspec.json.Decoder(TextChunk).decode
+    decode_named = msgspec.json.Decoder(NamedTextChunk).decode
     text_of = attrgetter("choices.only.delta.content")
     ends = DONE
-    _cited: Sequence[Any] = ()
-    """Sources that stand beside the choices, not in the Speech yet."""
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
         self.speech = speech
         self._takes = takes
+        self._cited: Sequence[Any] = ()
+        """Sources that stand beside the choices, not in the Speech yet."""
 
     @cached_property
     def _reasoning(self) -> Reasoning:
@@ -227,25 +228,24 @@ class ChatReader(TextFrames):
         self.speech.states_at_end = made.states
         return made
 
-    def named(self, first: bytes) -> Sequence[str]:
-        """Record the model if a frame of text alone names it. Return the text of such a frame, and nothing else."""
-        try:
-            chunk = NAMED_TEXT.decode(first)
-        except NOT_TEXT:
-            return ()
-        if not chunk.model:
-            return ()
-        self.speech.called(chunk.model)
-        return (chunk.choices.only.delta.content,)
+    def names(self, frame: NamedTextChunk) -> None:
+        """Record the model's name if a frame of text has it."""
+        if frame.model:
+            self.speech.called(frame.model)
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
-        if data == DONE or ((chunk := decoded(data, DECODE)) is None and data.strip() == DONE):
-            if not self.speech.finished:
-                self.speech.finish()
-            return False
-        self._judge(data, chunk)
-        return True
+        if data != DONE:
+            try:
+                chunk = DECODE.decode(data) if len(data) <= SMALL else decoded(data, DECODE)
+            except NOT_TEXT:
+                chunk = decoded(data, DECODE)  # for what the decoder refuses; it would cost all other chunks a call
+            if chunk is not None or data.strip() != DONE:
+                self._judge(data, chunk)
+                return True
+        if not self.speech.finished:
+            self.speech.finish()
+        return False
 
     def complete(self, body: bytes) -> None:
         """Read a body that is not a stream. Raises TargetError if it is an error, or cannot be read."""

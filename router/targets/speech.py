@@ -64,8 +64,10 @@ class Speech(msgspec.Struct, eq=False):
     """Characters of text that `take` has returned, or is about to return."""
     flowing: bool = False
     """True if `take` returned text alone, and would do so again for more text. A reader that adds to it ends that (`TextFrames.frames`)."""
-    _text: Joined = field(default_factory=Joined)
-    _thought: Joined = field(default_factory=Joined)
+    _text: Joined | None = None
+    """The filter of the text; None until a text is not ASCII alone."""
+    _thought: Joined | None = None
+    """The filter of the thoughts; None until there are any."""
     _events: list[Event] = []
     _run: list[str] = []
     """Pieces of the kind `kind` that become one event: those since the last event."""
@@ -75,8 +77,11 @@ class Speech(msgspec.Struct, eq=False):
     _latest: dict[int, OpenCall] = {}
     _reason: str | None = None
     meter: Meter = field(default_factory=Meter)
-    _opening: Opening | None = field(default_factory=Opening)
-    _sources: set[Source] = set()
+    _opens: bool = True
+    """True while the answer may still begin with `<think>`, or is within that thought."""
+    _opening: Opening | None = None
+    """The filter of that beginning; None until it has white space or a tag."""
+    _sources: dict[Source, None] = {}
     _produced: int = 0
     """Base64 characters of files so far."""
     _left_out: bool = False
@@ -104,7 +109,8 @@ class Speech(msgspec.Struct, eq=False):
             self._run = []
             if self.kind is Text:
                 self.written += len(piece)
-                self.flowing = not self.finished and self.model is not None and not self._text.half
+                if not self.finished and self.model is not None and (self._text is None or not self._text.half):
+                    self.flowing = True
             return [self.kind(piece)]
         self._close_run()
         events, self._events = self._events, []
@@ -150,14 +156,16 @@ class Speech(msgspec.Struct, eq=False):
 
     def text(self, piece: str) -> None:
         """Add a piece of text. `<think>…</think>` at the very start of the answer becomes a thought."""
-        if self._text.half or not piece.isascii():  # usually no surrogate pair is split
+        if self._text is not None or not piece.isascii():
+            if self._text is None:
+                self._text = Joined()
             piece = self._text.feed(piece)
         if piece:
-            if (opening := self._opening) is not None:
-                if opening.held or opening.within or not piece[0].isalnum():
-                    self._opened(opening, piece)
+            if self._opens:
+                if self._opening is not None or not piece[0].isalnum():
+                    self._opened(piece)
                     return
-                self._opening = None  # the usual case: the answer begins with neither white space nor a tag
+                self._opens = False  # the usual case: the answer begins with neither white space nor a tag
             self.said = True
             if self.kind is Text:
                 self._run.append(piece)  # the usual case: text after text
@@ -166,16 +174,18 @@ class Speech(msgspec.Struct, eq=False):
 
     def thought(self, piece: str) -> None:
         """Add a piece of a thought that the provider sent apart from the text. From then on, `<think>` in the text is text."""
+        if self._thought is None:
+            self._thought = Joined()
         if piece := self._thought.feed(piece):
-            if self._opening is not None:
-                self._end_opening(self._opening)
+            if self._opens:
+                self._end_opening()
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
         """Add a source, unless it is None (unsafe), the model call has it already or MAX_SOURCES others, or the text was cut."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
-        self._sources.add(found)
+        self._sources[found] = None
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
@@ -192,25 +202,26 @@ class Speech(msgspec.Struct, eq=False):
         self._shown(found)
 
     def _shown(self, found: Source | Produced) -> None:
-        if self._opening is not None:
-            self._end_opening(self._opening)
+        if self._opens:
+            self._end_opening()
         self._close_run()
         self._events.append(found)
 
-    def _opened(self, opening: Opening, piece: str) -> None:
-        thought, text = opening.feed(piece)
-        if opening.over:
-            self._opening = None
+    def _opened(self, piece: str) -> None:
+        if self._opening is None:
+            self._opening = Opening()
+        thought, text = self._opening.feed(piece)
+        self._opens = not self._opening.over
         if thought:
             self._extend_run(Thought, thought)
         if text:
             self.said = True
             self._extend_run(Text, text)
 
-    def _end_opening(self, opening: Opening) -> None:
+    def _end_opening(self) -> None:
         """Stop looking for `<think>` at the start of the answer, and add what was held back for it: a thought after the tag, else text."""
-        self._opening = None
-        if held := opening.held:
+        self._opens = False
+        if (opening := self._opening) is not None and (held := opening.held):
             self.said = self.said or not opening.within
             self._extend_run(Thought if opening.within else Text, held)
 
@@ -219,8 +230,8 @@ class Speech(msgspec.Struct, eq=False):
         A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
         are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
-        if self._opening is not None:
-            self._end_opening(self._opening)
+        if self._opens:
+            self._end_opening()
         call_id, name = repaired(call_id), repaired(name)
         known = self._known(index, call_id, name, part)
         how = "another" if known is None else follows(known, call_id, name, part)
@@ -310,7 +321,7 @@ class Speech(msgspec.Struct, eq=False):
     @property
     def begun(self) -> bool:
         """Return whether text, thoughts, files or calls have come."""
-        return self.said or self._opening is None or self._opening.within
+        return self.said or not self._opens or (self._opening is not None and self._opening.within)
 
     @property
     def answered(self) -> bool:
@@ -321,7 +332,8 @@ class Speech(msgspec.Struct, eq=False):
         """Record a finish reason in the provider's word, unless there is one; `unknown` for an end mark. Readers ignore content after it."""
         self._reason = self._reason or reason
         self.finished = True
-        self.meter.final = self.meter.usage is not None
+        if self.meter.usage is not None:
+            self.meter.final = True
 
     def resume(self) -> None:
         """Take back the finish reason because content follows it, for a provider that sends one with each chunk."""
@@ -335,20 +347,22 @@ class Speech(msgspec.Struct, eq=False):
 
     def usage(self, counts: Counts) -> None:
         """Record the provider's token counts, over those that it sent before."""
-        self.meter.usage = counts.over(self.meter.usage or NO_USAGE)
-        self.meter.final = self.finished
+        meter = self.meter
+        meter.usage = counts.over(meter.usage or NO_USAGE)
+        if self.finished:
+            meter.final = True
 
     def end(self) -> Iterator[Event]:
         """Yield the remaining events: text, then reasoning states and ToolCalls if there are calls, at last Finish.
         Raises TargetDown `cut`, after the remaining text, without a finish reason, or with one that reports a failure.
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """
-        if self._thought.half:
+        if self._thought is not None and self._thought.half:
             self._extend_run(Thought, self._thought.end())
-        if self._text.half:
+        if self._text is not None and self._text.half:
             self.text(self._text.end())
-        if self._opening is not None:
-            self._end_opening(self._opening)
+        if self._opens:
+            self._end_opening()
         if self._run:
             self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):

@@ -30,21 +30,19 @@ class Oversize(ValueError):
 class Events:
     """A parser of one stream of server-sent events, which holds the incomplete line and event between pieces."""
 
-    _size = 0
-    """Bytes of the lines in `_data`."""
-    _begun = False
-    _between = False
-    """True once the stream has begun, while no line or event is incomplete."""
-    _bare = False
-    """True while the lines in `_data` have no field name."""
-    _failed = False
-    """True if the event has the name of an error."""
-
     def __init__(self) -> None:
         self._rest = bytearray()
         """The incomplete line."""
         self._data: list[bytes] = []
         """The data lines of the incomplete event."""
+        self._size = 0
+        """Bytes of the lines in `_data`."""
+        self._begun = self._between = False
+        """`_between`: true once the stream has begun, while no line or event is incomplete."""
+        self._bare = False
+        """True while the lines in `_data` have no field name."""
+        self._failed = False
+        """True if the event has the name of an error."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the data of each event that this piece completes. Raises Oversize if an incomplete event exceeds MAX_EVENT."""

@@ -4,6 +4,7 @@ The frames of a burst are read together by it: their texts are cut out of the by
 would read the bytes around each text, too.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
@@ -12,28 +13,39 @@ import msgspec
 
 from router.targets.decoding import MAX_VALUES
 
-FEW = 15
+FEW = 8
 """Number of frames up to which the search for a template costs more than it saves."""
 OTHERS = 4
 """Limit of frames of another kind before the frames of text, and of those after them: a role; the finish reason, token counts and end mark."""
 MAX_BYTES = 3 * MAX_VALUES
 """Limit of the frames of text in bytes. A string of the JSON list takes at least three, so this limits its values, too."""
-MARKED = (b"(one)", b"(two)"), ["(one)", "(two)"]
-"""Two texts that are put in the place of a frame's text, to see if they become it; they are no names of fields. As bytes, and as text."""
+MARK = secrets.token_hex(8)
+"""A text that is put in the place of a frame's text, to see if it becomes that. No provider knows it: it is read from there alone."""
+LAST = 3
+"""Bytes at the end of a frame, from the quote after its text on, that are compared first: many frames end with a number or a padding."""
 NOT_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of the decoder of frames of text for a frame of another kind."""
 LIST = msgspec.json.Decoder(list[str])
 
 
-def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[int, int, str] | None:
-    """Return the range of the frames that differ in their text alone, and their texts as one; None if there are none, or not easily seen.
-    These must be all of the frames but OTHERS at both ends. `decode`, `text_of`: as in TextFrames.
+def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[int, int, str, Any] | None:
+    """Return the range of the frames that differ in their text alone, their texts as one, and one of the frames as it was decoded.
+    None if there are none, or not easily seen. They must be all of the frames but OTHERS at both ends.
+    `decode`, `text_of`: as in TextFrames.
     """
     end = len(found)
-    around = _around(found[end // 2], decode, text_of)
-    if around is None:
+    middle, beside = found[end // 2], found[end // 2 - 1]
+    if middle[-LAST:] != beside[-LAST:]:
         return None
-    before, after = around
+    try:
+        frame = decode(middle)
+        before, _, after = middle.rpartition(msgspec.json.encode(text_of(frame)))
+        before, after = before + b'"', b'"' + after
+        if not beside.startswith(before) or text_of(decode(b"%b%b%b" % (before, MARK.encode(), after))) != MARK:
+            return None
+    except NOT_TEXT:
+        return None
+    # Any JSON string between these bytes is thus the text of a frame of text alone.
     contents = list(map(itemgetter(slice(len(before), -len(after))), found))
     start, last = 0, end - OTHERS
     while start < OTHERS and before + contents[start] + after != found[start]:
@@ -53,18 +65,4 @@ def alike(found: Sequence[bytes], decode: Callable[[bytes], Any], text_of: Calla
     except NOT_TEXT:
         return None
     # No quote around a content is escaped, so each of them begins or ends a string; a quote within a content would make more strings.
-    return (start, end, "".join(texts)) if texts[end - start :] == [""] else None
-
-
-def _around(frame: bytes, decode: Callable[[bytes], Any], text_of: Callable[[Any], str]) -> tuple[bytes, bytes] | None:
-    """Return the bytes before and after the text of a frame, each with its quote; None for a frame of another kind.
-    Any JSON string between them is then the text of a frame of text alone: if two texts are, it is read from there and from nowhere else.
-    """
-    marks, expected = MARKED
-    try:
-        before, _, after = frame.rpartition(msgspec.json.encode(text_of(decode(frame))))
-        before, after = before + b'"', b'"' + after
-        read = [*map(text_of, map(decode, (before + marks[0] + after, before + marks[1] + after)))]
-    except NOT_TEXT:
-        return None
-    return (before, after) if read == expected else None
+    return (start, end, "".join(texts), frame) if texts[end - start :] == [""] else None
