@@ -123,8 +123,9 @@ Shape = Plain | OneOf | Spelled | ListOf | MapOf | Record | Either | Anything
 
 def _usual(shape: Shape) -> Shape:
     """Return X for `X | None`; any other shape as it is."""
-    alone = isinstance(shape, Either) and len(shape.options) == 2 and shape.options[1] == Plain("null")
-    return shape.options[0] if alone else shape
+    if isinstance(shape, Either) and len(shape.options) == 2 and shape.options[1] == Plain("null"):
+        return shape.options[0]
+    return shape
 
 
 SCALARS: dict[object, Shape] = {
