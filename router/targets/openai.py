@@ -146,10 +146,9 @@ class ChatTarget:
     def _prepare(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts) -> Prepared:
         """Return the request for a question. `messages`: those of a plain question, which has no tools; None for any other."""
         tools, usual = bool(ask.tools), known is self._facts and params is self._params
-        if (terms := self._usual.get(tools) if usual else None) is None:
-            terms = self._terms(known, params, tools=tools)
-            if usual:
-                self._usual[tools] = terms
+        terms = self._usual[tools] if usual and tools in self._usual else self._terms(known, params, tools=tools)
+        if usual:
+            self._usual[tools] = terms
         if messages is None or not terms.simple or ask.output is not None or ask.unsent:
             return self._prepared(ask, params, messages, known, terms)
         body = {**terms.fields, "messages": messages}
