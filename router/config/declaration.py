@@ -22,7 +22,7 @@ from router.config.snapshot import Snapshot
 from router.config.tools import ToolServer, ToolSetEntry
 from router.config.values import ApiBase, Backoff, ByteSize, Key, ModelName, Name, Reference, Seconds, Secret, Share, Span
 from router.errors import Misfit
-from router.params import Params
+from router.params import NO_PARAMS, Params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,9 @@ class Timeout:
     total: Seconds = 300.0
 
 
+BACKOFF = Span(0.25, 4)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """Retries of one target before its first event, and the back-off between them.
@@ -53,7 +56,7 @@ class Retry:
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2
-    backoff: Backoff = field(default_factory=lambda: Span(0.25, 4))
+    backoff: Backoff = BACKOFF
     budget: Share = 0.1
 
 
@@ -220,7 +223,7 @@ class TargetConfig(OwnEgress):
     api_version: str | None = None
     via: Literal["litellm"] | None = None
     optional: bool = False
-    params: Params = field(default_factory=Params)
+    params: Params = NO_PARAMS
     context_window: Annotated[int, Bounds(1)] | None = None
     fetch_files: bool | None = None
     price: Price | None = None
@@ -264,9 +267,9 @@ class Defaults:
     prompt_cache: off asks no provider to cache the beginning of a prompt; auto goes by the `prompt_cache` of each target
     """
 
-    timeout: Timeout = field(default_factory=Timeout)
-    retry: Retry = field(default_factory=Retry)
-    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    timeout: Timeout = Timeout()
+    retry: Retry = Retry()
+    breaker: BreakerConfig = BreakerConfig()
     balance: Literal["least_busy", "latency"] = "least_busy"
     rescue: Literal["continue", "fail"] = "continue"
     affinity: Literal["chat", "off"] = "chat"
@@ -306,9 +309,9 @@ class Route:
     tools: tuple[Reference | ToolSetEntry | ToolServer, ...] = ()
     max_steps: Annotated[int, Bounds(1, 50)] = 5
     reasoning: Literal["hide", "show"] = "hide"
-    timeout: Timeout = field(default_factory=Timeout)
-    retry: Retry = field(default_factory=Retry)
-    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    timeout: Timeout = Timeout()
+    retry: Retry = Retry()
+    breaker: BreakerConfig = BreakerConfig()
     balance: Literal["least_busy", "latency"] = "least_busy"
     hedge: HedgeConfig | None = None
     cache: Cache | None = None
@@ -331,19 +334,17 @@ class Route:
     @property
     def pools(self) -> "tuple[tuple[Reference | Member, ...], ...]":
         """The pools in order; a target that stands alone is a pool of one."""
-        return tuple(
-            entry.pool if isinstance(entry, TargetEntry) else entry if isinstance(entry, tuple) else (entry,) for entry in self.targets
-        )
+        return tuple([(entry,) if isinstance(entry, str) else entry if isinstance(entry, tuple) else entry.pool for entry in self.targets])
 
     @property
     def names(self) -> tuple[Name, ...]:
         """The names of all targets, each once, in the order of the entries."""
-        return tuple(dict.fromkeys(named(one) for pool in self.pools for one in pool))
+        return tuple(dict.fromkeys([named(one) for pool in self.pools for one in pool]))
 
     @property
     def conditions(self) -> "tuple[When | None, ...]":
         """The condition of each entry of a target, pool by pool, in order; None for an entry without one."""
-        return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
+        return tuple([one.when if isinstance(one, Member) else None for pool in self.pools for one in pool])
 
     @property
     def tool_sets(self) -> tuple[ToolSetEntry, ...]:

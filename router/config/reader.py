@@ -100,7 +100,8 @@ def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: C
     if node is None or is_null(node):
         complaints.add(Place(file, 1, 1), "the file is empty")
         return None
-    return environment.resolve(node)
+    # Without a `$`, and without an escape that may stand for one, there is no reference.
+    return environment.resolve(node) if "$" in snapshot.texts[file] or "\\" in snapshot.texts[file] else node
 
 
 def _pipeline(named: Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -100,6 +101,7 @@ ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
 """Advice where a secret stands in an address."""
 
 
+@lru_cache(maxsize=1024)  # many targets have one address
 def web_address(text: str) -> str:
     """Return an http(s) address without slashes at its end. Raise Misfit if it is not one, or holds a user, a password or a secret."""
     parts = urlsplit(text)
