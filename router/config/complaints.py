@@ -37,7 +37,7 @@ class Complaints:
     without_environment: bool = False
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """File name → its lines, filled when the first complaint about the file is recorded."""
-    advice: Advice = field(default_factory=lambda: Advice({}))
+    advice: Advice = field(default_factory=lambda: Advice(dict))
 
     def add(self, place: Place, message: str) -> None:
         """Record a mistake with the text of its line, secrets masked. A repetition is ignored."""

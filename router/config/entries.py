@@ -11,8 +11,6 @@ from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
 from router.signature import record_of
 
-WHEN = record_of(When)
-
 
 @dataclass(frozen=True, slots=True)
 class KnownCallers:
@@ -61,7 +59,7 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Route
         case Table():
             yield from _entries(node.get("use"), node.get("when") or condition)
         case Scalar() if node.text and not (node.unset or node.forgiven):
-            when = bind(condition, WHEN, Complaints({})) if condition is not None else None
+            when = bind(condition, record_of(When), Complaints({})) if condition is not None else None
             yield RouteEntry(node, condition, when) if isinstance(when, When | None) else None
         case _:
             yield None

@@ -16,9 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv.main import resolve_variables
-from dotenv.parser import parse_stream
-
 from router.config.document import Node, Scalar, with_scalars
 from router.config.remedies import dollar
 from router.errors import Complaint, Place
@@ -154,6 +151,10 @@ def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
     text, why = secret(path)
     if text is None:
         return EnvFile(warnings=(Complaint(Place(ENV_FILE, 1, 1), f"the variables of this file are not known: it {why}"),))
+    # Imported here: most configurations have no such file.
+    from dotenv.main import resolve_variables  # noqa: PLC0415
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
     bindings = list(parse_stream(io.StringIO(text.removeprefix("\ufeff"))))
     resolved = resolve_variables(((one.key, one.value) for one in bindings if one.key and not one.error), override=False)
     variables = {name: value for name, value in resolved.items() if value and name not in environment}

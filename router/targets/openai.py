@@ -126,7 +126,7 @@ class ChatTarget:
         self._secret = declared.api_key.value if declared.api_key else ""
         self._terms = partial(_terms, name, declared, options)
         self._usual: dict[bool, Terms] = {}
-        """With tools or without → the terms of a usual question. Made with the first question, not for each target that is loaded."""
+        """Terms of a usual question, with tools (True) or without. Made with the first question, not for each target that is loaded."""
 
     @cached_property
     def _at_responses(self) -> http.Endpoint:
