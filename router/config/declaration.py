@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from router.config.document import Node, Scalar, Table
 from router.config.drills import Drill
 from router.config.environment import EnvFile
 from router.config.facts import FactsConfig
+from router.config.frozen import frozen
 from router.config.limits import Limit
 from router.config.network import CaBundle, NetworkConfig, OwnEgress, OwnProxy, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
@@ -25,7 +26,7 @@ from router.errors import Misfit
 from router.params import NO_PARAMS, Params
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Timeout:
     """Deadlines of an answer and its parts.
 
@@ -46,7 +47,7 @@ class Timeout:
 BACKOFF = Span(0.25, 4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Retry:
     """Retries of one target before its first event, and the back-off between them.
 
@@ -60,7 +61,7 @@ class Retry:
     budget: Share = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BreakerConfig:
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
@@ -76,7 +77,7 @@ class BreakerConfig:
     slow: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HedgeConfig:
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
@@ -88,7 +89,7 @@ class HedgeConfig:
     at_most: Share = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cache:
     """Cache of answers, returned again for the same question.
 
@@ -108,7 +109,7 @@ class Cache:
             raise Misfit("size must be at least 64KiB: few answers would fit", "size")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Member:
     """A target of a pool.
 
@@ -129,7 +130,7 @@ class Member:
         return self.weight is not None or self.when is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetEntry:
     """A target, or a pool of targets, with a condition.
 
@@ -154,7 +155,7 @@ class TargetEntry:
         return tuple(Member(use=named(one), when=self.when, weight=weight_of(one) if weighted else None) for one in members)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ScriptLine:
     """A line of a scripted target. It has exactly one of these keys; `call` may have `arguments`.
 
@@ -191,7 +192,7 @@ MODEL_KEYS = (
 """Keys of a target that one with `script` may not have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetConfig(OwnEgress):
     """A target: a provider's model, or a script. It has either `model` or `script`.
 
@@ -254,7 +255,7 @@ class TargetConfig(OwnEgress):
             raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Defaults:
     """Values for the keys that a route leaves out.
 
@@ -276,7 +277,7 @@ class Defaults:
     prompt_cache: Literal["auto", "off"] = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Route:
     """A model id of the front end: a pipeline and the targets that answer.
 
@@ -374,7 +375,7 @@ def weight_of(one: "Reference | Member") -> float:
     return (one.weight if isinstance(one, Member) else None) or 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RoutesFile:
     """The content of routes.yaml, read and checked: the model ids of the front end, and the targets that answer for each.
 
@@ -394,7 +395,7 @@ class RoutesFile:
     drills: tuple[Drill, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepLine:
     """An entry of a pipeline, its options not yet checked. `name`: the step's word; `options`: the node under that word."""
 
@@ -402,7 +403,7 @@ class StepLine:
     options: Node
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declaration:
     """A configuration and its complaints. Without complaints it is consistent; it is not yet built.
 

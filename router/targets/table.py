@@ -202,7 +202,8 @@ def entries() -> ModelTable:
         return ModelTable({}, {})
     for name, row in list(rows.items()):
         maker = makers[name]
-        if not name.startswith(f"{maker.provider}/") and (full := f"{maker.provider}/{name}") not in rows:
+        prefix = f"{maker.provider}/"
+        if not name.startswith(prefix) and (full := prefix + name) not in rows:
             rows[full], makers[full] = row, maker
     return ModelTable(rows, makers)
 
@@ -223,8 +224,9 @@ def about(model: str) -> ModelRow:
 def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
     """Return a provider's chat models as first word of the name → tuples of (family, name in the table). The result is cached."""
     grouped: dict[str, list[tuple[Family, str]]] = {}
+    prefix = f"{provider}/"
     for name, maker in entries().makers.items():
-        ours = maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/")
+        ours = name.startswith(prefix) and maker.mode in ("chat", "responses") and maker.provider == provider
         if ours and (family := parsed(name)).words:
             grouped.setdefault(family.words[0], []).append((family, name))
     return {word: tuple(found) for word, found in grouped.items()}
