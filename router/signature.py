@@ -90,9 +90,22 @@ class Record:
     build: Callable[..., object]
     named: Mapping[str, Field] = dataclasses.field(init=False, repr=False, compare=False)
     """Name → its field."""
+    usual: "Mapping[str, Shape]" = dataclasses.field(init=False, repr=False, compare=False)
+    """Name → the shape of its field; of `X | None`, X."""
+    required: tuple[str, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    """The names of the required fields."""
+    nests: bool = dataclasses.field(init=False, repr=False, compare=False)
+    """True if a field is a mapping from names to records."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "named", {item.name: item for item in self.fields})
+        nests = any(isinstance(item.shape, MapOf) and isinstance(item.shape.item, Record) for item in self.fields)
+        for name, value in (
+            ("named", {item.name: item for item in self.fields}),
+            ("usual", {item.name: _usual(item.shape) for item in self.fields}),
+            ("required", tuple(item.name for item in self.fields if item.required)),
+            ("nests", nests),
+        ):
+            object.__setattr__(self, name, value)
 
 
 class Either(Value, frozen=True):
@@ -106,6 +119,14 @@ class Anything(Value, frozen=True):
 
 
 Shape = Plain | OneOf | Spelled | ListOf | MapOf | Record | Either | Anything
+
+
+def _usual(shape: Shape) -> Shape:
+    """Return X for `X | None`; any other shape as it is."""
+    if isinstance(shape, Either) and len(shape.options) == 2 and shape.options[1] == Plain("null"):
+        return shape.options[0]
+    return shape
+
 
 SCALARS: dict[object, Shape] = {
     str: Plain("string"),

@@ -27,7 +27,7 @@ from router.journal import log
 from router.journal.entry import CUT_SHORT, Entry
 from router.signature import OneOf, Plain, Record, Spelled, record_of
 from router.steps import STEPS
-from router.steps.prompt import compile_template
+from router.templates import compile_template
 from router.toolbox import load
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.support.authority import Authority

@@ -164,7 +164,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "redis.asyncio.retry:Retry": "the library's retries are off",
         "redis.backoff:NoBackoff": "the library's retries are off",
     },
-    "router/steps/prompt.py": {"jinja2.utils:missing": "the default of a class of undefined values"},
+    "router/templates.py": {"jinja2.utils:missing": "the default of a class of undefined values"},
     "router/targets/litellm.py": {"litellm.main#_skip_mcp_handler": "a question with tools does not import its proxy"},
     "router/targets/litellm_chunks.py": {
         f"{_CHUNKS}.chunks": "counts that a provider sent, and not those that are made up",

@@ -14,7 +14,7 @@ from router.config.tools import ToolServer, ToolSetEntry
 from router.description import listing, pipelines_of, table
 from router.errors import Complaint, Place
 from router.generation import Generation
-from router.params import Params
+from router.params import NO_PARAMS, Params
 from router.targets import NEEDS, emulated, fit
 
 WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is skipped, clients get the vectors"}
@@ -88,14 +88,18 @@ def unpriced(generation: Generation) -> dict[str, str]:
 def omissions(generation: Generation) -> dict[str, list[str]]:
     """Return target → sentences on settings that its model does not accept, e.g. `m takes no temperature; its own is left out`."""
     found: dict[str, list[str]] = {}
-    pipelines = pipelines_of(generation.declaration)
+    options = {
+        name: ([(f"the {name} pipeline's", _params(one)) for one in _options(steps, "params")], _options(steps, "output"))
+        for name, steps in pipelines_of(generation.declaration).items()
+    }
     for name, route in generation.routes.items():
         if route.declared.kind != "chat":
             continue
         pipeline = str(route.declared.pipeline)
+        whose_pipeline, files = options[pipeline]
         for target in (one for one in route.targets if one.lane != "script"):
             own = generation.declaration.routes.targets[target.name].params  # type: ignore[index]
-            wholes = [("its own", own), *((f"the {pipeline} pipeline's", _params(one)) for one in _options(pipelines[pipeline], "params"))]
+            wholes = [("its own", own), *whose_pipeline] if own is not NO_PARAMS else whose_pipeline
             model = target.model.partition("/")[2]
             lines = [
                 f"{model} takes no {one}; {whose} is left out"
@@ -111,7 +115,7 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
             ]
             if route.toolbox and not target.facts.tools:
                 lines.append(f"{model} takes no tools; questions to {name} pass it over")
-            for file in _options(pipelines[pipeline], "output"):
+            for file in files:
                 stood_in = emulated(target.facts, target.model, json.loads(generation.declaration.snapshot.texts[f"pipelines/{file}"]))
                 why = f"does not take all of the {pipeline} pipeline's JSON schema:"
                 if stood_in:

@@ -27,9 +27,9 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             advice = f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
             complaints.lack(node.place, node.unset + advice)
         return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
+    if isinstance(shape, SCALARS):  # most are
+        return scalar_value(node, shape, complaints, what)
     match shape:
-        case Spelled() | Plain() | OneOf():  # most are
-            return scalar_value(node, shape, complaints, what)
         case Either(options):
             return _either(node, options, complaints, what)
         case Record():
@@ -107,7 +107,7 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
     values, fits = bind_fields(node, record, complaints, what)
     if fits:
         return built(node, record, values, complaints)
-    if all(item.name in values for item in record.fields if item.required):
+    if all(name in values for name in record.required):
         # The result is not used. The record's rules still check the other fields now, not after the first mistake is mended.
         built(node, record, values, complaints, among=values)
     return UNFIT
@@ -140,6 +140,8 @@ def _as_record(node: Node, record: Record) -> str:
 
 def _lifted(node: Table, record: Record, complaints: Complaints) -> Table:
     """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
+    if not record.nests:
+        return node
     pairs: list[tuple[Scalar, Node]] = []
     lifted: list[tuple[Scalar, Node]] = []
     for key, entry in node.pairs:
@@ -178,9 +180,11 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
             meant += hint
             complaints.add(key.place, f"unknown key `{word}` in {what}{hint}")
         else:
-            bound[item.name] = bind(entry, item.shape, complaints, f"`{key.text}`")
+            usual = record.usual[item.name]
+            shape = usual if NODES.get(type(usual)) is type(entry) else item.shape  # the latter complains of another node
+            bound[item.name] = bind(entry, shape, complaints, f"`{key.text}`")
             empty = key.text if is_null(entry) else ""
-    missing = [item.name for item in record.fields if item.required and node.get(item.name) is None]
+    missing = [name for name in record.required if node.get(name) is None]
     if untold := [name for name in missing if f"did you mean `{name}`" not in meant]:  # a slip in a key is one mistake, not two
         complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in untold)}")
     values = {name: value for name, value in bound.items() if value is not UNFIT}
@@ -206,6 +210,8 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
     if not meant:
         complaints.add(node.place, f"{what} takes {wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
+    if isinstance(node, Scalar) and len(meant) == 1 and not isinstance(meant[0], OneOf):
+        return bind(node, meant[0], complaints, what)
     if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)):
         items = [option.item for option in options if isinstance(option, ListOf)]
         inside = [option for item in items for option in (item.options if isinstance(item, Either) else (item,))]
@@ -239,21 +245,19 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
     return f"; a mapping stands in a list of its own, a pool: write [{{{shown}}}]"
 
 
+SCALARS = (Spelled, Plain, OneOf)
+"""The shapes of a scalar."""
+NODES: Mapping[type, type[Node]] = {**dict.fromkeys(SCALARS, Scalar), ListOf: Listing, Record: Table, MapOf: Table}
+"""Shape of a single kind of node → that kind."""
+
+
 def kinds(shape: Shape) -> tuple[type, ...]:
     """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape; none for null."""
-    match shape:
-        case Plain("null"):
-            return ()  # an unwanted key is left out: an empty value is a slip
-        case Plain() | OneOf() | Spelled():
-            return (Scalar,)
-        case ListOf():
-            return (Listing,)
-        case Record() | MapOf():
-            return (Table,)
-        case Either(options):
-            return tuple(kind for option in options for kind in kinds(option))
-        case Anything():
-            return (Scalar, Listing, Table)
+    if isinstance(shape, Plain) and shape.kind == "null":
+        return ()  # an unwanted key is left out: an empty value is a slip
+    if isinstance(shape, Either):
+        return tuple(kind for option in shape.options for kind in kinds(option))
+    return (Scalar, Listing, Table) if isinstance(shape, Anything) else (NODES[type(shape)],)
 
 
 def _anything(node: Node, complaints: Complaints) -> object:

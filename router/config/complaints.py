@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from router.config.frozen import frozen
 from router.config.remedies import Advice
 from router.config.secrecy import without_secret_queries
 from router.errors import Complaint, Place
@@ -19,7 +20,7 @@ SECRET_BELOW = re.compile(rf"(?i){SENSITIVE}:\s*[|>]?[-+]?\s*(?:#.*)?$")
 """A line whose secret stands on the next line: that next line is not quoted at all."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Complaints:
     """A collector of the complaints of one load, over all its files: mistakes (`found`) and warnings.
 
@@ -37,7 +38,7 @@ class Complaints:
     without_environment: bool = False
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """File name → its lines, filled when the first complaint about the file is recorded."""
-    advice: Advice = field(default_factory=lambda: Advice({}))
+    advice: Advice = field(default_factory=lambda: Advice(dict))
 
     def add(self, place: Place, message: str) -> None:
         """Record a mistake with the text of its line, secrets masked. A repetition is ignored."""

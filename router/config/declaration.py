@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from router.config.document import Node, Scalar, Table
 from router.config.drills import Drill
 from router.config.environment import EnvFile
 from router.config.facts import FactsConfig
+from router.config.frozen import frozen
 from router.config.limits import Limit
 from router.config.network import CaBundle, NetworkConfig, OwnEgress, OwnProxy, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
@@ -22,10 +23,10 @@ from router.config.snapshot import Snapshot
 from router.config.tools import ToolServer, ToolSetEntry
 from router.config.values import ApiBase, Backoff, ByteSize, Key, ModelName, Name, Reference, Seconds, Secret, Share, Span
 from router.errors import Misfit
-from router.params import Params
+from router.params import NO_PARAMS, Params
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Timeout:
     """Deadlines of an answer and its parts.
 
@@ -43,7 +44,10 @@ class Timeout:
     total: Seconds = 300.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+BACKOFF = Span(0.25, 4)
+
+
+@frozen(kw_only=True)
 class Retry:
     """Retries of one target before its first event, and the back-off between them.
 
@@ -53,11 +57,11 @@ class Retry:
     """
 
     attempts: Annotated[int, Bounds(1, 10)] = 2
-    backoff: Backoff = field(default_factory=lambda: Span(0.25, 4))
+    backoff: Backoff = BACKOFF
     budget: Share = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BreakerConfig:
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
@@ -73,7 +77,7 @@ class BreakerConfig:
     slow: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HedgeConfig:
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
@@ -85,7 +89,7 @@ class HedgeConfig:
     at_most: Share = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cache:
     """Cache of answers, returned again for the same question.
 
@@ -105,7 +109,7 @@ class Cache:
             raise Misfit("size must be at least 64KiB: few answers would fit", "size")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Member:
     """A target of a pool.
 
@@ -126,7 +130,7 @@ class Member:
         return self.weight is not None or self.when is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetEntry:
     """A target, or a pool of targets, with a condition.
 
@@ -151,7 +155,7 @@ class TargetEntry:
         return tuple(Member(use=named(one), when=self.when, weight=weight_of(one) if weighted else None) for one in members)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ScriptLine:
     """A line of a scripted target. It has exactly one of these keys; `call` may have `arguments`.
 
@@ -188,7 +192,7 @@ MODEL_KEYS = (
 """Keys of a target that one with `script` may not have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetConfig(OwnEgress):
     """A target: a provider's model, or a script. It has either `model` or `script`.
 
@@ -220,7 +224,7 @@ class TargetConfig(OwnEgress):
     api_version: str | None = None
     via: Literal["litellm"] | None = None
     optional: bool = False
-    params: Params = field(default_factory=Params)
+    params: Params = NO_PARAMS
     context_window: Annotated[int, Bounds(1)] | None = None
     fetch_files: bool | None = None
     price: Price | None = None
@@ -251,7 +255,7 @@ class TargetConfig(OwnEgress):
             raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Defaults:
     """Values for the keys that a route leaves out.
 
@@ -264,16 +268,16 @@ class Defaults:
     prompt_cache: off asks no provider to cache the beginning of a prompt; auto goes by the `prompt_cache` of each target
     """
 
-    timeout: Timeout = field(default_factory=Timeout)
-    retry: Retry = field(default_factory=Retry)
-    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    timeout: Timeout = Timeout()
+    retry: Retry = Retry()
+    breaker: BreakerConfig = BreakerConfig()
     balance: Literal["least_busy", "latency"] = "least_busy"
     rescue: Literal["continue", "fail"] = "continue"
     affinity: Literal["chat", "off"] = "chat"
     prompt_cache: Literal["auto", "off"] = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Route:
     """A model id of the front end: a pipeline and the targets that answer.
 
@@ -306,9 +310,9 @@ class Route:
     tools: tuple[Reference | ToolSetEntry | ToolServer, ...] = ()
     max_steps: Annotated[int, Bounds(1, 50)] = 5
     reasoning: Literal["hide", "show"] = "hide"
-    timeout: Timeout = field(default_factory=Timeout)
-    retry: Retry = field(default_factory=Retry)
-    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    timeout: Timeout = Timeout()
+    retry: Retry = Retry()
+    breaker: BreakerConfig = BreakerConfig()
     balance: Literal["least_busy", "latency"] = "least_busy"
     hedge: HedgeConfig | None = None
     cache: Cache | None = None
@@ -331,19 +335,17 @@ class Route:
     @property
     def pools(self) -> "tuple[tuple[Reference | Member, ...], ...]":
         """The pools in order; a target that stands alone is a pool of one."""
-        return tuple(
-            entry.pool if isinstance(entry, TargetEntry) else entry if isinstance(entry, tuple) else (entry,) for entry in self.targets
-        )
+        return tuple([(entry,) if isinstance(entry, str) else entry if isinstance(entry, tuple) else entry.pool for entry in self.targets])
 
     @property
     def names(self) -> tuple[Name, ...]:
         """The names of all targets, each once, in the order of the entries."""
-        return tuple(dict.fromkeys(named(one) for pool in self.pools for one in pool))
+        return tuple(dict.fromkeys([named(one) for pool in self.pools for one in pool]))
 
     @property
     def conditions(self) -> "tuple[When | None, ...]":
         """The condition of each entry of a target, pool by pool, in order; None for an entry without one."""
-        return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
+        return tuple([one.when if isinstance(one, Member) else None for pool in self.pools for one in pool])
 
     @property
     def tool_sets(self) -> tuple[ToolSetEntry, ...]:
@@ -373,7 +375,7 @@ def weight_of(one: "Reference | Member") -> float:
     return (one.weight if isinstance(one, Member) else None) or 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RoutesFile:
     """The content of routes.yaml, read and checked: the model ids of the front end, and the targets that answer for each.
 
@@ -393,7 +395,7 @@ class RoutesFile:
     drills: tuple[Drill, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepLine:
     """An entry of a pipeline, its options not yet checked. `name`: the step's word; `options`: the node under that word."""
 
@@ -401,7 +403,7 @@ class StepLine:
     options: Node
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declaration:
     """A configuration and its complaints. Without complaints it is consistent; it is not yet built.
 

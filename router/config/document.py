@@ -115,7 +115,7 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
     complain: receives place and sentence of each mistake that still leaves a tree: a repeated key, a tag, a second document
     """
     with yaml_errors(text, file):
-        return _NodeReader(file, complain).document(yaml.parse(text, Loader=yaml.CSafeLoader))
+        return _NodeReader(file, complain).document(iter(yaml.CSafeLoader(text).get_event, None))
 
 
 @contextmanager
@@ -157,22 +157,25 @@ class _NodeReader:
         place = self._place(event)
         if depth > MAX_DEPTH:
             raise UnreadableYaml(place, f"nested deeper than {MAX_DEPTH} levels")
-        match event:
-            case yaml.ScalarEvent():  # most nodes
-                tagged = bool(event.tag) and not event.implicit[1]
-                if tagged:
-                    advice = f"write ${{{event.value}}}" if VARIABLE.fullmatch(event.value) else "leave it out"
-                    self._complain(place, f"tags such as {event.tag} are not read here: {advice}")
-                node: Node = Scalar(place, event.value, plain=event.implicit[0], source=event.value, forgiven=tagged)
-            case yaml.AliasEvent():
-                return self._alias(event, place)
-            case yaml.SequenceStartEvent():
-                node = Listing(place, tuple(self._items(events, depth)))
-            case _:
-                node = self._table(place, events, depth)
+        if isinstance(event, yaml.ScalarEvent):  # most nodes
+            node: Node = self._scalar(event, place)
+        elif isinstance(event, yaml.AliasEvent):
+            return self._alias(event, place)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = Listing(place, tuple(self._items(events, depth)))
+        else:
+            node = self._table(place, events, depth)
         if isinstance(event, yaml.NodeEvent) and event.anchor:
             self._anchors[event.anchor] = node
         return node
+
+    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> Scalar:
+        text, plain = event.value, event.implicit[0]
+        if not event.tag or event.implicit[1]:
+            return Scalar(place, text, plain, text)
+        advice = f"write ${{{text}}}" if VARIABLE.fullmatch(text) else "leave it out"
+        self._complain(place, f"tags such as {event.tag} are not read here: {advice}")
+        return Scalar(place, text, plain, text, forgiven=True)
 
     def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
         node = self._anchors.get(event.anchor or "")

@@ -1,20 +1,18 @@
 """Checks of routes' targets: conditions that can never hold, and entries that no question reaches."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from router.config.binding import bind
 from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
 from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
+from router.config.frozen import frozen
 from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
 from router.signature import record_of
 
-WHEN = record_of(When)
 
-
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownCallers:
     """The callers that the configuration knows. `keys`: caller → its key; `jwt`: True if callers may bear an issuer's token."""
 
@@ -22,7 +20,7 @@ class KnownCallers:
     jwt: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RouteEntry:
     """A target named in a route's `targets`. `condition`, `when`: its `when` as a YAML node, and as a value; None without one."""
 
@@ -61,7 +59,7 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Route
         case Table():
             yield from _entries(node.get("use"), node.get("when") or condition)
         case Scalar() if node.text and not (node.unset or node.forgiven):
-            when = bind(condition, WHEN, Complaints({})) if condition is not None else None
+            when = bind(condition, record_of(When), Complaints({})) if condition is not None else None
             yield RouteEntry(node, condition, when) if isinstance(when, When | None) else None
         case _:
             yield None

@@ -13,13 +13,11 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
-from dotenv.main import resolve_variables
-from dotenv.parser import parse_stream
-
 from router.config.document import Node, Scalar, with_scalars
+from router.config.frozen import frozen
 from router.config.remedies import dollar
 from router.errors import Complaint, Place
 from router.value import replace
@@ -124,7 +122,7 @@ def secret(path: Path) -> tuple[str | None, str]:
     return (None, f"is larger than {MAX_SECRET // 1024 // 1024} MiB") if len(text) > MAX_SECRET else (text, "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EnvFile:
     """The content of `.env`.
 
@@ -154,6 +152,10 @@ def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
     text, why = secret(path)
     if text is None:
         return EnvFile(warnings=(Complaint(Place(ENV_FILE, 1, 1), f"the variables of this file are not known: it {why}"),))
+    # Imported here: most configurations have no such file.
+    from dotenv.main import resolve_variables  # noqa: PLC0415
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
     bindings = list(parse_stream(io.StringIO(text.removeprefix("\ufeff"))))
     resolved = resolve_variables(((one.key, one.value) for one in bindings if one.key and not one.error), override=False)
     variables = {name: value for name, value in resolved.items() if value and name not in environment}

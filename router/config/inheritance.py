@@ -44,6 +44,8 @@ def with_defaults(tree: Table) -> Table:
 
 def _inherited(table: Table, under: Table) -> Table:
     """Return `table` with the keys of `under` that it lacks, also within nested mappings."""
+    if not under.pairs:
+        return table
     pairs = [
         (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
         for key, value in table.pairs

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal
 
 from router.config.binding import bind_fields
@@ -22,6 +23,7 @@ from router.signature import record_of
 from router.value import replace
 
 
+@cache
 def _places() -> Mapping[str, tuple[Spot, ...]]:
     """Return key → the places where it may stand, for every key of routes.yaml outside lists, except `drills`."""
     found: dict[str, tuple[Spot, ...]] = {}
@@ -32,7 +34,7 @@ def _places() -> Mapping[str, tuple[Spot, ...]]:
 
 
 FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask: {{model: a route}}, expect: {{served_by: a target}}}}`"
-ADVICE = Advice(_places())
+ADVICE = Advice(_places)
 
 
 @uncollected()
@@ -100,7 +102,8 @@ def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: C
     if node is None or is_null(node):
         complaints.add(Place(file, 1, 1), "the file is empty")
         return None
-    return environment.resolve(node)
+    # Without a `$`, and without an escape that may stand for one, there is no reference.
+    return environment.resolve(node) if "$" in snapshot.texts[file] or "\\" in snapshot.texts[file] else node
 
 
 def _pipeline(named: Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:

@@ -1,10 +1,10 @@
 """Advice for unknown keys, before the nearest spelling is guessed: words of other programs, and the router's own in the wrong place."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from router.config.document import VARIABLE, Node, Scalar, Table, items_of
+from router.config.frozen import frozen
 from router.signature import Either, Field, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
 
 LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
@@ -74,7 +74,7 @@ WIDEST = 40
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spot:
     """A place where a word may stand: the keys on the way to it (NAME for an operator's own name) and the shape of its value."""
 
@@ -106,11 +106,11 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
             pass  # a key inside a list has no fixed place
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Advice:
-    """A source of advice for keys that their mapping does not have. `places`: known key → its places in the whole file."""
+    """A source of advice for keys that their mapping does not have. `places`: returns known key → its places in the whole file."""
 
-    places: Mapping[str, Sequence[Spot]]
+    places: Callable[[], Mapping[str, Sequence[Spot]]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
         """Return the advice for a key of `table` that `record` does not know, as a clause without the `; ` before it; empty without any."""
@@ -126,7 +126,7 @@ class Advice:
     def _moved(self, record: Record, word: str, value: Node) -> str:
         """Return the advice for a known key in the wrong mapping: its place below this mapping, else elsewhere; empty for other words."""
         below = [spot for name, spot in spots(record) if name == word and len(spot.path) > 1]
-        found = below or sorted(self.places.get(word, ()), key=lambda spot: len(spot.path))
+        found = below or sorted(self.places().get(word, ()), key=lambda spot: len(spot.path))
         if not found:
             return ""
         advice = f"it belongs in `{found[0].path[0]}`: write `{_written(found[0], value)}`"

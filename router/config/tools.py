@@ -9,9 +9,10 @@ tools:
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
+from router.config.frozen import frozen
 from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import Key, Name, Reference, Secret, checked, web_address
 from router.errors import Misfit
@@ -43,7 +44,7 @@ Approve = Literal["always", "never"]
 """always: a user has to allow each call before it runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ToolSetEntry:
     """A tool set with options.
 
@@ -68,7 +69,7 @@ class ToolSetEntry:
         return str(self.use), tuple(sorted((str(name), value.value) for name, value in self.env.items()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ToolServer(OwnEgress):
     """An MCP server whose tools the model may use.
 

@@ -4,10 +4,12 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import lru_cache
 from typing import Annotated, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from router.config.frozen import frozen
 from router.config.origin import origin
 from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
@@ -56,7 +58,7 @@ def _size(text: str) -> int:
     return int(text.removesuffix(hit[1])) * BYTES[hit[1]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """A span of times from `least` to `most`, in seconds."""
 
@@ -100,6 +102,7 @@ ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
 """Advice where a secret stands in an address."""
 
 
+@lru_cache(maxsize=1024)  # many targets have one address
 def web_address(text: str) -> str:
     """Return an http(s) address without slashes at its end. Raise Misfit if it is not one, or holds a user, a password or a secret."""
     parts = urlsplit(text)
@@ -128,7 +131,7 @@ class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
     """The text as written, still with `${VAR}`; empty if unknown."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class Secret:
     """A secret value. Its repr and str show only `source`: the reference in the file, `${OPENAI_API_KEY}`, or stars."""
 
@@ -142,7 +145,7 @@ class Secret:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """The behaviour of a target in a drill, parsed from a text such as `503 retry 30s` or `cut times 2`.
 
@@ -232,7 +235,7 @@ def _with_provider(text: str) -> str:
     return f"{family}/{text or 'gpt-5.6'}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeySet:
     """The public keys that verify tokens (RFC 7517): the address to fetch them from, or the keys themselves."""
 

@@ -20,7 +20,6 @@ from router.description.conditions import condition
 from router.errors import Misfit
 from router.signature import Anything, record_of
 from router.steps import STEPS
-from router.steps.prompt import templates_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +224,14 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
         options = _options(line)
         steps.append({"step": str(line.name), "options": options})
         if isinstance(options, str) and line.name in STEPS and "templates" in inspect.signature(STEPS[line.name]).parameters:
-            used |= {options} & set(templates) if str(line.name) == "output" else templates_of(options, templates)
+            used |= {options} & set(templates) if str(line.name) == "output" else _templates_of(options, templates)
     return {"steps": steps, "texts": {name: digest(templates[name]) for name in sorted(used)}}
+
+
+def _templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
+    from router.templates import templates_of  # noqa: PLC0415 - it imports Jinja, for configurations with a prompt
+
+    return templates_of(name, templates)
 
 
 def _options(line: StepLine) -> Json:

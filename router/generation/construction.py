@@ -113,8 +113,11 @@ class Construction:
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
         """Return the state of a target, in a table of this or the last generation; None if its declaration has changed, or without one."""
-        states = (table(kept).get(name, (None, None)) for kept in (self.kept, self.before))
-        return next((found for config, found in states if found is not None and config == declared), None)
+        for state in (self.kept, self.before):
+            config, found = table(state).get(name, (None, None))
+            if found is not None and config == declared:
+                return found
+        return None
 
     def callers(self) -> Callers:
         """Return the authentication that `server.auth` declares; ANYBODY without one, or if it is invalid (then a complaint was added)."""

@@ -13,7 +13,6 @@ from router.events import Step
 from router.generation.construction import Construction
 from router.signature import record_of
 from router.steps import STEPS
-from router.steps.prompt import unsteady
 
 
 def pipelines(parts: Construction) -> dict[str, list[Step]]:
@@ -57,6 +56,8 @@ def _warn_of_cold_prompts(parts: Construction) -> None:
     asked = {str(route.pipeline) for route in parts.declaration.routes.routes.values() if route.prompt_cache != "off"}
     lines = (line for name, pipeline in parts.declaration.pipelines.items() if name in asked for line in pipeline)
     for template in (line.options.text for line in lines if line.name == "prompt" and isinstance(line.options, Scalar)):
+        from router.templates import unsteady  # noqa: PLC0415 - it imports Jinja, for configurations with a prompt
+
         for place, what in unsteady(template, parts.templates):
             parts.warn(
                 place,

@@ -52,22 +52,22 @@ class RouteCompiler:
         placed = [target if target.at is None else replace(target, answer=target.at(posts[target.name])) for target in targets]
         rules = FailureRules(route.timeout, route.retry, route.rescue, route.hedge)
         answer = failover(self.targets.pools(route, placed, posts), rules, self._chance)
-        if any(route.conditions):
+        if conditional := any(route.conditions):
             self._check_images(route, opened)
-        for step in reversed(self._steps(name, route, targets, toolbox)):
+        for step in reversed(self._steps(name, route, targets, toolbox, conditional=conditional)):
             answer = step(answer)
         askable = AskableRoute(FROM_ROUTE["session"]()(answer), toolbox.askers)
         self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), askable)
         return self._described(name, route, targets, toolbox, answer)
 
-    def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox) -> list[Step]:
+    def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, *, conditional: bool) -> list[Step]:
         """Return the steps around a chat route's failover, outermost first: those of its pipeline and those that its own keys add."""
         kept = self._parts.kept
         steps: list[Step] = [FROM_ROUTE["recall"](memory=kept.memory)]
         if route.reasoning == "hide":
             steps.append(FROM_ROUTE["reasoning"]())
         steps += self._pipelines[str(route.pipeline)]
-        if any(route.conditions):
+        if conditional:
             steps.append(FROM_ROUTE["when"](conditions=route.conditions))
         if route.cache is not None:
             steps.append(self._cache(name, route, targets, route.cache))
@@ -79,7 +79,7 @@ class RouteCompiler:
 
     def _described(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer) -> Compiled:
         """Return the Compiled of a route: this answer, and the data about targets, models, steps and limit that other parts read."""
-        chats, declared, posts = route.kind == "chat", self._parts.targets, self.targets.posts(route)
+        chats, declared, posts, conditions = route.kind == "chat", self._parts.targets, self.targets.posts(route), route.conditions
         return Compiled(
             name=str(name),
             declared=route,
@@ -90,8 +90,8 @@ class RouteCompiler:
             quota=None if route.limit is None else Quota(f"route:{name}", route.limit, self._parts.kept.counts),
             steps=tuple(str(line.name) for line in self._parts.declaration.pipelines[str(route.pipeline)]) if chats else (),
             stand_ins={target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models},
-            headers=frozenset(str(header) for one in route.conditions if one for header in one.header or ()),
-            conditional=any(route.conditions) or bool(toolbox.askers),
+            headers=frozenset(str(header) for one in conditions if one for header in one.header or ()),
+            conditional=any(conditions) or bool(toolbox.askers),
             scripted=chats and all(known.script is not None for one in route.names if (known := declared.get(one))),
         )
 

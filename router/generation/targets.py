@@ -78,19 +78,18 @@ class OpenedTargets:
         parts, name, declared = self._parts, target.name, self._parts.targets[target.name]
         kept, clock = parts.kept, parts.ground.clock
         key = (name, route.breaker, route.retry)
-        if key not in kept.health:
+        if (kept_health := kept.health.get(key)) is None:
             known, fared = parts.before.health.get(key, (None, None))
             hint: Hint = NO_HINT if kept.hints is None or declared.script else kept.hints.of(name_between_replicas(declared))
             if fared is None or known != declared or fared.breaker.hint is not hint:
                 load = parts.known(name, declared, lambda state: state.loads) or Load(clock)
                 refusals = parts.known(name, declared, lambda state: state.refusals) or TargetRefusals(name, clock, kept.turned)
                 fared = TargetHealth(route.breaker, route.retry, load, clock, hint, refusals=refusals)
-            kept.health[key] = (declared, fared)
+            kept_health = kept.health[key] = (declared, fared)
             kept.loads[name] = (declared, fared.load)
             kept.refusals[name] = (declared, fared.refusals)
-        _, health = kept.health[key]
         return Candidate(
-            name, target.answer, target.context_window, target.prefill, health, kept.switches, target.ready,
+            name, target.answer, target.context_window, target.prefill, kept_health[1], kept.switches, target.ready,
             takes=target.takes, refused=target.refused, stand_in=declared.script is not None and post.asked,
         )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Request URLs of targets: an operator's `api_base` plus the path of an endpoint, before any query string (RFC 3986)."""
 
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from router.config.declaration import TargetConfig
@@ -12,6 +13,7 @@ AT_RESPONSES = "responses/"
 """Beginning of a model's name by which LiteLLM spells the wish for the Responses API."""
 
 
+@lru_cache(maxsize=1024)  # many targets have one address
 def endpoint_of(base: str, path: str, *, within: str = "", query: str = "") -> str:
     """Return the URL of an endpoint. Raises Misfit if `base` cannot be parsed, or has a fragment, which HTTP does not send.
     base: URL of the API, of the endpoint itself, or of OpenAI's Responses API; its scheme and host are not checked here

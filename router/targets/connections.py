@@ -97,25 +97,9 @@ class Connections:
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """Return the endpoint of a URL; `connect`: seconds it may take. Raises Misfit unless it is http(s) and each header can be sent."""
-        try:
-            parts = urlsplit(url)
-            host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else str(parts.hostname)
-            tls = parts.scheme == "https"
-            port = parts.port or (443 if tls else 80)
-        except ValueError:
-            host, tls, port, parts = "", False, 0, urlsplit("")
-        if not host or parts.scheme not in ("http", "https"):
-            raise Misfit(f"`{url}` is no address: write http://host:port/v1, or https", "api_base")
-        named = f"[{host}]" if ":" in host else host
-        authority = named if parts.port is None else f"{named}:{port}"
-        headers_sent = {"host": authority, **SENT}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers_sent["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        headers_sent |= headers
-        query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + query
-        proxy = self._egress.proxy_to(host)
+        host, port, tls, authority, path, login = _located(url)
+        headers_sent = {"host": authority, **SENT, **({"authorization": login} if login else {}), **headers}
+        proxy = self._egress.proxy_to(host) if self._egress.proxy else None
         if proxy is not None and not tls:
             # The request itself goes to the proxy, with the whole address: many proxies lead to port 443 alone (RFC 9112, 3.2.2).
             path = f"http://{authority}{path}"
@@ -127,8 +111,9 @@ class Connections:
         context = trusting(self._egress.ca) if tls else None
         tunnel = b""
         if proxy is not None and tls:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": f"{named}:{port}"} | _login(proxy)).items())
-            tunnel = f"CONNECT {named}:{port} HTTP/1.1\r\n{lines}\r\n".encode()
+            server = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": server} | _login(proxy)).items())
+            tunnel = f"CONNECT {server} HTTP/1.1\r\n{lines}\r\n".encode()
         proxy_tls = trusting(self._egress.ca) if proxy is not None and proxy.tls else None
         key = (host, port, context, proxy)
         return Endpoint(host, port, context, connect, head, key, self._pool.idle_at(key), tunnel, proxy_tls)
@@ -170,6 +155,28 @@ class Connections:
                 return bytes(found)
         except Cut as cut:
             raise ConnectionResetError from cut
+
+
+@lru_cache(maxsize=1024)  # many targets have one address
+def _located(url: str) -> tuple[str, int, bool, str, str, str]:
+    """Return (host, port, True for TLS, authority, path with query, `Authorization` of a user in it or empty) of a URL. Raises Misfit."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else str(parts.hostname)
+        tls = parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+    except ValueError:
+        host, tls, port, parts = "", False, 0, urlsplit("")
+    if not host or parts.scheme not in ("http", "https"):
+        raise Misfit(f"`{url}` is no address: write http://host:port/v1, or https", "api_base")
+    named = f"[{host}]" if ":" in host else host
+    login = ""
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        login = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + query
+    return host, port, tls, named if parts.port is None else f"{named}:{port}", path, login
 
 
 def _login(proxy: Proxy) -> dict[str, str]:

@@ -8,6 +8,7 @@ bedrock/us.anthropic.claude-opus-4-8-v1:0     words claude opus     version 4 8
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 DATE = re.compile(r"[-@](?:20\d{2}-?\d{2}-?\d{2}|\d{4})(?=$|[-:@])")
 """Pattern of a release's date in a name: 20260416, 2026-04-16, or month and day as xAI and OpenAI wrote them (0309)."""
@@ -32,7 +33,11 @@ class Family:
 
 def parsed(model: str) -> Family:
     """Return the family of a model's name, of which only the part after the last `/` counts, without date and release words."""
-    name = model.rpartition("/")[2].lower()
+    return _family(model.rpartition("/")[2].lower())
+
+
+@lru_cache(maxsize=1024)  # targets repeat a few names
+def _family(name: str) -> Family:
     if name.startswith("ft:"):
         name = name.split(":")[1]
     name = DATE.sub("", REVISION.sub("", HOSTED.sub("", name))).replace("gpt-35", "gpt-3.5")  # Azure's spelling

@@ -6,7 +6,7 @@ or a cut raises TargetError. Questions that need the Responses API are asked the
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any
 
@@ -119,14 +119,19 @@ class ChatTarget:
         url, headers = reached(declared, COMPLETIONS)
         self._options = options = options_of(declared, *APIS[facts.responses])
         self._endpoint = pool.endpoint(url, headers := options.beside(headers), connect)
-        self._at_responses = cache(lambda: pool.endpoint(responding_at(url, declared), headers, connect))
+        self._responding = lambda: pool.endpoint(responding_at(url, declared), headers, connect)
         self._start, self._issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
         self._rules = rules_of(prefix, self._model, own=declared.api_base is not None)
         self._subset, self._beside_tools = subset_of(prefix), prefix not in APART
         self._secret = declared.api_key.value if declared.api_key else ""
         self._terms = partial(_terms, name, declared, options)
-        # Made with the first question, not for each target that is loaded.
-        self._usual = cache(partial(self._terms, facts, declared.params))
+        self._usual: dict[bool, Terms] = {}
+        """Terms of a usual question, with tools (True) or without. Made with the first question, not for each target that is loaded."""
+
+    @cached_property
+    def _at_responses(self) -> http.Endpoint:
+        """The endpoint of the Responses API."""
+        return self._responding()
 
     def answer(self, ask: Ask) -> Events:
         """Stream the events of the answer to a question; see `http.answered` for the errors."""
@@ -140,8 +145,12 @@ class ChatTarget:
 
     def _prepare(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts) -> Prepared:
         """Return the request for a question. `messages`: those of a plain question, which has no tools; None for any other."""
-        tools, usual, usual_terms = bool(ask.tools), known is self._facts and params is self._params, self._usual
-        terms = usual_terms(tools=tools) if usual else self._terms(known, params, tools=tools)
+        tools, usual = bool(ask.tools), known is self._facts and params is self._params
+        terms = self._usual.get(tools) if usual else None
+        if terms is None:
+            terms = self._terms(known, params, tools=tools)
+            if usual:
+                self._usual[tools] = terms
         if messages is None or not terms.simple or ask.output is not None or ask.unsent:
             return self._prepared(ask, params, messages, known, terms)
         body = {**terms.fields, "messages": messages}
@@ -168,7 +177,7 @@ class ChatTarget:
             if chat:
                 body[CACHE_KEY] = chat  # a header is for chat completions alone
             reader, bounds = partial(responses.ResponseReader, name), responses.bounds(fits, known)
-            return Prepared(self._at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
+            return Prepared(self._at_responses, body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
         if messages is None or form.way:
             messages = completions.messages(form.ask, beside(form.ask, self._issuer, terms.takes), known.carries)
         within = form.sent

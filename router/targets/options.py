@@ -139,6 +139,8 @@ def options_of(declared: TargetConfig, *apis: Api) -> Options:
     Raises Misfit if its `body` is not JSON, nested more than MAX_DEPTH levels, or has a field that the router writes.
     """
     body, headers = declared.body or {}, declared.headers or {}
+    if not body and not headers:
+        return NO_OPTIONS
     if deeper(dict(body), MAX_DEPTH):
         raise Misfit(f"a body has {MAX_DEPTH} levels of nesting at most", "body")
     for name, value in body.items():

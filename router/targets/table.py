@@ -6,7 +6,7 @@ It is read in 15 ms without importing LiteLLM. Models that it names without thei
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -202,7 +202,8 @@ def entries() -> ModelTable:
         return ModelTable({}, {})
     for name, row in list(rows.items()):
         maker = makers[name]
-        if not name.startswith(f"{maker.provider}/") and (full := f"{maker.provider}/{name}") not in rows:
+        prefix = f"{maker.provider}/"
+        if not name.startswith(prefix) and (full := prefix + name) not in rows:
             rows[full], makers[full] = row, maker
     return ModelTable(rows, makers)
 
@@ -211,6 +212,7 @@ def forget_table() -> None:
     """Free the table's memory (4 MB); the next look-up reads it again."""
     entries.cache_clear()
     families.cache_clear()
+    _nearest.cache_clear()
 
 
 def about(model: str) -> ModelRow:
@@ -222,8 +224,9 @@ def about(model: str) -> ModelRow:
 def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
     """Return a provider's chat models as first word of the name → tuples of (family, name in the table). The result is cached."""
     grouped: dict[str, list[tuple[Family, str]]] = {}
+    prefix = f"{provider}/"
     for name, maker in entries().makers.items():
-        ours = maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/")
+        ours = name.startswith(prefix) and maker.mode in ("chat", "responses") and maker.provider == provider
         if ours and (family := parsed(name)).words:
             grouped.setdefault(family.words[0], []).append((family, name))
     return {word: tuple(found) for word, found in grouped.items()}
@@ -237,8 +240,11 @@ def nearest(model: str) -> str | None:
     Without a version of its own, the newest generation; for a model older than all that are known, the oldest version.
     """
     wanted = parsed(model)
-    if not wanted.words:
-        return None
+    return _nearest(model.partition("/")[0], wanted) if wanted.words else None
+
+
+@lru_cache(maxsize=1024)  # targets repeat a few models
+def _nearest(provider: str, wanted: Family) -> str | None:
 
     def fitness(one: tuple[Family, str]) -> tuple[object, ...]:
         family, name = one
@@ -250,7 +256,7 @@ def nearest(model: str) -> str | None:
         return (generation, family.version == wanted.version, () if generation else version[:1], -strange, version, name)
 
     purposes = PURPOSES & set(wanted.words)
-    siblings = families(model.partition("/")[0]).get(wanted.words[0], ())
+    siblings = families(provider).get(wanted.words[0], ())
     known = [one for one in siblings if ("oss" in one[0].words) == ("oss" in purposes)]  # gpt-oss is no gpt-5
     alike = (one for one in known if PURPOSES & set(one[0].words) <= purposes and len(set(one[0].words) ^ set(wanted.words)) <= STRANGE)
     return max(alike, key=fitness, default=(None, None))[1]

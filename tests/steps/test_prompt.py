@@ -10,7 +10,8 @@ from router.config.values import Name
 from router.errors import BadAsk, Misfit, RouterError, TooLarge
 from router.events import Events, Finish, Start
 from router.params import Params
-from router.steps.prompt import compile_template, prompt, render, templates_of
+from router.steps.prompt import prompt
+from router.templates import compile_template, render, templates_of
 
 
 def rendered(template: str, ask: Ask | None = None, **fields: Json) -> str:
