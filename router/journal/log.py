@@ -9,8 +9,9 @@ from traceback import walk_tb
 from typing import TextIO
 
 from router.failover import RefusalChange
-from router.journal.entry import Entry, problems, rounded
-from router.jsontext import plainly, writer
+from router.journal.entry import Entry, SharedFields, problems, rounded
+from router.jsontext import ascii_quoted, plainly, writer
+from router.value import asdict
 
 access = logging.getLogger("router.access")
 targets = logging.getLogger("router.targets")
@@ -90,11 +91,20 @@ def line(entry: Entry) -> None:
     # The same line without a record, which would take 16 calls more.
     now = time.time()
     stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
-    fields = entry.explained()
-    made = plainly(fields) or _dumps(fields)
+    made = f'"request_id": {ascii_quoted(entry.request_id)}, {_shared(entry.shared())}, {_written(entry.measured())[1:]}'
     with lines.lock:  # type: ignore[union-attr]
-        lines.stream.write(f'{{"time": "{stamp}", {REQUEST}, {made[1:]}\n')
+        lines.stream.write(f'{{"time": "{stamp}", {REQUEST}, {made}\n')
         lines.stream.flush()
+
+
+@lru_cache(maxsize=256)
+def _shared(fields: SharedFields) -> str:
+    """Return these fields as JSON without its braces."""
+    return _written(asdict(fields))[1:-1]
+
+
+def _written(fields: dict[str, object]) -> str:
+    return plainly(fields) or _dumps(fields)
 
 
 def _lines_alone() -> Lines | None:
