@@ -57,6 +57,7 @@ class _Delivery(Ahead):
     async def work(self) -> None:
         """Run the answer, and close its generator at the end."""
         events, sink, see, put, fast, hidden = self._events, self._sink, self._entry.see, self._sink.put, None, None
+        ended = False
         if type(events) is EventStream:
             fast, hidden = events.fast, Thought if events.spoken else None
             events = events.source
@@ -73,9 +74,11 @@ class _Delivery(Ahead):
                 if fast is not None and event.__class__ in WORDS and (path := fast()) is not None:
                     await self._pass_on(path)
                 self.unsent = True
+            ended = True
         finally:
             self.unsent = False
-            await events.aclose()
+            if not ended:
+                await events.aclose()
 
     async def flush(self) -> None:
         """Write what the sink has collected. A client that reads slowly is no provider that is silent."""

@@ -36,7 +36,8 @@ from router.events import (
 )
 from router.journal.attempts import COUNTS, DIGITS, Seam, rescues, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.value import Mutable, Value, asdict, field, replace
+from router.journal.fields import OwnFields, SharedFields
+from router.value import Mutable, asdict, field, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -73,23 +74,6 @@ class Run:
     def as_json(self) -> dict[str, object]:
         """Return the fields for the log and the pages."""
         return {"tool": self.tool, "seconds": rounded(self.seconds), "is_error": self.is_error}
-
-
-class SharedFields(Value, frozen=True):
-    """Fields of a request's record, after its id, of which most requests have the values of an earlier one. None: empty."""
-
-    generation: str
-    caller: str
-    user: str | None
-    route: str
-    stream: bool | None
-    status: int
-    outcome: str
-    reason: str | None
-    target: str
-    cache: str | None
-    fault: str | None
-    steps: int
 
 
 class Entry(Mutable):
@@ -354,7 +338,7 @@ class Entry(Mutable):
 
     def explained(self) -> dict[str, object]:
         """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
-        return {"request_id": self.request_id, **asdict(self.shared()), **self.measured()}
+        return {"request_id": self.request_id, **asdict(self.shared()), **asdict(self.own())}
 
     def shared(self) -> SharedFields:
         """Return the first fields of the record, after the request's id."""
@@ -373,8 +357,8 @@ class Entry(Mutable):
             self.steps,
         )
 
-    def measured(self) -> dict[str, object]:
-        """Return the other fields of the record, as JSON: what the request alone took."""
+    def own(self) -> OwnFields:
+        """Return the other fields of the record, so far if the request runs."""
         if self.ended:
             attempts, sums, rescued = self.attempts, self.sums, self.rescues
             costs = sums.costs
@@ -382,22 +366,22 @@ class Entry(Mutable):
             attempts, sums, rescued = self.known, self.charges, rescues(self.attempts)
             costs = charges(attempts, self.prices).costs
         used = sums.used or UNKNOWN
-        return {
-            "tools": [run.as_json() for run in self.tools] if self.tools else [],
-            "attempts": [*map(tried, attempts, costs)],
-            "rescues": rescued,
-            "seams": [one.as_json() for one in self.seams] if self.seams else [],
-            "input_tokens": used.input_tokens,
-            "output_tokens": used.output_tokens,
-            "cached_tokens": used.cached_tokens,
-            "cache_write_tokens": used.cache_write_tokens,
-            "reasoning_tokens": used.reasoning_tokens,
-            "cost_usd": sums.cost and round(sums.cost, DIGITS),
-            "estimated": sums.estimate is not None,
-            "estimated_cost_usd": sums.estimated_cost and round(sums.estimated_cost, DIGITS),
-            "first_token_seconds": rounded(self.first - self.began) if self.first else None,
-            "seconds": rounded((self.ended or monotonic()) - self.began),
-        }
+        return OwnFields(
+            [run.as_json() for run in self.tools] if self.tools else [],
+            [*map(tried, attempts, costs)],
+            rescued,
+            [one.as_json() for one in self.seams] if self.seams else [],
+            used.input_tokens,
+            used.output_tokens,
+            used.cached_tokens,
+            used.cache_write_tokens,
+            used.reasoning_tokens,
+            sums.cost and round(sums.cost, DIGITS),
+            sums.estimate is not None,
+            sums.estimated_cost and round(sums.estimated_cost, DIGITS),
+            rounded(self.first - self.began) if self.first else None,
+            rounded((self.ended or monotonic()) - self.began),
+        )
 
     @property
     def running(self) -> bool:
