@@ -131,7 +131,7 @@ class Reply(Mutable):
     def _head(self, status: int, content_type: str, more: str) -> str:
         """Return the header lines with their ends, and record that the response has begun. ValueError if a value has a control character."""
         entry = self.entry
-        tried = header(tries) if (tries := entry.tries) else ""
+        tried = header(tries) if (tries := entry.tries()) else ""
         if not tried.isprintable():
             _check(tried)
         names = _names(entry.target, entry.requested)

@@ -162,9 +162,8 @@ class Entry(Mutable):
         if self._summed:
             self._summed, self.sums = (), NO_CHARGES  # at other prices
 
-    @property
     def tries(self) -> tuple[Attempt, ...]:
-        """The attempts so far. The answering target is added as `answering` if the question was changed for it.
+        """Return the attempts so far. The answering target is added as `answering` if the question was changed for it.
         Changed: parameters were left out, or the output form was asked for in another way than the provider's own.
         """
         shown = self.omitted or self.output not in ("", "native")

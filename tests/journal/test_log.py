@@ -5,6 +5,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,16 @@ def test_filtered_request_is_not_logged(stream: io.StringIO) -> None:
     ACCESS.setLevel(logging.WARNING)
     log.line(entry)
     assert not stream.getvalue()
+
+
+def test_line_has_the_fields_of_its_own_request(stream: io.StringIO) -> None:
+    """Lines of requests that differ in one field alone, or in none but the id, have the fields of their requests, in order."""
+    usual: dict[str, Any] = {"caller": "ada", "route": "r", "stream": False, "status": 200, "outcome": "stop", "target": "a", "steps": 1}
+    other = {"caller": "bob", "user": "eve", "route": "s", "stream": True, "status": 499, "outcome": "x", "reason": "No.", "target": "b"}
+    given = [usual, usual, *({**usual, name: value} for name, value in {**other, "cache": "hit", "fault": "cut", "steps": 2}.items())]
+    entries = [Entry(f"req_{at}", "g", **fields) for at, fields in enumerate(given)]
+    for entry in entries:
+        entry.close()
+        log.line(entry)
+    for line, entry in zip(said(stream), entries, strict=True):
+        assert [*line.items()][3:] == [*entry.explained().items()]
