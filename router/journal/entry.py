@@ -118,7 +118,7 @@ class Entry(Mutable):
     """The fault that the request injected (X-Router-Fault); empty without one."""
     traceparent: str = ""
     """The client's trace context (W3C `traceparent`); empty without one."""
-    tools: list[Run] = field(default_factory=list[Run])
+    tools: tuple[Run, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
     trail: Trail = field(default_factory=Trail)
@@ -222,14 +222,14 @@ class Entry(Mutable):
             case Produced() if self.first is None:
                 self.first = monotonic()
             case ToolCall(call_id, name) if self.cache not in FREE:
-                self.tools.append(Run(name if name in self.granted else STRANGE, call_id, monotonic()))
+                self.tools += (Run(name if name in self.granted else STRANGE, call_id, monotonic()),)
             case ToolResult(call_id, _, _, is_error):
                 for run in self.tools:
                     if run.call_id == call_id and run.seconds is None:
                         run.seconds, run.is_error = monotonic() - run.began, is_error
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
-                self.tools.append(Run(granted, call_id, monotonic() - seconds, seconds, is_error=is_error))
+                self.tools += (Run(granted, call_id, monotonic() - seconds, seconds, is_error=is_error),)
             case Failure(code):
                 self.outcome = code
                 self.attempts = self._over() or self.attempts
