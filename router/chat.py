@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -245,8 +245,7 @@ class Message(Value, frozen=True):
     def states(self, issuer: str) -> tuple[ReasoningState, ...]:
         """Return the message's reasoning state for this issuer: that which it issued; if there is none, that which the client sent back."""
         states = [part for part in self.parts if isinstance(part, ReasoningState)]
-        own = tuple(state for state in states if state.issuer == issuer)
-        return own or tuple(state for state in states if not state.issuer)
+        return tuple(one for one in states if one.issuer == issuer) or tuple(one for one in states if not one.issuer)
 
 
 class TextMessages(tuple[Message, ...]):
@@ -333,7 +332,7 @@ InducedFault = Literal["cut", "stall", "429", "garbage"]
 class Ask(PartlyCompared, frozen=True, kw_only=True):
     """A question: its route, the conversation, the granted tools and the sampling parameters."""
 
-    BESIDE = frozenset({"circumstances", "trail"})
+    BESIDE = frozenset({"circumstances", "session", "trail"})
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
@@ -350,8 +349,10 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     """The end user of the caller, as a declared front end or the caller's token names them; else empty. No template sees it."""
     chat: str = ""
     """The chat that the question belongs to, as the front end names it; empty where it names none."""
-    session: str = ""
-    """A digest that all questions of one chat of one caller share, see `steps/session.py`; empty where a route did not make it."""
+    session: Callable[[], str] = str
+    """Returns a digest that all questions of one chat of one caller share (`steps/session.py`); an empty text where a route set none."""
+    chat_hash: int = 0
+    """A number that all those questions share, in this process alone; 0 where a route set none."""
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
     approvable: bool = False

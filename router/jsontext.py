@@ -13,6 +13,8 @@ Raises UnicodeEncodeError for a text with a surrogate: see `repaired`. A text in
 """
 quoted: Callable[[str], bytes] = written
 """Returns a text as a JSON string in UTF-8; raises as `written`."""
+ascii_quoted: Callable[[str], str] = encoder.encode_basestring_ascii
+"""Returns a text as a JSON string in ASCII, as `json.dumps` writes it."""
 DELETE = 0x7F
 _make_encoder: Any = getattr(encoder, "c_make_encoder", None)
 """The encoder in C behind `json.dumps`; None on an interpreter that has none."""

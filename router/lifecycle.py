@@ -64,6 +64,7 @@ class Backoff(Mutable, kw_only=True):
 class Holdings(list[Callable[[], object]]):
     """Release functions of a request's resources, called at its end, the last first. A cheaper ExitStack."""
 
+    __slots__ = ()
     add = list[Callable[[], object]].append
     """Add a release function, which is called at the end."""
     withdraw = list[Callable[[], object]].remove

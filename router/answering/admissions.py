@@ -62,7 +62,7 @@ class Admissions(Mutable):
         self.route = route = generation.named.get(model)
         if route is None:
             raise UnknownModel
-        exchange.reply.entry.takes(route.name, route.toolbox, route.models, generation.prices, route.stand_ins)
+        exchange.reply.entry.takes(route.name, route.granted, route.models, generation.prices, route.stand_ins)
         if self.caller.routes is not None:
             self.caller.asks(route.name)
         if route.declared.kind != self._kind:

@@ -30,7 +30,7 @@ from router.lifecycle import Deadline, Holdings
 from router.random_ids import random_uuid
 from router.reload import Live
 from router.shared import Away
-from router.steps.session import session, session_for
+from router.steps.session import chat_hash, session, session_for
 from router.value import replace
 from router.wire import WIRES, Heading, Wire, compact, responses
 from router.wire.responses import response_id
@@ -46,9 +46,9 @@ class Chat:
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
-        self._began = GuardedObservers(began)
-        """Observers that are called with the entry of each request at its start."""
-        self._observers = (GuardedObservers(observers),)
+        self._began = GuardedObservers(began).__call__  # a bound method is called in a third of the time of an object
+        """Calls observers with the entry of each request at its start."""
+        self._observers = (GuardedObservers(observers).__call__,)
         self._kept = KeptAnswers()
         self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()
@@ -235,7 +235,8 @@ class Chat:
                 model=route.name,
                 caller=caller.id,
                 user=caller.user,
-                session=session_for(question, caller.id, caller.user),
+                session=partial(session_for, question, caller.id, caller.user),
+                chat_hash=chat_hash(question, caller.id, caller.user),
                 circumstances=admissions.circumstances(route) if route.conditional else NOWHERE,
                 cache=wanted.cache if fault is None else UNSHARED,
                 fault=fault,

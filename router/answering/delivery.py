@@ -56,7 +56,8 @@ class _Delivery(Ahead):
 
     async def work(self) -> None:
         """Run the answer, and close its generator at the end."""
-        events, entry, sink, fast, hidden = self._events, self._entry, self._sink, None, None
+        events, sink, see, put, fast, hidden = self._events, self._sink, self._entry.see, self._sink.put, None, None
+        ended = False
         if type(events) is EventStream:
             fast, hidden = events.fast, Thought if events.spoken else None
             events = events.source
@@ -64,8 +65,8 @@ class _Delivery(Ahead):
             while (event := await anext(events, None)) is not None:  # at its end `async for` would raise an error here
                 if event.__class__ is hidden:
                     continue
-                entry.see(event)
-                sink.put(event)
+                see(event)
+                put(event)
                 if sink.full:
                     self.unsent = False
                     await sink.flush()
@@ -73,9 +74,11 @@ class _Delivery(Ahead):
                 if fast is not None and event.__class__ in WORDS and (path := fast()) is not None:
                     await self._pass_on(path)
                 self.unsent = True
+            ended = True
         finally:
             self.unsent = False
-            await events.aclose()
+            if not ended:
+                await events.aclose()
 
     async def flush(self) -> None:
         """Write what the sink has collected. A client that reads slowly is no provider that is silent."""

@@ -18,7 +18,7 @@ from router.errors import RouterError, Stopping, TooMany
 from router.events import Event, Failure, Finish, ToolProgress, Words
 from router.journal.attempts import DIGITS, header
 from router.journal.entry import Entry
-from router.value import Mutable, field
+from router.value import Mutable
 from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
@@ -93,7 +93,7 @@ class Reply(Mutable):
     """True once its end has been sent."""
     sink: "Sink | None" = None
     """The sink of the answer, once there is one."""
-    limits: Headers = field(default_factory=list[tuple[bytes, bytes]])
+    limits: Sequence[tuple[bytes, bytes]] = ()
     """RateLimit headers: what the tightest limit leaves."""
     client: "Client | None" = None
     """The client's connection; None under another server than the router's own."""
@@ -131,7 +131,7 @@ class Reply(Mutable):
     def _head(self, status: int, content_type: str, more: str) -> str:
         """Return the header lines with their ends, and record that the response has begun. ValueError if a value has a control character."""
         entry = self.entry
-        tried = header(tries) if (tries := entry.tries) else ""
+        tried = header(tries) if (tries := entry.tries()) else ""
         if not tried.isprintable():
             _check(tried)
         names = _names(entry.target, entry.requested)
@@ -208,7 +208,7 @@ class Reply(Mutable):
         if error.status == 405:
             more += "allow: POST\r\n"
         if isinstance(error, TooMany):
-            self.limits = [*error.headers]
+            self.limits = error.headers
         if error.status == 401:
             more += "www-authenticate: Bearer\r\n"
         if isinstance(error, Stopping):

@@ -67,9 +67,9 @@ def _held_by(ask: Ask) -> str:
     It is load balanced if it has no chat id, no assistant message, and fewer than LONG characters.
     """
     if ask.chat or any(message.role == "assistant" for message in ask.messages):
-        return ask.session
+        return ask.session()
     size = ask.extent[0] + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
-    return ask.session if size >= LONG else ""
+    return ask.session() if size >= LONG else ""
 
 
 async def _relayed(begun: Callable[[Ask], Chain], ask: Ask, relay: Relay, form: Form | None = None) -> Events:

@@ -49,7 +49,7 @@ class Prefixes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last: OrderedDict[str, PromptCount] = OrderedDict()
+        self._last: OrderedDict[int, PromptCount] = OrderedDict()
         self._keeps = False
         """True once the target was seen to read a prompt from its cache."""
 
@@ -59,11 +59,11 @@ class Prefixes:
         """
         if usage.cached_tokens:
             self._keeps = True
-        if not ask.session:
+        if not (chat := ask.chat_hash):
             return
         size, parts = ask.extent
-        known = self._last.pop(ask.session, None)  # stored again, it is the newest
-        self._last[ask.session] = PromptCount(now, size, parts, usage)
+        known = self._last.pop(chat, None)  # stored again, it is the newest
+        self._last[chat] = PromptCount(now, size, parts, usage)
         if known is None and len(self._last) > MAX_SESSIONS:
             self._last.popitem(last=False)
 
@@ -71,7 +71,7 @@ class Prefixes:
         """Return the estimated input tokens of a call without a count, with 0 output tokens.
         None without a count of its session in the last KEPT_S seconds, or if the conversation is shorter than at that count.
         """
-        last = self._last.get(ask.session)
+        last = self._last.get(ask.chat_hash)
         size, parts = ask.extent
         if last is None or size < last.size or self._clock() - last.at > KEPT_S:
             return None

@@ -86,6 +86,7 @@ class RouteCompiler:
             answer=answer,
             targets=tuple(targets),
             toolbox=toolbox,
+            granted=toolbox or (),
             models={target.name: target.model for target in targets},
             quota=None if route.limit is None else Quota(f"route:{name}", route.limit, self._parts.kept.counts),
             steps=tuple(str(line.name) for line in self._parts.declaration.pipelines[str(route.pipeline)]) if chats else (),

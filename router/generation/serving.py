@@ -1,7 +1,7 @@
 """A generation that serves: its compiled routes, and what it opened."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router.callers import ANYBODY, Callers
@@ -37,6 +37,8 @@ class Compiled:
     answer: Answer
     targets: tuple[Target, ...]
     toolbox: Toolbox
+    granted: Container[str]
+    """The names of its tools: the toolbox, or an empty tuple without tools, which Python finds empty without a call."""
     models: Mapping[str, str]
     """Target → its model's name, without targets that are skipped."""
     quota: Quota | None

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import attrgetter
 
 from router.attempt import Attempt
 from router.usage import Usage
@@ -14,8 +13,6 @@ DIGITS = 12
 COUNTS = names(Usage)
 PARTS = COUNTS[2:]
 """Counts that are logged unless they are 0, or empty: of parts of the input and output tokens, and beside them."""
-_parts_of = attrgetter(*PARTS)
-NO_PARTS = _parts_of(Usage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,8 @@ def tried(attempt: Attempt, cost: float | None) -> dict[str, object]:
     if (used := attempt.usage or attempt.estimate) is not None:
         made["input_tokens"] = used.input_tokens
         made["output_tokens"] = used.output_tokens
-        if (parts := _parts_of(used)) != NO_PARTS:
-            made.update((name, count) for name, count in zip(PARTS, parts, strict=True) if count)
+        if used != Usage(used.input_tokens, used.output_tokens):
+            made.update((name, count) for name in PARTS if (count := getattr(used, name)))
         if cost is not None:
             made["cost_usd"] = round(cost, DIGITS)
         if attempt.usage is None:

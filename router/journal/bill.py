@@ -6,11 +6,11 @@ A request is added once, when it is over, if it used anything (see `rows.py`). T
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TypedDict
 
 from router.journal.attempts import DIGITS
 from router.journal.rows import Labels, Row, Rows, Tries
-from router.value import asdict
 
 MAX_ROWS = 1000
 """Names that have a row of their own, of routes, of targets and of callers each."""

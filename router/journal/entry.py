@@ -36,7 +36,8 @@ from router.events import (
 )
 from router.journal.attempts import COUNTS, DIGITS, Seam, rescues, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
-from router.value import Mutable, field, replace
+from router.journal.fields import OwnFields, SharedFields
+from router.value import Mutable, asdict, field, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -117,7 +118,7 @@ class Entry(Mutable):
     """The fault that the request injected (X-Router-Fault); empty without one."""
     traceparent: str = ""
     """The client's trace context (W3C `traceparent`); empty without one."""
-    tools: list[Run] = field(default_factory=list[Run])
+    tools: tuple[Run, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
     trail: Trail = field(default_factory=Trail)
@@ -161,9 +162,8 @@ class Entry(Mutable):
         if self._summed:
             self._summed, self.sums = (), NO_CHARGES  # at other prices
 
-    @property
     def tries(self) -> tuple[Attempt, ...]:
-        """The attempts so far. The answering target is added as `answering` if the question was changed for it.
+        """Return the attempts so far. The answering target is added as `answering` if the question was changed for it.
         Changed: parameters were left out, or the output form was asked for in another way than the provider's own.
         """
         shown = self.omitted or self.output not in ("", "native")
@@ -187,8 +187,12 @@ class Entry(Mutable):
             if self.texts and type(event) is Text:
                 self.texts[-1] += len(event.text)
         elif type(event) is Start:
-            self.target, self.cache, self.age = event.target, event.cache, event.age
-            self.omitted, self.output, attempts = event.omitted, event.output, event.attempts
+            self.target, attempts = event.target, event.attempts
+            # To set a field that has the value already would cost as much as ten conditions.
+            if event.cache or self.cache:
+                self.cache, self.age = event.cache, event.age
+            if event.output or event.omitted or self.output or self.omitted:
+                self.omitted, self.output = event.omitted, event.output
             if self.granted:  # only the tool loop asks a model again, or another route
                 self.texts.append(0)
                 attempts = self.trail.attempts or attempts
@@ -197,7 +201,10 @@ class Entry(Mutable):
             if self.opened is None:
                 self.opened = monotonic()
             self.steps += 1
-            self.attempts, self._written, self._waited = attempts, False, None
+            if attempts or self.attempts:
+                self.attempts = attempts
+            if self._written:  # else no pause is measured, either
+                self._written, self._waited = False, None
         elif type(event) is Finish:
             self.outcome = event.reason
             self.attempts = attempts = (*chain.from_iterable(self.trail.calls),)
@@ -215,14 +222,14 @@ class Entry(Mutable):
             case Produced() if self.first is None:
                 self.first = monotonic()
             case ToolCall(call_id, name) if self.cache not in FREE:
-                self.tools.append(Run(name if name in self.granted else STRANGE, call_id, monotonic()))
+                self.tools += (Run(name if name in self.granted else STRANGE, call_id, monotonic()),)
             case ToolResult(call_id, _, _, is_error):
                 for run in self.tools:
                     if run.call_id == call_id and run.seconds is None:
                         run.seconds, run.is_error = monotonic() - run.began, is_error
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
-                self.tools.append(Run(granted, call_id, monotonic() - seconds, seconds, is_error=is_error))
+                self.tools += (Run(granted, call_id, monotonic() - seconds, seconds, is_error=is_error),)
             case Failure(code):
                 self.outcome = code
                 self.attempts = self._over() or self.attempts
@@ -330,6 +337,27 @@ class Entry(Mutable):
 
     def explained(self) -> dict[str, object]:
         """Return the record, so far if the request runs, as JSON for the log and the admin pages."""
+        return {"request_id": self.request_id, **asdict(self.shared()), **asdict(self.own())}
+
+    def shared(self) -> SharedFields:
+        """Return the first fields of the record, after the request's id."""
+        return SharedFields(
+            self.generation,
+            self.caller,
+            self.user or None,
+            self.route,
+            self.stream,
+            self.status,
+            self.outcome,
+            self.reason or None,
+            self.target,
+            self.cache or None,
+            self.fault or None,
+            self.steps,
+        )
+
+    def own(self) -> OwnFields:
+        """Return the other fields of the record, so far if the request runs."""
         if self.ended:
             attempts, sums, rescued = self.attempts, self.sums, self.rescues
             costs = sums.costs
@@ -337,35 +365,22 @@ class Entry(Mutable):
             attempts, sums, rescued = self.known, self.charges, rescues(self.attempts)
             costs = charges(attempts, self.prices).costs
         used = sums.used or UNKNOWN
-        return {
-            "request_id": self.request_id,
-            "generation": self.generation,
-            "caller": self.caller,
-            "user": self.user or None,
-            "route": self.route,
-            "stream": self.stream,
-            "status": self.status,
-            "outcome": self.outcome,
-            "reason": self.reason or None,
-            "target": self.target,
-            "cache": self.cache or None,
-            "fault": self.fault or None,
-            "steps": self.steps,
-            "tools": [run.as_json() for run in self.tools] if self.tools else [],
-            "attempts": [*map(tried, attempts, costs)],
-            "rescues": rescued,
-            "seams": [one.as_json() for one in self.seams] if self.seams else [],
-            "input_tokens": used.input_tokens,
-            "output_tokens": used.output_tokens,
-            "cached_tokens": used.cached_tokens,
-            "cache_write_tokens": used.cache_write_tokens,
-            "reasoning_tokens": used.reasoning_tokens,
-            "cost_usd": sums.cost and round(sums.cost, DIGITS),
-            "estimated": sums.estimate is not None,
-            "estimated_cost_usd": sums.estimated_cost and round(sums.estimated_cost, DIGITS),
-            "first_token_seconds": rounded(self.first - self.began) if self.first else None,
-            "seconds": rounded((self.ended or monotonic()) - self.began),
-        }
+        return OwnFields(
+            [run.as_json() for run in self.tools] if self.tools else [],
+            [*map(tried, attempts, costs)],
+            rescued,
+            [one.as_json() for one in self.seams] if self.seams else [],
+            used.input_tokens,
+            used.output_tokens,
+            used.cached_tokens,
+            used.cache_write_tokens,
+            used.reasoning_tokens,
+            sums.cost and round(sums.cost, DIGITS),
+            sums.estimate is not None,
+            sums.estimated_cost and round(sums.estimated_cost, DIGITS),
+            rounded(self.first - self.began) if self.first else None,
+            rounded((self.ended or monotonic()) - self.began),
+        )
 
     @property
     def running(self) -> bool:

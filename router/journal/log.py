@@ -10,7 +10,9 @@ from typing import TextIO
 
 from router.failover import RefusalChange
 from router.journal.entry import Entry, problems, rounded
-from router.jsontext import plainly, writer
+from router.journal.fields import OwnFields, SharedFields
+from router.jsontext import ascii_quoted, plainly, writer
+from router.value import asdict
 
 access = logging.getLogger("router.access")
 targets = logging.getLogger("router.targets")
@@ -26,13 +28,17 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
+def _stamp(seconds: int, milliseconds: int) -> str:
+    return f"{_second(seconds)}.{str(1000 + milliseconds)[1:]}Z"  # a format such as `:03` takes five times as long
+
+
 class JsonLines(logging.Formatter):
     """A formatter that writes a record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a log record as a line of JSON. For a library's record `event` is the place in its code, not the message."""
         made: dict[str, object] = {
-            "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
+            "time": _stamp(int(record.created), int(record.msecs)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage() if record.name.partition(".")[0] in OURS else f"at {record.module}:{record.lineno}",
@@ -89,12 +95,21 @@ def line(entry: Entry) -> None:
         return
     # The same line without a record, which would take 16 calls more.
     now = time.time()
-    stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
-    fields = entry.explained()
-    made = plainly(fields) or _dumps(fields)
+    stamp = _stamp(int(now), int(now % 1 * 1000))
+    made = f'"request_id": {ascii_quoted(entry.request_id)}, {_shared(entry.shared())}, {_written(entry.own())[1:]}'
     with lines.lock:  # type: ignore[union-attr]
-        lines.stream.write(f'{{"time": "{stamp}", {REQUEST}, {made[1:]}\n')
+        lines.stream.write(f'{{"time": "{stamp}", {REQUEST}, {made}\n')
         lines.stream.flush()
+
+
+@lru_cache(maxsize=256)
+def _shared(fields: SharedFields) -> str:
+    """Return these fields as JSON without its braces."""
+    return _written(fields)[1:-1]
+
+
+def _written(fields: SharedFields | OwnFields) -> str:
+    return plainly(fields) or _dumps(asdict(fields))
 
 
 def _lines_alone() -> Lines | None:

@@ -6,6 +6,7 @@ when a page is read or a slot of the hour ends, and the oldest ones at MAX_ROWS.
 
 from bisect import bisect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from math import inf
@@ -13,7 +14,6 @@ from typing import Literal
 
 from router.attempt import Attempt
 from router.config.price import Price
-from router.value import Mutable, field
 
 MAX_ROWS = 100
 """Rows that are kept at most: adding up so many takes a page, or the first request of a slot, about 1.5 ms."""
@@ -32,7 +32,8 @@ An attempt that used no tokens has "" there; a request without attempts has "" i
 """
 
 
-class Row(Mutable):
+@dataclass(slots=True, eq=False)
+class Row:
     """Usage and cost under one name, in US dollars, as far as prices are known. Tokens: counted and estimated ones together.
 
     count: requests of a route or a caller, calls of a target
@@ -64,6 +65,7 @@ class Row(Mutable):
         self.saved_usd += other.saved_usd
 
 
+@dataclass(slots=True, eq=False)
 class Tries(Row):
     """The attempts with the same labels, and what they used.
 
@@ -96,6 +98,7 @@ class Tries(Row):
             self.rest_usd += 0.0 if price is None else price.of(estimate)
 
 
+@dataclass(slots=True, eq=False)
 class StoredTries(Tries):
     """Attempts whose numbers are added to others at once.
 
@@ -103,12 +106,15 @@ class StoredTries(Tries):
     failed: gets the errors of these functions
     """
 
-    adders: Mapping[str, Callable[[float], object]] = {}
+    adders: Mapping[str, Callable[[float], object]] = field(default_factory=dict[str, Callable[[float], object]])
     failed: list[Exception] = field(default_factory=list[Exception])
 
     def __setattr__(self, name: str, number: float) -> None:
-        added = number - getattr(self, name)
-        super().__setattr__(name, number)
+        before = getattr(self, name, None)
+        object.__setattr__(self, name, number)
+        if before is None:
+            return  # the row is being made
+        added = number - before
         if added and (add := self.adders.get(name)) is not None:  # a series begins with the first number that is not 0
             try:
                 add(added)

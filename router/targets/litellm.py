@@ -206,8 +206,8 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if ask.tools:
         # A copy: LiteLLM removes keywords unknown to Gemini from the schema itself, which other targets share.
         arguments |= deepcopy(completions.tools(ask, facts))
-    if ask.session and facts.session_key == CACHE_KEY and model.partition("/")[0] in KEYED:
-        arguments[CACHE_KEY] = session_key(ask.session, str(fixed.get("api_key", "")))
+    if facts.session_key == CACHE_KEY and model.partition("/")[0] in KEYED and (session := ask.session()):
+        arguments[CACHE_KEY] = session_key(session, str(fixed.get("api_key", "")))
     if responding:
         arguments["store"] = False  # LiteLLM then asks the Responses API, which stores conversations by default
     return Arguments(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes, (CONTROL,) if keeps else ())

@@ -154,8 +154,8 @@ class ChatTarget:
         if messages is None or not terms.simple or ask.output is not None or ask.unsent:
             return self._prepared(ask, params, messages, known, terms)
         body = {**terms.fields, "messages": messages}
-        if known.session_key and ask.session:
-            body[CACHE_KEY] = session_key(ask.session, self._secret)
+        if known.session_key and (session := ask.session()):
+            body[CACHE_KEY] = session_key(session, self._secret)
         return Prepared(self._endpoint, body, terms.reader, terms.omitted, terms.bounds, "chat", self._options)
 
     def _prepared(self, ask: Ask, params: Params, messages: Sequence[dict[str, Json]] | None, known: Facts, terms: Terms) -> Prepared:
@@ -169,8 +169,9 @@ class ChatTarget:
         if not plain and has_address(ask, "audio"):
             raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
         omitted = fits.omitted + (ask.unsent if plain else uncarried(known, ask)) + terms.overridden
-        key = known.session_key if ask.session else ""
-        chat = session_key(ask.session, self._secret) if key else ""
+        session = ask.session() if known.session_key else ""
+        key = known.session_key if session else ""
+        chat = session_key(session, self._secret) if key else ""
         form = structured(ask, known, self._subset, loose=True, beside_tools=self._beside_tools)
         if responding:
             body = responses.request(form.ask, fits, known, self._model, self._issuer, form=form.text_format)

@@ -17,7 +17,7 @@ from tests.conftest import Workspace, routes, serving
 from tests.failover.test_pools import POLICY, named
 
 HI = Message("user", ("Hi",))
-ASK = Ask(model="chat-model", messages=(HI,), chat="c", session="s")
+ASK = Ask(model="chat-model", messages=(HI,), chat="c", session=lambda: "s")
 SESSIONS = [f"session {number}" for number in range(3000)]
 
 
@@ -134,7 +134,7 @@ async def test_question_without_a_chat_id_an_answer_or_2048_characters_is_load_b
     for kept in (ASK, lone.with_messages(HI, said, HI), lone.with_messages(Message("user", ("x" * 2048,))), replace(lone, tools=(tool,))):
         assert len(await asked(pool("a", "b", "c"), kept, 60)) == 1
         assert len(await asked(pool("a", "b", "c", affinity="off"), kept, 60)) == 3
-        assert len(await asked(pool("a", "b", "c"), replace(kept, session=""), 60)) == 3
+        assert len(await asked(pool("a", "b", "c"), replace(kept, session=str), 60)) == 3
 
 
 POOL = "a: {script: [{text: a}]}\nb: {script: [{text: b}]}\nc: {script: [{text: c}]}"

@@ -8,7 +8,7 @@ from router.usage import Usage
 from tests.failover.test_breaker import Clock
 
 QUESTION = Message("user", ("What is the weather like? " * 200,))
-ASK = Ask(model="m", messages=(QUESTION,), session="s")
+ASK = Ask(model="m", messages=(QUESTION,), chat_hash=1)
 LATER = ASK.with_messages(
     QUESTION,
     Message("assistant", (Call("c", "get_weather", {"location": "Paris"}),)),
@@ -47,8 +47,8 @@ def test_estimate_is_none_without_a_recent_count_of_the_conversation(what: str) 
     prompts = Prefixes(clock)
     prompts.counted(LATER, Usage(1500, 20, cached_tokens=1024), 100.0)
     clock.now += KEPT_S + 1 if what == "too late" else KEPT_S
-    other = {"another chat": Ask(model="m", messages=LATER.messages, session="t"), "a shorter conversation": ASK}
-    assert prompts.guess(other.get(what, Ask(model="m", messages=LATER.messages, session="" if what == "no chat" else "s"))) is None
+    other = {"another chat": Ask(model="m", messages=LATER.messages, chat_hash=2), "a shorter conversation": ASK}
+    assert prompts.guess(other.get(what, Ask(model="m", messages=LATER.messages, chat_hash=0 if what == "no chat" else 1))) is None
     assert (prompts.guess(LATER) is None) == (what == "too late")
 
 
@@ -56,8 +56,8 @@ def test_counts_beyond_max_sessions_evict_the_oldest_session() -> None:
     """After counts of MAX_SESSIONS + 10 sessions, the ten that were counted longest ago have no estimate."""
     prompts = Prefixes(Clock())
     for number in range(MAX_SESSIONS + 10):
-        prompts.counted(Ask(model="m", messages=(QUESTION,), session=f"s{number}"), Usage(1500, 20), 100.0)
-    assert [prompts.guess(Ask(model="m", messages=(QUESTION,), session=f"s{number}")) is None for number in (0, 9, 10, 11)] == [
+        prompts.counted(Ask(model="m", messages=(QUESTION,), chat_hash=number + 1), Usage(1500, 20), 100.0)
+    assert [prompts.guess(Ask(model="m", messages=(QUESTION,), chat_hash=number + 1)) is None for number in (0, 9, 10, 11)] == [
         True,
         True,
         False,
@@ -68,7 +68,7 @@ def test_counts_beyond_max_sessions_evict_the_oldest_session() -> None:
 def test_session_counted_again_is_evicted_after_those_counted_before() -> None:
     """Once the oldest of MAX_SESSIONS sessions is counted again, the next new session evicts the second oldest instead."""
     prompts = Prefixes(Clock())
-    asks = [Ask(model="m", messages=(QUESTION,), session=f"s{number}") for number in range(MAX_SESSIONS + 1)]
+    asks = [Ask(model="m", messages=(QUESTION,), chat_hash=number + 1) for number in range(MAX_SESSIONS + 1)]
     for ask in [*asks[:-1], asks[0], asks[-1]]:
         prompts.counted(ask, Usage(1500, 20), 100.0)
     assert [prompts.guess(ask) is None for ask in (asks[0], asks[1], asks[2], asks[-1])] == [False, True, False, False]

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_line_is_the_same_with_and_without_another_handler(stream: io.StringIO, 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, 2**70])
 def test_request_with_an_impossible_duration_is_logged(stream: io.StringIO, seconds: float) -> None:
     """A run of a tool whose duration is no real time, as another replica may report it, does not keep the line of the request back."""
-    entry = Entry("req_1", "generation", tools=[Run("clock", "call_1", 0.0, seconds)])
+    entry = Entry("req_1", "generation", tools=(Run("clock", "call_1", 0.0, seconds),))
     entry.close()
     log.line(entry)
     (line,) = said(stream)
@@ -78,3 +79,29 @@ def test_filtered_request_is_not_logged(stream: io.StringIO) -> None:
     ACCESS.setLevel(logging.WARNING)
     log.line(entry)
     assert not stream.getvalue()
+
+
+def test_line_has_the_fields_of_its_own_request(stream: io.StringIO) -> None:
+    """Lines of requests that differ in one field alone, or in none but the id, have the fields of their requests, in order."""
+    usual: dict[str, Any] = {"caller": "ada", "route": "r", "stream": False, "status": 200, "outcome": "stop", "target": "a", "steps": 1}
+    other: dict[str, Any] = {
+        "caller": "bob",
+        "user": "eve",
+        "route": "s",
+        "stream": True,
+        "status": 499,
+        "outcome": "x",
+        "reason": "No.",
+        "target": "b",
+    }
+    given: list[dict[str, Any]] = [
+        usual,
+        usual,
+        *({**usual, name: value} for name, value in {**other, "cache": "hit", "fault": "cut", "steps": 2}.items()),
+    ]
+    entries = [Entry(f"req_{at}", "g", **fields) for at, fields in enumerate(given)]
+    for entry in entries:
+        entry.close()
+        log.line(entry)
+    for line, entry in zip(said(stream), entries, strict=True):
+        assert [*line.items()][3:] == [*entry.explained().items()]

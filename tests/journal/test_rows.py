@@ -1,5 +1,7 @@
 """The rows that finished requests are counted in, and what is added up from them."""
 
+from dataclasses import fields
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -138,11 +140,11 @@ def test_sink_that_fails_costs_no_other_its_rows() -> None:
 
 def test_sum_of_rows_has_the_usage_of_each() -> None:
     """Each field of usage and cost of a row is added to another; the count is the one that is given."""
-    fields = [name for name in Row.__struct_fields__ if name != "count"]
+    names = [one.name for one in fields(Row) if one.name != "count"]
     total = Row()
     for _ in range(2):
-        total.add(Tries(**dict.fromkeys(fields, 3)), 1)  # type: ignore[arg-type]
-    assert (total.count, {getattr(total, name) for name in fields}) == (2, {6})
+        total.add(Tries(**dict.fromkeys(names, 3)), 1)  # type: ignore[arg-type]
+    assert (total.count, {getattr(total, name) for name in names}) == (2, {6})
 
 
 def test_stored_attempts_report_what_is_added_to_each_number() -> None:

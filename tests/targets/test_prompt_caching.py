@@ -16,7 +16,8 @@ from router.config.declaration import TargetConfig
 from router.config.snapshot import Snapshot
 from router.config.values import Name, Secret
 from router.description import changes, describe
-from router.steps.session import session_for, session_of
+from router.events import Events, Start
+from router.steps.session import chat_hash, session, session_for, session_of
 from router.targets import anthropic, facts_of
 from router.targets.facts import Facts
 from router.targets.prompt_cache import session_key
@@ -198,6 +199,31 @@ def test_session_is_the_digest_that_replicas_of_other_releases_compute() -> None
     assert session_of(named) == hashlib.sha256(b'["alice", "u", "c"]').hexdigest()
 
 
+def test_chat_hash_depends_on_what_the_session_depends_on() -> None:
+    """Two questions have the same chat hash if and only if they have the same session, also with a tool call before the first question."""
+    call = Message("assistant", (Call("c", "clock", {"zone": ["UTC"]}),))
+    first = Ask(model="m", messages=(user("1"),), caller="alice", user="u")
+    other = (replace(first, caller="b"), replace(first, user="v"), replace(first, chat="c"), replace(first, chat="d"))
+    begun = (first.with_messages(call, user("1")), first.with_messages(Message("system", ("S", "T")), user("1")))
+    asks = [*other, *begun, first, first.with_messages(user("2")), first.with_messages(user("1"), call, user("2"))]
+    pairs = {(session_of(ask), chat_hash(ask, ask.caller, ask.user)) for ask in asks}
+    assert [len(set(one)) for one in zip(*pairs, strict=True)] == [len(asks) - 1] * 2 == [len(pairs)] * 2
+    assert chat_hash(replace(first, caller="", user=""), "alice", "u") == chat_hash(first, "alice", "u")
+
+
+async def test_session_step_sets_session_and_chat_hash_of_the_question_as_it_comes() -> None:
+    """The session step sets both; steps behind it may change the messages without changing either."""
+    found: list[Ask] = []
+
+    async def answer(ask: Ask) -> Events:
+        found.append(ask.with_messages(user("other")))
+        yield Start("a", "m")
+
+    ask = Ask(model="m", messages=(user("1"),), caller="alice")
+    await anext(session()(answer)(ask))
+    assert (found[0].session(), found[0].chat_hash) == (session_of(ask), chat_hash(ask, "alice", ""))
+
+
 async def test_each_of_several_prompts_has_a_session_of_its_own(workspace: Workspace) -> None:
     """Each prompt of one request is sent with the session key that it has in a request of its own."""
     async with provider(*[Reply(text("Hi"))] * 4) as fake:
@@ -213,11 +239,11 @@ async def test_each_of_several_prompts_has_a_session_of_its_own(workspace: Works
 
 def test_session_key_is_an_opaque_hash_per_account() -> None:
     """A session key differs between API keys, has at most 64 letters or digits, and does not contain the session."""
-    session = session_of(Ask(model="m", messages=(user("1"),), caller="alice", chat="c"))
-    key = session_key(session, "sk-a")
-    assert key == session_key(session, "sk-a") != session_key(session, "sk-b")
-    assert key not in session
-    assert session not in key
+    digest = session_of(Ask(model="m", messages=(user("1"),), caller="alice", chat="c"))
+    key = session_key(digest, "sk-a")
+    assert key == session_key(digest, "sk-a") != session_key(digest, "sk-b")
+    assert key not in digest
+    assert digest not in key
     assert key.isalnum()
     assert len(key) <= 64
 
