@@ -18,8 +18,7 @@ def random_hex() -> str:
     try:
         return _unused.pop()
     except IndexError:
-        digits = os.urandom(AT_ONCE * SIZE // 2).hex()
-        made = [digits[at : at + SIZE] for at in range(0, len(digits), SIZE)]
+        made = os.urandom(AT_ONCE * SIZE // 2).hex(" ", SIZE // 2).split(" ")
         mine = made.pop()
         _unused.extend(made)
         return mine

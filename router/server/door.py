@@ -25,7 +25,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from router.access.headers import BY_NAME
+from router.access.headers import BY_NAME, by_name
 from router.server.cycle import Cycle, OldCycle
 from router.server.plain import clean, feed_without_offer, plain_parser
 
@@ -90,7 +90,7 @@ class ClientFlow(FlowControl):
         if cycle.waiting_for_100_continue or cycle.disconnected:
             return None
         cycle.news = False
-        body, cycle.body = bytes(cycle.body), bytearray()
+        body, cycle.body = bytes(cycle.body), b""
         return body
 
 
@@ -261,8 +261,8 @@ class Door(HttpToolsProtocol):
         scope["http_version"], scope["method"], scope["state"] = version, method, self.app_state.copy()
         scope["path"], scope["raw_path"], scope["query_string"] = _parts(self.url)
         scope["headers"] = headers = clean(self.headers)
-        scope[BY_NAME] = named = dict(headers)
-        self.expect_100_continue = b"expect" in named and named[b"expect"].lower() == b"100-continue"
+        scope[BY_NAME] = named, kinds = by_name(headers)
+        self.expect_100_continue = kinds.expect and named[b"expect"].lower() == b"100-continue"
         if version == "1.0":
             self.cycle = cycle = OldCycle(self, scope, keep_alive=False)
         else:
@@ -292,7 +292,10 @@ class Door(HttpToolsProtocol):
         """Pass on a piece of the request's body. uvicorn's own method would ask again for an upgrade."""
         cycle = self.cycle
         if not cycle.response_complete:
-            cycle.body += body
+            if cycle.body:
+                cycle.add(body)
+            else:
+                cycle.body = body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             if cycle.waiting is not None:

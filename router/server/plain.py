@@ -5,8 +5,6 @@ such a request, as if the upgrade had been agreed, so its body would be lost.
 """
 
 from collections.abc import Sequence
-from itertools import repeat
-from operator import itemgetter
 from typing import Protocol, cast
 
 from httptools import HttpParserUpgrade, HttpRequestParser
@@ -14,7 +12,6 @@ from httptools import HttpParserUpgrade, HttpRequestParser
 OFFERS = (b"upgrade", b"http2-settings")
 """Headers that offer an upgrade, and their names in `Connection`."""
 Header = tuple[bytes, bytes]
-FIRST, SECOND, BLANKS = itemgetter(0), itemgetter(1), repeat(b" \t")
 
 
 class HeadReader(Protocol):
@@ -60,9 +57,9 @@ def _head(reader: HeadReader) -> bytes:
 def clean(headers: Sequence[Header]) -> list[Header]:
     """Return headers with names in lower case, and values without the white space after them, which httptools leaves on.
 
-    It is not part of a value (RFC 9112, 5). One call for all: most requests have a dozen headers.
+    It is not part of a value (RFC 9112, 5).
     """
-    return [*zip(map(bytes.lower, map(FIRST, headers)), map(bytes.rstrip, map(SECOND, headers), BLANKS), strict=False)]
+    return [(name.lower(), value.rstrip(b" \t")) for name, value in headers]
 
 
 def without_offer(headers: Sequence[Header]) -> list[Header]:
