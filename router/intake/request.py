@@ -28,7 +28,7 @@ class Request:
     A plain class: its fields are set one by one, which a msgspec struct takes far longer for.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, *, surface: Surface = "chat") -> None:
+    def __init__(self, scope: Scope, receive: Receive, surface: Surface = "chat") -> None:
         self.scope, self.receive = scope, receive
         self.surface: Surface = surface
         self.model: str | None = None

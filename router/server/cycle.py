@@ -33,11 +33,11 @@ class Cycle(RequestResponseCycle):
     _usual: ClassVar[tuple[Sequence[tuple[bytes, bytes]], bytes]] = ((), b"")
     """The server's own headers, such as Date, and their lines after OK. uvicorn makes a new list of them each second."""
 
-    def __init__(self, door: Any, scope: Any, *, keep_alive: bool) -> None:
+    def __init__(self, door: Any, scope: Any, keep_alive: bool) -> None:  # noqa: FBT001 - a keyword would cost a dict
         # uvicorn's own is not called: most of what it sets is the same for all requests. `door`: the `Door` of the connection.
         self.scope, self.keep_alive = scope, keep_alive
         self.body: bytes | bytearray = b""
-        """What has arrived of the body and was not received yet. Most bodies arrive in one piece, which is not copied."""
+        """The part of the body that has arrived and was not received yet. Most bodies arrive in one piece, which is not copied."""
         self.transport, self.flow, self.on_response = door.unhurried, door.flow, door.on_response_complete
         self.default_headers, self.access_log, self.tasks = door.server_state.default_headers, door.access_log, door.tasks
         self.waiting_for_100_continue = door.expect_100_continue

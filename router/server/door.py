@@ -232,6 +232,10 @@ class Door(HttpToolsProtocol):
         """
         self.url, self.headers, self._at = b"", [], "head"
 
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the URL; it comes in one, as a rule."""
+        self.url = self.url + url if self.url else url
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header as it came; uvicorn's own method would look at each by itself."""
         self.headers.append((name, value))
@@ -264,9 +268,9 @@ class Door(HttpToolsProtocol):
         scope[BY_NAME] = named, kinds = by_name(headers)
         self.expect_100_continue = kinds.expect and named[b"expect"].lower() == b"100-continue"
         if version == "1.0":
-            self.cycle = cycle = OldCycle(self, scope, keep_alive=False)
+            self.cycle = cycle = OldCycle(self, scope, False)  # noqa: FBT003
         else:
-            self.cycle = cycle = Cycle(self, scope, keep_alive=parser.should_keep_alive())
+            self.cycle = cycle = Cycle(self, scope, parser.should_keep_alive())
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
