@@ -27,7 +27,7 @@ from uvicorn.server import ServerState
 
 from router.access.headers import BY_NAME, by_name
 from router.server.cycle import Cycle, OldCycle
-from router.server.plain import clean, feed_without_offer, plain_parser
+from router.server.plain import BLANKS, Header, feed_without_offer, plain_parser
 
 MAX_UNSENT_BYTES = 128 * 1024
 """Bytes that the kernel buffers for a client before its socket counts as full. By default it would buffer megabytes for a slow client."""
@@ -264,7 +264,10 @@ class Door(HttpToolsProtocol):
         scope = self._scope.copy()
         scope["http_version"], scope["method"], scope["state"] = version, method, self.app_state.copy()
         scope["path"], scope["raw_path"], scope["query_string"] = _parts(self.url)
-        scope["headers"] = headers = clean(self.headers)
+        headers: list[Header] = []
+        for name, value in self.headers:
+            headers.append((name.lower(), value.rstrip(BLANKS)))
+        scope["headers"] = headers
         scope[BY_NAME] = named, kinds = by_name(headers)
         self.expect_100_continue = kinds.expect and named[b"expect"].lower() == b"100-continue"
         if version == "1.0":

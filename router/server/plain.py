@@ -11,6 +11,8 @@ from httptools import HttpParserUpgrade, HttpRequestParser
 
 OFFERS = (b"upgrade", b"http2-settings")
 """Headers that offer an upgrade, and their names in `Connection`."""
+BLANKS = b" \t"
+"""White space after a header's value, which httptools leaves on. It is not part of the value (RFC 9112, 5)."""
 Header = tuple[bytes, bytes]
 
 
@@ -50,16 +52,9 @@ def feed_without_offer(reader: HeadReader, offer: HttpParserUpgrade, data: bytes
 def _head(reader: HeadReader) -> bytes:
     """Return the request line and headers that were just read, without the Upgrade offer."""
     start = b"%b %b HTTP/%b" % (reader.parser.get_method(), reader.url, reader.parser.get_http_version().encode())
-    lines = [name + b": " + value for name, value in without_offer(clean(reader.headers))]
+    headers = [(name.lower(), value.rstrip(BLANKS)) for name, value in reader.headers]
+    lines = [name + b": " + value for name, value in without_offer(headers)]
     return b"\r\n".join([start, *lines, b"", b""])
-
-
-def clean(headers: Sequence[Header]) -> list[Header]:
-    """Return headers with names in lower case, and values without the white space after them, which httptools leaves on.
-
-    It is not part of a value (RFC 9112, 5).
-    """
-    return [(name.lower(), value.rstrip(b" \t")) for name, value in headers]
 
 
 def without_offer(headers: Sequence[Header]) -> list[Header]:
