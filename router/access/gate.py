@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from router.access import local
 from router.access.address import client_address, counted
-from router.access.headers import BY_NAME
+from router.access.headers import BY_NAME, by_name
 from router.access.slowdown import Slowdown
 from router.callers import Caller, Callers, from_headers
 from router.config.server import LEAST_ADMIN_KEY
@@ -44,8 +44,6 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
 """Reason for which an operator's request is refused → the error. The metric and the log have the same reasons."""
-BEARING = frozenset({b"authorization", b"anthropic-version"})
-"""Headers without which a request bears no credentials (see `borne`)."""
 FAULT_KEY = b"x-router-admin-key"
 """The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
@@ -96,12 +94,13 @@ class Gate:
 
         Raises Unauthorized if the credentials are missing or invalid, and Unverifiable if they cannot be checked now.
         """
-        server, headers = generation.server, scope.get(BY_NAME) or dict(scope["headers"])
+        server, headers = generation.server, scope.get(BY_NAME) or by_name(scope["headers"])
         if server.auth is None and self._only is None and (why := local.stranger(scope, headers, server.cors.origins)):
             error = NotAllowed(STRANGERS)
             error.logged = f"server.auth is not declared, and the request is not from this machine ({why})"
             raise error
-        given = () if BEARING.isdisjoint(headers) else borne(scope, headers)
+        named, kinds = headers
+        given = borne(scope, named) if kinds.bearing else ()
         return (self._only or generation.callers).caller(given)
 
     async def enter_caller(self, scope: Scope) -> None:
@@ -191,7 +190,7 @@ class Gate:
         server = generation.server
         if self._only is not None or server.auth is not None:
             return ""
-        return local.stranger(scope, dict(scope["headers"]), server.cors.origins)
+        return local.stranger(scope, by_name(scope["headers"]), server.cors.origins)
 
     def _peer(self, scope: Scope, generation: Generation) -> str:
         """Return the client's network as rate limits count it, the narrowest: an IPv4 address or an IPv6 /64."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from starlette.types import Scope
 
 from router.access.address import address_of
+from router.access.headers import FAMILY, FORWARDING, Headers
 
 AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:@/\\]+))(?::[0-9]{1,5})?")
 """`host[:port]`, as Host and addresses have it: an IPv6 address in brackets, or a name or an IPv4 address."""
@@ -20,40 +21,28 @@ MAX_HOST = 255
 """Characters of a host that is looked at."""
 OLD = ("0.9", "1.0")
 """Versions of HTTP that some proxies use by default, and clients do not any more."""
-HEADERS = frozenset(
-    {
-        *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4", b"client-ip", b"do-connecting-ip", b"fastly-client-ip"),
-        *(b"fly-client-ip", b"forwarded", b"true-client-ip", b"via", b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip"),
-        *(b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-host", b"x-original-forwarded-for", b"x-original-host"),
-        *(b"x-real-ip", b"x-remote-addr", b"x-remote-ip"),
-    }
-)
-"""Headers by which proxies name the client, the host that it asked for, or themselves; beside all that begin with FAMILY."""
-FAMILY = b"x-forwarded-"
-SHOWING = HEADERS | {b"origin", b"referer"}
-"""Headers that may show another machine, beside the family."""
 LOCAL = "localhost"
 """Address of a server that does not tell its own."""
 NO_HOSTS = frozenset(FAMILY + word for word in (b"port", b"prefix", b"proto", b"protocol", b"scheme", b"ssl"))
 """Headers of the family that name no host."""
 
 
-def stranger(scope: Scope, headers: Mapping[bytes, bytes], origins: Collection[str]) -> str:
+def stranger(scope: Scope, headers: Headers, origins: Collection[str]) -> str:
     """Return what shows that a request does not come from this machine; empty if nothing does.
 
-    headers: those of the scope; of a repeated one, the last value
+    headers: those of the scope
     origins: declared origins of web pages
 
     The result is the name of a header, `peer`, `server`, `host`, or the HTTP version. A forwarding header that names loopback alone, as of
     a development server on this machine, shows nothing.
     """
-    peer, server = scope.get("client"), scope.get("server")
-    if why := _elsewhere(scope["http_version"], peer[0] if peer else "", server[0] if server else LOCAL, headers.get(b"host", b"")):
+    (named, kinds), peer, server = headers, scope.get("client"), scope.get("server")
+    if why := _elsewhere(scope["http_version"], peer[0] if peer else "", server[0] if server else LOCAL, named.get(b"host", b"")):
         return why
-    if SHOWING.isdisjoint(headers) and b" ".join(headers).find(FAMILY) < 0:
+    if not kinds.showing:
         return ""  # most programs send none of them
     for name, value in scope["headers"]:
-        if (name in HEADERS or name.startswith(FAMILY)) and forwarding(name):
+        if (name in FORWARDING or name.startswith(FAMILY)) and forwarding(name):
             if not all(_is_here(host) for host in _named(name, value.decode("latin-1"))):
                 return name.decode("latin-1")
         elif (name == b"origin" and not _is_own(value, origins)) or (name == b"referer" and not _is_own(_origin(value), origins)):
@@ -73,7 +62,7 @@ def direct(scope: Scope) -> bool:
 
 def forwarding(name: bytes) -> bool:
     """Return whether this header is one in which proxies name a client, a host or themselves."""
-    return name in HEADERS or (name.startswith(FAMILY) and name not in NO_HOSTS)
+    return name in FORWARDING or (name.startswith(FAMILY) and name not in NO_HOSTS)
 
 
 def bad_host(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
@@ -86,7 +75,13 @@ def bad_host(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         return scope["http_version"] not in OLD
     if len(headers) != len(scope["headers"]) and sum(name == b"host" for name, _ in scope["headers"]) > 1:
         return True
-    return WELL_FORMED(host) is None
+    return not _is_well_formed(host)
+
+
+@lru_cache(maxsize=64)
+def _is_well_formed(host: bytes) -> bool:
+    """Return whether a Host header has only characters that it may have. Most requests have one of a few."""
+    return WELL_FORMED(host) is not None
 
 
 @lru_cache(maxsize=256)

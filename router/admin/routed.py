@@ -37,7 +37,7 @@ class AnswerRoute(Route):
         self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
         # An id may hold a line break, which Starlette's pattern stops at.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
-        self.app: ASGIApp = lambda scope, receive, send: answer(Request(scope, receive, surface=surface), send)
+        self.app: ASGIApp = lambda scope, receive, send: answer(Request(scope, receive, surface), send)
         self.operations = operations
 
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, cast, get_args
 
 from router.access.address import Address, client_address
-from router.access.headers import BY_NAME
+from router.access.headers import BY_NAME, STEERING, by_name
 from router.chat import InducedFault
 from router.config.server import MinClient
 from router.errors import BadAsk
@@ -19,10 +19,6 @@ from router.wire import WIRES, Wire
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-STEERING = frozenset({b"x-router-fault", b"x-router-min-client"})
-"""Headers of the router's own that change the answer."""
-OPTIONAL = STEERING | {b"x-request-id", b"traceparent", b"expect", b"cache-control", b"x-forwarded-for", b"x-stream-protocol"}
-"""Headers that set fields of a Request; many requests have none of them."""
 LINE = WIRES["line"]
 
 
@@ -32,7 +28,7 @@ class Request:
     A plain class: its fields are set one by one, which a msgspec struct takes far longer for.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, *, surface: Surface = "chat") -> None:
+    def __init__(self, scope: Scope, receive: Receive, surface: Surface = "chat") -> None:
         self.scope, self.receive = scope, receive
         self.surface: Surface = surface
         self.model: str | None = None
@@ -61,14 +57,14 @@ class Request:
         """The values of `X-Forwarded-For`."""
         self._protocol = b""
         """The `X-Stream-Protocol` header."""
-        self._headers: Mapping[bytes, bytes] = scope.get(BY_NAME) or dict(scope["headers"])
-        if not OPTIONAL.isdisjoint(self._headers):
+        self._headers, kinds = scope.get(BY_NAME) or by_name(scope["headers"])
+        if kinds.optional:
             self._read_optional(self._headers)
         if not self.id:
             self.id = f"req_{random_hex()[:24]}"
 
     def _read_optional(self, headers: Mapping[bytes, bytes]) -> None:
-        """Set the fields of the headers in OPTIONAL."""
+        """Set the fields of the optional headers (`access.headers.OPTIONAL`)."""
         given = headers.get(b"x-request-id", b"")
         self.id = given.decode() if REQUEST_ID.fullmatch(given) else ""
         given = headers.get(b"traceparent", b"")

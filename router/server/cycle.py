@@ -33,9 +33,11 @@ class Cycle(RequestResponseCycle):
     _usual: ClassVar[tuple[Sequence[tuple[bytes, bytes]], bytes]] = ((), b"")
     """The server's own headers, such as Date, and their lines after OK. uvicorn makes a new list of them each second."""
 
-    def __init__(self, door: Any, scope: Any, *, keep_alive: bool) -> None:
+    def __init__(self, door: Any, scope: Any, keep_alive: bool) -> None:  # noqa: FBT001 - a keyword would cost a dict
         # uvicorn's own is not called: most of what it sets is the same for all requests. `door`: the `Door` of the connection.
-        self.scope, self.keep_alive, self.body = scope, keep_alive, bytearray()
+        self.scope, self.keep_alive = scope, keep_alive
+        self.body: bytes | bytearray = b""
+        """The part of the body that has arrived and was not received yet. Most bodies arrive in one piece, which is not copied."""
         self.transport, self.flow, self.on_response = door.unhurried, door.flow, door.on_response_complete
         self.default_headers, self.access_log, self.tasks = door.server_state.default_headers, door.access_log, door.tasks
         self.waiting_for_100_continue = door.expect_100_continue
@@ -69,6 +71,12 @@ class Cycle(RequestResponseCycle):
 
     # The request.
 
+    def add(self, piece: bytes) -> None:
+        """Add a further piece to `body`."""
+        if type(self.body) is bytes:
+            self.body = bytearray(self.body)  # else each piece would copy those before it
+        self.body += piece
+
     def set(self) -> None:
         """Wake `receive`, if it waits: there is something to receive."""
         self.news = True
@@ -91,8 +99,8 @@ class Cycle(RequestResponseCycle):
             if self.disconnected or self.response_complete:
                 return {"type": "http.disconnect"}
         self.news = False
-        body, self.body = self.body, bytearray()
-        return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
+        body, self.body = bytes(self.body), b""
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     # The response. `send` takes over where the connection is lost (see `ClientFlow.lost`), so that is not checked here.
 

@@ -25,9 +25,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from router.access.headers import BY_NAME
+from router.access.headers import BY_NAME, by_name
 from router.server.cycle import Cycle, OldCycle
-from router.server.plain import clean, feed_without_offer, plain_parser
+from router.server.plain import BLANKS, Header, feed_without_offer, plain_parser
 
 MAX_UNSENT_BYTES = 128 * 1024
 """Bytes that the kernel buffers for a client before its socket counts as full. By default it would buffer megabytes for a slow client."""
@@ -90,7 +90,7 @@ class ClientFlow(FlowControl):
         if cycle.waiting_for_100_continue or cycle.disconnected:
             return None
         cycle.news = False
-        body, cycle.body = bytes(cycle.body), bytearray()
+        body, cycle.body = bytes(cycle.body), b""
         return body
 
 
@@ -232,6 +232,10 @@ class Door(HttpToolsProtocol):
         """
         self.url, self.headers, self._at = b"", [], "head"
 
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the URL; it comes in one, as a rule."""
+        self.url = self.url + url if self.url else url
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header as it came; uvicorn's own method would look at each by itself."""
         self.headers.append((name, value))
@@ -260,13 +264,16 @@ class Door(HttpToolsProtocol):
         scope = self._scope.copy()
         scope["http_version"], scope["method"], scope["state"] = version, method, self.app_state.copy()
         scope["path"], scope["raw_path"], scope["query_string"] = _parts(self.url)
-        scope["headers"] = headers = clean(self.headers)
-        scope[BY_NAME] = named = dict(headers)
-        self.expect_100_continue = b"expect" in named and named[b"expect"].lower() == b"100-continue"
+        headers: list[Header] = []
+        for name, value in self.headers:
+            headers.append((name.lower(), value.rstrip(BLANKS)))
+        scope["headers"] = headers
+        scope[BY_NAME] = named, kinds = by_name(headers)
+        self.expect_100_continue = kinds.expect and named[b"expect"].lower() == b"100-continue"
         if version == "1.0":
-            self.cycle = cycle = OldCycle(self, scope, keep_alive=False)
+            self.cycle = cycle = OldCycle(self, scope, False)  # noqa: FBT003
         else:
-            self.cycle = cycle = Cycle(self, scope, keep_alive=parser.should_keep_alive())
+            self.cycle = cycle = Cycle(self, scope, parser.should_keep_alive())
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
@@ -292,7 +299,10 @@ class Door(HttpToolsProtocol):
         """Pass on a piece of the request's body. uvicorn's own method would ask again for an upgrade."""
         cycle = self.cycle
         if not cycle.response_complete:
-            cycle.body += body
+            if cycle.body:
+                cycle.add(body)
+            else:
+                cycle.body = body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
             if cycle.waiting is not None:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.access.cors import DeclaredOrigins, RefusedOrigins
 from router.access.gate import Gate
-from router.access.headers import BY_NAME
+from router.access.headers import BY_NAME, by_name
 from router.access.local import bad_host
 from router.admin.operations import Operations
 from router.admin.probes import Probes
@@ -77,7 +77,7 @@ class Edge:
         """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "http":
             scope.setdefault("root_path", "")
-            scope[BY_NAME] = dict(scope["headers"])
+            scope[BY_NAME] = by_name(scope["headers"])
             await self.serve_request(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -90,10 +90,10 @@ class Edge:
         allowed: whether its host and origin need no look any more
         """
         if not allowed:
-            headers: Mapping[bytes, bytes] = scope.get(BY_NAME) or dict(scope["headers"])
+            headers, kinds = scope.get(BY_NAME) or by_name(scope["headers"])
             if bad_host(scope, headers):
                 return self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
-            if b"origin" in headers:
+            if kinds.origin:
                 declared, (cors, app) = self.live.generation.server.cors, self._cors
                 if declared != cors:
                     app = DeclaredOrigins(self._allowed, declared, self._refused_origins)

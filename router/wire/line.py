@@ -19,7 +19,7 @@ from router.chat import Json, repaired
 from router.events import Event, Failure, Finish, Produced, Source, Start, Text, Thought, ToolCall, ToolResult, Usage
 from router.jsontext import quoted
 from router.wire.frames import unwritten
-from router.wire.shape import Answered, Encode, Heading, Wire, body, broken_off, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Wire, body, broken_off, compact, encoded, utf8
 
 
 def encoder(heading: Heading) -> Encode:
@@ -91,6 +91,9 @@ def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: one JSON object with text, reasoning, sources, files, calls, results and end."""
     head = answer.heading
     made: dict[str, Json] = {"id": head.message_id, "model": head.model, "role": "assistant", "content": answer.text}
+    end: dict[str, Json] = {"finishReason": answer.reason, **counted(answer.usage)}
+    if not (answer.thoughts or answer.sources or answer.files or answer.calls or answer.results):
+        return encoded(made | end)
     fields: dict[str, Json] = {
         "reasoning": answer.thoughts,
         "sources": [cited(one, number) for number, one in enumerate(answer.sources, 1)],
@@ -98,8 +101,7 @@ def complete(answer: Answered) -> bytes:
         "toolCalls": [call(one) for one in answer.calls],
         "toolResults": [result(one) for one in answer.results],
     }
-    made |= {name: value for name, value in fields.items() if value}
-    return body({**made, "finishReason": answer.reason, **counted(answer.usage)})
+    return body(made | {name: value for name, value in fields.items() if value} | end)  # arguments and results may have floats
 
 
 def line_of(code: str, value: Json) -> bytes:

@@ -13,7 +13,7 @@ an annotation; an image is one of `images`, as OpenRouter writes it. There is no
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Produced, Reason, Source, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.jsontext import quoted
+from router.jsontext import quoted, written
 from router.wire.frames import DONE, KEEP_ALIVE, frame, unwritten
 from router.wire.shape import Answered, Heading, Refusal, Wire, arguments_of, body, broken_off, encoded, utf8
 
@@ -36,6 +36,11 @@ AFTER = b',"logprobs":null,"finish_reason":null}]%b}\n\n'
 WITHOUT_USAGE, WITH_USAGE = ((usage, AFTER % usage, b"}" + AFTER % usage) for usage in (b"", NULL_USAGE))
 """The parts of a chunk after its delta: the usage, all of them, and these with the end of the delta. Only a client that asks has usage."""
 END = DONE.encode()
+TEXT_COMPLETION = (
+    b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":%b,"refusal":null},"logprobs":null,"finish_reason":"%b"}],"usage":%b}'
+)
+"""A complete answer that is text alone, as `complete` encodes any: half of the time is saved."""
 
 
 class Chunks:
@@ -145,6 +150,14 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def complete(answer: Answered) -> bytes:
     """Return the body of an answer that is not streamed: a JSON chat.completion. Only calls that the client has to run are in it."""
     calls = answer.client_calls if answer.calls else ()
+    heading, reason = answer.heading, "tool_calls" if calls else REASONS[answer.reason]
+    name, usage = f"chatcmpl-{heading.message_id}", counted(answer.usage)
+    if not (calls or answer.thoughts or answer.sources or answer.files):
+        try:
+            text, model = written(answer.text), written(answer.model)
+            return TEXT_COMPLETION % (written(name), heading.created, model, text, reason.encode(), written(usage))
+        except UnicodeEncodeError:
+            pass  # a lone surrogate, which `encoded` replaces
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
@@ -154,14 +167,13 @@ def complete(answer: Answered) -> bytes:
         message["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
-    reason = "tool_calls" if calls else REASONS[answer.reason]
     made: JsonObject = {
-        "id": f"chatcmpl-{answer.heading.message_id}",
+        "id": name,
         "object": "chat.completion",
-        "created": answer.heading.created,
+        "created": heading.created,
         "model": answer.model,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-        "usage": counted(answer.usage),
+        "usage": usage,
     }
     return encoded(made)
 

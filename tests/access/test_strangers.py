@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from router.access.headers import by_name
 from router.access.local import stranger
 from router.server import application
 from tests.conftest import HERE, Workspace, routes, serving
@@ -38,7 +39,7 @@ async def statuses(base: str, lines: Sequence[str], *headers: str, host: str = "
 def test_each_fact_of_a_connection_is_judged_although_the_others_are_known() -> None:
     """After a request that came from this machine, one that differs from it in peer, server, host or HTTP version alone did not."""
     here: dict[str, Any] = {"http_version": "1.1", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000), "headers": []}
-    host = {b"host": b"localhost:8000"}
+    host = by_name([(b"host", b"localhost:8000")])
     assert stranger(here, host, ()) == ""
     assert stranger({**here, "client": ("192.0.2.1", 1)}, host, ()) == "peer"
     assert stranger({**here, "client": None}, host, ()) == "peer"
@@ -46,8 +47,8 @@ def test_each_fact_of_a_connection_is_judged_although_the_others_are_known() -> 
     assert stranger({**here, "server": ("", 8000)}, host, ()) == "server"
     assert stranger({**here, "server": None}, host, ()) == ""
     assert stranger({**here, "http_version": "1.0"}, host, ()) == "HTTP/1.0"
-    assert stranger(here, {b"host": b"evil.example"}, ()) == "host"
-    assert stranger(here, {}, ()) == "host"
+    assert stranger(here, by_name([(b"host", b"evil.example")]), ()) == "host"
+    assert stranger(here, by_name([]), ()) == "host"
     assert stranger(here, host, ()) == ""
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.wire import Refusal, answered, line
+from router.wire.shape import body
 from tests.wire.readers import HEADING
 
 WEATHER = ToolCall("call_a", "get_weather", {"location": "Beijing"})
@@ -139,6 +140,14 @@ def test_text_with_lone_surrogates_is_a_line_of_valid_utf8(text: str) -> None:
     encoded = line.WIRE.encoder(HEADING)(Text(text))
     assert encoded.count(b"\n") == 1
     json.loads(encoded.decode("utf-8", "strict")[2:])
+
+
+@given(st.text(st.characters()))
+def test_whole_text_of_a_line_answer_has_the_bytes_of_its_json(text: str) -> None:
+    """A complete answer that is text alone has the bytes that its fields have as JSON; lone surrogates of its text are replaced."""
+    made = {"id": "msg-1", "model": "chat-model", "role": "assistant", "content": text, "finishReason": "stop"}
+    usage = {"usage": {"promptTokens": 1, "completionTokens": 2}}
+    assert line.WIRE.complete(answered(HEADING, [Start("a", "m"), Text(text), Finish("stop", Usage(1, 2))])) == body({**made, **usage})
 
 
 def test_line_answer_without_streaming_has_the_objects_of_the_lines() -> None:

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.value import replace
 from router.wire import Refusal, answered, openai
+from router.wire.shape import body
 from tests.wire.readers import HEADING
 
 CALL = ToolCall("call_a", "get_weather", {"location": "Beijing"})
@@ -142,3 +145,19 @@ def test_openai_error_type_follows_the_status(why: tuple[int, str]) -> None:
     kind, parameter, code = REFUSED[why]
     made = json.loads(openai.WIRE.refusal(Refusal(*why, "No.", "r1")))
     assert made == {"error": {"message": "No.", "type": kind, "param": parameter, "code": code}}
+
+
+@given(st.text(st.characters()), st.text(st.characters()), st.booleans())
+def test_whole_text_has_the_bytes_of_its_json(text: str, model: str, counted: bool) -> None:
+    """A complete answer that is text alone has the bytes that its fields have as JSON; lone surrogates of its text are replaced."""
+    usage = Usage(1, 2, 1, reasoning_tokens=2) if counted else None
+    message = {"role": "assistant", "content": text, "refusal": None}
+    made = {
+        "id": "chatcmpl-msg-1",
+        "object": "chat.completion",
+        "created": 1700000000,
+        "model": model or HEADING.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "length"}],
+        "usage": openai.counted(usage),
+    }
+    assert openai.WIRE.complete(answered(HEADING, [Start("a", model), Text(text), Finish("length", usage)])) == body(made)
