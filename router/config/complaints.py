@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from router.config.frozen import frozen
 from router.config.remedies import Advice
 from router.config.secrecy import without_secret_queries
 from router.errors import Complaint, Place
@@ -20,7 +19,7 @@ SECRET_BELOW = re.compile(rf"(?i){SENSITIVE}:\s*[|>]?[-+]?\s*(?:#.*)?$")
 """A line whose secret stands on the next line: that next line is not quoted at all."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Complaints:
     """A collector of the complaints of one load, over all its files: mistakes (`found`) and warnings.
 

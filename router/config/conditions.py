@@ -9,12 +9,11 @@ for all others stands behind the one for some.
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Annotated
 
 from router.chat import Circumstances, Json
-from router.config.frozen import frozen
 from router.config.values import Name
 from router.errors import Misfit
 from router.signature import Spelled
@@ -26,7 +25,7 @@ MAX_VALUE = 256
 """Most characters of a value that a caller, a claim or a header is compared with."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Range:
     """A range of numbers: at least `least` and less than `below`."""
 
@@ -101,7 +100,7 @@ BUDGET = r"^\d[\d.]*%(\.\.(\d[\d.]*%)?)?$|^\.\.\d[\d.]*%$"
 BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, BUDGET, "80%", lambda made: _written(made, "{:.10g}%", 100))]
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class When:
     """The condition of a target in a route. All keys must hold; of several values of a key, one must hold.
 

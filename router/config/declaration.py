@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,7 +13,6 @@ from router.config.document import Node, Scalar, Table
 from router.config.drills import Drill
 from router.config.environment import EnvFile
 from router.config.facts import FactsConfig
-from router.config.frozen import frozen
 from router.config.limits import Limit
 from router.config.network import CaBundle, NetworkConfig, OwnEgress, OwnProxy, is_this_machine
 from router.config.options import BodyField, HeaderName, HeaderValue, check_headers
@@ -26,7 +25,7 @@ from router.errors import Misfit
 from router.params import NO_PARAMS, Params
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeout:
     """Deadlines of an answer and its parts.
 
@@ -47,7 +46,7 @@ class Timeout:
 BACKOFF = Span(0.25, 4)
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """Retries of one target before its first event, and the back-off between them.
 
@@ -61,7 +60,7 @@ class Retry:
     budget: Share = 0.1
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerConfig:
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
@@ -77,7 +76,7 @@ class BreakerConfig:
     slow: Seconds | None = None
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeConfig:
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
@@ -89,7 +88,7 @@ class HedgeConfig:
     at_most: Share = 0.05
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
     """Cache of answers, returned again for the same question.
 
@@ -109,7 +108,7 @@ class Cache:
             raise Misfit("size must be at least 64KiB: few answers would fit", "size")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A target of a pool.
 
@@ -130,7 +129,7 @@ class Member:
         return self.weight is not None or self.when is None
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetEntry:
     """A target, or a pool of targets, with a condition.
 
@@ -155,7 +154,7 @@ class TargetEntry:
         return tuple(Member(use=named(one), when=self.when, weight=weight_of(one) if weighted else None) for one in members)
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLine:
     """A line of a scripted target. It has exactly one of these keys; `call` may have `arguments`.
 
@@ -192,7 +191,7 @@ MODEL_KEYS = (
 """Keys of a target that one with `script` may not have."""
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetConfig(OwnEgress):
     """A target: a provider's model, or a script. It has either `model` or `script`.
 
@@ -255,7 +254,7 @@ class TargetConfig(OwnEgress):
             raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
     """Values for the keys that a route leaves out.
 
@@ -277,7 +276,7 @@ class Defaults:
     prompt_cache: Literal["auto", "off"] = "auto"
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A model id of the front end: a pipeline and the targets that answer.
 
@@ -375,7 +374,7 @@ def weight_of(one: "Reference | Member") -> float:
     return (one.weight if isinstance(one, Member) else None) or 1.0
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutesFile:
     """The content of routes.yaml, read and checked: the model ids of the front end, and the targets that answer for each.
 
@@ -395,7 +394,7 @@ class RoutesFile:
     drills: tuple[Drill, ...] = ()
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class StepLine:
     """An entry of a pipeline, its options not yet checked. `name`: the step's word; `options`: the node under that word."""
 
@@ -403,7 +402,7 @@ class StepLine:
     options: Node
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Declaration:
     """A configuration and its complaints. Without complaints it is consistent; it is not yet built.
 

@@ -1,17 +1,16 @@
 """Drills, as frozen values: faults, and the results that are expected of them. The docstrings are the reference."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
 from router.chat import Circumstances
 from router.config.conditions import ClaimName, RequestHeader, Word
-from router.config.frozen import frozen
 from router.config.values import Deed, Reference, Seconds, Share, Title, Within
 from router.errors import Misfit
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrillAsk:
     """The question of a drill.
 
@@ -51,7 +50,7 @@ EventKind = Literal[
 ]  # fmt: skip
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expect:
     """The expected result. Without `fails`, the answer must be complete: no word may be missing, and none repeated.
 
@@ -75,7 +74,7 @@ class Expect:
             raise Misfit("an answer that fails has no finish reason", "finish")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
     """A test of routes.yaml: faults of targets, and the expected result. It runs the code of the server; waits take no time.
 
@@ -97,7 +96,7 @@ class Drill:
                 raise Misfit(f"{target}: `times` is for what others follow: what stands last is done again and again", "given")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrillFile:
     """The file `drills.yaml`: faults and expected results.
 

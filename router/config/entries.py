@@ -1,18 +1,18 @@
 """Checks of routes' targets: conditions that can never hold, and entries that no question reaches."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from router.config.binding import bind
 from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
 from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
-from router.config.frozen import frozen
 from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
 from router.signature import record_of
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class KnownCallers:
     """The callers that the configuration knows. `keys`: caller → its key; `jwt`: True if callers may bear an issuer's token."""
 
@@ -20,7 +20,7 @@ class KnownCallers:
     jwt: bool
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class RouteEntry:
     """A target named in a route's `targets`. `condition`, `when`: its `when` as a YAML node, and as a value; None without one."""
 

@@ -13,11 +13,10 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.config.document import Node, Scalar, with_scalars
-from router.config.frozen import frozen
 from router.config.remedies import dollar
 from router.errors import Complaint, Place
 from router.value import replace
@@ -122,7 +121,7 @@ def secret(path: Path) -> tuple[str | None, str]:
     return (None, f"is larger than {MAX_SECRET // 1024 // 1024} MiB") if len(text) > MAX_SECRET else (text, "")
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class EnvFile:
     """The content of `.env`.
 

@@ -1,9 +1,9 @@
 """A target's `facts`: properties of a model that an operator knows better than any table."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
-from router.config.frozen import frozen
 from router.params import Effort
 
 Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
@@ -13,7 +13,7 @@ Extra = Literal["top_k", "min_p", "repetition_penalty", "verbosity", "service_ti
 """Parameters that some providers do not know: a model is sent those that it is known to take."""
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FactsConfig:
     """Properties of a target's model that differ from the table of models. Properties that are left out are as in the table.
 

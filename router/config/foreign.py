@@ -4,12 +4,12 @@ So: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. `doc
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import yaml
 
 from router.config.document import MAX_DEPTH, UnreadableYaml, yaml_errors
-from router.config.frozen import frozen
 from router.errors import Place
 
 Plain: TypeAlias = "str | int | float | bool | None"
@@ -18,7 +18,7 @@ TYPED = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml
 MERGE = "tag:yaml.org,2002:merge"
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Located:
     """A value and its place: a scalar, a tuple of Located, or a mapping of text → Located."""
 

@@ -11,10 +11,10 @@ A key cannot be derived from its hash, so neither file is a secret. Write access
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from router.config.frozen import frozen
 from router.config.limits import Limit
 from router.config.options import MAX_NAME, NAME
 from router.config.secrecy import secret_in_name
@@ -60,7 +60,7 @@ Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-3
 UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "X-OpenWebUI-User-Id")]
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserSource:
     """The place in a caller's requests that names the end user: a header or a field. It is trusted only for this caller.
 
@@ -88,7 +88,7 @@ def user_source(text: str) -> UserSource:
     raise Misfit("write user=header:NAME, e.g. user=header:X-OpenWebUI-User-Id; or user=field:user, or user=field:safety_identifier")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """A caller's key. `router keys new NAME` makes one, and prints the lines to write.
 

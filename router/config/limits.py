@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from router.bounds import Bounds
-from router.config.frozen import frozen
 from router.errors import Misfit
 from router.signature import Spelled
 
@@ -18,7 +17,7 @@ UNIT = f"({'|'.join(UNITS)})"
 UNIT_OF = {seconds: unit for unit, seconds in UNITS.items()}
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Rate:
     """A rate: at most `count` in any period of `seconds`. The field of the limit says what is counted: requests, tokens or US dollars."""
 

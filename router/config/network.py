@@ -6,11 +6,10 @@ Both are declared in the file alone: no variable of the environment (HTTPS_PROXY
 import base64
 import re
 import ssl
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from router.config.frozen import frozen
 from router.config.values import Secret, loopback
 from router.errors import Misfit
 from router.signature import Spelled
@@ -19,7 +18,7 @@ CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE---
 """A certificate in a PEM file. The text between certificates is for people, in any alphabet."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Proxy:
     """An HTTP proxy. `tls`: True for an https:// proxy; `user`, `password`: decoded, both empty without credentials."""
 
@@ -47,14 +46,14 @@ class Proxy:
         return f"{'https' if self.tls else 'http'}://{login}{self.label}"
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Certificates:
     """Certificates of authorities that are trusted besides the system's, in PEM."""
 
     pem: str = field(repr=False)
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Egress:
     """The proxy and CA of outgoing connections. `proxy`: None if direct; `ca`: PEM, empty for the system's authorities alone."""
 
@@ -154,7 +153,7 @@ class OwnEgress:
         return Egress(proxy_of(self.proxy.value) if isinstance(self.proxy, Secret) else None, self.ca.pem if self.ca else "")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
     """Proxy and certificates for targets, MCP servers, an issuer's keys and the collector of traces. Each may declare its own instead.
 

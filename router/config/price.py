@@ -1,11 +1,10 @@
 """Prices of models: as a target declares them, or as LiteLLM's table has them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from router.bounds import Bounds
-from router.config.frozen import frozen
 from router.usage import Usage
 from router.value import replace
 
@@ -13,7 +12,7 @@ MILLION = 1_000_000
 Dollars = Annotated[float, Bounds(0, 1_000_000)]
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """The price of a model, in US dollars for a million tokens.
 
@@ -49,7 +48,7 @@ class Price:
         return self.of(usage.uncached) - self.of(usage) if usage.cached_tokens or usage.cache_write_tokens else 0.0
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TieredPrice(Price):
     """A price with all that a table says: tiers for long prompts, service tiers, audio, images and searches of the web.
 

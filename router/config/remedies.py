@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from router.config.document import VARIABLE, Node, Scalar, Table, items_of
-from router.config.frozen import frozen
 from router.signature import Either, Field, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
 
 LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
@@ -74,7 +74,7 @@ WIDEST = 40
 Path = tuple[str, ...]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Spot:
     """A place where a word may stand: the keys on the way to it (NAME for an operator's own name) and the shape of its value."""
 
@@ -106,7 +106,7 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
             pass  # a key inside a list has no fixed place
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Advice:
     """A source of advice for keys that their mapping does not have. `places`: returns known key → its places in the whole file."""
 

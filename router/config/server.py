@@ -1,17 +1,16 @@
 """The key `server` of routes.yaml, as frozen values: the HTTP edge. The docstrings are the reference."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
-from router.config.frozen import frozen
 from router.config.keys import ApiKey, KeyLines
 from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import ByteSize, Key, KeySource, Network, Origin, RedisUrl, Reference, Seconds, Share, SigningSecret, WebAddress
 from router.errors import Misfit
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cors:
     """Web pages that may ask from a browser.
 
@@ -21,7 +20,7 @@ class Cors:
     origins: tuple[Origin, ...] = ()
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestBounds:
     """Limits on the content of a request.
 
@@ -41,7 +40,7 @@ MinClient = Literal["5.0", "6.0"]
 """A release of the AI SDK; clients of it and of later ones read what is written for it."""
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ui:
     """The stream for clients of AI SDK 5 and later.
 
@@ -51,7 +50,7 @@ class Ui:
     min_client: MinClient = "5.0"
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
     """Resuming of a running answer, by the chat's id.
 
@@ -70,7 +69,7 @@ Algorithm = Literal[
 ]
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Jwt(OwnEgress):
     """Callers with a token of an issuer (a JWT, RFC 7519). The claim `sub` is the caller's name; the claim `exp` is required.
 
@@ -116,7 +115,7 @@ class Jwt(OwnEgress):
             raise Misfit(f"nothing is fetched here: `{own}` goes with an address in `jwks`", own)
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
     """Authentication of callers, by a key or a token in `Authorization: Bearer`. Declare one of the two, or both.
 
@@ -132,7 +131,7 @@ class Auth:
             raise Misfit("callers are known by `keys` or by `jwt`; for everybody write `auth: none`")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reloading:
     """Reloading of edits.
 
@@ -156,7 +155,7 @@ def _check_length(key: Key | None, name: str, field: str) -> None:
         raise Misfit(f"{why}; set {variable} to it, and write ${{{variable}}}", field)
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminConfig:
     """Access to /admin, /metrics and /docs. Without a declared key, only this machine has access.
 
@@ -169,7 +168,7 @@ class AdminConfig:
         _check_length(self.key, "admin", "key")
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Otel(OwnEgress):
     """Export of traces and metrics, by OTLP over HTTP. It needs the extra `pointsman[otel]`.
 
@@ -207,7 +206,7 @@ Protocol = Literal[
 """A dialect of answers, by its name; auto goes by the body of the request."""
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The HTTP server.
 

@@ -4,10 +4,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.config.frozen import frozen
 from router.errors import Complaint, ConfigError, Place
 
 FOLDERS = {"pipelines": (".yaml", ".j2", ".json"), "tools": (".py",)}
@@ -19,7 +18,7 @@ MAX_FILES = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The texts of the routes file, of the drills.yaml beside it if there is one, and of the files in pipelines/ and tools/."""
 

@@ -9,10 +9,9 @@ tools:
 """
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from router.config.frozen import frozen
 from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import Key, Name, Reference, Secret, checked, web_address
 from router.errors import Misfit
@@ -44,7 +43,7 @@ Approve = Literal["always", "never"]
 """always: a user has to allow each call before it runs."""
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSetEntry:
     """A tool set with options.
 
@@ -69,7 +68,7 @@ class ToolSetEntry:
         return str(self.use), tuple(sorted((str(name), value.value) for name, value in self.env.items()))
 
 
-@frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolServer(OwnEgress):
     """An MCP server whose tools the model may use.
 

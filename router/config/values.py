@@ -4,12 +4,11 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from router.config.frozen import frozen
 from router.config.origin import origin
 from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
@@ -58,7 +57,7 @@ def _size(text: str) -> int:
     return int(text.removesuffix(hit[1])) * BYTES[hit[1]]
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Span:
     """A span of times from `least` to `most`, in seconds."""
 
@@ -131,7 +130,7 @@ class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
     """The text as written, still with `${VAR}`; empty if unknown."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """A secret value. Its repr and str show only `source`: the reference in the file, `${OPENAI_API_KEY}`, or stars."""
 
@@ -145,7 +144,7 @@ class Secret:
     __str__ = __repr__
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Fault:
     """The behaviour of a target in a drill, parsed from a text such as `503 retry 30s` or `cut times 2`.
 
@@ -235,7 +234,7 @@ def _with_provider(text: str) -> str:
     return f"{family}/{text or 'gpt-5.6'}"
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class KeySet:
     """The public keys that verify tokens (RFC 7517): the address to fetch them from, or the keys themselves."""
 

@@ -7,16 +7,16 @@ because the link may be turned. A missing file is waited for in the folder where
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from router.config.frozen import frozen
 from router.config.snapshot import DRILLS, FOLDERS, walked
 
 MAX_LINKS = 40
 """Most symbolic links followed on the way to one file: the limit of the Linux kernel."""
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Watched:
     """The folders to watch for edits, without their subfolders, and the paths in them whose changes count (`counts`).
     All paths have their links resolved, as the watcher reports them.
