@@ -96,7 +96,9 @@ def line(entry: Entry) -> None:
     # The same line without a record, which would take 16 calls more.
     now = time.time()
     stamp = _stamp(int(now), int(now % 1 * 1000))
-    made = f'"request_id": {ascii_quoted(entry.request_id)}, {_shared(entry.shared())}, {_written(entry.own())[1:]}'
+    # An end user's name, and a reason, which may name a stranger's header, are not kept in memory for other lines.
+    shared = _shared.__wrapped__(entry.shared()) if entry.user or entry.reason else _shared(entry.shared())
+    made = f'"request_id": {ascii_quoted(entry.request_id)}, {shared}, {_written(entry.own())[1:]}'
     with lines.lock:  # type: ignore[union-attr]
         lines.stream.write(f'{{"time": "{stamp}", {REQUEST}, {made}\n')
         lines.stream.flush()

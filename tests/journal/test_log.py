@@ -1,9 +1,11 @@
 """The log line of a finished request."""
 
+import gc
 import io
 import json
 import logging
 import math
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,13 +21,13 @@ ACCESS = logging.getLogger("router.access")
 def stream() -> Iterator[io.StringIO]:
     """A stream to which requests are logged, and nothing else."""
     stream = io.StringIO()
-    lines, before = log.Lines(stream), (ACCESS.level, ACCESS.propagate)
+    lines, before = log.Lines(stream), (ACCESS.level, ACCESS.parent)
     ACCESS.addHandler(lines)
     ACCESS.setLevel(logging.INFO)
-    ACCESS.propagate = False
+    ACCESS.parent = None  # pytest would add handlers to a logger that does not propagate
     yield stream
     ACCESS.removeHandler(lines)
-    ACCESS.level, ACCESS.propagate = before
+    ACCESS.level, ACCESS.parent = before
     ACCESS.setLevel(before[0])
 
 
@@ -105,3 +107,22 @@ def test_line_has_the_fields_of_its_own_request(stream: io.StringIO) -> None:
         log.line(entry)
     for line, entry in zip(said(stream), entries, strict=True):
         assert [*line.items()][3:] == [*entry.explained().items()]
+
+
+@pytest.mark.parametrize("name", ["user", "reason"])
+def test_words_of_one_request_are_not_kept_for_other_lines(stream: io.StringIO, name: str) -> None:
+    """The name of an end user, and the reason of a refusal, are in memory no longer than their request's record."""
+
+    class Words(str):
+        __slots__ = ("__weakref__",)
+
+    entry = Entry("req_1", "generation")
+    setattr(entry, name, word := Words("eve"))
+    held = weakref.ref(word)
+    entry.close()
+    log.line(entry)
+    del entry, word
+    gc.collect()
+    (line,) = said(stream)
+    assert line[name] == "eve"
+    assert held() is None
