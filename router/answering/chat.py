@@ -30,7 +30,7 @@ from router.lifecycle import Deadline, Holdings
 from router.random_ids import random_uuid
 from router.reload import Live
 from router.shared import Away
-from router.steps.session import chat_hash, session, session_for
+from router.steps.session import Session, chat_hash, session
 from router.value import replace
 from router.wire import WIRES, Heading, Wire, compact, responses
 from router.wire.responses import response_id
@@ -235,7 +235,7 @@ class Chat:
                 model=route.name,
                 caller=caller.id,
                 user=caller.user,
-                session=partial(session_for, question, caller.id, caller.user),
+                session=Session(question, caller.id, caller.user),
                 chat_hash=chat_hash(question, caller.id, caller.user),
                 circumstances=admissions.circumstances(route) if route.conditional else NOWHERE,
                 cache=wanted.cache if fault is None else UNSHARED,

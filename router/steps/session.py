@@ -6,14 +6,13 @@ Every replica computes the same digest. Pools use it to keep a chat at one targe
 hash of it (prompt caching).
 """
 
-from functools import partial
 from hashlib import sha256
 
 from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Answer, Step
 from router.jsontext import plainly, writer
-from router.value import replace
+from router.value import Mutable, replace
 
 _dumps = writer(dict)
 
@@ -22,9 +21,24 @@ def session() -> Step:
     """Return the step that sets `session` and `chat_hash` of each question, which all questions of one chat share."""
 
     def step(answer: Answer) -> Answer:
-        return lambda ask: answer(replace(ask, session=partial(session_of, ask), chat_hash=chat_hash(ask, ask.caller, ask.user)))
+        return lambda ask: answer(replace(ask, session=Session(ask, ask.caller, ask.user), chat_hash=chat_hash(ask, ask.caller, ask.user)))
 
     return step
+
+
+class Session(Mutable):
+    """The session of a question of this caller and user. It is made with the first call and kept: of 50 kB of text it takes up to 2 ms."""
+
+    ask: Ask
+    caller: str
+    user: str
+    _made: str = ""
+
+    def __call__(self) -> str:
+        """Return the session, as `session_for` does."""
+        if not self._made:
+            self._made = session_for(self.ask, self.caller, self.user)
+        return self._made
 
 
 def session_of(ask: Ask) -> str:

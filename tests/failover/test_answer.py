@@ -6,12 +6,36 @@ from typing import Literal
 
 import pytest
 
+from router.chat import Ask
 from router.config.declaration import Timeout
 from router.errors import TargetDown
-from router.events import Event, Failure, Finish, Start, Text, ToolCall
-from tests.failover.test_chain import ASK, STOP, Scripted, chain, heard, outcomes
+from router.events import Event, Events, Failure, Finish, Start, Text, ToolCall
+from router.failover import Candidate, FailureRules, failover
+from router.usage import Meter, Usage
+from router.value import asdict
+from tests.failover.test_chain import ASK, QUICK, RETRY, STOP, Scripted, chain, heard, outcomes
 
 WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q": "ab')
+
+
+async def test_every_field_of_the_targets_start_reaches_the_client_but_its_meter() -> None:
+    """The Start of an answer has the value of each field of the target's own Start, the attempts of this model call, and no meter."""
+    given = Start("a", "m", (), Usage(3, 4), "hit", 2.5, ("top_k",), "json_schema", Meter())
+    bare = asdict(Start("", ""))
+    assert [name for name, value in asdict(given).items() if value == bare[name]] == ["attempts"], "a field has its default here"
+
+    async def answer(_: Ask) -> Events:
+        yield given
+        yield Text("Hi")
+        yield STOP
+
+    down = Scripted("down", TargetDown("down", "unreachable"))
+    candidates = [Candidate("down", down.answer()), Candidate("a", answer)]
+    async with aclosing(failover(candidates, FailureRules(QUICK, RETRY, "fail"))(ASK)) as events:
+        start = await anext(events)
+    assert isinstance(start, Start)
+    assert [attempt.target for attempt in start.attempts] == ["down"] * RETRY.attempts
+    assert asdict(start) == asdict(given) | {"attempts": start.attempts, "meter": None}
 
 
 @pytest.mark.parametrize("reason", ["length", "content-filter"])

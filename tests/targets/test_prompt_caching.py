@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,14 +18,14 @@ from router.config.snapshot import Snapshot
 from router.config.values import Name, Secret
 from router.description import changes, describe
 from router.events import Events, Start
-from router.steps.session import chat_hash, session, session_for, session_of
+from router.steps.session import Session, chat_hash, session, session_for, session_of
 from router.targets import anthropic, facts_of
 from router.targets.facts import Facts
 from router.targets.prompt_cache import session_key
 from router.value import replace
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.prompt_caches import Block, Caches, caches, claude_blocks
-from tests.support.provider import Reply, provider, text
+from tests.support.provider import Reply, error, provider, text
 
 PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the city. " * 120
 """A prompt of about 1,300 tokens, above the minimum for caching at Claude Sonnet."""
@@ -222,6 +223,22 @@ async def test_session_step_sets_session_and_chat_hash_of_the_question_as_it_com
     ask = Ask(model="m", messages=(user("1"),), caller="alice")
     await anext(session()(answer)(ask))
     assert (found[0].session(), found[0].chat_hash) == (session_of(ask), chat_hash(ask, "alice", ""))
+
+
+async def test_session_is_made_once_for_all_model_calls_of_a_question(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of a pool, a retry and the next target all read one digest, of one prompt as of each of several."""
+    made: list[bytes] = []
+    module = sys.modules[Session.__module__]  # its package has a function of the module's name
+    monkeypatch.setattr(module, "sha256", lambda data: made.append(data) or hashlib.sha256(data))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    async with provider(*[error(503)] * 2, Reply(text("Hi")), *[Reply(text("Hi"))] * 2) as fake:
+        targets = "".join(GPT.format(base=fake.base, more="").replace("a:", f"{name}:", 1) for name in "ab")
+        workspace.write("routes.yaml", routes(targets, "targets: [[a, b]]\n    retry: {attempts: 2, backoff: 1ms..2ms}"))
+        async with serving(workspace.build()) as client:
+            assert (await client.post(messages=[{"role": "user", "content": "long " * 500}], model="chat-model")).status == 200
+            assert (len(fake.requests), len(made)) == (3, 1)
+            assert (await client.post("/v1/completions", model="chat-model", prompt=["One", "Two"])).status == 200
+    assert len({request["prompt_cache_key"] for request in fake.requests[:3]}) == 1
+    assert (len(fake.requests), len(made)) == (5, 3)
 
 
 async def test_each_of_several_prompts_has_a_session_of_its_own(workspace: Workspace) -> None:
