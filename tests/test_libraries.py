@@ -129,6 +129,7 @@ NEEDS: dict[str, dict[str, str]] = {
                 *(
                     "resume_writing",
                     "on_message_begin",
+                    "on_url",
                     "on_header",
                     "expect_100_continue",
                     "on_headers_complete",

@@ -18,7 +18,7 @@ ASK = Ask(model="chat-model", messages=())
 START = Start("a", "model-1")
 HEADING = Heading(request_id="1", message_id="2", model="chat-model", created=0)
 PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
-    (ASK, {"circumstances": Circumstances("ann"), "trail": Trail([[]])}),
+    (ASK, {"circumstances": Circumstances("ann"), "session": lambda: "s", "trail": Trail([[]])}),
     (START, {"output": "native", "meter": Meter()}),
     (Attempt("a", "ok", 1.0), {"output": "native", "model": "model-1", "said": 3, "meter": Meter()}),
     (Finish("stop"), {"model": "model-1"}),
