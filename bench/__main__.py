@@ -1,6 +1,6 @@
 """Compare Pointsman with other gateways in one run.
 
-python -m bench                        the short form: eight minutes, three of them for the held streams of three subjects
+python -m bench                        the short form: ten minutes, three of them for the held streams of three subjects
 python -m bench --long                 also: held streams of all subjects, memory after 10,000 streams, every start three times
 python -m bench --only relay pointsman
 """
