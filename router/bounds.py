@@ -1,12 +1,12 @@
 """Bounds of a number, declared in its type: `Annotated[int, Bounds(1, 10)]`. They are checked, and appear in the JSON schema."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from router.value import Value
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+
+class Bounds(Value, frozen=True):
     """The bounds of a number; None means no bound. `least` and `most` are included, `above` is not."""
 
     least: float | None = None

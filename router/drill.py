@@ -15,7 +15,6 @@ import random
 from array import array
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from itertools import groupby
 from typing import cast
@@ -33,7 +32,7 @@ from router.steps.session import session
 from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal
 from router.toolbox import load
 from router.usage import tokens_in
-from router.value import Mutable, Value
+from router.value import Mutable, Value, replace
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05

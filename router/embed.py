@@ -6,13 +6,12 @@ Embed(inputs) → Embeddings(vectors), one for each input, in the same order, al
 import math
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from router.attempt import Trail
 from router.chat import Json, JsonObject, owner
 from router.usage import Usage, tokens_in
-from router.value import Value
+from router.value import PartlyCompared, Value, field
 
 R = TypeVar("R")
 
@@ -24,8 +23,7 @@ MAX_NUMBER = 3.4e38
 """The largest number that float32 can hold, rounded down: base64 carries float32."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embed:
+class Embed(PartlyCompared, frozen=True, kw_only=True, eq=False):
     """A question for embeddings.
 
     model: the route
@@ -36,6 +34,8 @@ class Embed:
     until: time after which no client waits for the answer any more, by `time.monotonic`
     """
 
+    BESIDE: ClassVar = frozenset({"trail"})
+
     model: str
     inputs: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
@@ -43,7 +43,7 @@ class Embed:
     caller: str = ""
     user: str = ""
     until: float = math.inf
-    trail: Trail = field(default_factory=Trail, compare=False)
+    trail: Trail = field(default_factory=Trail)
 
     @property
     def owner(self) -> str:

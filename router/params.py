@@ -1,10 +1,10 @@
 """The sampling parameters of a question, and their bounds."""
 
-from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal, Self
 
 from router.bounds import Bounds
 from router.errors import Misfit
+from router.value import Value, names, replace
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """The amount of thinking that a reasoning model may do, in the words of OpenAI's API and Anthropic's."""
@@ -26,8 +26,7 @@ BIAS = Bounds(-100, 100)
 """The range of one entry of `logit_bias`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Params:
+class Params(Value, frozen=True, kw_only=True):
     """Sampling parameters, by the names of the OpenAI API. For a parameter that is not set, the provider's default applies.
 
     temperature: randomness of the choice of tokens; 0 for the least
@@ -89,6 +88,6 @@ class Params:
         return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
 
 
-PARAMETERS = tuple(one.name for one in fields(Params))
+PARAMETERS = names(Params)
 NO_PARAMS = Params()
 """The parameters of a question that sets none, as most do."""

@@ -1,7 +1,7 @@
 """Typed signatures as data: parameters become fields with shapes, the docstring their documentation.
 
-Used for the parameters of a question, the options of a step in YAML, and routes.yaml itself. A dataclass is read as a function, too:
-its constructor. Tools are read elsewhere, by router/toolbox/parameters.py.
+Used for the parameters of a question, the options of a step in YAML, and routes.yaml itself, whose mappings are value types
+(router/value.py). Tools are read elsewhere, by router/toolbox/parameters.py.
 
     def greeting(city: str, times: int = 1) -> str:
         '''A greeting from a city.
@@ -10,19 +10,17 @@ its constructor. Tools are read elsewhere, by router/toolbox/parameters.py.
         '''
 """
 
-import dataclasses
 import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from router.bounds import Bounds
 from router.errors import Misfit
-from router.value import Value, replace
+from router.value import NODEFAULT, PartlyCompared, Value, field, fields, force_setattr, replace
 
 
 class Plain(Value, frozen=True):
@@ -79,22 +77,23 @@ class Field(Value, frozen=True):
     default: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A mapping with known keys, those of the function or dataclass `name`; `build(**values)` makes the value."""
+class Record(PartlyCompared, frozen=True, eq=False):
+    """A mapping with known keys, those of the function or value type `name`; `build(**values)` makes the value."""
+
+    BESIDE: ClassVar = frozenset({"named", "usual", "required", "nests"})  # they follow from `fields`
 
     name: str
     doc: str
     """The docstring without the lines on parameters."""
     fields: tuple[Field, ...]
     build: Callable[..., object]
-    named: Mapping[str, Field] = dataclasses.field(init=False, repr=False, compare=False)
+    named: Mapping[str, Field] = field(default_factory=dict[str, Field])
     """Name → its field."""
-    usual: "Mapping[str, Shape]" = dataclasses.field(init=False, repr=False, compare=False)
+    usual: "Mapping[str, Shape]" = field(default_factory=dict[str, "Shape"])
     """Name → the shape of its field; of `X | None`, X."""
-    required: tuple[str, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    required: tuple[str, ...] = ()
     """The names of the required fields."""
-    nests: bool = dataclasses.field(init=False, repr=False, compare=False)
+    nests: bool = False
     """True if a field is a mapping from names to records."""
 
     def __post_init__(self) -> None:
@@ -105,7 +104,7 @@ class Record:
             ("required", tuple(item.name for item in self.fields if item.required)),
             ("nests", nests),
         ):
-            object.__setattr__(self, name, value)
+            force_setattr(self, name, value)
 
 
 class Either(Value, frozen=True):
@@ -165,34 +164,40 @@ def shape_of(annotation: object) -> Shape:
     if origin in TABLES and arguments:
         key = shape_of(arguments[0])
         return MapOf(shape_of(arguments[1]), key if isinstance(key, Spelled) else None)
-    if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
-        return record_of(cast("Callable[..., object]", annotation))
+    if isinstance(annotation, type) and issubclass(annotation, Value):
+        return record_of(annotation)
     raise TypeError(f"{annotation!r} is not a type that JSON has")
 
 
 @cache
 def record_of(function: Callable[..., object]) -> Record:
-    """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
+    """Return a function's parameters, or the fields of a value type, as a Record. A function's keyword-only parameters are left out.
 
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
-    hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
-    made = {name: item.default_factory for name, item in getattr(function, "__dataclass_fields__", {}).items()}
-    defaults = {name: make() for name, make in made.items() if make is not dataclasses.MISSING}
-    found: list[Field] = []
+    found = _fields(function, docs) if isinstance(function, type) else _parameters(function, docs)
+    return Record(function.__name__, summary, tuple(found), function)
+
+
+def _fields(kind: type, docs: Mapping[str, str]) -> Iterator[Field]:
+    for one in fields(kind):
+        default = None if one.required else one.default if one.default_factory is NODEFAULT else one.default_factory()
+        yield Field(one.name, shape_of(one.type), one.required, docs.get(one.name, ""), default)
+
+
+def _parameters(function: Callable[..., object], docs: Mapping[str, str]) -> Iterator[Field]:
+    hints = get_type_hints(function, include_extras=True)
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and not isinstance(function, type):
+        if parameter.kind is parameter.KEYWORD_ONLY:
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(f"{function.__name__} takes *{parameter.name}: name each parameter")
         if parameter.name not in hints:
             raise TypeError(f"parameter {parameter.name} of {function.__name__} has no type annotation")
         required = parameter.default is parameter.empty
-        default = None if required else defaults.get(parameter.name, parameter.default)
-        shape = shape_of(hints[parameter.name])
-        found.append(Field(parameter.name, shape, required, docs.get(parameter.name, ""), default))
-    return Record(function.__name__, summary, tuple(found), function)
+        default = None if required else parameter.default
+        yield Field(parameter.name, shape_of(hints[parameter.name]), required, docs.get(parameter.name, ""), default)
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:

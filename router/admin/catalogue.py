@@ -4,8 +4,9 @@ A model's name, context window, prices and input types are those of the first ta
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
+
+from msgspec import to_builtins
 
 from router.callers import Caller
 from router.errors import UnknownModel
@@ -105,7 +106,7 @@ def _gateway(model: str, route: Compiled) -> dict[str, object]:
 def _first(route: Compiled) -> dict[str, object]:
     """Return facts of the first target's model, None if unknown: name, context window, output limit, inputs, price of a million tokens."""
     facts = route.targets[0].facts
-    price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
+    price = None if facts.price is None else {name: value for name, value in to_builtins(facts.price).items() if value is not None}
     known = {"text": True, "image": facts.images, "document": facts.documents, "audio": facts.audio}
     return {
         "name": route.models.get(route.targets[0].name, route.name),

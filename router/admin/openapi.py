@@ -1,7 +1,6 @@
 """The chat addresses in /openapi.json. Imported at its first request: nothing else needs these models."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from types import GenericAlias
 from typing import Any, cast, get_args
@@ -15,6 +14,7 @@ from router.admin.guarded import BORNE
 from router.chat import InducedFault
 from router.config.server import MinClient
 from router.intake.gateway_api import VERSIONS
+from router.value import Value, field
 from router.wire import WIRES
 
 STREAMS = sorted({wire.content_type.partition(";")[0] for wire in WIRES.values()})
@@ -86,8 +86,7 @@ PAGING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Value, frozen=True):
     """An operation of a chat address, as OpenAPI describes it.
 
     body, answer: models of the request's JSON and of the answer's; None without one

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 from starlette.responses import Response
@@ -25,14 +24,14 @@ from router.journal.ring import Ring
 from router.journal.traces import Traces
 from router.reload import Live, Reload
 from router.threads import Turns
+from router.value import Mutable, field
 
 MAX_SAME_ID = 20
 """Requests with the same id that are shown at most: clients may choose ids."""
 POSITIONS: tuple[Position, ...] = get_args(Position)
 
 
-@dataclass(slots=True)
-class Operations:
+class Operations(Mutable):
     """The operator's actions and reports of one process. `siblings`: the other workers; None for a single process."""
 
     live: Live

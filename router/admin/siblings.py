@@ -11,10 +11,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+
+from router.value import Value
 
 log = logging.getLogger("router.server")
 LONGEST = 4 * 1024 * 1024
@@ -24,8 +25,7 @@ SiblingJson = dict[str, Any]
 """A question between workers, or its answer, as JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiblingTiming:
+class SiblingTiming(Value, frozen=True):
     """Time limits of questions between workers, in seconds.
 
     answer: for an answer that needs no work

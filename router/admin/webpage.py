@@ -5,7 +5,6 @@ The page holds no secret and no data. Its scripts ask the same addresses as ever
 
 import gzip
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from router.reload import Live
+from router.value import Value
 
 FOLDER = Path(__file__).parent.parent / "web"
 INDEX = "index.html"
@@ -36,8 +36,7 @@ PLACE = "{{files}}"
 """The placeholder in the page for the folder of its files."""
 
 
-@dataclass(frozen=True)
-class PageFile:
+class PageFile(Value, frozen=True, dict=True):
     """A file of the web page: its bytes and its content type."""
 
     body: bytes

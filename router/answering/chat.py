@@ -1,7 +1,6 @@
 """The chat endpoints: answer one request, and resume or stop the answer of an earlier one."""
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -348,7 +347,7 @@ class Chat:
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
     """Return a new recording. A background one goes on without a client for `total`, its route's timeout, or a longer `resume.grace`."""
     if wanted.background:
-        resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
+        resume = replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
 
 

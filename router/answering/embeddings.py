@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from array import array
-from dataclasses import replace
 from functools import partial
 
 from router.answering.reply import Reply, cost_header
@@ -16,6 +15,7 @@ from router.errors import TimedOut
 from router.generation import Compiled
 from router.intake import Encoding, Wanted
 from router.threads import in_thread
+from router.value import replace
 
 ON_LOOP = 4096
 """Numbers (of all vectors) up to which an answer is encoded on the event loop, else in a thread: each takes a microsecond."""

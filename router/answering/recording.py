@@ -7,7 +7,6 @@ from its beginning and live, in any wire. Its key has the caller with its end us
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from router import relay
 from router.answering.reply import Sink, conclude
@@ -17,6 +16,7 @@ from router.errors import RouterError, Stopped, Stopping, TooLarge
 from router.events import Failure, Finish, Words
 from router.journal.entry import Entry
 from router.shared import Batch
+from router.value import replace
 from router.wire import Heading, Wire
 
 POSTING_S = 2.0

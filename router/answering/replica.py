@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 from router import relay
@@ -19,6 +18,7 @@ from router.errors import RouterError
 from router.events import Failure
 from router.journal.entry import Entry
 from router.shared import Away, Batch, Deleted, Found, LogEnd, Logs
+from router.value import replace
 from router.wire import WIRES, Heading
 
 VERSION = 1

@@ -15,12 +15,12 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 from router.cache.key import dumps
 from router.chat import Call, plain
 from router.shared import RedisStore
+from router.value import PartlyShown, field, replace
 
 LASTS = 3600.0
 """Seconds for which an approval id is valid."""
@@ -29,14 +29,15 @@ MAX_USED = 100_000
 ID = re.compile(r"apr_([0-9a-f]{1,10})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{43})")
 
 
-@dataclass(frozen=True, slots=True)
-class Approvals:
+class Approvals(PartlyShown, frozen=True):
     """Issues and checks the ids of tool-call approvals, signed with the declared key, or else with a random one of this process."""
+
+    HIDDEN: ClassVar = frozenset({"_own", "_declared"})
 
     shared: RedisStore | None = None
     clock: Callable[[], float] = time.time
-    _own: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _declared: bytes | None = field(default=None, repr=False)
+    _own: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _declared: bytes | None = None
     _used: OrderedDict[str, float] = field(default_factory=OrderedDict[str, float])
 
     def under(self, key: str | None, shared: RedisStore | None) -> Self:

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import cast
 
 from router import relay
@@ -40,8 +39,7 @@ return {ARGV[1]}
 """The Redis script that returns the cached answer, else the lease's holder. The asker gets a free lease, or a lost holder's."""
 
 
-@dataclass(frozen=True, slots=True)
-class PickupTiming:
+class PickupTiming(Value, frozen=True):
     """Seconds that a request waits, one wait after another, for another replica to begin the log that it offers.
 
     After each wait that replica's sign of life is checked, and it is asked again. After the last wait it counts as lost.

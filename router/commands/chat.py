@@ -15,7 +15,6 @@ import asyncio
 import json
 import sys
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from router.chat import Ask, Message
 from router.config import load
@@ -24,6 +23,7 @@ from router.events import Failure, Finish, Produced, Source, Text, Thought, Tool
 from router.generation import Generation, build
 from router.steps.session import session
 from router.targets import close_lanes
+from router.value import Mutable
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +79,7 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
     return 0
 
 
-@dataclass(slots=True)
-class _Terminal:
+class _Terminal(Mutable):
     """The terminal: the answer on stdout, all notes about it on stderr."""
 
     _open: bool = False

@@ -15,12 +15,12 @@ exit codes:
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from router.commands.files import refuse, write
 from router.commands.paths import is_file
 from router.migration import Imported, from_litellm
+from router.value import asdict
 
 
 def options(parser: argparse.ArgumentParser) -> None:

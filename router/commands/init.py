@@ -15,13 +15,13 @@ import argparse
 import re
 import shlex
 import sys
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from shutil import which
 
 from router.commands.files import refuse, write
 from router.commands.paths import is_folder
+from router.value import Value
 
 NAMES = {
     **{name: name for name in ("routes.yaml", "drills.yaml", "pipelines/chat.yaml", "pipelines/chat.j2", "tools/clock.py")},
@@ -31,8 +31,7 @@ NAMES = {
 """File of a workspace → its template in this package; a dotfile's template has no dot, so that tools such as git ignore it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderLine:
+class ProviderLine(Value, frozen=True):
     """The declaration of a provider's target in a new routes.yaml: name, model, and the variable with its key or address."""
 
     target: str

@@ -5,7 +5,8 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+
+from msgspec import to_builtins
 
 from router.chat import Json
 from router.config import load
@@ -16,7 +17,7 @@ from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
 from router.rehearsal import Course, QuestionOutcome, Rehearsed, estimate, facts_line
 from router.targets import Connections, Learned, close_lanes, facts_of, lane_of, open_target
-from router.value import asdict as counts_of
+from router.value import Value, asdict
 
 WORDS = {
     "no_tools": "it takes no tools",
@@ -35,8 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", metavar="ROUTE", help="with TARGET: compare its cost with that of this route's first model")
 
 
-@dataclass(frozen=True, slots=True)
-class AskedToday:
+class AskedToday(Value, frozen=True):
     """The first model target of a route, to compare a rehearsed target with. `price`: None if unknown."""
 
     route: str
@@ -149,7 +149,7 @@ def _priced(who: str, done: Rehearsed, price: Price | None) -> str:
 
 def _json(name: str, declared: TargetConfig, done: Rehearsed, price: Price | None, beside: AskedToday | None) -> str:
     def cost(one: Price | None) -> Json:
-        return None if one is None else {**asdict(one), "these": one.of(done.used)}
+        return None if one is None else {**to_builtins(one), "these": one.of(done.used)}
 
     record: dict[str, Json] = {
         "target": name,
@@ -158,7 +158,7 @@ def _json(name: str, declared: TargetConfig, done: Rehearsed, price: Price | Non
         "questions": [asdict(one) for one in done.asked],
         "calls": done.calls,
         "first_token": done.first_token,
-        "tokens": counts_of(done.used),
+        "tokens": asdict(done.used),
         "price": cost(price),
         "beside": None if beside is None else {"route": beside.route, "target": beside.target, "price": cost(beside.price)},
         "findings": [asdict(one) for one in done.findings],

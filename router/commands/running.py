@@ -8,7 +8,6 @@ import argparse
 import json
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,6 +22,7 @@ from router.config import env_file_of, routes_from_environment, variable
 from router.config.values import loopback
 from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
+from router.value import Value
 
 WAIT_S = 10.0
 """Seconds in which a server must have answered completely."""
@@ -48,8 +48,7 @@ def options(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--insecure", action="store_true", help="allow http to another machine; others on the way can read the key")
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Value, frozen=True):
     """The configuration of a running server. `digest`: the id of its generation. `skipped`: target → reason.
     `refused`: complaints about a newer edit that it does not serve, as lines
     """

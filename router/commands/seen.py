@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from router.chat import Json, JsonObject
@@ -13,6 +12,7 @@ from router.config.values import Name, Secret
 from router.description import Description, conditions, describe, listing, pools, shown, table, tool_sets
 from router.generation import build
 from router.targets import batch_of, facts_of, lane_of
+from router.value import Value
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that `router show` prints in lines of another form; each other key that is set has a line `KEY VALUE`."""
@@ -20,8 +20,7 @@ USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True,
 """Defaults of some keys, which get a line only if they have another value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Value, frozen=True):
     """The data of routes and targets that `router show` prints."""
 
     digest: str  # the id of the generation

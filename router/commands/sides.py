@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from router import value
@@ -10,6 +9,7 @@ from router.config import as_written, read
 from router.config.snapshot import DRILLS, MAX_BYTES, Snapshot
 from router.description import Description, describe
 from router.errors import Complaint, ConfigError, Place
+from router.value import replace
 
 STDIN = "-"
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from router.errors import Complaint, Place
 from router.generation import Generation
 from router.params import NO_PARAMS, Params
 from router.targets import NEEDS, emulated, fit
+from router.value import names
 
 WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is skipped, clients get the vectors"}
 """Kind of a route → the fate of a question for which a script stands in."""
@@ -134,7 +134,7 @@ def _options(pipeline: JsonObject, kind: str) -> list[Json]:
 
 
 def _params(options: Json) -> Params:
-    known = {field.name for field in fields(Params)}
+    known = set(names(Params))
     given = {name: value for name, value in table(options).items() if name in known and value is not None}
     if isinstance(stop := given.get("stop"), list):
         given["stop"] = tuple(str(one) for one in stop)

@@ -1,6 +1,5 @@
 """Binding of nodes to shapes: a value, and a complaint for each part that does not fit."""
 
-import dataclasses
 import re
 from collections.abc import Collection, Container, Mapping
 
@@ -225,7 +224,7 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
             complaints.add(node.place, f"`{node.source}` is not one of {', '.join(only.values)}{''.join(others)}{hint}")
             return UNFIT
     for option in meant[:-1]:
-        trial = dataclasses.replace(complaints, found={})  # a mistake found in it is none of the load's
+        trial = replace(complaints, found={})  # a mistake found in it is none of the load's
         value = bind(node, option, trial, what)
         if not trial.found:
             return value

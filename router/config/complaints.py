@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from router.config.remedies import Advice
 from router.config.secrecy import without_secret_queries
 from router.errors import Complaint, Place
+from router.value import Value, field
 
 SENSITIVE = (
     r"""(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie"""
@@ -19,8 +19,7 @@ SECRET_BELOW = re.compile(rf"(?i){SENSITIVE}:\s*[|>]?[-+]?\s*(?:#.*)?$")
 """A line whose secret stands on the next line: that next line is not quoted at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Complaints:
+class Complaints(Value, frozen=True):
     """A collector of the complaints of one load, over all its files: mistakes (`found`) and warnings.
 
     Missing variables and secret files are mistakes, too; with `without_environment` they are collected apart (`lacking`).

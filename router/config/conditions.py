@@ -9,7 +9,6 @@ for all others stands behind the one for some.
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from itertools import product
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from router.chat import Circumstances, Json
 from router.config.values import Name
 from router.errors import Misfit
 from router.signature import Spelled
+from router.value import Value, names
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"})
 """Headers that hold secrets: a condition may not name them, because their values would stand in a file."""
@@ -25,8 +25,7 @@ MAX_VALUE = 256
 """Most characters of a value that a caller, a claim or a header is compared with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Value, frozen=True):
     """A range of numbers: at least `least` and less than `below`."""
 
     least: float = 0.0
@@ -100,8 +99,7 @@ BUDGET = r"^\d[\d.]*%(\.\.(\d[\d.]*%)?)?$|^\.\.\d[\d.]*%$"
 BudgetUsed = Annotated[Range, Spelled("share of a budget", _used, BUDGET, "80%", lambda made: _written(made, "{:.10g}%", 100))]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
+class When(Value, frozen=True, kw_only=True):
     """The condition of a target in a route. All keys must hold; of several values of a key, one must hold.
 
     caller: the name of the caller: that of its key, or the token's `sub`
@@ -120,7 +118,7 @@ class When:
     budget_used: BudgetUsed | None = None
 
     def __post_init__(self) -> None:
-        if all(getattr(self, one.name) is None for one in fields(self)):
+        if all(getattr(self, name) is None for name in names(type(self))):
             raise Misfit("`when` says nothing: write caller, claim, header, has_image, tokens or budget_used, e.g. {budget_used: 80%}")
         for name, values in self._values:
             if values == ():

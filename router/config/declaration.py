@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from router.bounds import Bounds
@@ -23,10 +22,10 @@ from router.config.tools import ToolServer, ToolSetEntry
 from router.config.values import ApiBase, Backoff, ByteSize, Key, ModelName, Name, Reference, Seconds, Secret, Share, Span
 from router.errors import Misfit
 from router.params import NO_PARAMS, Params
+from router.value import PartlyShown, Value, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeout:
+class Timeout(Value, frozen=True, kw_only=True):
     """Deadlines of an answer and its parts.
 
     connect: longest time to connect to the provider
@@ -46,8 +45,7 @@ class Timeout:
 BACKOFF = Span(0.25, 4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Value, frozen=True, kw_only=True):
     """Retries of one target before its first event, and the back-off between them.
 
     attempts: maximum number of tries of one target, the first one included
@@ -60,8 +58,7 @@ class Retry:
     budget: Share = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerConfig:
+class BreakerConfig(Value, frozen=True, kw_only=True):
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
     failures: number of failed tries in a row that opens the breaker; tries of all requests count
@@ -76,8 +73,7 @@ class BreakerConfig:
     slow: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeConfig:
+class HedgeConfig(Value, frozen=True, kw_only=True):
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
     after: delay before the second target is asked; by default learned from the first target's times to first token
@@ -88,8 +84,7 @@ class HedgeConfig:
     at_most: Share = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cache:
+class Cache(Value, frozen=True, kw_only=True):
     """Cache of answers, returned again for the same question.
 
     ttl: time for which an answer is kept
@@ -108,8 +103,7 @@ class Cache:
             raise Misfit("size must be at least 64KiB: few answers would fit", "size")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Value, frozen=True, kw_only=True):
     """A target of a pool.
 
     use: the target
@@ -129,8 +123,7 @@ class Member:
         return self.weight is not None or self.when is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetEntry:
+class TargetEntry(Value, frozen=True, kw_only=True):
     """A target, or a pool of targets, with a condition.
 
     use: the target; a list is a pool of targets
@@ -154,8 +147,7 @@ class TargetEntry:
         return tuple(Member(use=named(one), when=self.when, weight=weight_of(one) if weighted else None) for one in members)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptLine:
+class ScriptLine(Value, frozen=True, kw_only=True):
     """A line of a scripted target. It has exactly one of these keys; `call` may have `arguments`.
 
     text: send this text
@@ -191,8 +183,7 @@ MODEL_KEYS = (
 """Keys of a target that one with `script` may not have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetConfig(OwnEgress):
+class TargetConfig(Value, OwnEgress, frozen=True, kw_only=True):
     """A target: a provider's model, or a script. It has either `model` or `script`.
 
     model: the name of the model, provider/model, as LiteLLM names it
@@ -254,8 +245,7 @@ class TargetConfig(OwnEgress):
             raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class Defaults(Value, frozen=True, kw_only=True):
     """Values for the keys that a route leaves out.
 
     timeout: deadlines of an answer and its parts
@@ -276,8 +266,7 @@ class Defaults:
     prompt_cache: Literal["auto", "off"] = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Value, frozen=True, kw_only=True):
     """A model id of the front end: a pipeline and the targets that answer.
 
     kind: chat or embeddings; a route for embeddings has no pipeline, and is asked at /v1/embeddings
@@ -374,8 +363,7 @@ def weight_of(one: "Reference | Member") -> float:
     return (one.weight if isinstance(one, Member) else None) or 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutesFile:
+class RoutesFile(Value, frozen=True, kw_only=True):
     """The content of routes.yaml, read and checked: the model ids of the front end, and the targets that answer for each.
 
     targets: name → a model or script that can answer
@@ -394,21 +382,21 @@ class RoutesFile:
     drills: tuple[Drill, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepLine:
+class StepLine(Value, frozen=True):
     """An entry of a pipeline, its options not yet checked. `name`: the step's word; `options`: the node under that word."""
 
     name: Name
     options: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(PartlyShown, frozen=True):
     """A configuration and its complaints. Without complaints it is consistent; it is not yet built.
 
     pipelines: name → its entries, of those that routes name
     digest: of the files and the secrets: 12 hexadecimal digits
     """
+
+    HIDDEN: ClassVar = frozenset({"secrets", "tree"})
 
     routes: RoutesFile
     pipelines: Mapping[str, tuple[StepLine, ...]]
@@ -418,11 +406,11 @@ class Declaration:
     """Optional target that is skipped → the reason: its missing variables or files."""
     snapshot: Snapshot
     digest: str
-    secrets: Mapping[str, str | None] = field(repr=False)
+    secrets: Mapping[str, str | None]
     """Path of each secret file that was named, `.env` among them → its text; None if there is none, or it could not be read."""
     complaints: Complaints
     """Complaints so far; the build adds those that only building shows."""
     env_file: EnvFile
     """The `.env` beside the routes file."""
-    tree: Table = field(repr=False)
+    tree: Table
     """The routes file as written, with the drills of drills.yaml, without `defaults` put into routes. It holds secrets: `${…}` is resolved."""

@@ -1,6 +1,5 @@
 """Drills, as frozen values: faults, and the results that are expected of them. The docstrings are the reference."""
 
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
@@ -8,10 +7,10 @@ from router.chat import Circumstances
 from router.config.conditions import ClaimName, RequestHeader, Word
 from router.config.values import Deed, Reference, Seconds, Share, Title, Within
 from router.errors import Misfit
+from router.value import Value, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrillAsk:
+class DrillAsk(Value, frozen=True, kw_only=True):
     """The question of a drill.
 
     model: a route's id or alias
@@ -50,8 +49,7 @@ EventKind = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expect:
+class Expect(Value, frozen=True, kw_only=True):
     """The expected result. Without `fails`, the answer must be complete: no word may be missing, and none repeated.
 
     served_by: the target that gave the answer; after a rescue, the last one
@@ -74,8 +72,7 @@ class Expect:
             raise Misfit("an answer that fails has no finish reason", "finish")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drill:
+class Drill(Value, frozen=True, kw_only=True):
     """A test of routes.yaml: faults of targets, and the expected result. It runs the code of the server; waits take no time.
 
     name: the title of the drill, a sentence on the behaviour
@@ -96,8 +93,7 @@ class Drill:
                 raise Misfit(f"{target}: `times` is for what others follow: what stands last is done again and again", "given")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrillFile:
+class DrillFile(Value, frozen=True, kw_only=True):
     """The file `drills.yaml`: faults and expected results.
 
     drills: the drills that `router drill` runs

@@ -1,7 +1,6 @@
 """Checks of routes' targets: conditions that can never hold, and entries that no question reaches."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from router.config.binding import bind
 from router.config.complaints import Complaints
@@ -10,18 +9,17 @@ from router.config.document import Listing, Node, Scalar, Table, at, items_of, p
 from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
 from router.signature import record_of
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class KnownCallers:
+class KnownCallers(Value, frozen=True):
     """The callers that the configuration knows. `keys`: caller → its key; `jwt`: True if callers may bear an issuer's token."""
 
     keys: Mapping[str, ApiKey]
     jwt: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RouteEntry:
+class RouteEntry(Value, frozen=True):
     """A target named in a route's `targets`. `condition`, `when`: its `when` as a YAML node, and as a value; None without one."""
 
     name: Scalar

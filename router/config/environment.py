@@ -13,13 +13,13 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from router.config.document import Node, Scalar, with_scalars
 from router.config.remedies import dollar
 from router.errors import Complaint, Place
-from router.value import replace
+from router.value import PartlyShown, field, replace
 
 REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)\}|(?P<stray>))")
 BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mode>:-|:\?)(?P<rest>.*))?")
@@ -121,8 +121,7 @@ def secret(path: Path) -> tuple[str | None, str]:
     return (None, f"is larger than {MAX_SECRET // 1024 // 1024} MiB") if len(text) > MAX_SECRET else (text, "")
 
 
-@dataclass(frozen=True, slots=True)
-class EnvFile:
+class EnvFile(PartlyShown, frozen=True):
     """The content of `.env`.
 
     variables: name → value, of its variables that are not empty and that the process's environment does not set, not even to an empty text
@@ -130,8 +129,10 @@ class EnvFile:
     warnings: that it cannot be read, lines that are no variable, and that every user of the machine can read it
     """
 
-    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    text: str | None = field(default=None, repr=False)
+    HIDDEN: ClassVar = frozenset({"variables", "text"})
+
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    text: str | None = None
     warnings: tuple[Complaint, ...] = ()
 
     @property

@@ -1,10 +1,10 @@
 """A target's `facts`: properties of a model that an operator knows better than any table."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
 from router.params import Effort
+from router.value import Value
 
 Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
 """Parameters that may be left out: a model that refuses one is asked without it."""
@@ -13,8 +13,7 @@ Extra = Literal["top_k", "min_p", "repetition_penalty", "verbosity", "service_ti
 """Parameters that some providers do not know: a model is sent those that it is known to take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactsConfig:
+class FactsConfig(Value, frozen=True, kw_only=True):
     """Properties of a target's model that differ from the table of models. Properties that are left out are as in the table.
 
     refuses: parameters that the model refuses. The router does not send them; instead of sending `stop`, it cuts the answer

@@ -4,13 +4,13 @@ So: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. `doc
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import yaml
 
 from router.config.document import MAX_DEPTH, UnreadableYaml, yaml_errors
 from router.errors import Place
+from router.value import Value
 
 Plain: TypeAlias = "str | int | float | bool | None"
 TYPED = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
@@ -18,8 +18,7 @@ TYPED = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml
 MERGE = "tag:yaml.org,2002:merge"
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(Value, frozen=True):
     """A value and its place: a scalar, a tuple of Located, or a mapping of text → Located."""
 
     place: Place

@@ -1,6 +1,5 @@
 """The values that an entry of routes.yaml has from elsewhere: of `defaults`, of `network`, and of variables that may be missing."""
 
-import dataclasses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -64,26 +63,26 @@ def through(routes: RoutesFile) -> RoutesFile:
         return routes
 
     def led(one: Reached) -> Reached:
-        return dataclasses.replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
+        return replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
 
     def target(one: TargetConfig) -> TargetConfig:
         if one.model is None:
             return one
         here = one.api_base is not None and is_this_machine(urlsplit(one.api_base).hostname or "")
-        return dataclasses.replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
+        return replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
 
     def route(one: Route) -> Route:
         tools = tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools)
-        return dataclasses.replace(one, tools=tools)
+        return replace(one, tools=tools)
 
     auth, otel = server.auth, server.otel
     if isinstance(auth, Auth) and auth.jwt is not None and auth.jwt.jwks is not None and auth.jwt.jwks.url:
-        auth = dataclasses.replace(auth, jwt=led(auth.jwt))
-    return dataclasses.replace(
+        auth = replace(auth, jwt=led(auth.jwt))
+    return replace(
         routes,
         targets={name: target(one) for name, one in routes.targets.items()},
         routes={name: route(one) for name, one in routes.routes.items()},
-        server=dataclasses.replace(server, auth=auth, otel=led(otel) if otel is not None else None),
+        server=replace(server, auth=auth, otel=led(otel) if otel is not None else None),
     )
 
 

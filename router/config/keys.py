@@ -11,7 +11,6 @@ A key cannot be derived from its hash, so neither file is a secret. Write access
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -21,6 +20,7 @@ from router.config.secrecy import secret_in_name
 from router.config.values import Name, Reference, name_of
 from router.errors import Misfit
 from router.signature import Spelled
+from router.value import Value
 
 HASH = r"sha256:[0-9a-f]{64}"
 DAY = r"\d{4}-\d\d-\d\d"
@@ -60,8 +60,7 @@ Moment = Annotated[datetime, Spelled("moment", moment, f"^{MOMENT}$", "2027-01-3
 UserHeader = Annotated[str, Spelled("header's name", user_header, f"^{NAME}$", "X-OpenWebUI-User-Id")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserSource:
+class UserSource(Value, frozen=True, kw_only=True):
     """The place in a caller's requests that names the end user: a header or a field. It is trusted only for this caller.
 
     header: the name of the header, e.g. X-OpenWebUI-User-Id
@@ -88,8 +87,7 @@ def user_source(text: str) -> UserSource:
     raise Misfit("write user=header:NAME, e.g. user=header:X-OpenWebUI-User-Id; or user=field:user, or user=field:safety_identifier")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
+class ApiKey(Value, frozen=True, kw_only=True):
     """A caller's key. `router keys new NAME` makes one, and prints the lines to write.
 
     hash: the hash of the key; the key itself is not written here

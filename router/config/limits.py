@@ -1,13 +1,13 @@
 """Limits on use, as a route or a caller's key declares them."""
 
 import re
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from router.bounds import Bounds
 from router.errors import Misfit
 from router.signature import Spelled
+from router.value import Value, replace
 
 MAX_CONCURRENT = 1_000_000
 RATES = ("requests", "tokens", "spend")
@@ -17,8 +17,7 @@ UNIT = f"({'|'.join(UNITS)})"
 UNIT_OF = {seconds: unit for unit, seconds in UNITS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Value, frozen=True):
     """A rate: at most `count` in any period of `seconds`. The field of the limit says what is counted: requests, tokens or US dollars."""
 
     count: float
@@ -55,8 +54,7 @@ Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute"
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limit:
+class Limit(Value, frozen=True, kw_only=True, dict=True):
     """A limit on use. Tokens and spend are known only when an answer is over, so such a limit refuses the next question.
 
     requests: maximum number of requests in a period, e.g. 10/minute

@@ -6,27 +6,28 @@ Both are declared in the file alone: no variable of the environment (HTTPS_PROXY
 import base64
 import re
 import ssl
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from router.config.values import Secret, loopback
 from router.errors import Misfit
 from router.signature import Spelled
+from router.value import PartlyShown, Value
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 """A certificate in a PEM file. The text between certificates is for people, in any alphabet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(PartlyShown, frozen=True):
     """An HTTP proxy. `tls`: True for an https:// proxy; `user`, `password`: decoded, both empty without credentials."""
+
+    HIDDEN: ClassVar = frozenset({"user", "password"})
 
     host: str
     port: int
     tls: bool = False
-    user: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
+    user: str = ""
+    password: str = ""
 
     @property
     def label(self) -> str:
@@ -46,19 +47,21 @@ class Proxy:
         return f"{'https' if self.tls else 'http'}://{login}{self.label}"
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
+class Certificates(PartlyShown, frozen=True):
     """Certificates of authorities that are trusted besides the system's, in PEM."""
 
-    pem: str = field(repr=False)
+    HIDDEN: ClassVar = frozenset({"pem"})
+
+    pem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Egress:
+class Egress(PartlyShown, frozen=True):
     """The proxy and CA of outgoing connections. `proxy`: None if direct; `ca`: PEM, empty for the system's authorities alone."""
 
+    HIDDEN: ClassVar = frozenset({"ca"})
+
     proxy: Proxy | None = None
-    ca: str = field(default="", repr=False)
+    ca: str = ""
 
     def proxy_to(self, host: str) -> Proxy | None:
         """Return the proxy for connections to a host; None if there is none, or the host is this machine."""
@@ -153,8 +156,7 @@ class OwnEgress:
         return Egress(proxy_of(self.proxy.value) if isinstance(self.proxy, Secret) else None, self.ca.pem if self.ca else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
+class NetworkConfig(Value, frozen=True, kw_only=True):
     """Proxy and certificates for targets, MCP servers, an issuer's keys and the collector of traces. Each may declare its own instead.
 
     proxy: an HTTP proxy for all addresses except this machine, e.g. http://proxy.example.com:3128, or ${HTTPS_PROXY}

@@ -1,19 +1,17 @@
 """Prices of models: as a target declares them, or as LiteLLM's table has them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from router.bounds import Bounds
 from router.usage import Usage
-from router.value import replace
+from router.value import Value, field, replace
 
 MILLION = 1_000_000
 Dollars = Annotated[float, Bounds(0, 1_000_000)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Value, frozen=True, kw_only=True):
     """The price of a model, in US dollars for a million tokens.
 
     input: tokens that the model reads
@@ -48,8 +46,7 @@ class Price:
         return self.of(usage.uncached) - self.of(usage) if usage.cached_tokens or usage.cache_write_tokens else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TieredPrice(Price):
+class TieredPrice(Price, frozen=True, kw_only=True):
     """A price with all that a table says: tiers for long prompts, service tiers, audio, images and searches of the web.
 
     tiers: (tokens, price): with more input tokens than these, all tokens of the call cost this price; the largest first

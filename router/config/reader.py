@@ -1,6 +1,5 @@
 """Reading of a snapshot of files into a Declaration that has every complaint about them. Without complaints it is consistent."""
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -67,7 +66,7 @@ def declare(
         tree = with_defaults(with_optional_targets(tree, skipped))
     if tree is not None:
         pieces, _ = bind_fields(tree, record_of(RoutesFile), complaints, f"`{snapshot.routes}`")
-        routes = through(dataclasses.replace(routes, **pieces))
+        routes = through(replace(routes, **pieces))
     used = check_across(tree, written, routes, host, complaints)
     pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
     digest = snapshot.digest(environment.used)

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from router.config.document import VARIABLE, Node, Scalar, Table, items_of
 from router.signature import Either, Field, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
+from router.value import Value
 
 LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
 STARTED = "it is said where the router is started: `router serve --{word} {value}`"
@@ -74,8 +74,7 @@ WIDEST = 40
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Value, frozen=True):
     """A place where a word may stand: the keys on the way to it (NAME for an operator's own name) and the shape of its value."""
 
     path: Path
@@ -106,8 +105,7 @@ def _records(shape: Shape) -> Iterator[tuple[Record, Path]]:
             pass  # a key inside a list has no fixed place
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(Value, frozen=True):
     """A source of advice for keys that their mapping does not have. `places`: returns known key → its places in the whole file."""
 
     places: Callable[[], Mapping[str, Sequence[Spot]]]

@@ -1,6 +1,5 @@
 """The key `server` of routes.yaml, as frozen values: the HTTP edge. The docstrings are the reference."""
 
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
@@ -8,10 +7,10 @@ from router.config.keys import ApiKey, KeyLines
 from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import ByteSize, Key, KeySource, Network, Origin, RedisUrl, Reference, Seconds, Share, SigningSecret, WebAddress
 from router.errors import Misfit
+from router.value import Value, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cors:
+class Cors(Value, frozen=True, kw_only=True):
     """Web pages that may ask from a browser.
 
     origins: the origin of each page, exactly: its scheme, host and port
@@ -20,8 +19,7 @@ class Cors:
     origins: tuple[Origin, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestBounds:
+class RequestBounds(Value, frozen=True, kw_only=True):
     """Limits on the content of a request.
 
     body: maximum number of bytes of the body
@@ -40,8 +38,7 @@ MinClient = Literal["5.0", "6.0"]
 """A release of the AI SDK; clients of it and of later ones read what is written for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ui:
+class Ui(Value, frozen=True, kw_only=True):
     """The stream for clients of AI SDK 5 and later.
 
     min_client: the oldest version of the clients; 6.0 sends what only versions 6 and 7 read: approvals, progress, the finish reason
@@ -50,8 +47,7 @@ class Ui:
     min_client: MinClient = "5.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
+class Resume(Value, frozen=True, kw_only=True):
     """Resuming of a running answer, by the chat's id.
 
     keep: how long after its end an answer can be resumed
@@ -69,8 +65,7 @@ Algorithm = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Jwt(OwnEgress):
+class Jwt(Value, OwnEgress, frozen=True, kw_only=True):
     """Callers with a token of an issuer (a JWT, RFC 7519). The claim `sub` is the caller's name; the claim `exp` is required.
 
     issuer: the token's claim `iss`, exactly
@@ -115,8 +110,7 @@ class Jwt(OwnEgress):
             raise Misfit(f"nothing is fetched here: `{own}` goes with an address in `jwks`", own)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Auth:
+class Auth(Value, frozen=True, kw_only=True):
     """Authentication of callers, by a key or a token in `Authorization: Bearer`. Declare one of the two, or both.
 
     keys: name of a caller → its key; or a file of keys, ${file:/run/secrets/keys}
@@ -131,8 +125,7 @@ class Auth:
             raise Misfit("callers are known by `keys` or by `jwt`; for everybody write `auth: none`")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reloading:
+class Reloading(Value, frozen=True, kw_only=True):
     """Reloading of edits.
 
     when: whether edits go live by themselves: on, off, or auto (on, unless ROUTER_ENV is production)
@@ -155,8 +148,7 @@ def _check_length(key: Key | None, name: str, field: str) -> None:
         raise Misfit(f"{why}; set {variable} to it, and write ${{{variable}}}", field)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminConfig:
+class AdminConfig(Value, frozen=True, kw_only=True):
     """Access to /admin, /metrics and /docs. Without a declared key, only this machine has access.
 
     key: the admin key, e.g. ${ROUTER_ADMIN_KEY}; with it the pages can be read from anywhere
@@ -168,8 +160,7 @@ class AdminConfig:
         _check_length(self.key, "admin", "key")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Otel(OwnEgress):
+class Otel(Value, OwnEgress, frozen=True, kw_only=True):
     """Export of traces and metrics, by OTLP over HTTP. It needs the extra `pointsman[otel]`.
 
     endpoint: the address of the collector, e.g. http://127.0.0.1:4318
@@ -206,8 +197,7 @@ Protocol = Literal[
 """A dialect of answers, by its name; auto goes by the body of the request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Value, frozen=True, kw_only=True):
     """The HTTP server.
 
     cors: web pages that may ask from a browser

@@ -4,10 +4,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from router.errors import Complaint, ConfigError, Place
+from router.value import PartlyShown
 
 FOLDERS = {"pipelines": (".yaml", ".j2", ".json"), "tools": (".py",)}
 DRILLS = "drills.yaml"
@@ -18,14 +19,15 @@ MAX_FILES = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(PartlyShown, frozen=True):
     """The texts of the routes file, of the drills.yaml beside it if there is one, and of the files in pipelines/ and tools/."""
+
+    HIDDEN: ClassVar = frozenset({"texts"})
 
     root: Path
     routes: str
     """The name of the routes file."""
-    texts: Mapping[str, str] = field(repr=False)
+    texts: Mapping[str, str]
     """Path relative to the root, with `/`, → text. The routes file comes first, then drills.yaml."""
 
     def digest(self, secrets: Mapping[str, str]) -> str:

@@ -9,13 +9,13 @@ tools:
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from router.config.network import CaBundle, OwnEgress, OwnProxy
 from router.config.values import Key, Name, Reference, Secret, checked, web_address
 from router.errors import Misfit
 from router.signature import Spelled
+from router.value import Value, field
 
 TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
 """A tool's name that all providers accept."""
@@ -43,8 +43,7 @@ Approve = Literal["always", "never"]
 """always: a user has to allow each call before it runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolSetEntry:
+class ToolSetEntry(Value, frozen=True, kw_only=True):
     """A tool set with options.
 
     use: the name of the tool set, tools/<name>.py
@@ -68,8 +67,7 @@ class ToolSetEntry:
         return str(self.use), tuple(sorted((str(name), value.value) for name, value in self.env.items()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolServer(OwnEgress):
+class ToolServer(Value, OwnEgress, frozen=True, kw_only=True):
     """An MCP server whose tools the model may use.
 
     mcp: the server's address (streamable HTTP), or the command that starts it, as a list of words; no shell reads them

@@ -4,15 +4,15 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, ClassVar, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.config.origin import origin
 from router.config.secrecy import secret_in_query
 from router.errors import Misfit, Place
 from router.signature import Spelled
+from router.value import PartlyCompared, PartlyShown, Value
 
 T = TypeVar("T")
 
@@ -57,8 +57,7 @@ def _size(text: str) -> int:
     return int(text.removesuffix(hit[1])) * BYTES[hit[1]]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Value, frozen=True):
     """A span of times from `least` to `most`, in seconds."""
 
     least: float
@@ -130,13 +129,14 @@ class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
     """The text as written, still with `${VAR}`; empty if unknown."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Secret:
+class Secret(PartlyCompared, frozen=True, eq=False):
     """A secret value. Its repr and str show only `source`: the reference in the file, `${OPENAI_API_KEY}`, or stars."""
+
+    BESIDE: ClassVar = frozenset({"place"})
 
     value: str
     source: str = "***"
-    place: Place | None = field(default=None, compare=False)
+    place: Place | None = None
 
     def __repr__(self) -> str:
         return self.source
@@ -144,8 +144,7 @@ class Secret:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Value, frozen=True):
     """The behaviour of a target in a drill, parsed from a text such as `503 retry 30s` or `cut times 2`.
 
     what: a word of FAULTS, or the status as text
@@ -234,12 +233,13 @@ def _with_provider(text: str) -> str:
     return f"{family}/{text or 'gpt-5.6'}"
 
 
-@dataclass(frozen=True, slots=True)
-class KeySet:
+class KeySet(PartlyShown, frozen=True):
     """The public keys that verify tokens (RFC 7517): the address to fetch them from, or the keys themselves."""
 
+    HIDDEN: ClassVar = frozenset({"keys"})
+
     url: str = ""
-    keys: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
+    keys: tuple[Mapping[str, object], ...] = ()
 
 
 def _key_set(text: str) -> KeySet:

@@ -7,17 +7,16 @@ because the link may be turned. A missing file is waited for in the folder where
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from router.config.snapshot import DRILLS, FOLDERS, walked
+from router.value import Value
 
 MAX_LINKS = 40
 """Most symbolic links followed on the way to one file: the limit of the Linux kernel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(Value, frozen=True):
     """The folders to watch for edits, without their subfolders, and the paths in them whose changes count (`counts`).
     All paths have their links resolved, as the watcher reports them.
     """

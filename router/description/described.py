@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from functools import cache
 from typing import cast
 
@@ -20,10 +19,10 @@ from router.description.conditions import condition
 from router.errors import Misfit
 from router.signature import Anything, record_of
 from router.steps import STEPS
+from router.value import Value, asdict
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Value, frozen=True):
     """A configuration as plain JSON without secrets: its routes, targets, pipelines, tools, server, network and drills.
 
     first: the route of a request that names no model
@@ -45,7 +44,7 @@ class Description:
 
     def as_json(self) -> dict[str, Json]:
         """Return the description as a JSON object."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return asdict(self)
 
     def route_of(self, model: str) -> str | None:
         """Return the route id for an id or alias; None if it is neither."""

@@ -1,11 +1,11 @@
 """Changes of a configuration as sentences, and its values in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Json, JsonObject
 from router.description.canonical import STARS, listing, shown
+from router.value import Value
 
 About = Literal["route", "alias", "target", "pipeline", "tools", "server", "network", "drill"]
 
@@ -13,8 +13,7 @@ UNSAID = {"slow": "never", "after": "learned", "api_base": "the provider's own",
 """Key → the words for None as its value; `unset` for all other keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value, frozen=True):
     """A change of one part of a configuration.
 
     about, name: the kind of the part and its name; the name is empty for `server` and `network`

@@ -11,10 +11,10 @@ successes and failures alike. The breaker knows no clock but the one it is given
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from router.config.declaration import BreakerConfig as Declared
+from router.value import Mutable
 
 Clock = Callable[[], float]
 State = Literal["closed", "half_open", "open"]
@@ -25,8 +25,7 @@ MAX_RETRY_AFTER_S = 60.0
 """Seconds of a `Retry-After` at most: a target that asks for a longer pause (a provider once asked for three days) is asked again then."""
 
 
-@dataclass(slots=True, eq=False)
-class Permit:
+class Permit(Mutable):
     """Permission to ask a target. While the breaker is closed all requests share one; while it is half-open each probe has its own.
     patience: seconds to wait for the first word at most; the route's own limit holds, too
     probes: true for a probe until its first word, which is reported to the breaker (`Breaker.began`): from then on all requests share it

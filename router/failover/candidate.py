@@ -5,7 +5,6 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from router.chat import FileSort
@@ -17,6 +16,7 @@ from router.failover.breaker import NO_HINT, Breaker, Clock, Hint, Permit
 from router.failover.load import Load, Pace
 from router.failover.prefixes import Prefixes
 from router.failover.refusals import TargetRefusals
+from router.value import Value, field, replace
 
 SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents", "audio": "skipped_audio"}
 """Sort of a file → the outcome of a target that was not asked because it does not read such files."""
@@ -104,8 +104,7 @@ class Switches:
         return dict(self.moved)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Value, frozen=True):
     """A target of a route: its answer function, its health, the operator's switches, and which files it reads. Its Pool has its weight."""
 
     name: str
@@ -150,8 +149,7 @@ SPARE = 4
 """Requests in flight that a target may have beyond that multiple, so that a few concurrent questions do not move a chat."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Value, frozen=True):
     """Targets that share the requests (load balancing).
     weights: the shares by weight, as many as members, if there are any; else `balance` decides
     balance: `least_busy` for the fewest requests in flight, `latency` for the shorter expected wait of two random members

@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -28,13 +27,12 @@ from router.failover.hedge import Hedge, race
 from router.failover.rescue import Diverged, Transcript, prefilled, wished
 from router.failover.watch import Watch, watch_here
 from router.usage import Usage
-from router.value import Mutable, field, replace
+from router.value import Mutable, Value, field, replace
 
 log = logging.getLogger("router.failover")
 
 
-@dataclass(frozen=True, slots=True)
-class FailureRules:
+class FailureRules(Value, frozen=True):
     """A route's rules for failures: deadlines, retries, hedging, and whether another target continues an answer that breaks off."""
 
     timeout: Timeout

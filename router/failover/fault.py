@@ -12,12 +12,12 @@ so other requests are not affected. The server decides who may ask for a fault.
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from router.chat import Ask, FileSort, InducedFault
 from router.errors import TargetDown
 from router.events import Answer, Events, Finish, Text
 from router.failover.candidate import Candidate, TargetHealth
+from router.value import replace
 
 FIRST_WORDS = 12
 """Characters that are sent before a fault: enough to see that the answer began, and few enough to see that it is not complete."""

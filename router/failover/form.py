@@ -5,12 +5,12 @@ is held until it is valid. Code fences and words around the JSON are removed. An
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.chat import Ask, Message, OutputFormat, Part
 from router.errors import Filtered, InvalidOutput, OutputCutOff, RouterError
 from router.events import Event, Events, Finish, Start, Text, ToolCall
 from router.output import BOUNDS, Checked, begins, checked
+from router.value import Mutable, field
 
 MAX_REPEATED = 64 * 1024
 """Characters of an invalid answer that the correction request repeats at most."""
@@ -20,8 +20,7 @@ CORRECT = (
 )
 
 
-@dataclass(slots=True)
-class Form:
+class Form(Mutable):
     """The text of an answer with a required form, over all the targets that give it.
     tools: True if the model may call tools: text is then held even from a target that supports the schema natively
     sent: True once some of its text was passed on

@@ -11,11 +11,11 @@ from its first event. Memory is constant; times are those of the clock that is g
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused
 from router.failover.breaker import Clock
+from router.value import Value, replace
 
 Reason = Literal["unauthorized", "payment_required", "forbidden", "not_found", "proxy", "tls", "no_library", "bad_request"]
 """The reason of a refusal. `bad_request`: the target refused many questions in a row, and the status says no more."""
@@ -38,8 +38,7 @@ LASTING = 60.0
 """Seconds that must lie between the first and the last of RUN refusals: a client that repeats one bad question takes less."""
 
 
-@dataclass(frozen=True, slots=True)
-class RefusingTarget:
+class RefusingTarget(Value, frozen=True):
     """A target that refuses every question. Times are seconds by the target's clock.
     since: when the first of the refused questions was asked
     as_of: an answer to a question that was asked at this time or later ends the state
@@ -50,8 +49,7 @@ class RefusingTarget:
     as_of: float
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalChange:
+class RefusalChange(Value, frozen=True):
     """A target began to refuse, refuses for another reason, or answers again.
     refusal: the present state of refusal, or the one that has just ended
     refuses: False if the target answers again

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from typing import Generic, TypeVar
@@ -18,14 +17,13 @@ from router.failover.attempt import TAKEN_UP, left_alone, report, tried
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import PASSED_OVER, FailureRules, delay, pause, unanswered, worth_retrying
 from router.usage import Usage
-from router.value import replace
+from router.value import Mutable, replace
 
 R = TypeVar("R")
 OVERLONG = "An input is too long for the model. Please send shorter texts."
 
 
-@dataclass(slots=True)
-class Progress(Generic[R]):
+class Progress(Mutable, Generic[R]):
     """The state of one attempt: the results so far, with the tokens that were counted (`used`) and those that were estimated.
     part: the call under way; None before the first call and after each
     """

@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -18,13 +17,13 @@ from router.quotas import CountStore, Local, RedisCounts
 from router.shared import Hints, Logs, Redis, RedisStore, RedisTiming
 from router.targets import Connections, Learned, Target, open_target, split_of
 from router.toolbox import LOADING_S, McpServer, ToolSet, load
+from router.value import Mutable, Value, field
 
 T = TypeVar("T")
 Health = dict[tuple[str, BreakerConfig, Retry], tuple[TargetConfig, TargetHealth]]
 
 
-@dataclass(slots=True)
-class Carryover:
+class Carryover(Mutable):
     """State that outlives a generation: connections, counts, caches, the health of targets, operators' switches.
 
     The next generation takes over the state of what it declares in the same way, and drops the rest. Operators' switches always stay.
@@ -67,8 +66,7 @@ class Carryover:
         return self.shared or self.local
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(Value, frozen=True):
     """The environment of a generation, replaced in tests. `loading`: seconds within which an isolated tool file must have been loaded."""
 
     open: Callable[[str, TargetConfig, float, Connections, Learned], Target] = open_target

@@ -1,7 +1,6 @@
 """The pipelines of a generation: steps, bound to their options."""
 
 import inspect
-from dataclasses import replace
 from typing import cast
 
 from router.config.binding import bind, bind_fields, built
@@ -13,6 +12,7 @@ from router.events import Step
 from router.generation.construction import Construction
 from router.signature import record_of
 from router.steps import STEPS
+from router.value import replace
 
 
 def pipelines(parts: Construction) -> dict[str, list[Step]]:

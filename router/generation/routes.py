@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from router.cache import LocalStore, Shared
 from router.chat import Ask
@@ -22,6 +21,7 @@ from router.quotas import Quota
 from router.steps import FROM_ROUTE
 from router.targets import Target
 from router.toolbox import AskableRoute, Toolbox
+from router.value import replace
 
 
 class RouteCompiler:

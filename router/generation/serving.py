@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from router.callers import ANYBODY, Callers
 from router.config.declaration import Declaration, Route
@@ -16,6 +15,7 @@ from router.generation.targets import name_between_replicas
 from router.quotas import Quota
 from router.targets import Post, Target
 from router.toolbox import Toolbox, ToolProcesses, ToolSet
+from router.value import Mutable, Value, field
 
 OTHER_KIND = {
     "chat": "model: this model answers chats and makes no embeddings. Ask it at POST /v1/chat/completions.",
@@ -24,8 +24,7 @@ OTHER_KIND = {
 """Kind of the requested route → the error sentence for a request of the other kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Value, frozen=True):
     """A compiled route, ready to answer. Made by RouteCompiler. `quota`: its own limit; None without one.
 
     answer: the function that answers a chat whose question has its `session`; it raises BadAsk if the route is for embeddings
@@ -56,8 +55,7 @@ class Compiled:
     """True if it answers chats and all its declared targets are scripts, skipped ones included."""
 
 
-@dataclass(slots=True)
-class Generation:
+class Generation(Mutable):
     """A configuration that serves: its routes, callers and prices. Requests hold it to their end; `close` releases what it opened.
 
     aliases: alias → route
@@ -81,9 +79,9 @@ class Generation:
     """The number of requests that hold it: each adds itself, and calls `leave` at its end."""
     _unused: "Callable[[Generation], object] | None" = None
     """Called with it once no request holds it; None while it serves."""
-    named: Mapping[str, Compiled] = field(init=False)
+    named: Mapping[str, Compiled] = field(default_factory=dict[str, Compiled])
     """Id or alias → the route."""
-    usual: str = field(init=False)
+    usual: str = ""
     """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
 
     def __post_init__(self) -> None:

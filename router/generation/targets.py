@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from router.config.declaration import Member, Route, TargetConfig, named, weight_of
@@ -11,6 +10,7 @@ from router.errors import Misfit
 from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetHealth, TargetRefusals
 from router.generation.construction import Construction
 from router.targets import Learned, Post, Target, proxy_warning
+from router.value import replace
 
 
 class OpenedTargets:

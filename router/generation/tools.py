@@ -1,7 +1,6 @@
 """The tools of a generation: tool sets, each loaded once in this process or in others, and tool servers."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +12,7 @@ from router.config.tools import ToolSetEntry
 from router.errors import Misfit, Place
 from router.generation.construction import Construction
 from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet
+from router.value import replace
 
 T = TypeVar("T")
 

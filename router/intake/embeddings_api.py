@@ -1,7 +1,6 @@
 """Reading embeddings requests of OpenAI's `POST /v1/embeddings` and of the AI SDK's gateway."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from router.chat import Json, repaired
@@ -9,6 +8,7 @@ from router.embed import MAX_DIMENSIONS, Embed
 from router.errors import BadAsk
 from router.intake import gateway_api
 from router.intake.fields import filled, listing
+from router.value import Value, replace
 
 MAX_INPUTS = 2048
 """The most inputs of one request, as at OpenAI."""
@@ -17,8 +17,7 @@ Encoding = Literal["float", "base64", "gateway"]
 """Form of an answer: OpenAI's with floats or base64, or that of the AI SDK's gateway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Value, frozen=True):
     """A question for embeddings, and the encoding of its answer."""
 
     embed: Embed

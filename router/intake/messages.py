@@ -12,7 +12,6 @@ unknown part is refused, naming its path.
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 from router import chat
@@ -21,7 +20,7 @@ from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
 from router.intake.fields import Fields, filled, listing, mapping, needed, refusal_of, text, text_of
 from router.intake.files import audio, document, file, image
-from router.value import replace
+from router.value import Mutable, field, replace
 
 MAX_PARTS = 1000
 """The most parts of one message."""
@@ -204,8 +203,7 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {
 """Type of a part in a user, system or tool message → its reader."""
 
 
-@dataclass(slots=True)
-class AssistantBlock:
+class AssistantBlock(Mutable):
     """The part of an assistant's message that one model call produced: its text, its tool calls and their results."""
 
     spoken: list[Part] = field(default_factory=list[Part])

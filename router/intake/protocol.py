@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import parse_qs
 
@@ -10,6 +9,7 @@ from router.chat import Json
 from router.errors import BadAsk
 from router.intake.fields import listing, mapping
 from router.intake.messages import conversation
+from router.value import replace
 from router.wire import WIRES, Refusal, Wire, compact
 
 OPENAI = "/v1/"

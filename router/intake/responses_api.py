@@ -9,7 +9,6 @@ Responses API.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from router.chat import Call, Choice, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, repaired
 from router.errors import BadAsk, UnknownResponse
@@ -19,7 +18,7 @@ from router.intake.client_tools import Harmless, refuse_unserved
 from router.intake.fields import Fields, filled, flag, listing, mapping, needed, refusal_of, text, text_of
 from router.intake.files import audio, detailed, file
 from router.intake.messages import MAX_PARTS, called, contents, result, texts
-from router.value import replace
+from router.value import Value, replace
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 
@@ -46,8 +45,7 @@ REPEATED = (
 SUMMARIES = (None, "auto", "concise", "detailed")
 
 
-@dataclass(frozen=True, slots=True)
-class KeptResponse:
+class KeptResponse(Value, frozen=True):
     """A stored response: its input items as JSON (`asked`; an empty list if they were not asked for), its heading and its events."""
 
     asked: bytes

@@ -1,12 +1,11 @@
 """Attempts of a request, as its log record and the response's header list them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from router.attempt import Attempt
 from router.usage import Usage
-from router.value import names
+from router.value import Value, names
 
 DIGITS = 12
 """Digits of a dollar after the point: the cheapest token costs a billionth."""
@@ -15,8 +14,7 @@ PARTS = COUNTS[2:]
 """Counts that are logged unless they are 0, or empty: of parts of the input and output tokens, and beside them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seam:
+class Seam(Value, frozen=True):
     """A place in an answer's text where one target broke off and another went on.
 
     after: characters of the whole answer's text before it

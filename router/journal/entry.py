@@ -8,7 +8,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain, islice
 from operator import sub
 from time import monotonic, time
@@ -61,8 +60,7 @@ STRANGE = "other"
 """The recorded name of a tool that the route does not grant: a name that the model made up is not recorded."""
 
 
-@dataclass(slots=True)
-class Run:
+class Run(Mutable):
     """A run of a tool. `began`: by the clock of time.monotonic; `seconds`: None where it did not end."""
 
     tool: str

@@ -11,7 +11,6 @@ delays no answer.
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from router.config.server import Otel
 from router.journal.entry import Entry
 from router.reload import Live
 from router.usage import Usage
+from router.value import Mutable
 
 PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -83,8 +83,7 @@ class Traces:
         await self._change(None)
 
 
-@dataclass(slots=True)
-class Exports:
+class Exports(Mutable):
     """An exporter of traces and metrics by OpenTelemetry.
 
     parent: traceparent header → the context of the client's span

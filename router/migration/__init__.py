@@ -1,7 +1,6 @@
 """Import of a LiteLLM proxy config as routes.yaml, with a comment at each setting that has no equal here. Never imports litellm."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from router.errors import ConfigError
@@ -15,6 +14,7 @@ from router.migration.source import SourceConfig, in_environment, read
 from router.migration.targets import Workshop
 from router.migration.variables import Variables
 from router.targets import Connections
+from router.value import Value
 
 __all__ = ["Imported", "from_litellm"]
 
@@ -22,8 +22,7 @@ LEGEND = "A comment that begins with `not carried over` tells of something that 
 PIPELINES = {f"pipelines/{PIPELINE}.yaml": "# The model is asked just what the client sent, as LiteLLM would.\nsteps: []\n"}
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Value, frozen=True):
     """The result of an import: the text of routes.yaml, the files that it needs beside it, and reports for the operator."""
 
     text: str

@@ -5,17 +5,16 @@ an outcome at the end gets a comment. So code that forgets a value leaves a comm
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from router.config.foreign import Located
+from router.value import Mutable, field
 
 Outcome = Literal["carried", "told", "alike"]
 """carried: the value is in the new file; told: a comment says that it is not; alike: the router does the same, or it does nothing."""
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Mutable):
     """The values of a LiteLLM config by their paths, e.g. `model_list[0].litellm_params.rpm`, each with its outcome."""
 
     _entered: dict[str, Located] = field(default_factory=dict[str, Located])

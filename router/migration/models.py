@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from router.config.foreign import Located
@@ -13,6 +12,7 @@ from router.migration import verdicts
 from router.migration.account import apart
 from router.migration.source import SourceConfig, in_environment
 from router.targets import table
+from router.value import Mutable, Value, field, replace
 
 PREFIXES = {
     "vertex_ai-language-models": "vertex_ai",
@@ -30,8 +30,7 @@ FAMILIES = (
 EMBEDDINGS = "only chats are carried over, and this is for embeddings: write its target, and a route of `kind: embeddings`"
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(Value, frozen=True):
     """An entry of a LiteLLM config's `model_list`, with its `litellm_params` (and those of its credential) and `model_info`.
     group: the name that clients ask for. model: the model, with its provider as a prefix if that is known
     """
@@ -60,16 +59,14 @@ class Deployment:
         return str(said.value) if said is not None and said.value else str(table.about(self.model).mode or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Value, frozen=True):
     """The deployments with the same `model_name`, which LiteLLM uses in place of each other."""
 
     name: str
     deployments: tuple[Deployment, ...]
 
 
-@dataclass(slots=True)
-class Models:
+class Models(Mutable):
     """All models of a LiteLLM config. `groups`: by name; `wildcards`: groups whose name is a pattern with `*`."""
 
     groups: dict[str, Group]

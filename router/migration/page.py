@@ -3,21 +3,20 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from router.config.document import DOUBTFUL, NULLS, NUMBER, TRUTHS
+from router.value import Mutable, field
 
-Value: TypeAlias = "str | int | float | bool | Sequence[Value] | Mapping[str, Value] | None"
+YamlValue: TypeAlias = "str | int | float | bool | Sequence[YamlValue] | Mapping[str, YamlValue] | None"
 LOST = "not carried over: "
 WIDTH = 120
 
 
-@dataclass(slots=True)
-class Section:
+class Section(Mutable):
     """A mapping of the new routes.yaml, with its comments. Without keys only the comments are written."""
 
-    keys: dict[str, Value] = field(default_factory=dict[str, Value])
+    keys: dict[str, YamlValue] = field(default_factory=dict[str, YamlValue])
     remarks: list[str] = field(default_factory=list[str])
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → a short comment after its value
     dropped: bool = False  # true if its keys cannot be served: they are written as comments too
@@ -49,8 +48,7 @@ class Section:
                 yield from (f"{lead}  - {flowing(one, bare=True)}" for one in value)
 
 
-@dataclass(slots=True)
-class Page:
+class Page(Mutable):
     """The routes.yaml that is being made, by its sections."""
 
     head: list[str]
@@ -106,7 +104,7 @@ def scalar(value: str | float | None, *, bare: bool = True) -> str:
     return UNPRINTABLE.sub(lambda hit: f"\\u{ord(hit[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
-def flowing(value: Value, *, bare: bool = False) -> str:
+def flowing(value: YamlValue, *, bare: bool = False) -> str:
     """Return a value as YAML text on one line. `bare`: it stands outside of brackets, where references need no quotes."""
     match value:
         case str() | bool() | int() | float() | None:

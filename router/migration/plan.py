@@ -11,7 +11,7 @@ from itertools import chain, count
 from router.config.foreign import Located
 from router.migration import verdicts
 from router.migration.models import Deployment, Group, Models, names, prefixed, slug
-from router.migration.page import Page, Section, Value
+from router.migration.page import Page, Section, YamlValue
 from router.migration.policy import Policy
 from router.migration.settings import FALLBACKS, Settings
 from router.migration.targets import Workshop
@@ -252,5 +252,5 @@ def _without_repeats(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
     return made
 
 
-def _entry(pool: Sequence[Share]) -> Value:
+def _entry(pool: Sequence[Share]) -> YamlValue:
     return pool[0][0] if len(pool) == 1 else [name if weight is None else {"use": name, "weight": weight} for name, weight in pool]

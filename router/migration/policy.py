@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from router.config.foreign import Located
 from router.config.limits import MAX_CONCURRENT
 from router.config.values import written_duration
 from router.migration.models import Deployment
-from router.migration.page import Section, Value
+from router.migration.page import Section, YamlValue
 from router.migration.settings import Settings
+from router.value import Value
 
 STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "latency"}
 """Strategy of the original → `balance`; empty if it is the default."""
@@ -25,8 +25,7 @@ SHORTEST = 0.001
 """Seconds. A shorter time in the original counts as none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Value, frozen=True):
     """The conversion of LiteLLM's policy to the settings of routes."""
 
     settings: Settings
@@ -75,7 +74,7 @@ class Policy:
             made.keys["cache"] = {"ttl": written_duration(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
         self._limit(members, made)
 
-    def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:
+    def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, YamlValue]:
         """Return a route's `timeout`: the longest silence of its deployments, and a total for all of them; empty if as in `defaults`."""
         account = self.settings.source.account
         heard = [(seconds, whose) for seconds, whose in (self._silence(one.params) for one in members) if seconds is not None]
@@ -83,7 +82,7 @@ class Policy:
         general, _ = self._silence({})
         longest = silences[-1] if silences else general or 0
         account.carry(*(whose for seconds, whose in heard if seconds == longest))
-        timeout: dict[str, Value] = {}
+        timeout: dict[str, YamlValue] = {}
         if silences and longest != general:
             timeout = {"first_token": written_duration(longest), "idle": written_duration(longest)}
         if len(silences) > 1:
@@ -127,25 +126,25 @@ class Policy:
             used.append(params.get("max_retries"))
         return int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again or 0, 100))), used
 
-    def _retry(self, calls: int, members: int) -> dict[str, Value]:
+    def _retry(self, calls: int, members: int) -> dict[str, YamlValue]:
         """Return the settings of `retry`: `attempts`, and `backoff` if LiteLLM has a wait (`retry_after`) of SHORTEST or more.
 
         `attempts`: LiteLLM's calls divided by the members of the pool that is asked first, rounded up, from 1 to MAX_ATTEMPTS
         `backoff`: from LiteLLM's wait to 4 s, or to the wait if it is longer
         """
-        made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
+        made: dict[str, YamlValue] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:
             self.settings.carry("retry_after")
             made["backoff"] = f"{written_duration(wait)}..{written_duration(max(4.0, wait))}"
         return made
 
-    def _breaker(self, remarks: Section) -> dict[str, Value]:
+    def _breaker(self, remarks: Section) -> dict[str, YamlValue]:
         if self.settings.source.truth(self.settings.said("disable_cooldowns")):
             self.settings.carry("disable_cooldowns")
             remarks.note("disable_cooldowns: a thousand failures within a second are never; a wrong key is still left alone")
             return {"failures": 1000, "within": "1s"}
-        made: dict[str, Value] = {}
+        made: dict[str, YamlValue] = {}
         fails, cool = self.settings.number("allowed_fails"), self.settings.number("cooldown_time")
         if fails is not None:
             self.settings.carry("allowed_fails")
@@ -160,7 +159,7 @@ class Policy:
         A limit that some deployment lacks is not written. Comments say what differs.
         """
         account = self.settings.source.account
-        limit: dict[str, Value] = {}
+        limit: dict[str, YamlValue] = {}
         for key, name in (("requests", "rpm"), ("tokens", "tpm")):
             said = [one.params[name] for one in members if name in one.params]
             if self.settings.holds_limits and (most := self._sum(members, name)):

@@ -1,10 +1,10 @@
 """LiteLLM's settings about routing, retries, timeouts and the cache, as typed values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from router.config.foreign import Located
 from router.migration.source import SourceConfig
+from router.value import Value
 
 FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 BY_USAGE = ("usage-based-routing", "usage-based-routing-v2")
@@ -14,8 +14,7 @@ Chains = Mapping[str, tuple[Located, ...]]
 """Group → the groups that it falls back to; `*` for every other group."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Value, frozen=True):
     """LiteLLM's router_settings (`router`), litellm_settings (`library`) and general_settings. `router` takes precedence over `library`."""
 
     source: SourceConfig

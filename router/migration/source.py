@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from router.config.document import UnreadableYaml
 from router.config.foreign import Located, understood
 from router.errors import ConfigError, Place
 from router.migration.account import Account, apart
+from router.value import Mutable, Value, field
 
 MAX_FILES = 100
 """Files that a config may include in all."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceConfig:
+class SourceConfig(Value, frozen=True):
     """A LiteLLM config as read, its `include`s merged in: its sections, complaints about it, and the outcomes of its values."""
 
     root: Path  # the folder of the config
@@ -100,8 +99,7 @@ def _apart(name: str, said: Located) -> Located:
     return made if inner is None else Located(made.place, {**made.table, PARTS[name]: apart(inner)})
 
 
-@dataclass(slots=True)
-class _SourceReader:
+class _SourceReader(Mutable):
     complaints: Complaints
     texts: dict[str, str]
     seen: set[Path] = field(default_factory=set[Path])

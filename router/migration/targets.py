@@ -1,7 +1,6 @@
 """Conversion of a LiteLLM deployment to a target."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from router.config import declare
@@ -15,7 +14,7 @@ from router.errors import Misfit
 from router.migration import verdicts
 from router.migration.account import Account
 from router.migration.models import Deployment
-from router.migration.page import Section, Value
+from router.migration.page import Section, YamlValue
 from router.migration.source import SourceConfig, in_environment
 from router.migration.variables import Variables, written
 from router.params import Params
@@ -23,6 +22,7 @@ from router.signature import arguments, record_of
 from router.targets import Connections, Learned, open_target, table
 from router.targets.options import Api, options_of
 from router.targets.providers import PROVIDERS, variable
+from router.value import Value
 
 NUMBERS = {
     **dict.fromkeys(("temperature", "top_p", "presence_penalty", "frequency_penalty", "min_p", "repetition_penalty"), float),
@@ -47,8 +47,7 @@ PUBLIC = frozenset({"anthropic-beta", "openai-beta", "http-referer", "x-title", 
 ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "client_id", "client_secret"})
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
+class Workshop(Value, frozen=True):
     """The converter of deployments to targets; `leave` comments later on values that were not carried over."""
 
     source: SourceConfig
@@ -144,7 +143,7 @@ class Workshop:
         self.source.account.mention(said)
 
     def _params(self, one: Deployment, made: Section) -> None:
-        params: dict[str, Value] = {}
+        params: dict[str, YamlValue] = {}
         for key, name in SAMPLING.items():
             said = one.params.get(key)
             if said is None or said.value is None or name in params:
@@ -157,7 +156,7 @@ class Workshop:
         if params:
             made.keys["params"] = params
 
-    def _param(self, name: str, said: Located) -> Value:
+    def _param(self, name: str, said: Located) -> YamlValue:
         """Return one sampling parameter as routes.yaml takes it. Raises Misfit if the value does not fit."""
         if in_environment(said):
             raise Misfit(verdicts.NO_NUMBER)
@@ -183,7 +182,7 @@ class Workshop:
         if said is None or not said.table:
             return
         api: Api = "messages" if one.provider == "anthropic" else "chat"
-        body: dict[str, Value] = {}
+        body: dict[str, YamlValue] = {}
         for key, value in said.table.items():
             try:
                 options_of(TargetConfig(model=Name("openai/any"), body={Name(key): _plain(value)}), api)
@@ -194,7 +193,7 @@ class Workshop:
             made.keys["body"] = body
         self.source.account.carry(said)
 
-    def _field(self, name: str, said: Located) -> Value:
+    def _field(self, name: str, said: Located) -> YamlValue:
         """Return one field of `extra_body`, with references to variables for its secrets. Misfit if a variable cannot have the name."""
         if isinstance(said.value, tuple):
             return [self._field(name, one) for one in said.items]
@@ -213,7 +212,7 @@ class Workshop:
         said = next((found for key in ("extra_headers", "headers") if (found := one.params.get(key)) is not None and found.table), None)
         if said is None:
             return
-        headers: dict[str, Value] = {}
+        headers: dict[str, YamlValue] = {}
         for key, value in said.table.items():
             try:
                 TargetConfig(model=Name("openai/any"), headers={header_name(key): Secret("x", "${X}")})

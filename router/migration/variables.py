@@ -5,10 +5,10 @@ A literal key is never copied: it becomes `${NAME}`, and the operator gets the n
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from router.config.foreign import Located
 from router.migration.source import in_environment
+from router.value import Mutable, field
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile(r"(?i)key|secret|token|password|credential|auth")
@@ -19,8 +19,7 @@ PLACEHOLDERS = frozenset(
 """Values that are written if a server needs no key."""
 
 
-@dataclass(slots=True)
-class Variables:
+class Variables(Mutable):
     """The environment variables of the new file: those that it refers to, and those that the operator must set."""
 
     values: Mapping[str, Located]  # `environment_variables` of the original: the variables that it sets for itself

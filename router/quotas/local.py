@@ -9,11 +9,10 @@ import heapq
 import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from router.quotas.store import ADDRESS, FULLEST, USER, Crowd, Spent, Taken, Window, crowd_of
-from router.value import Mutable, field
+from router.value import Mutable, Value, field
 
 SWEEP = 1024
 """The least number of new keys between two removals of expired counts; half of all keys if that is more."""
@@ -21,8 +20,7 @@ SLICE = 1000
 """Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
 
 
-@dataclass(frozen=True, slots=True)
-class CountBounds:
+class CountBounds(Value, frozen=True):
     """The highest numbers of keys that are kept of client addresses and of end users; each key takes about 1 KiB.
 
     Beyond a bound, the key of its kind that was used longest ago is dropped: its count begins anew. A flood from so many addresses has that

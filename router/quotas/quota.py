@@ -3,14 +3,13 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 from router.config.limits import Limit, Rate, written_rate, written_spend
 from router.errors import TooMany
 from router.quotas.store import ADDRESS, USER, CountStore, Crowd, Taken, crowd_of
 from router.usage import Usage
-from router.value import Mutable, Value, field
+from router.value import Mutable, Value, field, replace
 
 Headers = list[tuple[bytes, bytes]]
 BUDGETS = {"tokens": written_rate, "spend": written_spend}

@@ -5,11 +5,9 @@ that names no parameter is about that thing. A refusal that names one is learned
 that was learned is a finding. No provider's words are kept: an error is its category.
 """
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, cast
 
@@ -27,7 +25,7 @@ from router.rehearsal.heard import ACCOUNT, Clock, Heard, hear
 from router.rehearsal.questions import QUESTIONS, SAID, Question, Verdict
 from router.targets import Facts, Target
 from router.targets.providers import variable
-from router.value import replace
+from router.value import Mutable, Value, field, replace
 
 DEADLINE = 60.0
 """Seconds for one question, its repetitions included."""
@@ -39,8 +37,7 @@ INSISTS = Verdict("it insists on the reasoning before each call", {"returns": "r
 State = Literal["works", "wrong", "refused", "failed", "skipped"]
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionOutcome:
+class QuestionOutcome(Value, frozen=True):
     """The outcome of one question of a rehearsal.
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
@@ -57,8 +54,7 @@ class QuestionOutcome:
     first_token: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
+class Rehearsed(Value, frozen=True):
     """The result of a rehearsal.
 
     facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
@@ -79,8 +75,7 @@ class Rehearsed:
         return bool(self.asked) and self.asked[0].state == "works"
 
 
-@dataclass(slots=True)
-class Course:
+class Course(Mutable):
     """A rehearsal of one target while it runs: asks the questions and collects findings. For one call of `run`.
 
     open: opens the target with another declaration; all that it opens share one `Learned`
@@ -196,7 +191,7 @@ class Course:
         elif question is questions.CONTINUE:
             ask = prefilled(ask, SAID) if target.prefill else wished(ask, SAID)
         if ask.params.max_tokens is None:
-            ask = replace(ask, params=dataclasses.replace(ask.params, max_tokens=room(target.facts)))
+            ask = replace(ask, params=replace(ask.params, max_tokens=room(target.facts)))
         return ask
 
     async def _judge_refusal(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
@@ -232,8 +227,8 @@ class Course:
         """
         if target.lane != "openai" or target.facts.returns or not self._take_repeat(target):
             return False
-        facts = dataclasses.replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
-        return (await self._hear(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
+        facts = replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
+        return (await self._hear(self.open(replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
         """Return the fault that an answer shows; None without one. An answer cut at the course's limit is not judged, except the plain one.

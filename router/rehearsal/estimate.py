@@ -1,12 +1,11 @@
 """The maximum number of calls, tokens and dollars of a rehearsal, computed before it begins."""
 
-from dataclasses import dataclass
-
 from router.chat import Ask, File
 from router.params import Params
 from router.rehearsal.questions import QUESTIONS
 from router.targets import Facts, anthropic, gemini
 from router.usage import Usage
+from router.value import Value
 
 MAX_CALLS = 19
 """Maximum calls to the provider in all: the questions, and their repetitions."""
@@ -22,8 +21,7 @@ OVERHEAD = 1_000
 """Tokens that are assumed for what a provider adds to a question: its templates and the tools."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Value, frozen=True):
     """The upper bounds of a rehearsal: calls to the provider, tokens read and written, and dollars (None without a price)."""
 
     questions: int

@@ -1,20 +1,19 @@
 """Findings of a rehearsal, as lines of routes.yaml."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from router.chat import Json
 from router.config.facts import FactsConfig, Hint
 from router.targets import Facts
+from router.value import Value, names
 
 HINTS: tuple[str, ...] = get_args(Hint)
-NAMES = tuple(one.name for one in fields(FactsConfig))
+NAMES = names(FactsConfig)
 """Facts that a target can declare, in the order in which they are written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value, frozen=True):
     """A difference between a model's behaviour and its configuration, in words of ours, and the question that showed it.
 
     where: the place of the line: the target, or each route that asks it

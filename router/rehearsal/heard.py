@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.chat import Ask, Call, Message, ReasoningState
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Reason, Start, Text, Thought, ToolCall, Usage
 from router.targets import Target
+from router.value import Mutable, field
 
 Clock = Callable[[], float]
 """A clock in seconds that never goes backwards."""
@@ -21,8 +21,7 @@ ACCOUNT = frozenset({
 """Outcomes of a refusal that concerns the key, the account or the address, and never one question."""
 
 
-@dataclass(slots=True)
-class Heard:
+class Heard(Mutable):
     """The collected answer to one question of a rehearsal, or the error in its place.
 
     outcome: `ok`, or the category of the error

@@ -6,13 +6,12 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from router.chat import AUTO, Ask, Call, Choice, File, Json, Message, Result, ToolSpec
 from router.failover.rescue import Diverged, Splice
 from router.params import Params
 from router.rehearsal.heard import Heard
-from router.value import replace
+from router.value import Value, field, replace
 
 LIMIT = 16
 """Tokens of the answer that is to be cut: the fewest that the Responses API takes."""
@@ -35,8 +34,7 @@ def png(size: int = 64) -> str:
     return f"data:image/png;base64,{base64.b64encode(made).decode()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value, frozen=True):
     """A fault that an answer or a refusal shows. `facts`: what a target should declare because of it; empty if nothing."""
 
     sentence: str
@@ -49,8 +47,7 @@ Judge = Callable[[Heard], Verdict | None]
 """A function that returns the fault of an answer; None without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Value, frozen=True):
     """A question of the rehearsal, and how its answer is judged.
 
     name: one word or two, for the report

@@ -1,7 +1,6 @@
 """Edits: the content of the files, what serving it would change, and the generation that it becomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from router.config import Snapshot, declared, read
@@ -12,10 +11,10 @@ from router.drill import drilled
 from router.errors import Complaint, ConfigError
 from router.generation import Generation, build
 from router.targets import forget_table
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class FileContents:
+class FileContents(Value, frozen=True):
     """The content of the files at one moment. `snapshot`: None if unreadable (`complaints` says why); `secrets`: file → text or None."""
 
     snapshot: Snapshot | None
@@ -23,8 +22,7 @@ class FileContents:
     complaints: tuple[Complaint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FailedEdit:
+class FailedEdit(Value, frozen=True):
     """An edit that cannot be served. `at`: seconds since 1970. `digest`: None if it cannot be read, or takes too long to build."""
 
     error: ConfigError
@@ -32,8 +30,7 @@ class FailedEdit:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class PendingEdit:
+class PendingEdit(Value, frozen=True):
     """The difference between the configuration on disk and the one that serves.
 
     digest: of the configuration on disk; None if it could not be read

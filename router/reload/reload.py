@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -22,13 +21,13 @@ from router.generation import Generation, build
 from router.reload.edits import FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
 from router.reload.live import Live
 from router.threads import in_thread
+from router.value import Value
 
 log = logging.getLogger("router.reload")
 THREAD = "reload"
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadTiming:
+class ReloadTiming(Value, frozen=True):
     """Waits and time limits of a reload, in seconds."""
 
     check: float = 2.0
@@ -41,8 +40,7 @@ class ReloadTiming:
     """Time after which building an edit fails. Some builds import LiteLLM; a tool file may hang when it is loaded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
+class Listeners(Value, frozen=True):
     """Functions that are called when the serving configuration changes or an edit fails.
 
     swapped: for each configuration that went live, a return to the previous one included

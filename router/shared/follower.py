@@ -2,17 +2,16 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 
 from router.shared.written_log import Batch
+from router.value import Mutable, Value, field
 
 
 class Deleted(Exception):
     """The log under this name was deleted on request of the caller that it belongs to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Value, frozen=True):
     """A log that can be read. `replica`: the id of the replica that writes it. `count`: events that it held when it was found.
     head: the data that its source had before the first event; empty for a log that is only offered, and perhaps not written yet
     """
@@ -24,15 +23,13 @@ class Found:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnd:
+class LogEnd(Value, frozen=True):
     """The end of an answer without a final event. `code`: made by `ending` in router/relay.py, such as `stopped` or `overloaded 30.0`."""
 
     code: str
 
 
-@dataclass(slots=True, eq=False)
-class Follower:
+class Follower(Mutable):
     """The state of one reader, on this replica, of a log that `replica` writes.
 
     last: the number of the entry that was read last, in its two parts

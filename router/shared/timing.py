@@ -1,10 +1,9 @@
 """The silence after which Redis counts as away, and how that limit adapts to a slow Redis."""
 
-from dataclasses import dataclass
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class RedisTiming:
+class RedisTiming(Value, frozen=True):
     """Times by which a Redis counts as away or available, in seconds."""
 
     limit: float = 0.05

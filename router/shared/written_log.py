@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from router.shared.redis import FREE, Command, Mismatch, Redis, key, milliseconds
+from router.value import Value
 
 log = logging.getLogger("router.redis")
 
@@ -28,8 +28,7 @@ return 1
 """The Redis script that points a name at this log, unless at a newer one (a greater id). Returns 1 if it did, else 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Value, frozen=True):
     """Encoded events of a log, from number `first` up to but not including `after`. An empty batch has no data.
     note: data about the answer's end beside its last event, in the last batch; else empty
     """

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 from router.attempt import Attempt
 from router.broadcast import Broadcast
@@ -22,7 +21,7 @@ from router.config.declaration import Cache
 from router.errors import ReplicaLost, Stopping
 from router.events import Answer, Cached, Event, Events, Finish, LateResult, Start, Step, ToolCall, ToolProgress, ToolResult
 from router.shared import Away
-from router.value import Value, replace
+from router.value import Value, field, replace
 
 AT_FIRST = 16
 """Number of cached events after which the step yields to the event loop once, so that the beginning is written sooner."""
@@ -55,8 +54,7 @@ class CachedAnswer(Value, frozen=True):
                     yield event
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Keeper:
+class Keeper(Value, frozen=True, eq=False):
     """The cache of one route: reads and stores its answers, and holds the calls in flight that identical requests share."""
 
     _answer: Answer

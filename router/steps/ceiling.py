@@ -4,7 +4,6 @@ The limit is sent to the model. An answer that goes on all the same (a broken se
 with a Finish of reason `length` once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
 """
 
-import dataclasses
 from contextlib import aclosing
 
 from router.chat import Ask
@@ -23,7 +22,7 @@ def ceiling(*, tokens: int) -> Step:
     def step(answer: Answer) -> Answer:
         async def capped(ask: Ask) -> Events:
             wanted = ask.params.max_tokens
-            ask = replace(ask, params=dataclasses.replace(ask.params, max_tokens=tokens if wanted is None else min(tokens, wanted)))
+            ask = replace(ask, params=replace(ask.params, max_tokens=tokens if wanted is None else min(tokens, wanted)))
             left = tokens * WIDEST + SLACK
             async with aclosing(answer(ask)) as events:
                 async for event in events:

@@ -5,7 +5,6 @@ A failure is raised as a TargetError, before or after the first event. Closing t
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
 from functools import partial
 
 from router.chat import FileSort
@@ -27,7 +26,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.structured import emulated
 from router.targets.table import forget_table
 from router.targets.verdict import verdict as refusal
-from router.value import replace
+from router.value import Value, field, replace
 
 __all__ = [
     "NEEDS", "Connections", "Facts", "Learned", "Post", "Target", "batch_of", "close_lanes", "emulated", "facts_of", "fit",
@@ -43,8 +42,7 @@ UNBOUNDED = 1_000_000_000
 """Context window in tokens of a scripted target that declares none: larger than any conversation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Value, frozen=True):
     """A target that can be asked.
 
     lane: the module that serves it: `openai`, `anthropic`, `gemini`, `litellm` or `script`

@@ -12,8 +12,8 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohappyeyeballs
@@ -22,6 +22,7 @@ from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.errors import Misfit
 from router.targets.connection import Connection, Cut, Key
 from router.targets.proxy import ProxyFailed
+from router.value import PartlyCompared, replace
 
 log = logging.getLogger("router.targets")
 KEPT = 30.0
@@ -45,8 +46,7 @@ trusting = lru_cache(maxsize=16)(tls_context)
 """`tls_context`, cached for each CA bundle in use and a few of earlier configurations: each context takes 10 ms and 0.5 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(PartlyCompared, frozen=True, eq=False):
     """The server and the request headers of a target's API.
 
     tls: the context for TLS to the server; None for http://
@@ -58,13 +58,15 @@ class Endpoint:
     proxy_tls: the context for TLS to the proxy itself
     """
 
+    BESIDE: ClassVar = frozenset({"idle"})
+
     host: str
     port: int
     tls: ssl.SSLContext | None
     connect: float
     head: bytes
     key: Key
-    idle: list[Connection] = field(compare=False, repr=False)
+    idle: list[Connection]
     tunnel: bytes = b""
     proxy_tls: ssl.SSLContext | None = None
 

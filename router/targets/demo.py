@@ -6,12 +6,12 @@ The demo calls a tool if the request lists one that the question needs. What it 
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from router.chat import Ask, Json
 from router.config.declaration import ScriptLine
 from router.config.values import Name
 from router.targets.sample import sample
+from router.value import Value
 
 WEATHER = re.compile(r"(?i)\bweather\b|\bforecast\b|天气")
 TIME = re.compile(r"(?i)\btime\b|\bclock\b|几点|时间")
@@ -57,8 +57,7 @@ WORDS = {
 """Outcome of an attempt → how the demo words it; any other outcome is worded `could not answer`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(Value, frozen=True):
     """A script's place in a route. `models`: names of the targets before it; `skipped`: those of them that lack a key or an address."""
 
     models: tuple[str, ...] = ()

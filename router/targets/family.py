@@ -7,8 +7,9 @@ bedrock/us.anthropic.claude-opus-4-8-v1:0     words claude opus     version 4 8
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from router.value import Value
 
 DATE = re.compile(r"[-@](?:20\d{2}-?\d{2}-?\d{2}|\d{4})(?=$|[-:@])")
 """Pattern of a release's date in a name: 20260416, 2026-04-16, or month and day as xAI and OpenAI wrote them (0309)."""
@@ -23,8 +24,7 @@ PLAIN = frozenset({"latest", "preview", "exp", "experimental", "beta", "ft"})
 """Words that name a release or a fine-tune, not a model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Value, frozen=True):
     """The words of a model's name in order, in lower case, and at most three numbers of its version."""
 
     words: tuple[str, ...]

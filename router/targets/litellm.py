@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import aclosing
 from copy import deepcopy
-from dataclasses import dataclass
 
 from router.chat import Ask, issued_by
 from router.config.declaration import TargetConfig
@@ -31,7 +30,7 @@ from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import structured, subset_of
 from router.targets.text_filters import AnswerLimits
-from router.value import replace
+from router.value import Value, replace
 
 TEXTUAL = frozenset((
     "anthropic_text", "bedrock", "nlp_cloud", "ollama", "petals", "predibase", "sagemaker", "triton", "watsonx_text",
@@ -52,8 +51,7 @@ EMPTY = "(empty)"
 """Text of a tool's result without text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(Value, frozen=True):
     """A question as arguments of LiteLLM's call.
 
     arguments: the keyword arguments

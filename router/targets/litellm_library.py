@@ -14,7 +14,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from threading import Lock
@@ -40,7 +39,7 @@ from router.targets.passage import (
 from router.targets.retold import Anthropic, Google, SseNormalizer
 from router.targets.speech import Speech
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
-from router.value import replace
+from router.value import Value, replace
 
 log = logging.getLogger("router.targets")
 
@@ -59,8 +58,7 @@ class Stream(Protocol):
         """Close the connection to the provider."""
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Value, frozen=True):
     """The parts of LiteLLM that the router uses."""
 
     acompletion: Callable[..., Awaitable[Stream]]

@@ -2,11 +2,11 @@
 
 import itertools
 import json
-from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from router.chat import ESCAPED, Json, JsonObject, crowded, deeper, finite, mended, no_constant, repaired
 from router.events import ToolCall
+from router.value import Mutable, field
 
 MAX_DEPTH = 100
 """Limit of nesting in a call's arguments: Python can read deeper JSON than it can write."""
@@ -16,8 +16,7 @@ MAX_LOOKS = 64
 """Limit of parses of one call's arguments to see if they are complete or restarted: each parse takes time for all of them."""
 
 
-@dataclass(slots=True)
-class OpenCall:
+class OpenCall(Mutable):
     """A tool call whose arguments are still arriving. Held by a Speech.
 
     index: the provider's number of the call

@@ -7,7 +7,6 @@ limit an answer: the conversation, tools, the stream, length limits, and samplin
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import msgspec
@@ -17,6 +16,7 @@ from router.config.declaration import TargetConfig
 from router.config.values import Name
 from router.errors import Misfit, Place
 from router.params import Params
+from router.value import Value, field
 
 Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
 """The API whose form a request has: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's API, LiteLLM's call."""
@@ -99,8 +99,7 @@ JOINED = frozenset({"anthropic-beta"})
 """Headers whose value is a list: the target's values are appended to the router's, without duplicates."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Value, frozen=True):
     """A target's own fields and headers, which are added to its requests. `headers`: by name in lower case."""
 
     body: JsonObject = field(default_factory=dict[str, Json])

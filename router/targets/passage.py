@@ -7,7 +7,6 @@ import re
 import ssl
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from router.config.declaration import TargetConfig
 from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.targets.proxy import ProxyFailed, answered_itself, refused
+from router.value import Mutable
 
 MAX_CLIENTS = 16
 """Limit of cached transports for LiteLLM's few synchronous requests: one per proxy and TLS context."""
@@ -22,8 +22,7 @@ TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 """Pattern of the status in the error of Python's `http.client`, which urllib3 uses, for a refused tunnel."""
 
 
-@dataclass(slots=True)
-class Passage:
+class Passage(Mutable):
     """The declared proxy and CA for LiteLLM's requests of one question.
 
     egress: the declared way out, which has the proxy for each host
@@ -33,7 +32,7 @@ class Passage:
 
     egress: Egress
     tls: ssl.SSLContext
-    failed: ProxyFailed | None = field(default=None, init=False)
+    failed: ProxyFailed | None = None
 
 
 SIGN_IN = {

@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import get_args
 
 from router.config.facts import Extra
 from router.targets import conversation as rule
 from router.targets.conversation import Rule
+from router.value import Value, field
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Value, frozen=True):
     """A provider of the OpenAI wire.
 
     base: URL of its API, with the version; empty if only the operator knows it

@@ -7,7 +7,6 @@ was not sent is not at fault; messages, tools and their schemas are never left o
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, cast
 
 from router.chat import FileSort
@@ -16,7 +15,7 @@ from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.fit import HINTS
 from router.targets.subset import OBJECT, SCHEMA
 from router.targets.verdict import reason
-from router.value import replace
+from router.value import Value, replace
 
 QUOTED = 8 * 1024
 """Characters of a refusal's body that are searched; the rest is ignored."""
@@ -47,8 +46,7 @@ EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
 """Pattern of the end of a range in Google's form: `from 1 (inclusive) to 65537 (exclusive)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(Value, frozen=True):
     """The result of one refusal: a parameter that a model does not take, and what it is sent from then on.
 
     parameter: the refused parameter, by the question's name for it

@@ -5,7 +5,6 @@ A model missing from the table gets the facts of the known model most like it (`
 the same words. A model of an unknown family is sent all parameters; those that it refuses are learned (learned.py).
 """
 
-from dataclasses import fields
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from router.targets.family import parsed
 from router.targets.provider_rules import RULES, unruled
 from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, Provider
 from router.targets.table import ModelRow, entries, nearest
-from router.value import replace
+from router.value import names, replace
 
 
 def facts_of(declared: TargetConfig) -> Facts:
@@ -145,7 +144,7 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
     stated = declared.facts
     if stated is None:
         return made
-    given = {one.name: value for one in fields(stated) if (value := getattr(stated, one.name)) is not None}
+    given = {name: value for name in names(type(stated)) if (value := getattr(stated, name)) is not None}
     for name in {"refuses", "takes"} & given.keys():
         given[name] = frozenset(cast("tuple[str, ...]", given[name]))
     if "refuses" in given:

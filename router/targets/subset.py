@@ -9,11 +9,11 @@ Source: OpenAI's and Azure's guides to structured outputs, "Supported schemas"; 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from router.chat import Json, JsonObject
 from router.output import referred
+from router.value import Value
 
 SCHEMA = "json_schema"
 OBJECT = "json_object"
@@ -26,8 +26,7 @@ MAX_CHOICES = 500
 """OpenAI's limits of properties in all, levels, and enum values in one place; some providers have lower ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subset:
+class Subset(Value, frozen=True):
     """The parts of a schema that a kind of provider takes, beside types, properties, items, enums, `anyOf` and references.
 
     binds: constraint keywords for numbers, texts and arrays

@@ -5,7 +5,6 @@ It is read in 15 ms without importing LiteLLM. Models that it names without thei
 
 import importlib.util
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ import msgspec
 
 from router.config.price import MILLION, Price, TieredPrice
 from router.targets.family import Family, parsed
+from router.value import asdict, replace
 
 PURPOSES = frozenset({"audio", "chat", "codex", "cyber", "deep", "image", "oss", "realtime", "research", "search", "tts", "vision"})
 """Words for variants with a special purpose, whose facts do not apply to other models of the family."""

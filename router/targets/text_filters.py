@@ -1,10 +1,9 @@
 """Filters of streamed text: split surrogate pairs, `<think>` thoughts, and stop texts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from router.chat import repaired
-from router.value import Mutable
+from router.value import Mutable, Value
 
 
 class Joined(Mutable, gc=False):
@@ -94,8 +93,7 @@ class Cutter:
         return held
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerLimits:
+class AnswerLimits(Value, frozen=True):
     """Limits at which the router ends an answer, because the model does not take them as parameters.
     stops: texts before which it ends
     tokens: maximum of tokens of text and thoughts, estimated at four bytes each; None if the provider enforces the limit

@@ -6,7 +6,8 @@ Text about parameters is taken out of the description; all else stays, such as t
 import inspect
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+
+from router.value import Mutable, field
 
 GOOGLE = re.compile(r"(?:Args|Arguments|Parameters|Params):\s*$")
 GOOGLE_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+)\s*(?:\(.*?\))?\s*:(?:\s+(?P<text>.*)|$)")
@@ -26,8 +27,7 @@ def documentation(function: object, names: Collection[str]) -> tuple[str, dict[s
     return description, {name: " ".join(text.split()) for name, text in reader.found.items() if text.strip()}
 
 
-@dataclass(slots=True)
-class _DocstringReader:
+class _DocstringReader(Mutable):
     """A parser of one docstring: `rest` gets the lines of the description, `found` the text of each parameter.
     It knows the styles of Google, NumPy and Sphinx (`:param name:`), and a plain line `name: text` for one of `names`.
     """

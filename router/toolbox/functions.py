@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
@@ -24,6 +23,7 @@ from router.threads import in_thread
 from router.toolbox.approval import Condition, condition_of
 from router.toolbox.docstring import documentation
 from router.toolbox.routes import Routes
+from router.value import Value
 
 if TYPE_CHECKING:
     from router.toolbox.parameters import Parameters
@@ -37,8 +37,7 @@ MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Value, frozen=True):
     """A function that a model may call. `condition`: returns whether the user has to allow a call with these arguments; None: never."""
 
     spec: ToolSpec
@@ -58,8 +57,7 @@ class Tool:
             return True
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSet:
+class ToolSet(Value, frozen=True):
     """The tools of one file. `module`: the name under which the file's module stands in `sys.modules`."""
 
     name: str
@@ -149,8 +147,7 @@ def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class DataPart:
+class DataPart(Value, frozen=True):
     """A value that a tool yields for the client, not for the model: a part `data-<name>` of the stream, in order, never replaced.
     Raises ValueError unless the name is 1 to 64 letters, digits and hyphens.
     """

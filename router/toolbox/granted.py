@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
@@ -16,6 +15,7 @@ from router.toolbox.functions import FAILED, Report, Tool, as_result, called, ra
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
 from router.toolbox.routes import AskableRoute, Fields, Routes
+from router.value import Value
 
 log = logging.getLogger("router.tools")
 
@@ -25,8 +25,7 @@ NOTHING = Ask(model="", messages=())
 """The stand-in for the question of a call that belongs to none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Value, frozen=True):
     """The tools of an MCP server that a route grants: `only` those, or all if None. `approve`: true if the user has to allow each call."""
 
     server: McpServer

@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -25,6 +24,7 @@ from router.errors import Misfit, Place
 from router.threads import in_thread
 from router.toolbox.child import HEADER, Ended, Frame, frame, received, size_of, understood
 from router.toolbox.functions import FAILED, MAX_RESULT, Report, unreported
+from router.value import Value
 
 log = logging.getLogger("router.tools")
 
@@ -37,8 +37,7 @@ MAX_FRAME = 8 * MAX_RESULT
 BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import main; main(int(sys.argv[1]))"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSource:
+class ProcessSource(Value, frozen=True):
     """The file and the environment (beside the usual variables) for the processes of one isolated tool set. `loading`: see LOADING_S."""
 
     name: str
@@ -48,8 +47,7 @@ class ProcessSource:
     loading: float = LOADING_S
 
 
-@dataclass(frozen=True, slots=True)
-class IsolatedTool:
+class IsolatedTool(Value, frozen=True):
     """A function of a tool set in processes of its own. `asking`: true if it has a condition for the approval of calls."""
 
     spec: ToolSpec

@@ -4,10 +4,10 @@ fewest mistakes. If no alternative has that kind, all of them are named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from router.chat import Json
+from router.value import Value
 
 MAX_MISFITS = 5
 """Maximum mistakes that are named; the others are only counted."""
@@ -41,8 +41,7 @@ SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Misfit:
+class _Misfit(Value, frozen=True):
     """A mistake in a call's arguments. `branches`: (path, name) of the union alternatives that its value is in, outermost first."""
 
     path: str

@@ -6,7 +6,7 @@ import ast
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -23,13 +23,13 @@ from router.chat import JsonObject, repaired
 from router.errors import Misfit, Place
 from router.toolbox.misfits import explained
 from router.toolbox.routes import Supplied, supplied_type
+from router.value import Value
 
 CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Configuration of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model decides itself about unknown keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Value, frozen=True):
     """The compiled parameters of one tool. `schema`: their JSON schema, as shown to a model."""
 
     schema: JsonObject

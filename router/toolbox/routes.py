@@ -9,7 +9,6 @@ request's record, and are charged with it. It is closed when the tool's call end
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Annotated, get_args, get_origin
 
 from router.attempt import Attempt
@@ -17,7 +16,7 @@ from router.chat import Ask, Json, JsonObject, Message, OutputFormat
 from router.errors import RouterError, ToolError
 from router.events import Answer, Failure, Finish, Text
 from router.usage import Usage
-from router.value import replace
+from router.value import Value, replace
 
 MAX_ASKED = 16
 """Answers that one call of a tool may ask for."""
@@ -25,8 +24,7 @@ MAX_ANSWER = 256 * 1024
 """Characters of one such answer. A longer one ends in a ToolError."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskableRoute:
+class AskableRoute(Value, frozen=True):
     """A route that tools may ask. `askers`: those of its own tools that ask routes; a tool may not ask a route that has any."""
 
     answer: Answer

@@ -5,7 +5,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -122,8 +121,7 @@ def joined(events: Iterable[Event]) -> Iterator[Event]:
             yield event
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Value, frozen=True):
     """An error that is sent instead of an answer: HTTP status, the router's stable code, and a sentence that the client may see."""
 
     status: int
@@ -137,8 +135,7 @@ def broken_off(heading: Heading, failure: Failure) -> Refusal:
     return Refusal(500, failure.code, f"{failure.public} (request {heading.request_id})", heading.request_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wire:
+class Wire(Value, frozen=True, kw_only=True):
     """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
     content_type, headers: of a stream; headers as lines with their ends
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write

@@ -5,7 +5,6 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 
 import aiohttp
@@ -15,6 +14,7 @@ from router.cache import PickupTiming
 from router.config import declare, read
 from router.generation import Ground, build
 from router.shared import Logs, RedisTiming
+from router.value import replace
 from tests.answering.test_cache import BODY, CACHED, asked, how, kept_in, running
 from tests.conftest import Answered, Client, Workspace, direct_target, parsed_lines, routes, serving
 from tests.support.process import process

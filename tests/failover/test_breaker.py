@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import math
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
 
@@ -16,6 +15,7 @@ from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, TargetS
 from router.events import Event, Events, Finish, Start, Text
 from router.failover import Breaker, Candidate, FailureRules, TargetHealth, failover
 from router.failover.breaker import Permit
+from router.value import replace
 from tests.support.attempts import with_attempts
 from tests.support.virtual import jumping, now
 

@@ -1,7 +1,6 @@
 """Hedging: a second target is asked while the first is late, and the first answer to start is used."""
 
 import asyncio
-import dataclasses
 import random
 import statistics
 from contextlib import aclosing
@@ -149,7 +148,7 @@ async def test_third_target_answers_if_both_hedged_calls_fail() -> None:
 async def test_second_hedged_call_is_not_retried() -> None:
     """While the first target is late, a second one that fails is asked once, even on a route with two tries for each target."""
     first, second, third = Slow("a", held=True), Slow("b", fails=True), Slow("c")
-    asked = asyncio.create_task(heard(first, second, third, policy=dataclasses.replace(policy(), retry=Retry(attempts=2))))
+    asked = asyncio.create_task(heard(first, second, third, policy=replace(policy(), retry=Retry(attempts=2))))
     async with asyncio.timeout(240):
         while not second.closed:
             await asyncio.sleep(0)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from router.errors import Unanswered
 from router.events import Text
 from router.generation import Generation, build
 from router.migration import from_litellm
+from router.value import replace
 from tests.conftest import ROOT
 from tests.migration.cast import cast, question
 from tests.migration.reading import with_includes

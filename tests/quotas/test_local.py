@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,6 +11,7 @@ from router.errors import TooMany
 from router.events import Usage
 from router.quotas import BudgetUse, Local, Quota, Spent, Taken, Window
 from router.quotas.local import SLICE, CountBounds
+from router.value import replace
 
 
 @dataclass

@@ -98,7 +98,7 @@ def test_timeout_stays_at_a_declared_limit_above_the_maximum() -> None:
 async def test_timeout_is_adapted_after_each_answer() -> None:
     """The limit that RedisTiming.after returns applies to the next command: with 0, a paused Redis then counts as away."""
 
-    class Strict(RedisTiming):
+    class Strict(RedisTiming, frozen=True):
         def after(self, silence: float, limit: float) -> float:
             assert (silence, limit) >= (0.0, 0.0)
             return 0.0

@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -13,6 +12,7 @@ import pytest
 from router.config.declaration import TargetConfig
 from router.config.network import Certificates
 from router.config.values import Name
+from router.value import replace
 from tests.support.authority import Authority
 from tests.support.egress import ForwardProxy, proxying, refuses_with
 from tests.support.provider import Reply

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSi
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.params import Effort, Params
 from router.targets import litellm, litellm_library, litellm_providers, providers
+from router.value import replace
 from tests.conftest import ROOT
 from tests.support.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
 from tests.support.upstream import upstreams

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from router.config.values import Name, Secret
 from router.errors import TargetError
 from router.events import Text
 from router.targets import Connections, open_target
+from router.value import replace
 from tests.support.authority import Authority
 from tests.support.egress import CANARY, Fault, ForwardProxy, proxying, refuses_with
 from tests.support.provider import Provider, Reply, frame, text

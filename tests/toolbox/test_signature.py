@@ -1,8 +1,7 @@
-"""Typed functions and dataclasses as JSON shapes: their schema, their documentation, and the check of values against them."""
+"""Typed functions and value types as JSON shapes: their schema, their documentation, and the check of values against them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Optional, cast
 
 import jsonschema
@@ -30,6 +29,7 @@ from router.signature import (
     schema,
     shape_of,
 )
+from router.value import Value, field
 
 STRING, INTEGER, NUMBER, BOOLEAN, NULL = (
     Plain("string"),
@@ -81,8 +81,7 @@ def test_annotation_without_a_json_form_raises_typeerror(annotation: object) -> 
         shape_of(annotation)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value, frozen=True):
     """A place on a map.
 
     city: its name
@@ -92,8 +91,7 @@ class Place:
     country: str = "CN"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trip:
+class Trip(Value, frozen=True, kw_only=True):
     """A way through places.
 
     stops: in order
@@ -154,14 +152,14 @@ PLAN: dict[str, object] = {
 
 
 def test_schema_of_a_function_is_inline_with_parameter_descriptions() -> None:
-    """The JSON schema of a function has dataclasses inline, parameter descriptions from docstrings, and no additional properties."""
+    """The JSON schema of a function has value types inline, parameter descriptions from docstrings, and no additional properties."""
     made = schema(record_of(plan))
     assert made == PLAN
     jsonschema.Draft202012Validator.check_schema(made)
 
 
-def test_schema_with_definitions_has_each_dataclass_once() -> None:
-    """A schema made with definitions refers to each dataclass by `$ref`, with descriptions and defaults, and without null types."""
+def test_schema_with_definitions_has_each_value_type_once() -> None:
+    """A schema made with definitions refers to each value type by `$ref`, with descriptions and defaults, and without null types."""
     definitions: dict[str, object] = {}
     assert schema(record_of(plan), definitions) == {"$ref": "#/$defs/plan"}
     assert set(definitions) == {"plan", "Trip", "Place"}
@@ -205,14 +203,14 @@ def test_function_without_a_docstring_has_no_description() -> None:
 
 
 def test_record_fields_have_their_defaults_or_are_required() -> None:
-    """The fields of a function or dataclass have their default values; a field without one is required."""
+    """The fields of a function or value type have their default values; a field without one is required."""
     fields = {item.name: (item.required, item.default) for item in record_of(plan).fields}
     assert fields == {"trip": (True, None), "days": (False, 1), "pace": (False, "slow"), "budget": (False, None), "tags": (False, ())}
     assert {item.name: (item.required, item.default) for item in record_of(Trip).fields} == {"stops": (True, None), "notes": (False, {})}
 
 
 def test_keyword_only_parameters_of_a_function_are_not_fields() -> None:
-    """The keyword-only parameters of a function are not among its fields; those of a dataclass are."""
+    """The keyword-only parameters of a function are not among its fields; those of a value type are."""
 
     def step(keep: int, *, templates: dict[str, str]) -> int:
         return keep + len(templates)
@@ -267,7 +265,7 @@ FITS: list[tuple[object, object, object]] = [
 
 @pytest.mark.parametrize(("annotation", "value", "expected"), FITS)
 def test_valid_value_is_converted_to_its_annotated_type(annotation: object, value: object, expected: object) -> None:
-    """A JSON value that fits an annotation becomes a value of exactly that type, such as a dataclass or a float."""
+    """A JSON value that fits an annotation becomes a value of exactly that type, such as a value type or a float."""
     made = check(shape_of(annotation), value)
     assert made == expected
     assert type(made) is type(expected)
