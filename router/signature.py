@@ -202,7 +202,7 @@ def _parameters(function: Callable[..., object], docs: Mapping[str, str]) -> Ite
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
     """Return (description, parameter → its text) of a function's docstring: a line `name: text` documents that parameter."""
-    names = set(inspect.signature(function).parameters)
+    names = {one.name for one in fields(function)} if isinstance(function, type) else set(inspect.signature(function).parameters)
     said: list[str] = []
     docs: dict[str, str] = {}
     for line in (inspect.getdoc(function) or "").splitlines():

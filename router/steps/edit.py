@@ -8,6 +8,7 @@ max_chars: the length at which the text is cut off
 
 import re
 from contextlib import aclosing
+from functools import cache
 from typing import Literal
 
 from router.chat import Ask
@@ -33,20 +34,24 @@ class Strip(Value, frozen=True):
 
 QUOTES = "\"'`“”„‘’«»「」『』"
 STRIPS = {
-    "whitespace": Strip(re.compile(r"\s*()"), re.compile(r"\s*"), re.compile(r"\s*\Z"), re.compile(r"\s*\Z")),
-    "quotes": Strip(
-        re.compile(rf"\s*([{QUOTES}]?)\s*"),
-        re.compile(rf"\s*[{QUOTES}]?\s*"),
-        re.compile(rf"\s*[{QUOTES}]?\s*\Z"),
-        re.compile(rf"[\s{QUOTES}]*\Z"),
-    ),
-    "fences": Strip(
-        re.compile(r"\s*(```[^\n`]*\n|)"),
-        re.compile(r"\s*(`{0,3}|```[^\n`]*)"),
-        re.compile(r"\s*```\s*\Z"),
-        re.compile(r"\s*(?:`{1,3}\s*)?\Z"),  # not \s*`{0,3}\s*: 2,000 blank lines took 6 s
+    "whitespace": (r"\s*()", r"\s*", r"\s*\Z", r"\s*\Z"),
+    "quotes": (rf"\s*([{QUOTES}]?)\s*", rf"\s*[{QUOTES}]?\s*", rf"\s*[{QUOTES}]?\s*\Z", rf"[\s{QUOTES}]*\Z"),
+    "fences": (
+        r"\s*(```[^\n`]*\n|)",
+        r"\s*(`{0,3}|```[^\n`]*)",
+        r"\s*```\s*\Z",
+        r"\s*(?:`{1,3}\s*)?\Z",  # not \s*`{0,3}\s*: 2,000 blank lines took 6 s
     ),
 }
+"""Kind of `strip` → its patterns."""
+
+
+@cache
+def ends_of(strip: str) -> Strip:
+    """Return the patterns of one kind of `strip`, compiled when a step first uses them: that takes 1 ms of a start."""
+    return Strip(*map(re.compile, STRIPS[strip]))
+
+
 BLANKS = re.compile(r"\s*\Z")
 
 
@@ -60,7 +65,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
         raise Misfit("edit needs `strip` or `max_chars`, or both")
     if max_chars is not None and max_chars < 1:
         raise Misfit("max_chars must be at least 1", "max_chars")
-    ends = STRIPS[strip] if strip else None
+    ends = ends_of(strip) if strip else None
 
     def step(answer: Answer) -> Answer:
         async def edited(ask: Ask) -> Events:

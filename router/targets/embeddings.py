@@ -214,7 +214,7 @@ def _vector(raw: msgspec.Raw) -> Vector:
 
 
 DEMO_DIMENSIONS = 256
-WORD = re.compile(r"[^\W_\u3040-\u9fff]+|[\u3040-\u9fff]")
+WORD = r"[^\W_\u3040-\u9fff]+|[\u3040-\u9fff]"
 PLACES = 4
 """Numbers of a vector that one word changes, at most."""
 
@@ -231,7 +231,7 @@ async def _demo_vectors(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
 
 def words_of(text: str) -> Sequence[str]:
     """Return the words of a text in lower case, with each CJK character as a word; the text itself if it has no words."""
-    return WORD.findall(text.lower()) or [text]
+    return re.findall(WORD, text.lower()) or [text]
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:

@@ -19,7 +19,8 @@ from router.value import Value, replace
 
 QUOTED = 8 * 1024
 """Characters of a refusal's body that are searched; the rest is ignored."""
-REFUSING = re.compile(
+# Texts, which `re` compiles at the first refusal: all of them take 4 ms, a hundredth of a start.
+REFUSING = (
     r"(?i)unsupported|unavailable|extra_forbidden|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|illegal|disallowed|forbidden|rejected"
     r"|(?:not|n't) (?:be )?(?:a )?(?:supported|support|permitted|permit|allowed|allow|available|accepted|accept|enabled|valid|take|known|implemented)"
     r"|not recogni[sz]ed|additional propert|no such|only \S+(?: \S+){0,4} (?:is |are )?(?:allowed|supported)|cannot (?:both )?be|can't be"
@@ -27,22 +28,22 @@ REFUSING = re.compile(
     r"|remove|too large|at most|maximum|not compatible|incompatible|不支持|非法|有误|无效|不合法"
 )
 """Pattern of the words by which a sentence refuses a parameter."""
-CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
+CONTEXT = r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)"
 """Pattern of the words by which a sentence refuses the length of a question."""
-BOUND = re.compile(r"(?i)block is bound to a different conversation")
+BOUND = r"(?i)block is bound to a different conversation"
 """Pattern of the words with which Claude, from Fable 5.1 on, refuses thinking that is sent back with a changed conversation.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation."""
-WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
+WORD = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*"
 PLACED = ("param", "parameter", "field", "additionalProperty")
 """Keys whose value names the refused field."""
-QUOTATION = re.compile(r"""(?<!\w)(['"`]).{0,500}?\1(?!\w)""", re.DOTALL)
-WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
+QUOTATION = r"""(?s)(?<!\w)(['"`]).{0,500}?\1(?!\w)"""
+WARMEST = r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)"
 """Pattern of the highest temperature that a refusal allows."""
-RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
-NUMBER = re.compile(r"\d{1,9}")
+RANGE = r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]"
+NUMBER = r"\d{1,9}"
 USUAL_EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
-EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
+EXCLUSIVE = r"(\d{1,9}) \(exclusive\)"
 """Pattern of the end of a range in Google's form: `from 1 (inclusive) to 65537 (exclusive)`."""
 
 
@@ -92,9 +93,9 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
         return None
     body = body[:QUOTED]
     said = _sentence(body)
-    if CONTEXT.search(said) or reason(status, body) in ("too_long", "filtered"):
+    if re.search(CONTEXT, said) or reason(status, body) in ("too_long", "filtered"):
         return None  # another question may be shorter
-    if BOUND.search(said):
+    if re.search(BOUND, said):
         return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None
     formed = SCHEMA in sent or OBJECT in sent
     for name in _named(body, said, sent):
@@ -161,9 +162,9 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
                 placed += [known[piece] for piece in _pieces(part) if piece in known]
     if placed:
         yield from placed  # other names in the sentence may be a tool's field or the user's word
-    elif REFUSING.search(said):
+    elif re.search(REFUSING, said):
         # A quotation of several words may be the user's.
-        for word in WORD.findall(QUOTATION.sub(lambda quoted: quoted[0] if len(quoted[0].split()) == 1 else " ", said)):
+        for word in re.findall(WORD, re.sub(QUOTATION, lambda quoted: quoted[0] if len(quoted[0].split()) == 1 else " ", said)):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
         if "penalty" in said.lower():  # Gemini: `Penalty is not enabled for models/gemini-…`
             yield from sorted(name for name in sent if NAMES.get(name, name) in PENALTIES)
@@ -206,7 +207,7 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
     if name in WITHHELD:
         if name in ("temperature", "top_p") and "both" in said and not facts.one_of_sampling:
             return Lesson("top_p", "", lambda known: replace(known, one_of_sampling=True))
-        if name == "temperature" and (most := WARMEST.search(said)) and float(most[1]) < facts.warmest:
+        if name == "temperature" and (most := re.search(WARMEST, said)) and float(most[1]) < facts.warmest:
             return Lesson(name, f"at_most_{most[1]}", lambda known: replace(known, warmest=float(most[1])))
         return Lesson(name, "", lambda known: replace(known, refuses=known.refuses | {name}))
     match name:
@@ -235,10 +236,10 @@ def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if _plain(other) in _plain(said) and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
-    numbers = sorted(int(number) for number in NUMBER.findall(EXCLUSIVE.sub(lambda found: str(int(found[1]) - 1), said)))
+    numbers = sorted(int(number) for number in re.findall(NUMBER, re.sub(EXCLUSIVE, lambda found: str(int(found[1]) - 1), said)))
     if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:
         # The sentence has the sent and the allowed number: the smaller is taken. A range begins with 1.
-        ranged = RANGE.search(said)
+        ranged = re.search(RANGE, said)
         most = int(ranged[1]) if ranged else next((number for number in numbers if number > 1), 0)
         if most and most != facts.max_output:
             return Lesson("max_tokens", f"at_most_{most}", lambda known: replace(known, max_output=most))

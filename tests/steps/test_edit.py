@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from router.chat import Ask, Message
 from router.errors import Misfit
 from router.events import Event, Events, Finish, Start, Text, ToolCall, ToolResult
-from router.steps.edit import STRIPS, Trim, edit
+from router.steps.edit import STRIPS, Trim, edit, ends_of
 
 EDITED: dict[tuple[str | None, int | None, str], str] = {
     ("quotes", None, '"A title"'): "A title",
@@ -34,7 +34,7 @@ EDITED: dict[tuple[str | None, int | None, str], str] = {
 
 def trimmed(strip: str | None, limit: int | None, pieces: list[str]) -> str:
     """Return the trimmed text of these chunks, fed one by one."""
-    trim = Trim(STRIPS[strip] if strip else None, limit)
+    trim = Trim(ends_of(strip) if strip else None, limit)
     return "".join([*(trim.feed(piece) for piece in pieces), trim.end()])
 
 
