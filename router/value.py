@@ -8,11 +8,12 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Struct, to_builtins
 from msgspec.structs import asdict, fields, force_setattr, replace
 
 __all__ = [
     "NODEFAULT", "Mutable", "PartlyCompared", "PartlyShown", "Value", "asdict", "field", "fields", "force_setattr", "names", "replace",
+    "to_builtins",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ A model's name, context window, prices and input types are those of the first ta
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from msgspec import to_builtins
-
 from router.callers import Caller
 from router.errors import UnknownModel
 from router.generation import Compiled, Generation
 from router.intake.gateway_api import VERSION
+from router.value import to_builtins
 
 
 def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:

@@ -6,8 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 
-from msgspec import to_builtins
-
 from router.chat import Json
 from router.config import load
 from router.config.declaration import Declaration, TargetConfig
@@ -17,7 +15,7 @@ from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
 from router.rehearsal import Course, QuestionOutcome, Rehearsed, estimate, facts_line
 from router.targets import Connections, Learned, close_lanes, facts_of, lane_of, open_target
-from router.value import Value, asdict
+from router.value import Value, asdict, to_builtins
 
 WORDS = {
     "no_tools": "it takes no tools",

@@ -22,6 +22,7 @@ from router.config.server import Auth
 from router.errors import ConfigError
 from router.generation import build
 from router.reload import Live, Reload
+from router.value import force_setattr
 from tests.conftest import Answered, Client, Workspace, routes, serving
 from tests.support.process import process
 from tests.support.provider import Reply, provider, text
@@ -313,7 +314,7 @@ async def test_caller_id_reaches_pipeline_steps_and_no_provider(workspace: Works
             seen.append(ask.caller)
             return answer(ask)
 
-        object.__setattr__(compiled, "answer", noted)
+        force_setattr(compiled, "answer", noted)
         assert (await asked(client, ALICE)).text == "Hi"
         sent = repr(fake.headers) + repr(fake.requests)
     assert seen == ["key:alice"]

@@ -14,7 +14,7 @@ from tests.support.provider import Reply, provider, text
 class Closing(Generation):
     """A generation that records whether it was closed."""
 
-    closed = False
+    closed: bool = False
 
     async def close(self) -> None:
         """Record the call, and close the generation."""

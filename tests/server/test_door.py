@@ -18,6 +18,7 @@ from router.errors import Refused
 from router.events import Events, Finish, Start, Text
 from router.intake.body import parsed as parsed_body
 from router.server import Door
+from router.value import force_setattr
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.provider import Reply, provider, text
 from tests.support.raw import connected, parsed, request, response_to, until_closed
@@ -296,7 +297,7 @@ async def test_client_that_does_not_read_is_reset_after_its_time_limit(workspace
     """A client that reads nothing is reset after its time limit, and its answer is closed before 4 MiB of it were produced."""
     endless = Endless()
     async with open_door(workspace, Hasty) as client:
-        object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
+        force_setattr(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
         body = json.dumps({**ASK, "stream": True, **({"id": "chat-1"} if recorded else {})}).encode()
         with await unread(client, request("POST /api/chat", body)) as sock:
             await until(lambda: endless.closed)
@@ -309,7 +310,7 @@ async def test_answer_for_a_client_that_does_not_read_stops_within_1_mib(workspa
     """An answer of up to a gigabyte is paused before 1 MiB of it was produced while its client reads nothing (backpressure)."""
     endless = Endless()
     async with open_door(workspace, Patient) as client:
-        object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
+        force_setattr(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
         with await unread(client, request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode())):
             seen = -1
             while seen != endless.taken:

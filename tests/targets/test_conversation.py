@@ -1,6 +1,5 @@
 """Rules that fit a conversation to a provider: each rule, which providers have it, and that valid conversations are not changed."""
 
-import dataclasses
 import itertools
 import logging
 import re
@@ -416,11 +415,11 @@ async def test_openai_wire_request_follows_the_rules_of_its_provider() -> None:
 
 async def test_anthropic_request_keeps_pictures_in_results_and_drops_blank_stops() -> None:
     """An Anthropic request keeps a picture inside its tool result, and leaves out stop sequences that are only white space."""
-    ask = replace(asked(*LONG), params=dataclasses.replace(asked().params, stop=("\n", "END")))
+    ask = replace(asked(*LONG), params=replace(asked().params, stop=("\n", "END")))
     reply = Reply(test_anthropic.said(test_anthropic.BEGIN, *test_anthropic.block(0, {"type": "text", "text": "Hi"}), *test_anthropic.END))
     async with provider(reply) as fake:
         await test_anthropic.heard(test_anthropic.declared(fake.base), ask)
-        await test_anthropic.heard(test_anthropic.declared(fake.base), replace(ask, params=dataclasses.replace(ask.params, stop=("\n\n",))))
+        await test_anthropic.heard(test_anthropic.declared(fake.base), replace(ask, params=replace(ask.params, stop=("\n\n",))))
     first, second = fake.requests
     assert [message["role"] for message in first["messages"]] == ["user", "assistant", "user", "assistant", "user"]
     given = first["messages"][-1]["content"][0]
