@@ -235,6 +235,8 @@ def _words(node: Node | None, name: str) -> list[Scalar]:
 
 
 def _scalars(node: Node | None) -> list[Scalar]:
+    if node is None:
+        return []
     if isinstance(node, Scalar):
         return [node]
     return [scalar for one in (*items_of(node), at(node, "use")) if one is not None for scalar in _scalars(one)]

@@ -19,7 +19,7 @@ from router.generation.targets import OpenedTargets
 from router.generation.tools import LoadedTools
 from router.quotas import Quota
 from router.steps import FROM_ROUTE
-from router.targets import Target
+from router.targets import Post, Target
 from router.toolbox import AskableRoute, Toolbox
 from router.value import replace
 
@@ -58,7 +58,7 @@ class RouteCompiler:
             answer = step(answer)
         askable = AskableRoute(FROM_ROUTE["session"]()(answer), toolbox.askers)
         self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), askable)
-        return self._described(name, route, targets, toolbox, answer)
+        return self._described(name, route, targets, toolbox, answer, posts=posts)
 
     def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, *, conditional: bool) -> list[Step]:
         """Return the steps around a chat route's failover, outermost first: those of its pipeline and those that its own keys add."""
@@ -77,9 +77,11 @@ class RouteCompiler:
             steps.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         return steps
 
-    def _described(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer) -> Compiled:
+    def _described(
+        self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer, *, posts: Mapping[str, Post]
+    ) -> Compiled:
         """Return the Compiled of a route: this answer, and the data about targets, models, steps and limit that other parts read."""
-        chats, declared, posts, conditions = route.kind == "chat", self._parts.targets, self.targets.posts(route), route.conditions
+        chats, declared, conditions = route.kind == "chat", self._parts.targets, route.conditions
         return Compiled(
             name=str(name),
             declared=route,
@@ -115,7 +117,7 @@ class RouteCompiler:
                 return None
         self._warn_of_models(name, route, targets)
         embed = embedding(self.targets.pools(route, targets, posts), splits, FailureRules(route.timeout, route.retry), self._chance)
-        return replace(self._described(name, route, targets, Toolbox((), route.timeout.tool, []), _no_chat), embed=embed)
+        return replace(self._described(name, route, targets, Toolbox((), route.timeout.tool, []), _no_chat, posts=posts), embed=embed)
 
     def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
         kept, known = self._parts.kept, self._parts.before.stores.get(name)

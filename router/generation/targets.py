@@ -66,7 +66,8 @@ class OpenedTargets:
         """Return the pools of a route without skipped targets. Places of targets are positions in the route, skipped ones included."""
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         pools: list[Pool] = []
-        for first, pool in zip(accumulate((len(pool) for pool in route.pools), initial=0), route.pools, strict=False):
+        declared = route.pools
+        for first, pool in zip(accumulate(map(len, declared), initial=0), declared, strict=False):
             if present := [(candidates[named(one)], one, first + at) for at, one in enumerate(pool) if named(one) in candidates]:
                 found, entries, places = zip(*present, strict=True)
                 weighted = any(isinstance(one, Member) and one.shares for one in entries)

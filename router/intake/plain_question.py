@@ -12,7 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from router.chat import ANY_AGE, Ask, Message, TextMessages, unescaped
 from router.config.server import RequestBounds
-from router.intake.body import ON_LOOP_BYTES
 from router.intake.cache_control import cache_control
 from router.intake.protocol import UNDECIDED
 from router.intake.question import Asked
@@ -35,6 +34,9 @@ class _Body(Value, frozen=True, forbid_unknown_fields=True):
 
 _decode = msgspec.json.Decoder(_Body).decode
 BACKSLASH = 0x5C
+ON_LOOP_BYTES = 256 * 1024
+"""Bytes up to which a body is read here, on the event loop: 0.3 ms of work with 1,100 messages, 0.8 ms with 5,000 short ones.
+The general reader, which takes five times as long, is left alone with bodies from a quarter of that."""
 
 
 def plain_question(data: bytes, request: Request, bounds: RequestBounds, usual: str) -> Asked | None:
@@ -46,7 +48,7 @@ def plain_question(data: bytes, request: Request, bounds: RequestBounds, usual: 
     if not chat and request.surface != "completions":
         return None
     # Its levels: the body, the list, a message.
-    if size > ON_LOOP_BYTES or size >= bounds.values or bounds.depth < 3 or request.stated:
+    if size > ON_LOOP_BYTES or bounds.depth < 3 or request.stated:
         return None
     try:
         body = _decode(data)
@@ -56,7 +58,8 @@ def plain_question(data: bytes, request: Request, bounds: RequestBounds, usual: 
     # Each message has four texts, keys included, and the body around them one to four. With more texts, a key stands twice.
     texts = 4 * count + (1 if model is UNSET else 3) + (0 if stream is UNSET else 1)
     bare = unescaped(data) if BACKSLASH in data else data
-    if bare.count(b'"') != 2 * texts or count > bounds.messages:
+    values = 4 * count + 6  # at most: an object, an item and two members of each message
+    if bare.count(b'"') != 2 * texts or count > bounds.messages or values > bounds.values:
         return None
     if request.model is not None:
         model = request.model

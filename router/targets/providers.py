@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import get_args
 
 from router.config.facts import Extra
@@ -169,6 +170,7 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 """Provider → the conversation rules that apply to all of its models."""
 
 
+@lru_cache(maxsize=1024)  # targets repeat a few models
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
     """Return the conversation rules, in order, for a provider (`prefix`) and model on the OpenAI wire. `own`: at the operator's address."""
     if prefix in AT_HOME:

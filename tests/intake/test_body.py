@@ -22,6 +22,7 @@ from router.config.server import RequestBounds
 from router.errors import BadAsk, Crowded, Refused, TooLarge
 from router.intake import Intake, body, question
 from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, ClientLeft, Incoming, Reading, parsed
+from router.intake.plain_question import ON_LOOP_BYTES as PLAIN_ON_LOOP_BYTES
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, error, provider, text
 from tests.support.raw import connected
@@ -102,10 +103,11 @@ def calls_of_body() -> Generator[list[int], None, None]:
     ("data", "answer"),
     [
         (NESTED, 413),
-        (b'{"messages":[{"role":"user","content":"%b"}]}' % (b"x" * ON_LOOP_BYTES), 200),
+        (b'{"messages":[{"role":"user","content":"%b"}],"top_p":1}' % (b"x" * ON_LOOP_BYTES), 200),
+        (b'{"messages":[{"role":"user","content":"%b"}]}' % (b"x" * PLAIN_ON_LOOP_BYTES), 200),
         (b'{"messages":[{"role":"user","content":"Hi"}],"x":[1%b]}' % (b",1" * ON_LOOP_VALUES), 200),
     ],
-    ids=["nested", "many bytes", "many values"],
+    ids=["nested", "many bytes", "very many bytes", "many values"],
 )
 async def test_large_body_is_parsed_in_another_thread(workspace: Workspace, data: bytes, answer: int) -> None:
     """A body with many bytes, many values or deep nesting is not parsed in the event loop's thread."""

@@ -12,10 +12,10 @@ from router.chat import OutputFormat, TextMessages, ToolSpec
 from router.config.server import RequestBounds, Server
 from router.errors import BadAsk, Crowded, TooLarge, UnknownResponse
 from router.intake import Asked, Intake, KeptResponse, Request, question
-from router.intake.body import ON_LOOP_BYTES, Bodies, parsed
+from router.intake.body import Bodies, parsed
 from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
-from router.intake.plain_question import plain_question
+from router.intake.plain_question import ON_LOOP_BYTES, plain_question
 from router.intake.scope import Receive
 from router.lifecycle import Holdings
 from router.params import Params
@@ -211,6 +211,7 @@ PLAIN: dict[str, bytes] = {
     "escapes": completion('"', "\\", '\\"', '\\\\""\\', '{"a":"b\\"}', "\n\t\0/", stream=True),
     "other letters": completion("Gr\u00fc\u00dfe \U0001f600"),
     "escaped letters": completion("Gr\u00fc\u00dfe \U0001f600", ascii_only=True),
+    "many bytes": completion(*["x" * 500] * 400),
     "an escaped key": b'{"m\\u006fdel":"m","messages":[{"role":"user","content":"Hi"}]}',
 }
 """Plain bodies."""
