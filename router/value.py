@@ -42,7 +42,11 @@ class PartlyShown(Value, frozen=True):
     HIDDEN: ClassVar[frozenset[str]]
 
     def __repr__(self) -> str:
-        return _shown(self, {name: value for name, value in asdict(self).items() if name not in self.HIDDEN})
+        return _shown(self, self.__rich_repr__())
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the fields that `rich` shows in tracebacks and logs: it does not use the repr. msgspec's own returns all fields."""
+        return [(name, value) for name, value in asdict(self).items() if name not in self.HIDDEN]
 
 
 class PartlyCompared(Value, frozen=True, eq=False):
@@ -62,11 +66,15 @@ class PartlyCompared(Value, frozen=True, eq=False):
         return hash(tuple(self._compared().values()))
 
     def __repr__(self) -> str:
-        return _shown(self, self._compared())
+        return _shown(self, self.__rich_repr__())
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the fields that `rich` shows: those of the repr."""
+        return list(self._compared().items())
 
 
-def _shown(value: Value, fields: dict[str, object]) -> str:
-    return f"{type(value).__name__}({', '.join(f'{name}={one!r}' for name, one in fields.items())})"
+def _shown(value: Value, fields: list[tuple[str, Any]]) -> str:
+    return f"{type(value).__name__}({', '.join(f'{name}={one!r}' for name, one in fields)})"
 
 
 def names(kind: type[Value]) -> tuple[str, ...]:

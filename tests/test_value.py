@@ -8,6 +8,8 @@ from msgspec.structs import fields
 from router.attempt import Attempt, Trail
 from router.callers import Caller
 from router.chat import Ask, Circumstances, owner
+from router.config.network import Proxy
+from router.config.values import Secret
 from router.events import Finish, LateResult, Start
 from router.usage import Meter, Usage
 from router.value import Mutable, PartlyCompared, field, names, replace
@@ -47,6 +49,20 @@ def test_fields_outside_of_beside_are_compared_and_shown() -> None:
     assert repr(Finish("stop", Usage(1))).startswith("Finish(reason='stop', usage=Usage(input_tokens=1,")
     assert hash(replace(START, meter=Meter())) == hash(START)
     assert len({START, replace(START, output="native"), replace(START, target="b")}) == 2
+
+
+def test_rich_shows_no_field_that_the_representation_leaves_out() -> None:
+    """`rich`, which shows values in tracebacks and logs by `__rich_repr__`, gets the fields of the repr: no secret, nothing of BESIDE."""
+    assert Proxy("proxy.example.com", 3128, user="ann", password="pass").__rich_repr__() == [
+        ("host", "proxy.example.com"),
+        ("port", 3128),
+        ("tls", False),
+    ]
+    assert Secret("sk-1", "${KEY}").__rich_repr__() == [("source", "${KEY}")]
+    for value, beside in PARTLY:
+        shown = dict(value.__rich_repr__())
+        assert shown.keys() == set(names(type(value))) - beside.keys()
+        assert all(getattr(value, name) == held for name, held in shown.items())
 
 
 class Made(Mutable):

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, ClassVar, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from router.config.origin import origin
@@ -142,6 +142,9 @@ class Secret(PartlyCompared, frozen=True, eq=False):
         return self.source
 
     __str__ = __repr__
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("source", self.source)]
 
 
 class Fault(Value, frozen=True):
