@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
@@ -147,7 +148,8 @@ def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
             )
 
 
-class DataPart(Value, frozen=True):
+@dataclass(frozen=True, slots=True)  # not a value type: tools may copy, extend and return it as a dataclass
+class DataPart:
     """A value that a tool yields for the client, not for the model: a part `data-<name>` of the stream, in order, never replaced.
     Raises ValueError unless the name is 1 to 64 letters, digits and hyphens.
     """

@@ -484,6 +484,32 @@ async def test_unfit_data_part_fails_its_tool(part: str) -> None:
     assert is_error
 
 
+async def test_data_part_is_a_dataclass_that_tools_may_copy_extend_and_return() -> None:
+    """A tool may return a DataPart inside its result, copy it with `dataclasses.replace`, and yield one of a class with its own constructor."""
+    toolbox = box('''
+        from dataclasses import replace
+
+        from router.toolbox import DataPart
+
+        class Chart(DataPart):
+            def __init__(self, data: object) -> None:
+                super().__init__("chart", data)
+
+        async def draw():
+            """Draws."""
+            yield Chart([1])
+            yield {"drawn": replace(DataPart("line", 1), data=2)}
+    ''')
+    reported: list[tuple[object, str]] = []
+
+    async def report(value: object, part: str) -> None:
+        reported.append((value, part))
+
+    drawn = {"drawn": {"name": "line", "data": 2}}
+    assert await toolbox.run("draw", {}, report=report) == (drawn, False)
+    assert reported == [([1], "chart"), (drawn, "")]
+
+
 def brought(*names: str) -> Ask:
     """Return a question with client tools of these names and the tool choice `required`."""
     return replace(ASK, tools=tuple(ToolSpec(name, "", {"type": "object"}) for name in names), choice=Choice("required"))
