@@ -5,6 +5,7 @@
 `app` is made on first access: importing this module reads no file and changes nothing.
 """
 
+import gc
 import sys
 from functools import cache
 from os import PathLike
@@ -34,6 +35,7 @@ def create_app(routes: str | PathLike[str] | None = None) -> Edge:
 @cache
 def _app() -> Edge:
     """Return the application for `router.asgi:app`, made at the first call; its log goes to stderr. Exits with 1 if it is invalid."""
+    gc.collect()  # `steady` freezes all garbage, and the program that serves this may have some
     to_stderr()
     try:
         made = create_app()

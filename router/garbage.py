@@ -25,3 +25,18 @@ def uncollected() -> Generator[None, None, None]:
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
             gc.enable()
+
+
+@contextmanager
+def collected() -> Generator[None, None, None]:
+    """Collect the garbage of the block, which runs an operator's code. A process that begins to serve freezes all garbage that is left.
+
+    Only objects of the block are visited. In a process that serves, the collector finds them by itself.
+    """
+    if gc.get_threshold() == STEADY:
+        yield
+        return
+    gc.freeze()
+    gc.unfreeze()  # into the oldest generation
+    yield
+    gc.collect(0)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from router.chat import Json, ToolSpec, repaired
 from router.errors import Misfit, Place, ToolError
+from router.garbage import collected
 from router.threads import in_thread
 from router.toolbox.approval import Condition, condition_of
 from router.toolbox.docstring import documentation
@@ -81,7 +83,9 @@ def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
     sys.modules[module.__name__] = module  # dataclasses and typing look up their module there
     with ExitStack() as undo:
         undo.callback(sys.modules.pop, module.__name__, None)
-        _run(text, module, path, place)
+        import_module("router.toolbox.parameters")  # see `_tool`; outside of the block, whose objects are all visited
+        with collected():
+            _run(text, module, path, place)
         functions = [value for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")]
         made = tuple(_tool(function, text, place.file) for function in functions if function.__module__ == module.__name__)
         if not made:
