@@ -116,10 +116,11 @@ class Rig:
 
 
 def question(route: str, messages: int = 1) -> bytes:
-    """Return a request of messages of 200 characters whose last is `Hi`; an even number of messages is reduced by one."""
-    said = [{"role": ("user", "assistant")[index % 2], "content": "word " * 40} for index in range(messages - 1)]
-    asked = [*said, {"role": "user", "content": "Hi"}] if messages % 2 else [*said[1:], {"role": "user", "content": "Hi"}]
-    return wire.request(f"/api/chat/{route}", {"messages": asked}, {})
+    """Return a request of messages of 200 characters whose last is `Hi`, user and assistant by turns; an even number begins with a system's."""
+    turns = ["user", "assistant"] * (messages // 2)
+    roles = [*([] if messages % 2 else ["system"]), *turns[: messages - 2 + messages % 2]]
+    said = [{"role": role, "content": "word " * 40} for role in roles]
+    return wire.request(f"/api/chat/{route}", {"messages": [*said, {"role": "user", "content": "Hi"}]}, {})
 
 
 def streams(rig: Rig) -> list[Row]:
