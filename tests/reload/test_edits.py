@@ -62,9 +62,9 @@ async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(work
         assert str(reload.failed and reload.failed.error).startswith("routes.yaml:1:1: the configuration takes longer than 0.5 s to build")
         workspace.write("routes.yaml", routes_answering("three"))
         await until(lambda: word(live) == "three")
-        assert any(name.endswith(".waits") for name in sys.modules)
+        assert any(name.endswith(".waits") for name in list(sys.modules))
         goes_on.touch()
-        await until(lambda: not any(name.endswith(".waits") for name in sys.modules))
+        await until(lambda: not any(name.endswith(".waits") for name in list(sys.modules)))
 
 
 async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
