@@ -388,8 +388,6 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     @property
     def text_alone(self) -> bool:
         """True if every part of the conversation is text, and no message has the role `tool`."""
-        if self.messages.__class__ is TextMessages:
-            return True
         for message in self.messages:
             if message.role == "tool":
                 return False
