@@ -153,6 +153,8 @@ class OwnEgress:
     @property
     def egress(self) -> Egress:
         """The proxy and certificates of connections to it; those of `network` are included after `inheritance.through`."""
+        if self.proxy is None and self.ca is None:
+            return DIRECT
         return Egress(proxy_of(self.proxy.value) if isinstance(self.proxy, Secret) else None, self.ca.pem if self.ca else "")
 
 

@@ -10,7 +10,7 @@ from router.description import changes, describe, sentences
 from router.drill import drilled
 from router.errors import Complaint, ConfigError
 from router.generation import Generation, build
-from router.targets import forget_table
+from router.targets import forget_lookups
 from router.value import Value
 
 
@@ -64,7 +64,7 @@ def edit_built(content: FileContents, now: Generation, host: str) -> tuple[Decla
     except ConfigError as error:
         return declaration, error
     finally:
-        forget_table()
+        forget_lookups()
     return declaration, generation
 
 

@@ -24,7 +24,7 @@ from router.journal.traces import Traces
 from router.reload import Listeners, Live, Reload
 from router.server.door import Door
 from router.server.edge import Edge
-from router.targets import forget_table
+from router.targets import forget_lookups
 
 __all__ = ["Door", "Edge", "application", "create", "steady", "to_stderr", "warn_undeclared"]
 
@@ -88,6 +88,6 @@ def steady() -> None:
     This saves a tenth of the CPU of a short answer, and its longest pauses. There is no collection before: it would find 188 objects,
     for 30 ms, and as many in a second with 10,000 routes.
     """
-    forget_table()
+    forget_lookups()
     gc.freeze()
     gc.set_threshold(*STEADY)

@@ -12,7 +12,7 @@ from router.config.declaration import TargetConfig
 from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, files, gemini, litellm, litellm_library, litellm_providers, openai, script
-from router.targets.connections import Connections
+from router.targets.connections import Connections, head_of
 from router.targets.conversation import user_ends
 from router.targets.demo import Post
 from router.targets.embeddings import batch_of, split_of
@@ -22,7 +22,7 @@ from router.targets.learned import Learned
 from router.targets.passage import sign_in_warning
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
-from router.targets.resolved_facts import facts_of
+from router.targets.resolved_facts import facts_of, known_facts
 from router.targets.structured import emulated
 from router.targets.table import forget_table
 from router.targets.verdict import verdict as refusal
@@ -30,7 +30,7 @@ from router.value import Value, field, replace
 
 __all__ = [
     "NEEDS", "Connections", "Facts", "Learned", "Post", "Target", "batch_of", "close_lanes", "emulated", "facts_of", "fit",
-    "forget_table", "lane_of", "open_target", "proxy_warning", "refusal", "split_of",
+    "forget_lookups", "lane_of", "open_target", "proxy_warning", "refusal", "split_of",
 ]  # fmt: skip
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
 """Providers whose models are assumed to continue an assistant's last words (prefill) if the table does not know them.
@@ -114,13 +114,9 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     lane, _ = lane_of(declared)
     if lane == "litellm":
         litellm_providers.check_model(declared.model)
-    facts, learned = facts_of(declared), learned or Learned()
-    known = facts
-    provider = declared.model.partition("/")[0]
-    if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
-        facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
-    if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
-        facts = replace(facts, prefill=False)  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
+    known, learned = facts_of(declared), learned or Learned()
+    prefill = _continues(declared, lane, known)
+    facts = known if prefill == known.prefill else replace(known, prefill=prefill)
     connections, ready, warm = connections.over(declared.egress), None, None
     fetches = files.fetches(declared)
     if lane == "openai":  # it refuses the URLs of files itself: a plain question needs no search for them
@@ -137,9 +133,28 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 
+def _continues(declared: TargetConfig, lane: str, known: Facts) -> bool:
+    """Return whether a target is taken to continue an assistant's last words (prefill). `known`: the facts of its model."""
+    provider, _, model = str(declared.model).partition("/")
+    own = declared.api_base is not None
+    if lane == "gemini" or user_ends in rules_of(provider, model, own=own):
+        return False  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
+    if known.source == "unknown" and (provider in PREFILL or (provider == "openai" and own)):
+        return declared.facts is None or declared.facts.prefill is not False
+    return known.prefill
+
+
 def proxy_warning(declared: TargetConfig) -> str:
     """Return a warning if LiteLLM's sign-in for a target bypasses the declared proxy and CA; otherwise an empty text."""
-    return sign_in_warning(declared) if lane_of(declared)[0] == "litellm" else ""
+    warning = sign_in_warning(declared)
+    return warning if warning and lane_of(declared)[0] == "litellm" else ""
+
+
+def forget_lookups() -> None:
+    """Free what opening targets looked up, and looks up anew the next time: LiteLLM's table (4 MB), and request heads, which hold keys."""
+    forget_table()
+    known_facts.cache_clear()
+    head_of.cache_clear()
 
 
 async def close_lanes() -> None:

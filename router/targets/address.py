@@ -14,6 +14,12 @@ AT_RESPONSES = "responses/"
 
 
 @lru_cache(maxsize=1024)  # many targets have one address
+def host_of(url: str) -> str:
+    """Return the host of a URL in lower case; empty if it has none. Raises ValueError if the URL cannot be parsed."""
+    return urlsplit(url).hostname or ""
+
+
+@lru_cache(maxsize=1024)  # many targets have one address
 def endpoint_of(base: str, path: str, *, within: str = "", query: str = "") -> str:
     """Return the URL of an endpoint. Raises Misfit if `base` cannot be parsed, or has a fragment, which HTTP does not send.
     base: URL of the API, of the endpoint itself, or of OpenAI's Responses API; its scheme and host are not checked here

@@ -94,22 +94,18 @@ class Connections:
         self.behind, self.close = self._pool.behind, self._pool.close
 
     def over(self, egress: Egress) -> "Connections":
-        """Return a client for another egress that shares this pool."""
-        return Connections(egress, self._pool, linger=self.linger)
+        """Return a client for this egress that shares the pool: this one, if it is its own."""
+        return self if egress == self._egress else Connections(egress, self._pool, linger=self.linger)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """Return the endpoint of a URL; `connect`: seconds it may take. Raises Misfit unless it is http(s) and each header can be sent."""
         host, port, tls, authority, path, login = _located(url)
-        headers_sent = {"host": authority, **SENT, **({"authorization": login} if login else {}), **headers}
         proxy = self._egress.proxy_to(host) if self._egress.proxy else None
         if proxy is not None and not tls:
             # The request itself goes to the proxy, with the whole address: many proxies lead to port 443 alone (RFC 9112, 3.2.2).
             path = f"http://{authority}{path}"
-            headers_sent |= _login(proxy)
-        if any(not value.isascii() or not value.isprintable() for value in headers_sent.values()):
-            raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers_sent.items())
-        head = f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
+            headers = {**headers, **_login(proxy)}
+        head = head_of(method, path, authority, login, tuple(headers.items()))
         context = trusting(self._egress.ca) if tls else None
         tunnel = b""
         if proxy is not None and tls:
@@ -179,6 +175,16 @@ def _located(url: str) -> tuple[str, int, bool, str, str, str]:
     query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + query
     return host, port, tls, named if parts.port is None else f"{named}:{port}", path, login
+
+
+@lru_cache(maxsize=1024)  # many targets have one address and key
+def head_of(method: str, path: str, authority: str, login: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the head of a request, as in Endpoint. Raises Misfit for a header that cannot be sent. `login`: `Authorization`, or empty."""
+    sent = {"host": authority, **SENT, **({"authorization": login} if login else {}), **dict(headers)}
+    if not (values := "".join(sent.values())).isascii() or not values.isprintable():
+        raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
+    lines = "".join([f"{name}: {value}\r\n" for name, value in sent.items()])
+    return f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
 
 
 def _login(proxy: Proxy) -> dict[str, str]:

@@ -11,6 +11,7 @@ from router.config.declaration import TargetConfig as Declared
 from router.errors import TargetRefused
 from router.events import Answer, Events
 from router.targets import anthropic, gemini
+from router.targets.address import host_of
 from router.targets.providers import PROVIDERS
 
 FILE_ADDRESS = "file_address"
@@ -31,7 +32,7 @@ def fetches(declared: Declared) -> bool:
     provider = PROVIDERS.get(str(declared.model).partition("/")[0])
     if declared.api_base is None:
         return provider is None or not provider.keyless
-    host = (urlsplit(declared.api_base).hostname or "").lower()
+    host = host_of(declared.api_base)
     return host in HOSTED or host.endswith(AZURE)
 
 

@@ -157,15 +157,16 @@ CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_a
 """Providers of Claude, other than gateways."""
 OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
 """Self-hosted servers, which may serve any model; `openai/` with an `api_base` counts as one."""
-FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
-    (re.compile(r"(?i)mistral|mixtral|codestral|devstral|magistral|pixtral|voxtral|leanstral"), MISTRAL),
-    (re.compile(r"(?i)qwen|qwq|gemma|llama-?2"), TEMPLATE),
-    (re.compile(r"(?i)\bsonar"), PERPLEXITY),
-    (re.compile(r"(?i)claude"), (*ALL, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name)),
-    (re.compile(r"(?i)gemini"), (*ALL, rule.jpeg_by_its_name)),
+FAMILIES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
+    ("mistral|mixtral|codestral|devstral|magistral|pixtral|voxtral|leanstral", MISTRAL),
+    ("qwen|qwq|gemma|llama-?2", TEMPLATE),
+    (r"\bsonar", PERPLEXITY),
+    ("claude", (*ALL, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name)),
+    ("gemini", (*ALL, rule.jpeg_by_its_name)),
 )
 """Pattern of a model's name → its conversation rules on the OpenAI wire, at any provider that is not in AT_HOME; the first match
 counts."""
+OF_FAMILY = re.compile("|".join([name for name, _ in FAMILIES]), re.IGNORECASE)
 AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL, "perplexity": PERPLEXITY}
 """Provider → the conversation rules that apply to all of its models."""
 
@@ -175,8 +176,9 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
     """Return the conversation rules, in order, for a provider (`prefix`) and model on the OpenAI wire. `own`: at the operator's address."""
     if prefix in AT_HOME:
         return AT_HOME[prefix]
-    family = next((rules for name, rules in FAMILIES if name.search(model)), None)
-    return family or (TEMPLATE if prefix in OWN or (prefix == "openai" and own) else ALL)
+    if OF_FAMILY.search(model):
+        return next(rules for name, rules in FAMILIES if re.search(name, model, re.IGNORECASE))
+    return TEMPLATE if prefix in OWN or (prefix == "openai" and own) else ALL
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:

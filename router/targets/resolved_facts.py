@@ -5,11 +5,12 @@ A model missing from the table gets the facts of the known model most like it (`
 the same words. A model of an unknown family is sent all parameters; those that it refuses are learned (learned.py).
 """
 
+from functools import lru_cache
 from typing import Literal, cast
-from urllib.parse import urlsplit
 
 from router.config.declaration import TargetConfig
 from router.params import Effort
+from router.targets.address import host_of
 from router.targets.facts import EFFORTS, SAMPLING, Facts, known_flag, provider_of
 from router.targets.family import parsed
 from router.targets.provider_rules import RULES, unruled
@@ -25,23 +26,14 @@ def facts_of(declared: TargetConfig) -> Facts:
     provider = provider_of(declared)
     named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
     model = named if "/" in named else f"{provider}/{named}"
-    known = entries()
-    found: str | None = next((one for one in _names(model) if one in known), None)
-    source: Literal["itself", "family", "unknown"] = "itself" if found else "family"
-    found = found or next((near for one in _names(model) if (near := nearest(one))), None)
-    entry = known[found] if found else ModelRow()
-    made = _listed(found or "", source if found else "unknown", entry)
-    if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
-        made = replace(made, window=None, max_output=None, price=None)  # another size: the same behaviour, but other prices and limits
+    entry, made = known_facts(model)
     served = PROVIDERS.get(provider, ELSEWHERE)
     own = provider == "openai" and declared.api_base is not None
     if not own:  # `openai/` at another address may be any server
         schemas = made.schemas if served.schemas is None else served.schemas
         made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode)
-    if source == "family":  # a newer model may read files that its sibling refuses
-        made = replace(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
-    elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
-        made = replace(made, audio=False)
+        if made.source == "itself" and made.audio is None and provider in AUDIO_LISTED:
+            made = replace(made, audio=False)
     if provider in CLAUDES and "claude" in model:
         made = replace(made, audio=False)  # no Claude reads audio
     made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
@@ -49,7 +41,7 @@ def facts_of(declared: TargetConfig) -> Facts:
         made,
         refuses=made.refuses | served.lacks,
         stream_options=served.counts,
-        session_key=_session_key(made, declared),
+        session_key=_session_key(provider, made, declared),
         marks_from=_marks_from(entry, declared),
         window=declared.context_window or made.window,
         price=declared.price or made.price,
@@ -66,20 +58,18 @@ USUAL_MARKS_FROM = 1024
 Source: Anthropic's guide to prompt caching."""
 
 
-def _session_key(made: Facts, declared: TargetConfig) -> str:
+def _session_key(provider: str, made: Facts, declared: TargetConfig) -> str:
     """Return the name of the body field or header that takes the session key; empty if the key is not sent.
     By the target's `prompt_cache`: `off` sends none, `on` sends it to each provider on the OpenAI wire, `auto` to those known to take it.
     OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's: others may refuse it (zed-industries/zed#52000).
     """
-    provider = provider_of(declared)
     known = PROVIDERS[provider].session if provider in PROVIDERS else ""
     if declared.prompt_cache == "off":
         return ""
     if declared.prompt_cache == "on":
         return known or (CACHE_KEY if provider in PROVIDERS else "")
     if provider == "openai" and declared.api_base is not None:
-        host = urlsplit(str(declared.api_base)).hostname or ""
-        return known if host.endswith(".openai.com") else ""
+        return known if host_of(declared.api_base).endswith(".openai.com") else ""
     return "" if provider == "azure" and parsed(made.model).words[:1] not in (("o",), ("gpt",)) else known
 
 
@@ -114,6 +104,28 @@ def _names(model: str) -> tuple[str, ...]:
     return (model, f"{other}/{name}") if other else (model,)
 
 
+@lru_cache(maxsize=1024)  # many targets have one model
+def known_facts(model: str) -> tuple[ModelRow, Facts]:
+    """Return the table's entry for a model (provider/model), or for the known model most like it, and the facts that it states.
+    Of a sibling, window and prices only if the names have the same words.
+    """
+    named = _names(model)
+    known = entries()
+    for one in named:
+        if one in known:
+            entry = known[one]
+            return entry, _listed(one, "itself", entry)
+    for one in named:
+        if near := nearest(one):
+            entry = known[near]
+            made = _listed(near, "family", entry)
+            if set(parsed(near).words) != set(parsed(model).words):  # another size: the same behaviour, but other prices and limits
+                made = replace(made, window=None, max_output=None, price=None)
+            # A newer model may read files that its sibling refuses.
+            return entry, replace(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
+    return UNLISTED
+
+
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
     """Return the facts that a table entry states, without the rules of the provider. `model`: name of the entry; empty if there is none."""
     levels = entry.reasoning_effort_levels
@@ -135,6 +147,10 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
         max_output=entry.output,
         price=entry.price,
     )
+
+
+UNLISTED = (ModelRow(), _listed("", "unknown", ModelRow()))
+"""The entry, an empty one, and the facts of a model whose family is not in the table."""
 
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
