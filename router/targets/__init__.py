@@ -120,9 +120,9 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     connections, ready, warm = connections.over(declared.egress), None, None
     fetches = files.fetches(declared)
     if lane == "openai":  # it refuses the URLs of files itself: a plain question needs no search for them
-        answer = openai.answer(name, declared, connect, connections, learned, facts=known, fetches=fetches)
+        answer = openai.answer(name, declared, connect, connections, learned, facts=facts, fetches=fetches)
     elif lane in DIRECT:
-        answer = DIRECT[lane](name, declared, connect, connections, learned, facts=known)
+        answer = DIRECT[lane](name, declared, connect, connections, learned, facts=facts)
     elif declared.fetch_files:
         raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
     else:

@@ -26,8 +26,8 @@ class Learned:
     def __init__(self) -> None:
         self._lessons: dict[str, Lesson] = {}
         self._taught: tuple[Facts, Facts] | None = None
-        self._own: set[str] = set()
-        """Refused fields of the target's own `body`: each is logged once."""
+        self._own: dict[str, None] = {}
+        """Refused fields of the target's own `body`: each is logged once. An empty set would take 216 bytes for each target."""
         self.repeats_left = math.inf
         """Retries that are still allowed for learning at this target; limited only in a rehearsal."""
 
@@ -47,7 +47,7 @@ class Learned:
     def own_refused(self, target: str, name: str) -> None:
         """Log once that a field of the target's own `body` was refused. The field is still sent, because the operator declared it."""
         if name not in self._own and len(self._own) < MAX_LESSONS:
-            self._own.add(name)
+            self._own[name] = None
             log.warning("a provider refused a field of the target's own `body`", extra={"fields": {"target": target, "field": name}})
 
     def keep(self, target: str, lessons: Collection[Lesson]) -> None:

@@ -112,26 +112,25 @@ class ChatTarget:
     def __init__(
         self, name: str, declared: TargetConfig, pool: Connections, *, connect: float, learned: Learned, facts: Facts, fetches: bool
     ) -> None:
-        self._name, self._params, self._pool = name, declared.params, pool
+        self._name, self._declared, self._params, self._pool, self._connect = name, declared, declared.params, pool, connect
         self._learned, self._facts, self._fetches = learned, facts, fetches
         prefix, _, model = str(declared.model).partition("/")
         self._model = model.removeprefix(AT_RESPONSES)
         url, headers = reached(declared, COMPLETIONS)
         self._options = options = options_of(declared, *APIS[facts.responses])
-        self._endpoint = pool.endpoint(url, headers := options.beside(headers), connect)
-        self._responding = lambda: pool.endpoint(responding_at(url, declared), headers, connect)
+        self._endpoint = pool.endpoint(url, options.beside(headers), connect)
         self._start, self._issuer = Start(name, str(declared.model)), issued_by(name, str(declared.model))
         self._rules = rules_of(prefix, self._model, own=declared.api_base is not None)
         self._subset, self._beside_tools = subset_of(prefix), prefix not in APART
         self._secret = declared.api_key.value if declared.api_key else ""
-        self._terms = partial(_terms, name, declared, options)
         self._usual: dict[bool, Terms] = {}
         """Terms of a usual question, with tools (True) or without. Made with the first question, not for each target that is loaded."""
 
     @cached_property
     def _at_responses(self) -> http.Endpoint:
         """The endpoint of the Responses API."""
-        return self._responding()
+        url, headers = reached(self._declared, COMPLETIONS)
+        return self._pool.endpoint(responding_at(url, self._declared), self._options.beside(headers), self._connect)
 
     def answer(self, ask: Ask) -> Events:
         """Stream the events of the answer to a question; see `http.answered` for the errors."""
@@ -148,7 +147,7 @@ class ChatTarget:
         tools, usual = bool(ask.tools), known is self._facts and params is self._params
         terms = self._usual.get(tools) if usual else None
         if terms is None:
-            terms = self._terms(known, params, tools=tools)
+            terms = _terms(self._name, self._declared, self._options, known, params, tools=tools)
             if usual:
                 self._usual[tools] = terms
         if messages is None or not terms.simple or ask.output is not None or ask.unsent:

@@ -39,7 +39,7 @@ def facts_of(declared: TargetConfig) -> Facts:
     made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
     made = replace(
         made,
-        refuses=made.refuses | served.lacks,
+        refuses=made.refuses | served.lacks if served.lacks else made.refuses,  # a union makes a new set
         stream_options=served.counts,
         session_key=_session_key(provider, made, declared),
         marks_from=_marks_from(entry, declared),
