@@ -75,6 +75,8 @@ def unpriced(generation: Generation) -> dict[str, str]:
     limits = [(key.limit, key.routes) for key in (auth.keys or {}).values()] if isinstance(auth, Auth) else []
     limits += [(route.declared.limit, (name,)) for name, route in generation.routes.items()]
     held = [routes for limit, routes in limits if limit is not None and limit.spend is not None]
+    if not held:
+        return {}
     asked = [
         target
         for name, route in generation.routes.items()
@@ -100,6 +102,8 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
         for target in (one for one in route.targets if one.lane != "script"):
             own = generation.declaration.routes.targets[target.name].params  # type: ignore[index]
             wholes = [("its own", own), *whose_pipeline] if own is not NO_PARAMS else whose_pipeline
+            if not wholes and not files and not route.toolbox:
+                continue  # nothing to leave out
             model = target.model.partition("/")[2]
             lines = [
                 f"{model} takes no {one}; {whose} is left out"
@@ -143,11 +147,13 @@ def _params(options: Json) -> Params:
 
 def stand_ins(generation: Generation) -> dict[str, str]:
     """Return route → warning that a script answers if its models do not. Empty outside production."""
+    if not production(generation.declaration):
+        return {}
     return {
         name: f"where {_either(models)} {WITHOUT[route.declared.kind]} of the script {_either(route.stand_ins)}: "
         "take it out of the route's targets, and they get an error"
         for name, route in generation.routes.items()
-        if production(generation.declaration) and (models := dict.fromkeys(one for post in route.stand_ins.values() for one in post.models))
+        if (models := dict.fromkeys(one for post in route.stand_ins.values() for one in post.models))
     }
 
 
