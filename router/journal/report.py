@@ -4,12 +4,14 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Sequence
-from typing import Literal, TypedDict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Literal, TypedDict, TypeVar
 
 from router.failover import Breaker, Position, Reason
 from router.generation import Carryover, Generation
 from router.reload import Live, Reload
+
+T = TypeVar("T")
 
 
 class RefusalReport(TypedDict):
@@ -86,7 +88,7 @@ class Report(TypedDict):
 
 ORDER = ("closed", "half_open", "open")
 TURN = 500
-"""Targets that are reported in one turn of the event loop: about 5 ms. Each has its state at its own turn."""
+"""Routes that are read, or targets that are reported, in one turn of the event loop: about 5 ms. Each has its state at its own turn."""
 
 
 async def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
@@ -111,18 +113,21 @@ async def report(live: Live, reload: Reload | None, running: int, *, stopping: b
 async def targets(generation: Generation) -> list[TargetReport]:
     """Return the reports of all targets that a route asks, in the order of the routes."""
     asked: dict[str, list[str]] = {}
-    for name, route in generation.routes.items():
+    async for name, route in _in_turns(generation.routes.items()):
         for target in route.targets:
             asked.setdefault(target.name, []).append(name)
     breakers: dict[str, list[Breaker]] = {}
-    for (name, *_), (_, health) in generation.kept.health.items():
+    async for (name, *_), (_, health) in _in_turns(generation.kept.health.items()):
         breakers.setdefault(name, []).append(health.breaker)
-    found: list[TargetReport] = []
-    for name, routes in asked.items():
-        found.append(_target(name, routes, breakers[name], generation.kept))
-        if len(found) % TURN == 0:
+    return [_target(name, routes, breakers[name], generation.kept) async for name, routes in _in_turns(asked.items())]
+
+
+async def _in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield these items, TURN of them in each turn of the event loop."""
+    for number, one in enumerate(items, start=1):
+        yield one
+        if number % TURN == 0:
             await asyncio.sleep(0)
-    return found
 
 
 def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryover) -> TargetReport:
