@@ -74,10 +74,11 @@ class Reload:
         """True from a request by SIGHUP until the files are read: they are read even if edits do not go live by themselves."""
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._tried: FileContents | None = None
+        served = live.generation.declaration
+        self._tried: FileContents | None = FileContents(served.snapshot, served.secrets)
         """The content that was tried last, served or not; None to try the present content again."""
-        self._secrets: tuple[str, ...] = ()
-        self._digest: str | None = None
+        self._secrets = tuple(served.secrets)
+        self._digest: str | None = served.digest
         """The digest of the content that was tried last; None if it could not be read, or not be built in time."""
         self.failed: FailedEdit | None = None
         self.swaps = 0

@@ -110,6 +110,28 @@ async def test_named_pipe_is_refused_as_a_pipeline_or_secret_file(workspace: Wor
         await until(lambda: word(live) == "three")
 
 
+async def test_files_that_serve_are_not_declared_again_when_the_router_starts(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are read again after the start, unchanged since the configuration was loaded, are not declared a second time.
+
+    A change of a secret file, which was known from the load, goes live.
+    """
+    tried: list[Snapshot] = []
+
+    def recording(snapshot: Snapshot, host: str) -> Declaration:
+        tried.append(snapshot)
+        return declared(snapshot, host)
+
+    monkeypatch.setattr("router.reload.edits.declared", recording)
+    reads = recorded_reads(monkeypatch)
+    workspace.write("key.txt", "sk-one").write(".env", "NAME=openai/x\n")
+    workspace.write("routes.yaml", routes("a: {model: '${NAME}', api_key: '${file:key.txt}'}"))
+    async with following(workspace, check=0.02) as (_, reload):
+        await until(lambda: len(reads) > 5)
+        assert not tried
+        workspace.write("key.txt", "sk-two")
+        await until(lambda: reload.swaps == 1)
+
+
 async def test_too_large_secret_file_is_refused_once_not_at_each_check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret file that grows beyond 1 MiB is refused at the line that names it, and is not built again at each periodic check."""
     tried: list[Snapshot] = []
