@@ -24,29 +24,30 @@ def recall(*, memory: Memory) -> Step:
     """Return the step that stores in `memory` what clients do not send back (reasoning state, hidden calls), and restores it later."""
 
     def step(answer: Answer) -> Answer:
-        async def watched(ask: Ask, beside: Beside) -> Events:
-            rounds = Rounds(conversation_hash(ask.owner))
-            names = rounds.hashed.follow(ask.messages)
-            held = await memory.get(ask.caller, list(names.values()), ask.user)
-            async with aclosing(beside.over(answer(_restored(ask, names, held)))) as events:
-                async for event in events:
-                    rounds.see(event)
-                    if isinstance(event, Finish):
-                        before = {name: held[name] for name in names.values() if name in held}
-                        for kept in rounds.kept():
-                            await memory.put(ask.caller, list(kept)[-1], {**before, **kept}, ask.user)
-                    if not isinstance(event, ReasoningState):
-                        yield event
-
         def passed(ask: Ask) -> Events:
             if not ask.tools and (ask.messages.__class__ is TextMessages or not ask.has_calls):
                 return answer(ask)
             beside = Beside()  # words do not matter here
-            return EventStream(watched(ask, beside), beside.fast)
+            return EventStream(_watched(memory, answer, ask, beside), beside.fast)
 
         return passed
 
     return step
+
+
+async def _watched(memory: Memory, answer: Answer, ask: Ask, beside: Beside) -> Events:
+    rounds = Rounds(conversation_hash(ask.owner))
+    names = rounds.hashed.follow(ask.messages)
+    held = await memory.get(ask.caller, list(names.values()), ask.user)
+    async with aclosing(beside.over(answer(_restored(ask, names, held)))) as events:
+        async for event in events:
+            rounds.see(event)
+            if isinstance(event, Finish):
+                before = {name: held[name] for name in names.values() if name in held}
+                for kept in rounds.kept():
+                    await memory.put(ask.caller, list(kept)[-1], {**before, **kept}, ask.user)
+            if not isinstance(event, ReasoningState):
+                yield event
 
 
 def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
