@@ -328,7 +328,7 @@ class Route(Value, frozen=True, kw_only=True):
     @property
     def names(self) -> tuple[Name, ...]:
         """The names of all targets, each once, in the order of the entries."""
-        return names_in(self.pools)
+        return tuple(dict.fromkeys([named(one) for pool in self.pools for one in pool]))
 
     @property
     def conditions(self) -> "tuple[When | None, ...]":
@@ -356,11 +356,6 @@ class Route(Value, frozen=True, kw_only=True):
 
 
 Pools = tuple[tuple[Reference | Member, ...], ...]
-
-
-def names_in(pools: Pools) -> tuple[Name, ...]:
-    """Return the names of all targets of these pools, each once, in order."""
-    return tuple(dict.fromkeys([one.use if isinstance(one, Member) else one for pool in pools for one in pool]))
 
 
 def named(one: "Reference | Member") -> Name:

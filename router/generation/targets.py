@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from router.config.conditions import When
-from router.config.declaration import Member, Pools, Route, TargetConfig, named, names_in, weight_of
+from router.config.declaration import Member, Pools, Route, TargetConfig, named, weight_of
 from router.config.price import Price
 from router.config.values import Name
 from router.errors import Misfit
@@ -70,9 +70,11 @@ class OpenedTargets:
         return self._opened.get((name, connect, uncached))
 
     def layout(self, route: Route) -> Layout:
-        """Return the targets of a route as it declares them. A target's position are the models in the pools before its first entry."""
-        pools, posts = route.pools, dict[str, Post]()
+        """Return the layout of a route. The position of a target is that of its first entry: behind the models of the pools before."""
+        pools = route.pools
+        names: list[Name] = []
         conditions: list[When] = []
+        posts: dict[str, Post] = {}
         before: list[str] = []
         for pool in pools:
             post = Post(tuple(before), self._skipped.intersection(before)) if before else FIRST
@@ -80,10 +82,12 @@ class OpenedTargets:
                 if isinstance(entry, Member) and entry.when:
                     conditions.append(entry.when)
                 name = named(entry)
-                posts.setdefault(name, post)
+                if name not in posts:
+                    names.append(name)
+                    posts[name] = post
                 if (declared := self._parts.targets.get(name)) is not None and declared.script is None:
                     before.append(str(name))
-        return Layout(pools, names_in(pools), conditions, posts)
+        return Layout(pools, names, conditions, posts)
 
     def pools(self, route: Route, layout: Layout, targets: Sequence[Target]) -> list[Pool]:
         """Return the pools of a route without skipped targets. Places of targets are positions in the route, skipped ones included."""
