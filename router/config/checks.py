@@ -1,15 +1,16 @@
 """Checks across the entries of routes.yaml: names that must exist, and entries that are a mistake beside others."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile
-from router.config.document import Node, Scalar, Table, at, items_of, pairs_of
+from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
 from router.config.entries import KnownCallers, check_entries
 from router.config.kinds import check_kinds
 from router.config.meant import did_you_mean
 from router.config.network import has_literal_password
+from router.config.rows import Row, having, rows_of
 from router.config.server import Auth
 from router.config.snapshot import DRILLS
 from router.config.values import loopback
@@ -23,50 +24,55 @@ def check_across(tree: Node | None, written: Table, routes: RoutesFile, host: st
     written: the routes file without `defaults` put in
     host: the address it is to be served at
     """
-    used = _check_references(tree, complaints)
+    rows = rows_of(at(written, "routes"))  # none of these checks reads a key that `defaults` has
+    used = _check_references(tree, rows, complaints)
     _check_callers(tree, routes, complaints)
-    _check_limits(tree, routes, complaints)
-    check_kinds(written, complaints)
-    check_entries(tree, _callers_known(tree, routes), complaints)
-    _check_proxies(tree, complaints)
+    _check_limits(tree, rows, routes, complaints)
+    check_kinds(rows, at(tree, "drills"), complaints)
+    check_entries(rows, _callers_known(tree, routes), complaints)
+    _check_proxies(tree, rows, complaints)
     if not loopback(host):
         reached = host or "every address of this machine"
         why = f"whoever reaches {reached} could ask, and you would pay: write under `server` who may"
         _require_auth(tree, written.place.file, why, complaints)
-    _warn_of_addresses(tree, complaints)
+    _warn_of_addresses(tree, rows, complaints)
     _warn_of_paths(tree, complaints)
     return used
 
 
-def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, Scalar]]:
+def _check_references(tree: Node | None, routes: Sequence[Row], complaints: Complaints) -> dict[str, dict[str, Scalar]]:
     """Complain of unknown and repeated names in routes and drills. Return as `check_across`."""
     used: dict[str, dict[str, Scalar]] = {"pipeline": {}, "tools": {}}
-    targets, pairs = at(tree, "targets"), pairs_of(at(tree, "routes"))
-    known = dict.fromkeys(key.text for key, _ in targets.pairs) if isinstance(targets, Table) else None
-    taken = {key.text: key.place for key, _ in pairs}
-    for key, route in pairs:
-        for target in _words(route, "targets"):
+    targets = at(tree, "targets")
+    known = dict.fromkeys([key.text for key, _ in targets.pairs]) if isinstance(targets, Table) else None
+    taken = {name.text: name.place for name, _, _ in routes}
+    for route, _, row in routes:
+        for target in _words(row.get("targets")):
             if known is not None and target.text not in known:
                 complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
-        for alias in _words(route, "aliases"):
+        for alias in _words(row["aliases"]) if "aliases" in row else ():
             if alias.text in taken:
                 complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
             taken.setdefault(alias.text, alias.place)
         for word, places in used.items():
-            for name in _words(route, word):
-                if name.place != route.place:  # else it is the stand-in of an embeddings route
-                    places.setdefault(name.text, name)
-        words = _words(route, "tools")
-        for name in words[1:]:
-            if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
-                complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{key.text}`")
+            for name in _words(row[word]) if word in row else ():
+                places.setdefault(name.text, name)
+        if "tools" in row:
+            _check_tools(route.text, _words(row["tools"]), complaints)
     drills = at(tree, "drills")
     for drill in items_of(drills):
         given = (key for key, _ in pairs_of(at(drill, "given")))
-        _check_known("target", (*given, *_words(at(drill, "expect"), "served_by")), known or (), complaints)
-        _check_known("route", _words(at(drill, "ask"), "model"), taken, complaints)
+        _check_known("target", (*given, *_words(at(drill, "expect", "served_by"))), known or (), complaints)
+        _check_known("route", _words(at(drill, "ask", "model")), taken, complaints)
     _check_titles(drills, complaints)
     return used
+
+
+def _check_tools(route: str, words: Sequence[Scalar], complaints: Complaints) -> None:
+    """Complain of a tool set that stands twice in the tools of a route."""
+    for name in words[1:]:
+        if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
+            complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{route}`")
 
 
 def _declared(target: Scalar, known: Iterable[str]) -> str:
@@ -98,15 +104,18 @@ def _check_titles(drills: Node | None, complaints: Complaints) -> None:
 
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
     """Complain of keys with the same hash, and of unknown routes in a key. Of a file of keys only the routes are checked here."""
-    known, keys = dict.fromkeys(map(str, routes.routes)), at(tree, "server", "auth", "keys")
+    keys = at(tree, "server", "auth", "keys")
+    if keys is None:
+        return
+    known = dict.fromkeys(map(str, routes.routes))
     if isinstance(keys, Table):
         owners: dict[str, str] = {}
         for name, key in keys.pairs:
-            for given in _words(key, "hash"):
+            for given in _words(at(key, "hash")):
                 if (first := owners.setdefault(given.text, name.text)) != name.text:
                     complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
-            _check_known("route", _words(key, "routes"), known, complaints)
-    elif keys is not None and isinstance(routes.server.auth, Auth):
+            _check_known("route", _words(at(key, "routes")), known, complaints)
+    elif isinstance(routes.server.auth, Auth):
         for name, key in (routes.server.auth.keys or {}).items():
             if any(route not in known for route in key.routes or ()):
                 complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
@@ -130,7 +139,7 @@ NO_USERS = (
 )
 
 
-def _check_limits(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
+def _check_limits(tree: Node | None, rows: Sequence[Row], routes: RoutesFile, complaints: Complaints) -> None:
     """Complain of limits per key if no callers are declared: a client could get a fresh limit with each key that it makes up.
 
     If no caller names its end users, complain of limits per end user, too, and warn of caches for each.
@@ -141,14 +150,16 @@ def _check_limits(tree: Node | None, routes: RoutesFile, complaints: Complaints)
     )
     if not isinstance(at(tree, "server", "auth"), Table):
         refused["key"] = NO_CALLERS
-    for _, route in pairs_of(at(tree, "routes")):
-        for per in _words(at(route, "limit") or route, "per"):
-            if why := refused.get(per.text):
-                complaints.add(per.place, why)
-        for scope in _words(at(route, "cache") or route, "scope"):
-            if scope.text == "user" and not names_users:
+    for _, _, row in rows:
+        per = at(row["limit"], "per") if "limit" in row else row.get("per")
+        for one in _words(per) if per is not None else ():
+            if why := refused.get(one.text):
+                complaints.add(one.place, why)
+        scope = at(row["cache"], "scope") if "cache" in row else row.get("scope")
+        for one in _words(scope) if scope is not None else ():
+            if one.text == "user" and not names_users:
                 why = f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
-                complaints.warn(scope.place, why)
+                complaints.warn(one.place, why)
 
 
 def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
@@ -162,17 +173,12 @@ def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
     return not isinstance(declared, Auth) or declared.keys is None or any(key.user is not None for key in declared.keys.values())
 
 
-def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
+def _check_proxies(tree: Node | None, routes: Sequence[Row], complaints: Complaints) -> None:
     """Complain of proxies whose password is written out in the file."""
-    holders = [
-        at(tree, "network"),
-        *(target for _, target in pairs_of(at(tree, "targets"))),
-        *(tool for _, route in pairs_of(at(tree, "routes")) for tool in items_of(at(route, "tools"))),
-        at(tree, "server", "auth", "jwt"),
-        at(tree, "server", "otel"),
-    ]
-    for holder in holders:
-        proxy = at(holder, "proxy")
+    proxies = [at(tree, "network", "proxy"), at(tree, "server", "auth", "jwt", "proxy"), at(tree, "server", "otel", "proxy")]
+    proxies += [proxy for _, _, proxy in having(at(tree, "targets"), "proxy")]
+    proxies += [at(tool, "proxy") for _, _, row in routes if "tools" in row for tool in items_of(row["tools"])]
+    for proxy in proxies:
         if isinstance(proxy, Scalar) and has_literal_password(proxy.source):
             complaints.add(
                 proxy.place,
@@ -197,12 +203,13 @@ def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints
         )
 
 
-def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
+def _warn_of_addresses(tree: Node | None, routes: Sequence[Row], complaints: Complaints) -> None:
     """Warn of a limit per address if `server.proxies` is not declared: all clients behind a proxy would share it."""
     if at(tree, "server", "proxies") is not None:
         return
-    for _, holder in (*pairs_of(at(tree, "routes")), *pairs_of(at(tree, "server", "auth", "keys"))):
-        per = at(holder, "limit", "per")
+    limits = [row["limit"] for _, _, row in routes if "limit" in row]
+    for limit in (*limits, *(at(key, "limit") for _, key in pairs_of(at(tree, "server", "auth", "keys")))):
+        per = at(limit, "per")
         if isinstance(per, Scalar) and per.text == "ip":
             complaints.warn(
                 per.place,
@@ -213,15 +220,16 @@ def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
 
 SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
 """Providers whose models are often self-hosted, as a rule below /v1."""
+WITHOUT_PATH = re.compile(r"https?://[^/\s?#@]+/?")
 
 
 def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
     """Warn of an `api_base` without a path and without variables for a provider in SERVERS: most of their servers answer below /v1."""
-    for _, target in pairs_of(at(tree, "targets")):
-        model, base = at(target, "model"), at(target, "api_base")
-        if not isinstance(model, Scalar) or not isinstance(base, Scalar) or base.source != base.text:
+    for _, target, base in having(at(tree, "targets"), "api_base"):
+        if not isinstance(base, Scalar) or base.source != base.text or base.text.rstrip("/").count("/") > 2:
             continue
-        if model.text.partition("/")[0] in SERVERS and re.fullmatch(r"https?://[^/\s?#@]+/?", base.text):
+        model = target.get("model")
+        if isinstance(model, Scalar) and model.text.partition("/")[0] in SERVERS and WITHOUT_PATH.fullmatch(base.text):
             complaints.warn(
                 base.place,
                 f"this address has no path, and most servers of OpenAI's API answer below /v1: write {base.text.rstrip('/')}/v1 "
@@ -229,14 +237,13 @@ def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
             )
 
 
-def _words(node: Node | None, name: str) -> list[Scalar]:
-    """Return the scalars under a key, also of nested lists and of the `use` of entries; not those that are empty or lack a variable."""
-    return [entry for entry in _scalars(at(node, name)) if entry.text and not (entry.unset or entry.forgiven)]
-
-
-def _scalars(node: Node | None) -> list[Scalar]:
-    if node is None:
-        return []
-    if isinstance(node, Scalar):
-        return [node]
-    return [scalar for one in (*items_of(node), at(node, "use")) if one is not None for scalar in _scalars(one)]
+def _words(node: Node | None) -> list[Scalar]:
+    """Return the scalars of a value, also of nested lists and of the `use` of entries; not those that are empty or lack a variable."""
+    found: list[Scalar] = []
+    for one in node.items if isinstance(node, Listing) else (node,):
+        if isinstance(one, Scalar):
+            if one.text and not (one.unset or one.forgiven):
+                found.append(one)
+        elif one is not None:
+            found += _words(one.get("use") if isinstance(one, Table) else one)
+    return found

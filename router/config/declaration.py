@@ -321,9 +321,9 @@ class Route(Value, frozen=True, kw_only=True):
             raise Misfit("`hedge` asks a second target: this route has one", "hedge")
 
     @property
-    def pools(self) -> "tuple[tuple[Reference | Member, ...], ...]":
+    def pools(self) -> "Pools":
         """The pools in order; a target that stands alone is a pool of one."""
-        return tuple([(entry,) if isinstance(entry, str) else entry if isinstance(entry, tuple) else entry.pool for entry in self.targets])
+        return tuple([(one,) if isinstance(one, str) else one if isinstance(one, tuple) else one.pool for one in self.targets])
 
     @property
     def names(self) -> tuple[Name, ...]:
@@ -338,6 +338,8 @@ class Route(Value, frozen=True, kw_only=True):
     @property
     def tool_sets(self) -> tuple[ToolSetEntry, ...]:
         """The tool sets of the route (tools/<name>.py), those without options included; tool servers are left out."""
+        if not self.tools:  # most routes
+            return ()
         sets = (one for one in self.tools if not isinstance(one, ToolServer))
         return tuple(one if isinstance(one, ToolSetEntry) else ToolSetEntry(use=one) for one in sets)
 
@@ -351,6 +353,9 @@ class Route(Value, frozen=True, kw_only=True):
     def tool_servers(self) -> tuple[ToolServer, ...]:
         """The MCP servers among the tools of the route."""
         return tuple(one for one in self.tools if isinstance(one, ToolServer))
+
+
+Pools = tuple[tuple[Reference | Member, ...], ...]
 
 
 def named(one: "Reference | Member") -> Name:

@@ -1,13 +1,14 @@
 """Checks of routes' targets: conditions that can never hold, and entries that no question reaches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from router.config.binding import bind
 from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
-from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
+from router.config.document import Listing, Node, Scalar, Table, at, items_of
 from router.config.keys import ApiKey
 from router.config.meant import did_you_mean
+from router.config.rows import Row
 from router.signature import record_of
 from router.value import Value
 
@@ -27,40 +28,47 @@ class RouteEntry(Value, frozen=True):
     when: When | None
 
 
-def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Complaints) -> None:
+def check_entries(routes: Sequence[Row], known: KnownCallers | None, complaints: Complaints) -> None:
     """Complain of entries of routes that are never asked, and of conditions that never hold. Warn where a question may find no entry.
 
     known: the callers that conditions may name; None skips the check of conditions, because `server.auth` has a mistake
     """
-    for key, route in pairs_of(at(tree, "routes")):
-        targets = at(route, "targets")
-        found = list(_entries(targets))
-        entries = [entry for entry in found if entry is not None]
-        _check_order(key.text, entries, complaints)
-        if known is not None:
-            for entry in entries:
-                _check_condition(key.text, route, entry, known, complaints)
-        if targets is not None and entries and None not in found and reachable(None, [entry.when for entry in entries]):
-            complaints.warn(
-                targets.place,
-                f"a question for which none of these conditions holds gets the error `no_target` from `{key.text}`: write a target without "
-                "`when` as the last one, for all others",
-            )
+    for name, _, row in routes:
+        found = _entries(row.get("targets"))
+        if len(found) > 1 or (found and found[0] is not None and found[0].condition is not None):  # else there is nothing to compare
+            _check_route(name.text, row, found, known, complaints)
 
 
-def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry | None]:
-    """Yield the targets below a node, each with the nearest `when` (`condition`: that above the node); None for one with a mistake."""
-    match node:
-        case Listing(items=items):
-            for item in items:
-                yield from _entries(item, condition)
-        case Table():
-            yield from _entries(node.get("use"), node.get("when") or condition)
-        case Scalar() if node.text and not (node.unset or node.forgiven):
+def _check_route(
+    route: str, row: Mapping[str, Node], found: Sequence[RouteEntry | None], known: KnownCallers | None, complaints: Complaints
+) -> None:
+    entries = [entry for entry in found if entry is not None]
+    _check_order(route, entries, complaints)
+    if known is not None:
+        for entry in entries:
+            _check_condition(route, row.get("limit"), entry, known, complaints)
+    if entries and None not in found and reachable(None, [entry.when for entry in entries]):
+        complaints.warn(
+            row["targets"].place,
+            f"a question for which none of these conditions holds gets the error `no_target` from `{route}`: write a target without "
+            "`when` as the last one, for all others",
+        )
+
+
+def _entries(node: Node | None, condition: Node | None = None) -> list[RouteEntry | None]:
+    """Return the targets below a node, each with the nearest `when` (`condition`: that above the node); None for one with a mistake."""
+    found: list[RouteEntry | None] = []
+    for one in node.items if isinstance(node, Listing) else (node,):
+        if isinstance(one, Listing):
+            found += _entries(one, condition)
+        elif isinstance(one, Table):
+            found += _entries(one.get("use"), one.get("when") or condition)
+        elif one is None or not one.text or one.unset or one.forgiven:
+            found.append(None)
+        else:
             when = bind(condition, record_of(When), Complaints({})) if condition is not None else None
-            yield RouteEntry(node, condition, when) if isinstance(when, When | None) else None
-        case _:
-            yield None
+            found.append(RouteEntry(one, condition, when) if when is None or isinstance(when, When) else None)
+    return found
 
 
 def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complaints) -> None:
@@ -79,7 +87,7 @@ def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complain
         complaints.add(entry.name.place, f"{never}; take it out, or write it first")
 
 
-def _check_condition(route: str, declared: Node, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
+def _check_condition(route: str, limit: Node | None, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
     """Complain of a condition that never holds: unknown callers, claims without tokens, a budget without a limit; and of an empty one."""
     condition, when = entry.condition, entry.when
     if when is None:
@@ -95,7 +103,7 @@ def _check_condition(route: str, declared: Node, entry: RouteEntry, known: Known
         why = "no caller has a token with claims, so this never holds: declare whose tokens are taken, under `server.auth.jwt`"
         complaints.add(claim.place, why)
     budget = at(condition, "budget_used")
-    if budget is not None and when.budget_used is not None and not _has_budget(route, declared, when, known):
+    if budget is not None and when.budget_used is not None and not _has_budget(route, limit, when, known):
         complaints.add(
             budget.place,
             "no limit on money or tokens counts these questions, so none of it is ever used: give this route one, "
@@ -116,9 +124,9 @@ def _check_callers(route: str, caller: Node | None, known: KnownCallers, complai
             complaints.add(one.place, f"the key of `{one.source}` may not ask `{route}`: add it to the key's `routes`, or take it out here")
 
 
-def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
+def _has_budget(route: str, limit: Node | None, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
     keys = (key for name, key in known.keys.items() if not when.callers or name in when.callers)
     limits = [key.limit for key in keys if key.limit is not None and (key.routes is None or route in key.routes)]
-    own = at(declared, "limit", "spend") or at(declared, "limit", "tokens")
+    own = at(limit, "spend") or at(limit, "tokens")
     return own is not None or any(limit.spend is not None or limit.tokens is not None for limit in limits)

@@ -1,7 +1,10 @@
 """Kinds of routes, and the keys that each of them has a use for."""
 
+from collections.abc import Sequence
+
 from router.config.complaints import Complaints
 from router.config.document import Node, Scalar, Table, at, items_of, pairs_of
+from router.config.rows import Row
 from router.value import replace
 
 CHAT_ONLY = {
@@ -27,20 +30,19 @@ NO_PIPELINE = "none"
 """Name that stands in for the pipeline of an embeddings route; no such file is looked for."""
 
 
-def check_kinds(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of keys and conditions of embeddings routes and their drills that only chats have. `tree`: without `defaults` put in."""
-    routes = pairs_of(at(tree, "routes"))
-    embedders = [(name.text, route) for name, route in routes if isinstance(route, Table) and _makes_embeddings(route)]
-    for name, route in embedders:
-        for key, _ in route.pairs:
+def check_kinds(routes: Sequence[Row], drills: Node | None, complaints: Complaints) -> None:
+    """Complain of keys and conditions of embeddings routes and their drills that only chats have. `routes`: without `defaults` put in."""
+    embedders = [(name.text, route, row) for name, route, row in routes if "kind" in row and _makes_embeddings(row["kind"])]
+    for name, route, row in embedders:
+        for key, _ in pairs_of(route):
             if why := CHAT_ONLY.get(key.text):
                 complaints.add(key.place, f"`{name}` is of kind embeddings, and has no use for `{key.text}`: {why}. Leave it out")
-        for when in _conditions(route.get("targets")):
+        for when in _conditions(row.get("targets")):
             complaints.add(when.place, f"`{name}` is of kind embeddings, and its targets take no `when`: conditions are for chats")
 
-    aliases = (one.text for _, route in embedders for one in items_of(route.get("aliases")) if isinstance(one, Scalar))
-    named = {*aliases, *(name for name, _ in embedders)}
-    for drill in items_of(at(tree, "drills")):
+    aliases = (one.text for _, _, row in embedders for one in items_of(row.get("aliases")) if isinstance(one, Scalar))
+    named = {*aliases, *(name for name, _, _ in embedders)}
+    for drill in items_of(drills) if embedders else ():
         model = at(drill, "ask", "model")
         if not isinstance(model, Scalar) or model.text not in named:
             continue
@@ -53,14 +55,14 @@ def check_kinds(tree: Node | None, complaints: Complaints) -> None:
 
 def with_pipeline(route: Table) -> Table:
     """Return the route with a stand-in pipeline (NO_PIPELINE) if it is an embeddings route without one."""
-    if not _makes_embeddings(route) or route.get("pipeline") is not None:
+    kind = route.get("kind")
+    if kind is None or not _makes_embeddings(kind) or route.get("pipeline") is not None:
         return route
     key, value = (Scalar(route.place, text, plain=True, source=text) for text in ("pipeline", NO_PIPELINE))
     return replace(route, pairs=(*route.pairs, (key, value)))
 
 
-def _makes_embeddings(route: Node) -> bool:
-    kind = at(route, "kind")
+def _makes_embeddings(kind: Node) -> bool:
     return isinstance(kind, Scalar) and kind.text == "embeddings"
 
 

@@ -25,9 +25,9 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
     Its stream raises NoTarget if the question excludes all targets, another Unanswered if none starts. It ends with a Failure if none continues.
     `targets`: in the route's order, a Candidate alone is a pool of one. `chance`: for the order in a pool, and the back-off before a retry.
     """
-    pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
-    chosen = any(len(pool.members) > 1 for pool in pools)  # else the targets are asked in their order
+    pools = [one if isinstance(one, Pool) else Pool((one,)) for one in targets]
     in_line = tuple([candidate for pool in pools for candidate in pool.members])
+    chosen = len(in_line) > 1 and any(len(pool.members) > 1 for pool in pools)  # else the targets are asked in their order
     hedge = Hedge(policy.hedge) if policy.hedge else None
     chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
     only = in_line if len(in_line) == 1 else None

@@ -29,6 +29,10 @@ async def unknown() -> int | None:
     return None
 
 
+NEVER_SLOW = Pace(BreakerDeclared())
+"""The pace of every target whose `breaker` declares no time after which a first token is late."""
+
+
 class TargetHealth:
     """The breaker, pace, load, retry budget and refusals of a target. Routes with equal `breaker` and `retry` settings share it.
     `load` and `refusals` may be shared with other healths: they belong to the target, whichever route asks it.
@@ -47,8 +51,8 @@ class TargetHealth:
         declared = breaker or BreakerDeclared()
         self.clock = clock
         self.breaker = Breaker(declared, clock, hint)
-        self.pace = Pace(declared, clock)
         self._paced = declared.slow is not None
+        self.pace = Pace(declared, clock) if self._paced else NEVER_SLOW
         self.load = load or Load(clock)
         self.retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
         self.refusals = refusals or TargetRefusals(clock=clock)

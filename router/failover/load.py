@@ -23,8 +23,8 @@ class Load:
         self._clock = clock
         self.busy = 0
         """Requests in flight."""
-        self._starts: deque[tuple[float, float]] = deque(maxlen=LATEST)
-        """The time to first token of each of the latest answers, with the time at which it started."""
+        self._starts: deque[tuple[float, float]] | None = None
+        """The time to first token of each of the latest answers, with the time at which it started; None before any: a deque takes 760 bytes."""
         self._unread = 0
         """The newest of them that `_latency` does not include yet."""
         self._latency = 0.0
@@ -34,6 +34,8 @@ class Load:
         """Record the time to first token (TTFT) of an answer. `now`: the time by the clock of the load."""
         if self._unread == LATEST:
             self._read()  # else a peak would be dropped before it counts
+        if self._starts is None:
+            self._starts = deque(maxlen=LATEST)
         self._starts.append((seconds, now))
         self._unread += 1
 
@@ -45,7 +47,8 @@ class Load:
 
     def _read(self) -> None:
         """Include the newest starts in `_latency`."""
-        for seconds, now in islice(self._starts, len(self._starts) - self._unread, None):
+        starts = self._starts or ()
+        for seconds, now in islice(starts, len(starts) - self._unread, None):
             weight = math.exp((self._seen - now) / DECAY)
             faded = self._latency * weight
             # A peak counts at once and fades: a plain average would show a stall only when it is over.
@@ -55,9 +58,10 @@ class Load:
 
     def usual(self, share: float) -> float | None:
         """Return the seconds within which this share (0 to 1) of the LATEST answers started (a quantile); None before KNOWN starts."""
-        if len(self._starts) < KNOWN:
+        starts = self._starts or ()
+        if len(starts) < KNOWN:
             return None
-        return sorted(seconds for seconds, _ in self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]
+        return sorted(seconds for seconds, _ in starts)[min(len(starts) - 1, int(share * len(starts)))]
 
 
 class Pace:

@@ -15,7 +15,7 @@ from router.failover import FailureRules, embedding, failover
 from router.generation.construction import Construction
 from router.generation.pipelines import pipelines
 from router.generation.serving import OTHER_KIND, Compiled
-from router.generation.targets import OpenedTargets
+from router.generation.targets import Layout, OpenedTargets
 from router.generation.tools import LoadedTools
 from router.quotas import Quota
 from router.steps import FROM_ROUTE
@@ -31,42 +31,46 @@ class RouteCompiler:
         self._parts = parts
         self.tools = LoadedTools(parts)
         self._pipelines = pipelines(parts)
+        self._words = {name: tuple([str(line.name) for line in lines]) for name, lines in parts.declaration.pipelines.items()}
+        """Pipeline → the names of its steps, outermost first."""
+        self._recall, self._hide = FROM_ROUTE["recall"](memory=parts.kept.memory), FROM_ROUTE["reasoning"]()
+        self._session = FROM_ROUTE["session"]()
         self._chance = parts.ground.chance()  # one for all routes: each takes 2.5 KB
         self.targets = OpenedTargets(parts)
 
     def compiled(self, name: str, route: Route) -> Compiled | None:
         """Return the compiled route; None if no target or pipeline is left for it. Each mistake adds a complaint: then `build` raises."""
         skipped, connect, uncached = self._parts.declaration.skipped, route.timeout.connect, route.prompt_cache == "off"
-        opened = {name: self.targets.open(name, connect, uncached=uncached) for name in route.names if name not in skipped}
-        targets = tuple(target for target in opened.values() if target is not None)
-        if not targets and all(name in skipped for name in route.names):
-            lacks = "; ".join(dict.fromkeys(skipped[name] for name in route.names))
-            self._parts.complain(route.names[0].place, f"`{name}` has no target left, all are optional: {lacks}")
+        layout = self.targets.layout(route)
+        names = layout.names
+        opened = {one: self.targets.open(one, connect, uncached=uncached) for one in names if one not in skipped}
+        targets = tuple([target for target in opened.values() if target is not None])
+        if not targets and all(one in skipped for one in names):
+            lacks = "; ".join(dict.fromkeys(skipped[one] for one in names))
+            self._parts.complain(names[0].place, f"`{name}` has no target left, all are optional: {lacks}")
         if route.kind == "embeddings":
-            return self._embeddings(name, route, targets) if targets else None
+            return self._embeddings(name, route, layout, targets) if targets else None
         toolbox = self.tools.box(name, route)
         self._check_supplied(name, route, toolbox)
-        if not targets or str(route.pipeline) not in self._pipelines:
+        if not targets or route.pipeline not in self._pipelines:
             return None
-        posts = self.targets.posts(route)
-        placed = [target if target.at is None else replace(target, answer=target.at(posts[target.name])) for target in targets]
+        placed = [target if target.at is None else replace(target, answer=target.at(layout.posts[target.name])) for target in targets]
         rules = FailureRules(route.timeout, route.retry, route.rescue, route.hedge)
-        answer = failover(self.targets.pools(route, placed, posts), rules, self._chance)
-        if conditional := any(route.conditions):
+        answer = failover(self.targets.pools(route, layout, placed), rules, self._chance)
+        if layout.conditions:
             self._check_images(route, opened)
-        for step in reversed(self._steps(name, route, targets, toolbox, conditional=conditional)):
+        for step in reversed(self._steps(name, route, targets, toolbox, conditional=bool(layout.conditions))):
             answer = step(answer)
-        askable = AskableRoute(FROM_ROUTE["session"]()(answer), toolbox.askers)
-        self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), askable)
-        return self._described(name, route, targets, toolbox, answer, posts=posts)
+        if self.tools.asks:
+            askable = AskableRoute(self._session(answer), toolbox.askers)
+            self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), askable)
+        return self._described(name, route, targets, toolbox, answer, layout=layout)
 
     def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, *, conditional: bool) -> list[Step]:
         """Return the steps around a chat route's failover, outermost first: those of its pipeline and those that its own keys add."""
         kept = self._parts.kept
-        steps: list[Step] = [FROM_ROUTE["recall"](memory=kept.memory)]
-        if route.reasoning == "hide":
-            steps.append(FROM_ROUTE["reasoning"]())
-        steps += self._pipelines[str(route.pipeline)]
+        steps = [self._recall, self._hide] if route.reasoning == "hide" else [self._recall]
+        steps += self._pipelines[route.pipeline]
         if conditional:
             steps.append(FROM_ROUTE["when"](conditions=route.conditions))
         if route.cache is not None:
@@ -78,10 +82,16 @@ class RouteCompiler:
         return steps
 
     def _described(
-        self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer, *, posts: Mapping[str, Post]
+        self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer, *, layout: Layout
     ) -> Compiled:
         """Return the Compiled of a route: this answer, and the data about targets, models, steps and limit that other parts read."""
-        chats, declared, conditions = route.kind == "chat", self._parts.targets, route.conditions
+        models: dict[str, str] = {}
+        stand_ins: dict[str, Post] = {}
+        for target in targets:
+            models[target.name] = target.model
+            if target.lane == "script" and (post := layout.posts[target.name]).models:
+                stand_ins[target.name] = post
+        chats, known = route.kind == "chat", self._parts.targets
         return Compiled(
             name=str(name),
             declared=route,
@@ -89,35 +99,36 @@ class RouteCompiler:
             targets=tuple(targets),
             toolbox=toolbox,
             granted=toolbox or (),
-            models={target.name: target.model for target in targets},
+            models=models,
             quota=None if route.limit is None else Quota(f"route:{name}", route.limit, self._parts.kept.counts),
-            steps=tuple(str(line.name) for line in self._parts.declaration.pipelines[str(route.pipeline)]) if chats else (),
-            stand_ins={target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models},
-            headers=frozenset(str(header) for one in conditions if one for header in one.header or ()),
-            conditional=any(conditions) or bool(toolbox.askers),
-            scripted=chats and all(known.script is not None for one in route.names if (known := declared.get(one))),
+            steps=self._words[route.pipeline] if chats else (),
+            stand_ins=stand_ins,
+            headers=frozenset([str(header) for one in layout.conditions for header in one.header or ()]),
+            conditional=bool(layout.conditions or toolbox.askers),
+            scripted=chats and all(known[one].script is not None for one in layout.names if one in known),
         )
 
-    def _embeddings(self, name: str, route: Route, opened: Sequence[Target]) -> Compiled | None:
+    def _embeddings(self, name: str, route: Route, layout: Layout, opened: Sequence[Target]) -> Compiled | None:
         """Return a compiled route of kind embeddings; None if a target cannot make embeddings (a complaint was added).
 
         Scripts after a model that is not skipped are left out: their vectors are of no use among a model's.
         """
-        posts = self.targets.posts(route)
-        targets = tuple(target for target in opened if target.lane != "script" or not posts[target.name].asked)
+        targets = tuple(target for target in opened if target.lane != "script" or not layout.posts[target.name].asked)
         splits: dict[str, Split] = {}
         for target in targets:
             declared = self._parts.targets[target.name]
             try:
                 splits[target.name] = self._parts.ground.split(target.name, declared, route.timeout.connect, self._parts.kept.connections)
             except Misfit as misfit:
-                used = next(one for one in route.names if one == target.name)
+                used = next(one for one in layout.names if one == target.name)
                 place = misfit.place or getattr(declared.model, "place", None) or used.place
                 self._parts.complain(place, f"`{name}` is of kind embeddings: {misfit.message}")
                 return None
         self._warn_of_models(name, route, targets)
-        embed = embedding(self.targets.pools(route, targets, posts), splits, FailureRules(route.timeout, route.retry), self._chance)
-        return replace(self._described(name, route, targets, Toolbox((), route.timeout.tool, []), _no_chat, posts=posts), embed=embed)
+        rules = FailureRules(route.timeout, route.retry)
+        embed = embedding(self.targets.pools(route, layout, targets), splits, rules, self._chance)
+        toolbox = Toolbox((), route.timeout.tool, [])
+        return replace(self._described(name, route, targets, toolbox, _no_chat, layout=layout), embed=embed)
 
     def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
         kept, known = self._parts.kept, self._parts.before.stores.get(name)

@@ -1,16 +1,34 @@
 """The targets of a generation, each opened once for all routes that ask it."""
 
 import hashlib
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
 
-from router.config.declaration import Member, Route, TargetConfig, named, weight_of
+from router.config.conditions import When
+from router.config.declaration import Member, Pools, Route, TargetConfig, named, weight_of
 from router.config.price import Price
+from router.config.values import Name
 from router.errors import Misfit
 from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetHealth, TargetRefusals
 from router.generation.construction import Construction
 from router.targets import Learned, Post, Target, proxy_warning
-from router.value import replace
+from router.value import Value, replace
+
+FIRST = Post()
+"""The position of the targets of a route's first pool, before which no model stands."""
+
+
+class Layout(Value, frozen=True):
+    """The targets of a route as it declares them, read once for all that is made of them.
+
+    names: the names of its targets, each once
+    conditions: those of its entries that have one
+    posts: target → its position in the route; some models before it may be skipped
+    """
+
+    pools: Pools
+    names: Sequence[Name]
+    conditions: Sequence[When]
+    posts: Mapping[str, Post]
 
 
 class OpenedTargets:
@@ -51,28 +69,46 @@ class OpenedTargets:
                 self._parts.complain(misfit.place or getattr(declared.model, "place", None), misfit.message)
         return self._opened.get((name, connect, uncached))
 
-    def posts(self, route: Route) -> dict[str, Post]:
-        """Return target → its position in a route: the models in the pools before its first entry, and which of them are skipped."""
+    def layout(self, route: Route) -> Layout:
+        """Return the layout of a route. The position of a target is that of its first entry: behind the models of the pools before."""
+        pools = route.pools
+        names: list[Name] = []
+        conditions: list[When] = []
         posts: dict[str, Post] = {}
         before: list[str] = []
-        for pool in route.pools:
-            names = [named(one) for one in pool]
-            for name in names:
-                posts.setdefault(str(name), Post(tuple(before), self._skipped.intersection(before)))
-            before += [str(name) for name in names if (one := self._parts.targets.get(name)) is not None and one.script is None]
-        return posts
+        for pool in pools:
+            post = Post(tuple(before), self._skipped.intersection(before)) if before else FIRST
+            for entry in pool:
+                if isinstance(entry, Member) and entry.when:
+                    conditions.append(entry.when)
+                name = named(entry)
+                if name not in posts:
+                    names.append(name)
+                    posts[name] = post
+                if (declared := self._parts.targets.get(name)) is not None and declared.script is None:
+                    before.append(str(name))
+        return Layout(pools, names, conditions, posts)
 
-    def pools(self, route: Route, targets: Sequence[Target], posts: dict[str, Post]) -> list[Pool]:
+    def pools(self, route: Route, layout: Layout, targets: Sequence[Target]) -> list[Pool]:
         """Return the pools of a route without skipped targets. Places of targets are positions in the route, skipped ones included."""
-        candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
+        candidates = {target.name: self._candidate(target, route, layout.posts[target.name]) for target in targets}
         pools: list[Pool] = []
-        declared = route.pools
-        for first, pool in zip(accumulate(map(len, declared), initial=0), declared, strict=False):
-            if present := [(candidates[named(one)], one, first + at) for at, one in enumerate(pool) if named(one) in candidates]:
-                found, entries, places = zip(*present, strict=True)
-                weighted = any(isinstance(one, Member) and one.shares for one in entries)
-                weights = tuple(map(weight_of, entries)) if weighted else ()
-                pools.append(Pool(found, weights, route.balance, places, route.affinity))
+        first = 0
+        for pool in layout.pools:
+            found: list[Candidate] = []
+            entries: list[Name | Member] = []
+            places: list[int] = []
+            weighted = False
+            for place, entry in enumerate(pool, first):
+                if (candidate := candidates.get(named(entry))) is not None:
+                    found.append(candidate)
+                    entries.append(entry)
+                    places.append(place)
+                    weighted = weighted or (isinstance(entry, Member) and entry.shares)
+            first += len(pool)
+            if found:
+                weights = tuple([weight_of(entry) for entry in entries]) if weighted else ()
+                pools.append(Pool(tuple(found), weights, route.balance, tuple(places), route.affinity))
         return pools
 
     def _candidate(self, target: Target, route: Route, post: Post) -> Candidate:
@@ -80,11 +116,14 @@ class OpenedTargets:
         kept, clock = parts.kept, parts.ground.clock
         key = (name, route.breaker, route.retry)
         if (kept_health := kept.health.get(key)) is None:
-            known, fared = parts.before.health.get(key, (None, None))
+            known, fared = parts.before.health.get(key, (None, None)) if parts.before.health else (None, None)
             hint: Hint = NO_HINT if kept.hints is None or declared.script else kept.hints.of(name_between_replicas(declared))
             if fared is None or known != declared or fared.breaker.hint is not hint:
-                load = parts.known(name, declared, lambda state: state.loads) or Load(clock)
-                refusals = parts.known(name, declared, lambda state: state.refusals) or TargetRefusals(name, clock, kept.turned)
+                load = refusals = None
+                if name in kept.loads or name in parts.before.loads:  # so are its refusals
+                    load = parts.known(name, declared, lambda state: state.loads)
+                    refusals = parts.known(name, declared, lambda state: state.refusals)
+                load, refusals = load or Load(clock), refusals or TargetRefusals(name, clock, kept.turned)
                 fared = TargetHealth(route.breaker, route.retry, load, clock, hint, refusals=refusals)
             kept_health = kept.health[key] = (declared, fared)
             kept.loads[name] = (declared, fared.load)

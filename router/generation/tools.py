@@ -11,7 +11,7 @@ from router.config.meant import file_meant
 from router.config.tools import ToolSetEntry
 from router.errors import Misfit, Place
 from router.generation.construction import Construction
-from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet
+from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Routes, Tool, Toolbox, ToolProcesses, ToolSet
 from router.value import replace
 
 T = TypeVar("T")
@@ -28,8 +28,12 @@ class LoadedTools:
         outside = {name for name, _ in apart} - {entry.use for entry in entries if not entry.isolate}
         files = parts.declaration.tools.items()
         self._sets = {name: made for name, node in files if name not in outside and (made := self._tool_set(node))}
+        self.asks = any(kind is Routes for made in self._sets.values() for tool in made.tools for _, kind in tool.parameters.supplied)
+        """True if some tool may ask routes."""
         self.askable: dict[str, AskableRoute] = {}
-        """Name or alias of a chat route → what a tool needs to ask that route; complete once all routes are compiled."""
+        """Name or alias of a chat route → what a tool needs to ask that route; complete once all routes are compiled, if some tool `asks`."""
+        self._empty: dict[float, Toolbox] = {}
+        """Seconds in which a call must end → the toolbox that all routes without tools share."""
 
     @property
     def opened(self) -> tuple[ToolSet | ToolProcesses, ...]:
@@ -38,6 +42,11 @@ class LoadedTools:
 
     def box(self, name: str, route: Route) -> Toolbox:
         """Return the tools of a route, of its files and servers. Two functions of one name from different files add a complaint."""
+        limit = route.timeout.tool
+        if not route.tools:
+            if (empty := self._empty.get(limit)) is None:
+                empty = self._empty[limit] = Toolbox((), limit)
+            return empty
         approve: set[str] = set()
         granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
         for entry in route.tool_sets:
@@ -50,7 +59,7 @@ class LoadedTools:
                 elif entry.approve == "always":
                     approve.add(tool.spec.name)
         functions = tuple(tool for _, tool in granted.values())
-        return Toolbox(functions, route.timeout.tool, self._servers(route), frozenset(approve), self.askable)
+        return Toolbox(functions, limit, self._servers(route), frozenset(approve), self.askable)
 
     def _servers(self, route: Route) -> list[Grant]:
         """Return the grants of a route's tool servers, without invalid ones (complaints). A server declared as before is taken over."""

@@ -126,6 +126,8 @@ class Toolbox:
     @property
     def askers(self) -> tuple[str, ...]:
         """Return the names of the functions that ask other routes."""
+        if not self._tools:  # most routes
+            return ()
         tools = (tool for tool in self._tools.values() if isinstance(tool, Tool))
         return tuple(tool.spec.name for tool in tools if any(kind is Routes for _, kind in tool.parameters.supplied))
 
