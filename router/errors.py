@@ -23,7 +23,7 @@ from router.usage import Usage
 from router.value import Value
 
 
-class Place(Value, frozen=True):
+class Place(Value, frozen=True, gc=False):
     """A position in a file: line and column, from 1."""
 
     file: str

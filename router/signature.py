@@ -91,7 +91,7 @@ class Record(PartlyCompared, frozen=True, eq=False):
     """Name → its field."""
     usual: "Mapping[str, Shape]" = field(default_factory=dict[str, "Shape"])
     """Name → the shape of its field; of `X | None`, X."""
-    required: tuple[str, ...] = ()
+    required: frozenset[str] = frozenset()
     """The names of the required fields."""
     nests: bool = False
     """True if a field is a mapping from names to records."""
@@ -101,7 +101,7 @@ class Record(PartlyCompared, frozen=True, eq=False):
         for name, value in (
             ("named", {item.name: item for item in self.fields}),
             ("usual", {item.name: _usual(item.shape) for item in self.fields}),
-            ("required", tuple(item.name for item in self.fields if item.required)),
+            ("required", frozenset(item.name for item in self.fields if item.required)),
             ("nests", nests),
         ):
             force_setattr(self, name, value)

@@ -1,13 +1,14 @@
 """Binding of nodes to shapes: a value, and a complaint for each part that does not fit."""
 
 import re
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
+from typing import Any
 
 from router.config.complaints import Complaints
 from router.config.document import TRUTHS, Listing, Node, Scalar, Table, is_null, pairs_of, values_in
 from router.config.meant import closest, did_you_mean
 from router.config.remedies import example
-from router.config.scalars import UNFIT, plain_value, scalar_value, truth_meant, wanted
+from router.config.scalars import UNFIT, chosen, plain_scalar, plain_value, spelled_value, truth_meant, wanted
 from router.config.values import Name
 from router.errors import Misfit
 from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
@@ -20,25 +21,18 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
     A scalar whose variable is missing gets a stand-in value. Its absence is recorded, unless the scalar is `forgiven`.
     Entries of a list or mapping that do not fit are left out of the value. `what`: the name of the node in complaints.
     """
-    if isinstance(node, Scalar) and (node.unset or node.forgiven):
-        if not node.forgiven:
-            hit = re.fullmatch(r"the environment variable (\w+) is not set", node.unset)
-            advice = f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
-            complaints.lack(node.place, node.unset + advice)
-        return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
-    if isinstance(shape, SCALARS):  # most are
-        return scalar_value(node, shape, complaints, what)
-    match shape:
-        case Either(options):
-            return _either(node, options, complaints, what)
-        case Record():
-            return _record(node, shape, complaints, what)
-        case MapOf():
-            return _table(node, shape, complaints, what)
-        case ListOf(item):
-            return _listing(node, item, complaints, what)
-        case Anything():
-            return _anything(node, complaints)
+    if type(node) is Scalar and (node.unset or node.forgiven):
+        return _unknown(node, shape, complaints)
+    return BINDERS[type(shape)](node, shape, complaints, what)
+
+
+def _unknown(node: Scalar, shape: Shape, complaints: Complaints) -> object:
+    """Return a stand-in for a scalar whose variable is missing; UNFIT for a malformed one, which was complained of."""
+    if not node.forgiven:
+        hit = re.fullmatch(r"the environment variable (\w+) is not set", node.unset)
+        advice = f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
+        complaints.lack(node.place, node.unset + advice)
+    return _stand_in(shape) if node.unset else UNFIT
 
 
 def _stand_in(shape: Shape) -> object:
@@ -59,13 +53,13 @@ def _stand_in(shape: Shape) -> object:
             return UNFIT
 
 
-def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
+def _listing(node: Node, shape: ListOf, complaints: Complaints, what: str) -> object:
     if not isinstance(node, Listing):
-        complaints.add(node.place, f"{what} takes a list{_as_list(node, item)}")
+        complaints.add(node.place, f"{what} takes a list{_as_list(node, shape.item)}")
         return UNFIT
-    values = [bind(entry, item, complaints, f"an entry of {what}") for entry in node.items]
-    fit = tuple(value for value in values if value is not UNFIT)
-    return fit if fit or not values else UNFIT
+    each = f"an entry of {what}"
+    values = [value for entry in node.items if (value := bind(entry, shape.item, complaints, each)) is not UNFIT]
+    return tuple(values) if values or not node.items else UNFIT
 
 
 def _as_list(node: Node, item: Shape) -> str:
@@ -91,12 +85,14 @@ def _table(node: Node, table: MapOf, complaints: Complaints, what: str) -> objec
         complaints.add(node.place, f"{what} takes a mapping of names{_as_table(node, table.item)}")
         return UNFIT
     values: dict[Name, object] = {}
+    item, form = table.item, table.key
+    below: Container[str] = item.named if isinstance(item, Record) else ()
     for key, entry in node.pairs:
-        if isinstance(table.item, Record) and key.text in table.item.named and not isinstance(entry, Table):
+        if key.text in below and not isinstance(entry, Table):
             complaints.add(key.place, f"`{key.text}` stands among the names of {what}: indent it by two spaces more, below its name")
             continue
-        name = bind(key, table.key, complaints, "a name") if table.key else Name(key.text)
-        value = bind(entry, table.item, complaints, f"`{key.text}`")
+        name = bind(key, form, complaints, "a name") if form else Name(key.text)
+        value = bind(entry, item, complaints, f"`{key.text}`")
         if value is not UNFIT and isinstance(name, Name):
             values[name] = value
     return values
@@ -106,21 +102,21 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
     values, fits = bind_fields(node, record, complaints, what)
     if fits:
         return built(node, record, values, complaints)
-    if all(name in values for name in record.required):
+    if record.required <= values.keys():
         # The result is not used. The record's rules still check the other fields now, not after the first mistake is mended.
         built(node, record, values, complaints, among=values)
     return UNFIT
 
 
-def _hint(pair: tuple[Scalar, Node], node: Table, record: Record, empty: str, complaints: Complaints) -> str:
-    """Return the hint for an unknown key of a mapping, as `; …`; empty if none is known. `empty`: the key before, if it has no value."""
+def _hint(pair: tuple[Scalar, Node], node: Table, record: Record, before: tuple[Scalar, Node] | None, complaints: Complaints) -> str:
+    """Return the hint for an unknown key of a mapping, as `; …`; empty if none is known. `before`: the pair of the known key before it."""
     key, entry = pair
     known = [one.name for one in record.fields]
     word = re.split("[:=：]", key.text, maxsplit=1)[0]
     if word in known:
         return f"; did you mean `{word}`, with a space after its colon?"
-    if empty:
-        return f"; indent it by two spaces more where it belongs to `{empty}`, which has no value"
+    if before is not None and before[0].text and is_null(before[1]):
+        return f"; indent it by two spaces more where it belongs to `{before[0].text}`, which has no value"
     if close := closest(word, known, 0.8):
         return close
     if advice := complaints.advice.of(record, node, replace(key, text=word), entry):
@@ -146,22 +142,23 @@ def _lifted(node: Table, record: Record, complaints: Complaints) -> Table:
     for key, entry in node.pairs:
         shape = item.shape if (item := record.named.get(key.text)) else None
         below = shape.item.named if isinstance(shape, MapOf) and isinstance(shape.item, Record) else ()
-        strays = [pair for pair in pairs_of(entry) if below and _strayed(pair, below, node, record)]
+        strays = [pair for pair in pairs_of(entry) if pair[0].text in record.named and _strayed(pair, below, node)] if below else []
         for stray, _ in strays:
             wide = stray.place.column > key.place.column and stray.place.line > key.place.line
             where = f"begin it in column {key.place.column}" if wide else f"close the bracket of `{key.text}` before it"
             complaints.add(stray.place, f"`{stray.text}` is part of `{key.text}` here, for it is indented too far: {where}")
-        lifted += strays
-        kept = tuple(pair for pair in pairs_of(entry) if pair not in strays)
-        pairs.append((key, replace(entry, pairs=kept) if strays and isinstance(entry, Table) else entry))
+        if strays and isinstance(entry, Table):
+            lifted += strays
+            entry = replace(entry, pairs=tuple(pair for pair in entry.pairs if pair not in strays))  # noqa: PLW2901
+        pairs.append((key, entry))
     return replace(node, pairs=(*pairs, *lifted)) if lifted else node
 
 
-def _strayed(pair: tuple[Scalar, Node], below: Container[str], above: Table, record: Record) -> bool:
-    """Return True for a key of `record` that was indented too far: `above` lacks it, and its value has keys, but none of those `below`."""
+def _strayed(pair: tuple[Scalar, Node], below: Container[str], above: Table) -> bool:
+    """Return True for a key that was indented too far: `above` lacks it, and its value has keys, but none of those `below`."""
     key, entry = pair
     inner = pairs_of(entry)
-    return key.text in record.named and above.get(key.text) is None and bool(inner) and not any(one.text in below for one, _ in inner)
+    return above.get(key.text) is None and bool(inner) and not any(one.text in below for one, _ in inner)
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
@@ -170,24 +167,28 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
     node = _lifted(node, record, complaints)
-    bound: dict[str, object] = {}
-    meant = empty = ""
-    for key, entry in node.pairs:
+    values: dict[str, object] = {}
+    hints = ""
+    before: tuple[Scalar, Node] | None = None
+    for pair in node.pairs:
+        key, entry = pair
         if (item := record.named.get(key.text)) is None:
             word = re.split("[:=：]", key.text, maxsplit=1)[0]  # the text behind the colon may be a secret
-            hint = _hint((key, entry), node, record, empty, complaints)
-            meant += hint
+            hint = _hint(pair, node, record, before, complaints)
+            hints += hint
             complaints.add(key.place, f"unknown key `{word}` in {what}{hint}")
-        else:
-            usual = record.usual[item.name]
-            shape = usual if NODES.get(type(usual)) is type(entry) else item.shape  # the latter complains of another node
-            bound[item.name] = bind(entry, shape, complaints, f"`{key.text}`")
-            empty = key.text if is_null(entry) else ""
-    missing = [name for name in record.required if node.get(name) is None]
-    if untold := [name for name in missing if f"did you mean `{name}`" not in meant]:  # a slip in a key is one mistake, not two
+            continue
+        before = pair
+        usual = record.usual[item.name]
+        shape = usual if NODES.get(type(usual)) is type(entry) else item.shape  # the latter complains of another node
+        if (value := bind(entry, shape, complaints, f"`{key.text}`")) is not UNFIT:
+            values[item.name] = value
+    if record.required <= values.keys():
+        return values, len(values) == len(node.pairs)
+    missing = [one.name for one in record.fields if one.required and node.get(one.name) is None]
+    if untold := [name for name in missing if f"did you mean `{name}`" not in hints]:  # a slip in a key is one mistake, not two
         complaints.add(node.place, f"{what} lacks {' and '.join(f'`{name}`' for name in untold)}")
-    values = {name: value for name, value in bound.items() if value is not UNFIT}
-    return values, not missing and len(values) == len(node.pairs)
+    return values, False
 
 
 def built(node: Node, record: Record, values: Mapping[str, object], complaints: Complaints, among: Collection[str] | None = None) -> object:
@@ -204,10 +205,11 @@ def built(node: Node, record: Record, values: Mapping[str, object], complaints: 
         return UNFIT
 
 
-def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
-    meant = [option for option in options if isinstance(node, kinds(option))]
+def _either(node: Node, either: Either, complaints: Complaints, what: str) -> object:
+    options = either.options
+    meant = [option for option in options if type(node) in (KINDS.get(type(option)) or kinds(option))]
     if not meant:
-        complaints.add(node.place, f"{what} takes {wanted(Either(options))}{_pooled(node, options)}")
+        complaints.add(node.place, f"{what} takes {wanted(either)}{_pooled(node, options)}")
         return UNFIT
     if isinstance(node, Scalar) and len(meant) == 1 and not isinstance(meant[0], OneOf):
         return bind(node, meant[0], complaints, what)
@@ -244,26 +246,42 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
     return f"; a mapping stands in a list of its own, a pool: write [{{{shown}}}]"
 
 
-SCALARS = (Spelled, Plain, OneOf)
-"""The shapes of a scalar."""
-NODES: Mapping[type, type[Node]] = {**dict.fromkeys(SCALARS, Scalar), ListOf: Listing, Record: Table, MapOf: Table}
-"""Shape of a single kind of node → that kind."""
+KINDS: Mapping[type, tuple[type[Node]]] = {OneOf: (Scalar,), Spelled: (Scalar,), ListOf: (Listing,), Record: (Table,), MapOf: (Table,)}
+"""Shape → the only node class that may be meant as its value."""
+NODES: Mapping[type, type[Node]] = {Plain: Scalar, **{shape: kind for shape, (kind,) in KINDS.items()}}
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:
     """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape; none for null."""
-    if isinstance(shape, Plain) and shape.kind == "null":
-        return ()  # an unwanted key is left out: an empty value is a slip
-    if isinstance(shape, Either):
-        return tuple(kind for option in shape.options for kind in kinds(option))
-    return (Scalar, Listing, Table) if isinstance(shape, Anything) else (NODES[type(shape)],)
+    match shape:
+        case Plain(kind):
+            return () if kind == "null" else (Scalar,)  # an unwanted key is left out: an empty value is a slip
+        case Either(options):
+            return tuple(kind for option in options for kind in kinds(option))
+        case Anything():
+            return (Scalar, Listing, Table)
+        case _:
+            return KINDS[type(shape)]
 
 
-def _anything(node: Node, complaints: Complaints) -> object:
+def _anything(node: Node, shape: Anything, complaints: Complaints, what: str) -> object:  # noqa: ARG001 - as BINDERS have it
     match node:
         case Listing():
-            return [bind(item, Anything(), complaints) for item in node.items]
+            return [bind(item, shape, complaints) for item in node.items]
         case Table():
-            return {key.text: bind(value, Anything(), complaints) for key, value in node.pairs}
+            return {key.text: bind(value, shape, complaints) for key, value in node.pairs}
         case Scalar():
             return plain_value(node, complaints)
+
+
+BINDERS: Mapping[type, Callable[[Node, Any, Complaints, str], object]] = {
+    Spelled: spelled_value,
+    Plain: plain_scalar,
+    OneOf: chosen,
+    ListOf: _listing,
+    MapOf: _table,
+    Record: _record,
+    Either: _either,
+    Anything: _anything,
+}
+"""Kind of shape → the function that binds a node to such a shape, with `bind`'s parameters."""

@@ -240,7 +240,8 @@ class TargetConfig(Value, OwnEgress, frozen=True, kw_only=True):
                 raise Misfit("only azure/ has an `api_version`", "api_version")
             if not re.fullmatch(r"[\w.-]+", self.api_version, re.ASCII):
                 raise Misfit("api_version is a date, e.g. 2024-10-21, or a word", "api_version")
-        check_headers(self.headers or {})
+        if self.headers is not None:
+            check_headers(self.headers)
         if isinstance(self.proxy, Secret) and self.api_base and is_this_machine(urlsplit(self.api_base).hostname or ""):
             raise Misfit("this target is on this machine, which no proxy leads to: leave `proxy` out", "proxy")
 

@@ -7,8 +7,11 @@ declaration says which type is wanted. Duplicate keys are errors, and an alias c
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any, cast
 
 import yaml
+from yaml import AliasEvent, DocumentEndEvent, DocumentStartEvent, MappingEndEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
 
 from router.config.syntax import explained
 from router.errors import Complaint, Place
@@ -20,7 +23,7 @@ MAX_ALIASES = 1_000
 """Most nodes that aliases may add to a document, in total; more of them are an error."""
 
 
-class Scalar(Value, frozen=True):
+class Scalar(Value, frozen=True, gc=False):
     """A YAML scalar, as a node of the tree.
 
     text: its value; references in it are resolved after parsing
@@ -38,14 +41,14 @@ class Scalar(Value, frozen=True):
     """True if no further complaint is made: the target is optional, variables are not read, or the scalar is malformed (complained of)."""
 
 
-class Listing(Value, frozen=True):
+class Listing(Value, frozen=True, gc=False):
     """A YAML sequence, as a node of the tree."""
 
     place: Place
     items: tuple["Node", ...]
 
 
-class Table(Value, frozen=True):
+class Table(Value, frozen=True, gc=False):
     """A YAML mapping, as a node of the tree. Its keys are scalars, each there once."""
 
     place: Place
@@ -115,7 +118,7 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
     complain: receives place and sentence of each mistake that still leaves a tree: a repeated key, a tag, a second document
     """
     with yaml_errors(text, file):
-        return _NodeReader(file, complain).document(iter(yaml.CSafeLoader(text).get_event, None))
+        return _NodeReader(yaml.CSafeLoader(text).get_event, file, complain).document()
 
 
 @contextmanager
@@ -137,66 +140,94 @@ def yaml_errors(text: str, file: str) -> Generator[None, None, None]:
 
 
 class _NodeReader:
-    def __init__(self, file: str, complain: Callable[[Place, str], None]) -> None:
+    """A reader of a document's nodes. All nodes of a collection are made in one loop: a large file has a hundred thousand scalars."""
+
+    def __init__(self, next_event: Callable[[], Any], file: str, complain: Callable[[Place, str], None]) -> None:
+        self._next_event = next_event
         self._file = file
         self._complain = complain
         self._anchors: dict[str, Node] = {}
         self._aliased = 0
 
-    def document(self, events: Iterator[yaml.Event]) -> Node | None:
-        root: Node | None = None
-        for event in events:
-            if isinstance(event, yaml.NodeEvent):
-                root = self._node(event, events, 0)
-            elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
+    def document(self) -> Node | None:
+        nodes: list[Node] = []
+        while (event := self._next_event()) is not None:
+            if type(event) is DocumentStartEvent and nodes:
                 self._complain(self._place(event), "a second document begins here: take this `---` away, it may stand at the top only")
                 break
-        return root
+            if type(event) is DocumentStartEvent:
+                self._read(nodes, 0)
+        return nodes[0] if nodes else None
 
-    def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
+    def _read(self, nodes: list[Node], depth: int) -> None:
+        """Add the nodes up to the end of the collection or document that they stand in: keys and values of a mapping alternate."""
+        next_event, file = self._next_event, self._file
+        while True:
+            event = next_event()
+            kind = type(event)  # pyright: ignore[reportUnknownVariableType]
+            if kind is ScalarEvent:  # most are
+                mark, text = event.start_mark, event.value
+                node: Node = Scalar(Place(file, mark.line + 1, mark.column + 1), text, event.implicit[0], text)
+                if event.tag:
+                    node = self._tagged(node, event)
+            elif kind in ENDS:
+                return
+            else:
+                node = self._other(event, depth)
+            if event.anchor and kind is not AliasEvent:
+                self._anchors[event.anchor] = node
+            nodes.append(node)
+
+    def _tagged(self, node: Scalar, event: ScalarEvent) -> Scalar:
+        if event.implicit[1]:  # `!`, which says that it is a text
+            return node
+        advice = f"write ${{{node.text}}}" if VARIABLE.fullmatch(node.text) else "leave it out"
+        self._complain(node.place, f"tags such as {event.tag} are not read here: {advice}")
+        return replace(node, forgiven=True)
+
+    def _other(self, event: Any, depth: int) -> Node:
+        """Return the node of a mapping, a sequence or an alias."""
         place = self._place(event)
-        if depth > MAX_DEPTH:
-            raise UnreadableYaml(place, f"nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml.ScalarEvent):  # most nodes
-            node: Node = self._scalar(event, place)
-        elif isinstance(event, yaml.AliasEvent):
-            return self._alias(event, place)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = Listing(place, tuple(self._items(events, depth)))
-        else:
-            node = self._table(place, events, depth)
-        if isinstance(event, yaml.NodeEvent) and event.anchor:
-            self._anchors[event.anchor] = node
-        return node
+        if type(event) is AliasEvent:
+            return self._alias(event.anchor or "", place)
+        nodes: list[Node] = []
+        if type(event) is SequenceStartEvent:
+            self._below(nodes, depth)
+            return Listing(place, tuple(nodes))
+        try:
+            self._below(nodes, depth)
+        finally:  # keys above an error of YAML have their complaints, too
+            pairs = self._pairs(nodes)
+        return Table(place, pairs)
 
-    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> Scalar:
-        text, plain = event.value, event.implicit[0]
-        if not event.tag or event.implicit[1]:
-            return Scalar(place, text, plain, text)
-        advice = f"write ${{{text}}}" if VARIABLE.fullmatch(text) else "leave it out"
-        self._complain(place, f"tags such as {event.tag} are not read here: {advice}")
-        return Scalar(place, text, plain, text, forgiven=True)
+    def _below(self, nodes: list[Node], depth: int) -> None:
+        """Add the nodes of a collection that stands at this depth."""
+        if depth == MAX_DEPTH and type(event := self._next_event()) not in ENDS:
+            raise UnreadableYaml(self._place(event), f"nested deeper than {MAX_DEPTH} levels")
+        if depth < MAX_DEPTH:
+            self._read(nodes, depth + 1)
 
-    def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
-        node = self._anchors.get(event.anchor or "")
+    def _place(self, event: Any) -> Place:
+        return Place(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _alias(self, anchor: str, place: Place) -> Node:
+        node = self._anchors.get(anchor)
         if node is None:
-            why = f"`*` begins an alias, and no anchor &{event.anchor} stands above: write `{event.anchor}` without it, or in quotes"
+            why = f"`*` begins an alias, and no anchor &{anchor} stands above: write `{anchor}` without it, or in quotes"
             raise UnreadableYaml(place, why)
         self._aliased += sum(1 + len(pairs_of(one)) for one in values_in(node))
         if self._aliased > MAX_ALIASES:
             raise UnreadableYaml(place, f"aliases repeat more than {MAX_ALIASES} nodes")
         return node
 
-    def _items(self, events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:
-        while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            yield self._node(event, events, depth + 1)
-
-    def _table(self, place: Place, events: Iterator[yaml.Event], depth: int) -> Table:
+    def _pairs(self, nodes: list[Node]) -> tuple[tuple[Scalar, Node], ...]:
+        """Return the (key, value) pairs of alternating keys and values. Complain of keys that are no words, or are there already."""
+        keys, values = nodes[::2], nodes[1::2]
+        if {Scalar}.issuperset(map(type, keys)) and len({"<<", *map(TEXT, keys)}) == len(keys) + 1:  # words, each there once
+            return cast("tuple[tuple[Scalar, Node], ...]", tuple(zip(keys, values, strict=False)))
         pairs: list[tuple[Scalar, Node]] = []
         first: dict[str, Place] = {}
-        while not isinstance(event := next(events), yaml.MappingEndEvent):
-            key = self._node(event, events, depth + 1)
-            value = self._node(next(events), events, depth + 1)
+        for key, value in zip(keys, values, strict=False):
             if not isinstance(key, Scalar):
                 hint = '; a variable is written "${NAME}", not {{NAME}}' if isinstance(key, Table) else ""
                 self._complain(key.place, f"a key must be a plain word{hint}")
@@ -207,13 +238,12 @@ class _NodeReader:
             else:
                 first[key.text] = key.place
                 pairs.append((key, value))
-        return Table(place, tuple(pairs))
-
-    def _place(self, event: yaml.Event) -> Place:
-        mark = event.start_mark
-        return Place(self._file, mark.line + 1, mark.column + 1) if mark else Place(self._file, 1, 1)
+        return tuple(pairs)
 
 
+TEXT = attrgetter("text")
+ENDS = frozenset({MappingEndEvent, SequenceEndEvent, DocumentEndEvent})
+"""The events that follow the last node of a collection or a document."""
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 """Usual names of environment variables, such as API_KEY: such a text is taken for a name, not for a value or a secret."""
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")

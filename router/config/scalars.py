@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from router.config import remedies
 from router.config.complaints import Complaints
-from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, VARIABLE, Listing, Node, Scalar, is_null
+from router.config.document import DOUBTFUL, INTEGER, NULLS, NUMBER, TRUTHS, VARIABLE, Listing, Node, Scalar, is_null
 from router.config.meant import closest
 from router.config.remedies import example
 from router.config.values import Name, Secret
@@ -15,29 +15,35 @@ UNFIT = object()
 """The result for a node that could not be bound. Its complaint, if it is a mistake, has been recorded."""
 
 
-def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
-    """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it does not fit. `what`: its name in complaints."""
-    if not isinstance(node, Scalar):
-        complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, Listing) else 'mapping'}")
+def chosen(node: Node, shape: OneOf, complaints: Complaints, what: str) -> object:
+    """Return the text of a node if it is one of a few; UNFIT, with a complaint, if it is not. `what`: the node's name in complaints."""
+    if type(node) is not Scalar or (node.plain and node.text in NULLS):
+        return _no_value(node, shape, complaints, what)
+    if node.text in shape.values:
+        return node.text
+    hint = closest(node.text, shape.values) or truth_meant(node.text, shape.values)
+    complaints.add(node.place, f"`{node.source}` is not one of {', '.join(shape.values)}{hint}")
+    return UNFIT
+
+
+def plain_scalar(node: Node, shape: Plain, complaints: Complaints, what: str) -> object:
+    """Return the text, number or truth value of a node; UNFIT, with a complaint, if it does not fit. `what`: its name in complaints."""
+    if type(node) is not Scalar or (node.plain and node.text in NULLS):
+        return _no_value(node, shape, complaints, what)
+    value, bounds = _scalar(node, shape.kind, complaints, what), shape.bounds
+    if bounds is not None and isinstance(value, int | float) and not bounds.hold(value):
+        complaints.add(node.place, f"{what.strip('`')} must be {bounds}")
         return UNFIT
-    if is_null(node):
+    return value
+
+
+def _no_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
+    """Complain of a node that is no scalar, or has no value, where a scalar is needed."""
+    if isinstance(node, Scalar):
         complaints.add(node.place, f"{what} has no value: {wanted(shape)} is needed")
-        return UNFIT
-    match shape:
-        case OneOf(values):
-            if node.text in values:
-                return node.text
-            hint = closest(node.text, values) or truth_meant(node.text, values)
-            complaints.add(node.place, f"`{node.source}` is not one of {', '.join(values)}{hint}")
-            return UNFIT
-        case Spelled():
-            return _spelled(node, shape, complaints)
-        case Plain(kind, bounds):
-            value = _scalar(node, kind, complaints, what)
-            if bounds is not None and isinstance(value, int | float) and not bounds.hold(value):
-                complaints.add(node.place, f"{what.strip('`')} must be {bounds}")
-                return UNFIT
-            return value
+    else:
+        complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, Listing) else 'mapping'}")
+    return UNFIT
 
 
 def truth_meant(word: str, values: Sequence[str]) -> str:
@@ -47,30 +53,46 @@ def truth_meant(word: str, values: Sequence[str]) -> str:
     return next((f"; did you mean `{one}`?" for one in words if one in values), "")
 
 
-def _spelled(node: Scalar, shape: Spelled, complaints: Complaints) -> object:
-    bare = node.text if shape.kind is Secret and VARIABLE.fullmatch(node.text) else ""
-    if node.source == node.text and (name := remedies.variable(node.text) or bare):
-        quotes = ", in quotes where it stands between brackets" if node.plain else ""
-        complaints.add(node.place, f"this is the text `{node.text.strip()}`, not what the variable holds: write ${{{name}}}{quotes}")
-        return UNFIT
-    if node.plain and node.text[:1] in TYPOGRAPHIC:
-        complaints.add(node.place, f"`{node.text[:1]}` is no quote in YAML, but part of the text: write \" or '")
+def spelled_value(node: Node, shape: Spelled, complaints: Complaints, what: str) -> object:
+    """Return the value of a node with a form of its own; UNFIT, with a complaint, if it does not fit. `what`: its name in complaints."""
+    if type(node) is not Scalar or (node.plain and node.text in NULLS):
+        return _no_value(node, shape, complaints, what)
+    text, secret = node.text, shape.kind is Secret
+    # Few texts have one of these, so few are looked at for a slip.
+    odd = secret or "$" in text or "%" in text or "{" in text or not text.isascii() or "env" in text.lower()
+    if odd and (slip := _slip(node, secret=secret)):
+        complaints.add(node.place, slip)
         return UNFIT
     try:
-        value = shape.read(node.text)
+        value = shape.read(text)
     except ValueError as error:  # urlsplit has objections of its own
-        misfit = error if isinstance(error, Misfit) else Misfit(f"this is no {shape.name} such as {shape.example}")
-        # A message that begins with a backtick quotes the text: what a variable holds is never shown, not a piece of it.
-        quoted = node.source != node.text and misfit.message.startswith("`")
-        mistake = f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
-        complaints.add(node.place, mistake)
+        complaints.add(node.place, _objection(node, shape, error))
         return UNFIT
     if isinstance(value, Name):
         value.place, value.source = node.place, node.source
-    if isinstance(value, Secret):
-        named = node.source != node.text and ":-" not in node.source  # a default is a key written out
+    elif isinstance(value, Secret):
+        named = node.source != text and ":-" not in node.source  # a default is a key written out
         return Secret(value.value, node.source if named else value.source, node.place)
     return value
+
+
+def _slip(node: Scalar, *, secret: bool) -> str:
+    """Return the complaint of a variable in another program's spelling, or of a typographic quote; empty without a slip."""
+    text = node.text
+    bare = text if secret and VARIABLE.fullmatch(text) else ""
+    if node.source == text and (name := remedies.variable(text) or bare):
+        quotes = ", in quotes where it stands between brackets" if node.plain else ""
+        return f"this is the text `{text.strip()}`, not what the variable holds: write ${{{name}}}{quotes}"
+    if node.plain and text[:1] in TYPOGRAPHIC:
+        return f"`{text[:1]}` is no quote in YAML, but part of the text: write \" or '"
+    return ""
+
+
+def _objection(node: Scalar, shape: Spelled, error: ValueError) -> str:
+    """Return the complaint of a text that its reader refused. What a variable holds is never shown, not a piece of it."""
+    misfit = error if isinstance(error, Misfit) else Misfit(f"this is no {shape.name} such as {shape.example}")
+    quoted = node.source != node.text and misfit.message.startswith("`")  # such a message quotes the text
+    return f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
 
 
 TYPOGRAPHIC = tuple("“”„‘’«»")
