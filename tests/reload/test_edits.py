@@ -110,7 +110,9 @@ async def test_named_pipe_is_refused_as_a_pipeline_or_secret_file(workspace: Wor
         await until(lambda: word(live) == "three")
 
 
-async def test_files_that_serve_are_not_declared_again_when_the_router_starts(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_files_that_serve_are_not_declared_again_when_the_router_starts(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files that are read again after the start, unchanged since the configuration was loaded, are not declared a second time.
 
     A change of a secret file, which was known from the load, goes live.
