@@ -67,20 +67,30 @@ class MapOf(Value, frozen=True):
     key: Spelled | None = None
 
 
-class Field(Value, frozen=True):
+class Field(PartlyCompared, frozen=True, eq=False):
     """A named field of a record. `doc`: its line of documentation; `default`: None for a required field."""
+
+    BESIDE: ClassVar = frozenset({"label", "usual"})  # they follow from `name` and `shape`
 
     name: str
     shape: "Shape"
     required: bool
     doc: str = ""
     default: object = None
+    label: str = ""
+    """The name in backticks, as complaints have it."""
+    usual: "Shape | None" = None
+    """The shape; of `X | None`, X."""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "label", f"`{self.name}`")
+        force_setattr(self, "usual", _usual(self.shape))
 
 
 class Record(PartlyCompared, frozen=True, eq=False):
     """A mapping with known keys, those of the function or value type `name`; `build(**values)` makes the value."""
 
-    BESIDE: ClassVar = frozenset({"named", "usual", "required", "nests"})  # they follow from `fields`
+    BESIDE: ClassVar = frozenset({"named", "required", "nests"})  # they follow from `fields`
 
     name: str
     doc: str
@@ -89,8 +99,6 @@ class Record(PartlyCompared, frozen=True, eq=False):
     build: Callable[..., object]
     named: Mapping[str, Field] = field(default_factory=dict[str, Field])
     """Name → its field."""
-    usual: "Mapping[str, Shape]" = field(default_factory=dict[str, "Shape"])
-    """Name → the shape of its field; of `X | None`, X."""
     required: frozenset[str] = frozenset()
     """The names of the required fields."""
     nests: bool = False
@@ -100,7 +108,6 @@ class Record(PartlyCompared, frozen=True, eq=False):
         nests = any(isinstance(item.shape, MapOf) and isinstance(item.shape.item, Record) for item in self.fields)
         for name, value in (
             ("named", {item.name: item for item in self.fields}),
-            ("usual", {item.name: _usual(item.shape) for item in self.fields}),
             ("required", frozenset(item.name for item in self.fields if item.required)),
             ("nests", nests),
         ):

@@ -135,8 +135,6 @@ def _as_record(node: Node, record: Record) -> str:
 
 def _lifted(node: Table, record: Record, complaints: Complaints) -> Table:
     """Return the mapping with keys that are indented too far moved up into it, to check the rest as meant. Complain of each such key."""
-    if not record.nests:
-        return node
     pairs: list[tuple[Scalar, Node]] = []
     lifted: list[tuple[Scalar, Node]] = []
     for key, entry in node.pairs:
@@ -166,7 +164,8 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
     if not isinstance(node, Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
-    node = _lifted(node, record, complaints)
+    if record.nests:
+        node = _lifted(node, record, complaints)
     values: dict[str, object] = {}
     hints = ""
     before: tuple[Scalar, Node] | None = None
@@ -179,9 +178,10 @@ def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -
             complaints.add(key.place, f"unknown key `{word}` in {what}{hint}")
             continue
         before = pair
-        usual = record.usual[item.name]
-        shape = usual if NODES.get(type(usual)) is type(entry) else item.shape  # the latter complains of another node
-        if (value := bind(entry, shape, complaints, f"`{key.text}`")) is not UNFIT:
+        shape = item.usual
+        if shape is None or NODES.get(type(shape)) is not type(entry):
+            shape = item.shape  # it complains of another node
+        if (value := bind(entry, shape, complaints, item.label)) is not UNFIT:
             values[item.name] = value
     if record.required <= values.keys():
         return values, len(values) == len(node.pairs)

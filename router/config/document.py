@@ -187,25 +187,25 @@ class _NodeReader:
 
     def _other(self, event: Any, depth: int) -> Node:
         """Return the node of a mapping, a sequence or an alias."""
-        place = self._place(event)
+        mark = event.start_mark
+        place = Place(self._file, mark.line + 1, mark.column + 1)
         if type(event) is AliasEvent:
             return self._alias(event.anchor or "", place)
         nodes: list[Node] = []
+        read = self._read if depth < MAX_DEPTH else self._too_deep
         if type(event) is SequenceStartEvent:
-            self._below(nodes, depth)
+            read(nodes, depth + 1)
             return Listing(place, tuple(nodes))
         try:
-            self._below(nodes, depth)
+            read(nodes, depth + 1)
         finally:  # keys above an error of YAML have their complaints, too
             pairs = self._pairs(nodes)
         return Table(place, pairs)
 
-    def _below(self, nodes: list[Node], depth: int) -> None:
-        """Add the nodes of a collection that stands at this depth."""
-        if depth == MAX_DEPTH and type(event := self._next_event()) not in ENDS:
+    def _too_deep(self, nodes: list[Node], depth: int) -> None:  # noqa: ARG002 - as `_read`
+        """Raise UnreadableYaml unless the collection is empty."""
+        if type(event := self._next_event()) not in ENDS:
             raise UnreadableYaml(self._place(event), f"nested deeper than {MAX_DEPTH} levels")
-        if depth < MAX_DEPTH:
-            self._read(nodes, depth + 1)
 
     def _place(self, event: Any) -> Place:
         return Place(self._file, event.start_mark.line + 1, event.start_mark.column + 1)

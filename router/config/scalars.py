@@ -59,7 +59,7 @@ def spelled_value(node: Node, shape: Spelled, complaints: Complaints, what: str)
         return _no_value(node, shape, complaints, what)
     text, secret = node.text, shape.kind is Secret
     # Few texts have one of these, so few are looked at for a slip.
-    odd = secret or "$" in text or "%" in text or "{" in text or not text.isascii() or "env" in text.lower()
+    odd = secret or (not text.isalnum() and ("$" in text or "%" in text or "{" in text or not text.isascii() or "env" in text.lower()))
     if odd and (slip := _slip(node, secret=secret)):
         complaints.add(node.place, slip)
         return UNFIT

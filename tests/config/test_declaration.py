@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.config import declare, read
-from router.config.values import Backoff, ByteSize, Origin, Seconds, Span, WebAddress
+from router.config.values import Backoff, ByteSize, Name, Origin, Seconds, Span, WebAddress
 from router.errors import Misfit
 from router.generation import build
 from router.signature import check, shape_of
@@ -120,3 +120,10 @@ def test_configuration_is_checked_without_the_environment(workspace: Workspace) 
         "no target is named `b`; there is `a`",
         "write ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:/path}, or $$ for a dollar sign",
     ]
+
+
+def test_name_made_in_python_has_no_place_and_no_source() -> None:
+    """A name that no file holds has no place and an empty source, and no other attributes."""
+    name = Name("chat")
+    assert (name, name.place, name.source) == ("chat", None, "")
+    assert not hasattr(name, "line")

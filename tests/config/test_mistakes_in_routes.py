@@ -60,6 +60,14 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
         "targets:\n  a: {script: demo}\n  a: {script: demo}\n" + ROUTES,
         "routes.yaml:3:3: `a` stands here twice, first in line 2: put both into one",
     ),
+    "a duplicate key above a list left open": (
+        route("{pipeline: chat, pipeline: chat, targets: [a"),
+        (
+            "routes.yaml:4:23: `pipeline` stands here twice, first in line 4: put both into one\n"
+            "routes.yaml:4:48: this is not YAML: the `[` that begins here is not closed before line 5: write `]`"
+        ),
+    ),
+    "nested too deep": (more("server: " + "[" * 40 + "]" * 40), "routes.yaml:5:41: nested deeper than 32 levels"),
     "a brace left open": (
         "targets:\n  a: {script: demo\n" + ROUTES,
         "routes.yaml:2:6: this is not YAML: the `{` that begins here is not closed before line 3: write `}`",
