@@ -15,7 +15,6 @@ from router.value import PartlyCompared, Value, field, replace
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """Any value that JSON can hold."""
-
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
@@ -151,7 +150,6 @@ Detail = Literal["low", "high", "original"]
 FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
 NO_FILES = frozenset[FileSort]()
-
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of an audio media type → its format, if that has another name."""
 
@@ -400,11 +398,13 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     def extent(self) -> tuple[int, int]:
         """The characters of the conversation, without its files, and the number of its texts, calls, results and files."""
         size = count = 0
-        for message in self.messages:  # for each model call
-            for part in message.parts:
+        if self.messages.__class__ is TextMessages:  # for each model call
+            for message in self.messages:
                 count += 1
-                size += len(part if type(part) is str else _text(part))
-        return size, count
+                size += len(message.parts[0])  # pyright: ignore[reportArgumentType] - its text
+            return size, count
+        sizes = [len(part if type(part) is str else _text(part)) for message in self.messages for part in message.parts]
+        return sum(sizes), len(sizes)
 
     @property
     def tokens(self) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from router.chat import ANY_AGE, Ask, Message, TextMessages, unescaped
+from router.chat import ANY_AGE, Ask, Message, Role, TextMessages, unescaped
 from router.config.server import RequestBounds
 from router.intake.cache_control import cache_control
 from router.intake.protocol import UNDECIDED
@@ -55,11 +55,13 @@ def plain_question(data: bytes, request: Request, bounds: RequestBounds, usual: 
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     model, stream, count = body.model, body.stream, len(body.messages)
+    values = 4 * count + 6  # at most: an object, an item and two members of each message
+    if count > bounds.messages or values > bounds.values:
+        return None
+    said, once = _long(data, body) if size > LONG else (TextMessages([Message(one.role, (one.content,)) for one in body.messages]), False)
     # Each message has four texts, keys included, and the body around them one to four. With more texts, a key stands twice.
     texts = 4 * count + (1 if model is UNSET else 3) + (0 if stream is UNSET else 1)
-    bare = unescaped(data) if BACKSLASH in data else data
-    values = 4 * count + 6  # at most: an object, an item and two members of each message
-    if bare.count(b'"') != 2 * texts or count > bounds.messages or values > bounds.values:
+    if not once and (unescaped(data) if BACKSLASH in data else data).count(b'"') != 2 * texts:
         return None
     if request.model is not None:
         model = request.model
@@ -69,7 +71,25 @@ def plain_question(data: bytes, request: Request, bounds: RequestBounds, usual: 
         return None
     if wire is UNDECIDED:
         request.wire = wire = WIRES["line"]  # as `protocol.spoken` has it for such a body
-    said = TextMessages([Message(one.role, (one.content,)) for one in body.messages])
     ask = Ask(model=model, messages=said, params=NO_PARAMS)
     cache = cache_control(request.cache_control, {}) if request.cache_control else ANY_AGE
     return Asked(ask, stream if stream is True or stream is False else chat, wire, cache)
+
+
+LONG = 4096
+"""Bytes from which a body is compared with its shortest JSON, to count the quotation marks in it only if it is longer."""
+
+
+def _long(data: bytes, body: _Body) -> tuple[TextMessages, bool]:
+    """Return the messages of a long body, and whether its JSON is the shortest: with no space outside of texts, and nothing twice."""
+    roles: list[Role] = [one.role for one in body.messages]
+    texts = [one.content for one in body.messages]
+    said = TextMessages(map(Message, roles, zip(texts, strict=True)))
+    if BACKSLASH in data:
+        return said, False
+    length = len('{"messages":[]}') - 1 + len(texts) * len('{"role":"","content":""},') + sum(map(len, roles))
+    if body.model is not UNSET:
+        length += len(',"model":""') + len(body.model.encode())
+    if body.stream is not UNSET:
+        length += len(',"stream":') + (5 if body.stream is False else 4)
+    return said, length + (sum(map(len, texts)) if data.isascii() else len("".join(texts).encode())) == len(data)

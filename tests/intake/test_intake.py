@@ -15,7 +15,7 @@ from router.intake import Asked, Intake, KeptResponse, Request, question
 from router.intake.body import Bodies, parsed
 from router.intake.client_tools import EMPTY
 from router.intake.fields import Fields
-from router.intake.plain_question import ON_LOOP_BYTES, plain_question
+from router.intake.plain_question import LONG, ON_LOOP_BYTES, plain_question
 from router.intake.scope import Receive
 from router.lifecycle import Holdings
 from router.params import Params
@@ -200,6 +200,7 @@ def completion(*contents: str, role: str = "user", ascii_only: bool = False, **m
     return json.dumps(fields, ensure_ascii=ascii_only).encode()
 
 
+MESSAGE = b'{"role":"user","content":"Hi"}'
 PLAIN: dict[str, bytes] = {
     "plain": completion("Hello"),
     "white space": b' { "messages" : [ {"content":"Hi", "role" : "assistant"} ] ,\n"model":"m" }\r\n',
@@ -212,21 +213,24 @@ PLAIN: dict[str, bytes] = {
     "other letters": completion("Gr\u00fc\u00dfe \U0001f600"),
     "escaped letters": completion("Gr\u00fc\u00dfe \U0001f600", ascii_only=True),
     "many bytes": completion(*["x" * 500] * 400),
+    "no space": b'{"model":"m","messages":[%b,%b],"stream":true}' % (MESSAGE, MESSAGE),
+    "no space, other letters": '{"stream":false,"messages":[{"content":"Gr\u00fc\u00dfe","role":"system"}],"model":"\u00fc"}'.encode(),
     "an escaped key": b'{"m\\u006fdel":"m","messages":[{"role":"user","content":"Hi"}]}',
 }
 """Plain bodies."""
 
 
+@pytest.mark.parametrize("long", [LONG, 0])
 @pytest.mark.parametrize("case", PLAIN)
-def test_plain_body_is_read_as_the_general_reader_reads_it(case: str) -> None:
-    """A plain body gives the question, the stream flag and the wire that the general reader gives."""
+def test_plain_body_is_read_as_the_general_reader_reads_it(case: str, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain body gives the question, the stream flag and the wire that the general reader gives, in the way of long bodies, too."""
+    monkeypatch.setattr("router.intake.plain_question.LONG", long)
     read = plainly(PLAIN[case])
     assert read is not None
     assert read == generally(PLAIN[case])
     assert type(read.ask.messages) is TextMessages
 
 
-MESSAGE = b'{"role":"user","content":"Hi"}'
 OTHERS: dict[str, bytes] = {
     "a further field": completion("Hello", temperature=1),
     "a key twice": b'{"model":"a","model":"m","messages":[%b]}' % MESSAGE,
@@ -276,9 +280,11 @@ async def outcome(read: Callable[[T], Asked | Awaitable[Asked]], given: T) -> As
         return type(error), error.public
 
 
+@pytest.mark.parametrize("long", [LONG, 0])
 @pytest.mark.parametrize("case", OTHERS)
-async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str) -> None:
+async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that is not plain is not read as one: its question, or its error, is that of the general reader."""
+    monkeypatch.setattr("router.intake.plain_question.LONG", long)
     assert plainly(OTHERS[case]) is None
     asking = request(OTHERS[case], "/v1/chat/completions")
     asking.surface, asking.wire = "completions", OPENAI

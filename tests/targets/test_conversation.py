@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, ToolSpec
+from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, Role, TextMessages, ToolSpec
 from router.targets import conversation as rule
-from router.targets.conversation import BEGUN, BEYOND_TEXT, GO_ON, NOTED, Rule, fitted
+from router.targets.conversation import BEGUN, BEYOND_TEXT, FEW, GO_ON, NOTED, Rule, fitted, plain_messages
 from router.targets.providers import ALL, CLAUDE, MISTRAL, PERPLEXITY, TEMPLATE, rules_of, rules_through_litellm
 from router.value import replace
 from tests.support.provider import Reply, provider, text
@@ -442,3 +442,27 @@ def test_rules_for_calls_and_files_do_not_change_plain_text(one: Rule, messages:
     ask = Ask(model="m", messages=messages)
     assert ask.text_alone
     assert one(ask) is ask
+
+
+TURNS = [user("Hi"), assistant("Yes?")] * FEW
+MANY: dict[str, list[Message]] = {
+    "by turns": [*TURNS, user("Go on")],
+    "a system message first": [system("Be brief."), *TURNS, user("Go on")],
+    "two system messages": [system("Be"), system("brief."), *TURNS, user("Go on")],
+    "a system message within": [*TURNS, system("Be brief."), user("Go on")],
+    "the assistant last": TURNS,
+    "the assistant first": [assistant("Yes?"), *TURNS, user("Go on")],
+    "a speaker twice": [*TURNS, user("Go"), user("on")],
+    "a blank text": [*TURNS, user(" ")],
+    "the system alone": [system("Be brief.")] * 2 * FEW,
+}
+"""Chats of more than FEW messages that are each one text."""
+
+
+@pytest.mark.parametrize("rules", [(), (rule.system_is_the_users,)], ids=["none", "system"])
+@pytest.mark.parametrize("what", MANY)
+def test_many_messages_are_plain_if_a_loop_over_them_finds_them_plain(what: str, rules: tuple[Rule, ...]) -> None:
+    """TextMessages of a long chat give the plain messages, or None, that the same messages of no known type give."""
+    found = plain_messages(Ask(model="m", messages=TextMessages(MANY[what])), rules)
+    assert found == plain_messages(Ask(model="m", messages=tuple(MANY[what])), rules)
+    assert (found is not None) is (what == "by turns" or (what == "a system message first" and not rules))
