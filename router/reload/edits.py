@@ -68,6 +68,17 @@ def edit_built(content: FileContents, now: Generation, host: str) -> tuple[Decla
     return declaration, generation
 
 
+def rebuilt(before: Declaration, now: Generation, host: str) -> Generation:
+    """Return the generation, not yet started, of a configuration that served before. Raises ConfigError if it cannot be served any more.
+
+    Blocks. `now`: the generation that serves, at `host`.
+    """
+    try:
+        return build(declared(before.snapshot, host), now.kept)
+    finally:
+        forget_lookups()
+
+
 def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
     """Read and declare the files on disk, and return how they differ from the serving configuration. Nothing is built. Blocks."""
     try:

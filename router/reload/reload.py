@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import EnvFile, Watched, declared, keep_live, load_live, read, reloads, secrets, watched
+from router.config import EnvFile, Watched, keep_live, load_live, read, reloads, secrets, watched
 from router.config.declaration import Declaration
 from router.errors import Complaint, ConfigError, Place
-from router.generation import Generation, build
-from router.reload.edits import FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
+from router.generation import Generation
+from router.reload.edits import FailedEdit, FileContents, PendingEdit, edit_built, pending_edit, rebuilt
 from router.reload.live import Live
 from router.threads import in_thread
 from router.value import Value
@@ -223,7 +223,7 @@ class Reload:
                 before = await in_thread(lambda: load_live(self._routes, self._host), THREAD)
                 if before.digest != digest:
                     return False
-            generation = await in_thread(lambda: build(declared(before.snapshot, self._host), now.kept), THREAD)
+            generation = await in_thread(lambda: rebuilt(before, now, self._host), THREAD)
             self._returned = True
             await self._swap(generation)
             return True

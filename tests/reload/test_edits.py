@@ -10,8 +10,10 @@ import pytest
 
 from router.config import Declaration, Snapshot, declared
 from router.reload import ReloadTiming
+from router.targets.connections import head_of
+from router.targets.table import entries
 from tests.conftest import Workspace, routes
-from tests.reload.following import complaints_of, following, in_place, recorded_reads, routes_answering, until, word
+from tests.reload.following import HINTS_ALONE, complaints_of, following, in_place, recorded_reads, routes_answering, until, word
 from tests.support.process import process
 
 
@@ -132,6 +134,20 @@ async def test_files_that_serve_are_not_declared_again_when_the_router_starts(
         assert not tried
         workspace.write("key.txt", "sk-two")
         await until(lambda: reload.swaps == 1)
+
+
+async def test_edit_and_return_free_what_their_build_looked_up(workspace: Workspace) -> None:
+    """An edit, and a return to the configuration before it, leave no request head in memory, which holds a key, and no table of models."""
+    first = routes("a: {model: openai/gpt-4o, api_base: 'http://localhost:1', api_key: '${KEY:-sk-one}'}")
+    workspace.write("routes.yaml", first)
+    async with following(workspace, HINTS_ALONE) as (live, reload):
+        before = live.generation.digest
+        workspace.write("routes.yaml", first.replace("one", "two"))
+        await reload.refresh()
+        for served in (live.generation.digest, before):
+            assert await reload.go_back(served)
+            assert live.generation.digest == served
+            assert (head_of.cache_info().currsize, entries.cache_info().currsize) == (0, 0)
 
 
 async def test_too_large_secret_file_is_refused_once_not_at_each_check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
