@@ -128,7 +128,7 @@ def _moment(seconds: Json) -> str:
 def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
     """Yield a line for each route in aligned columns: id, aliases, pipeline, targets, tools."""
     rows = [_line(record) for record in records]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[3:]]).rstrip()
 

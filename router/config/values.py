@@ -121,18 +121,14 @@ def _api_base(text: str) -> str:
     return address
 
 
-class _Placed(str):
-    __slots__ = ("place", "source")  # less memory than a dict: a large configuration has a hundred thousand names
-
-
-class Name(_Placed):
+class Name(str):
     """A name in a file, with references resolved: a str with its place.
 
     place: None if unknown
     source: the text as written, still with `${VAR}`; empty if unknown
     """
 
-    __slots__ = ()
+    __slots__ = ("place", "source")  # less memory than a dict: a large configuration has a hundred thousand names
     place: Place | None
     source: str
 

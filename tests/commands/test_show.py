@@ -84,6 +84,13 @@ def test_show_without_a_route_prints_one_line_for_each_route(workspace: Workspac
     ]
 
 
+def test_show_without_a_route_prints_nothing_for_a_file_without_routes(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file whose `routes` is an empty mapping is valid: `router show` prints an empty line, and no traceback."""
+    workspace.write("routes.yaml", "targets:\n  a: {script: demo}\nroutes: {}\n")
+    assert main(["show", "--routes", str(workspace.root / "routes.yaml")]) == 0
+    assert capsys.readouterr().out == "\n"
+
+
 def test_show_json_is_an_object_for_one_route_and_a_list_for_all(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """`router show ROUTE --json` prints one object; without a route, the generation and a list of objects, without any API key."""
     file = str(workspace.write("routes.yaml", routes(TARGETS, WHOLE)).root / "routes.yaml")
