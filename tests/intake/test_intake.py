@@ -200,6 +200,11 @@ def completion(*contents: str, role: str = "user", ascii_only: bool = False, **m
     return json.dumps(fields, ensure_ascii=ascii_only).encode()
 
 
+def lengthened(body: bytes) -> bytes:
+    """Return the body with a message of LONG bytes before its first one; the same body if it has no list."""
+    return body.replace(b"[", b'[{"role":"user","content":"%b"},' % (b"x" * LONG), 1)
+
+
 MESSAGE = b'{"role":"user","content":"Hi"}'
 PLAIN: dict[str, bytes] = {
     "plain": completion("Hello"),
@@ -220,14 +225,14 @@ PLAIN: dict[str, bytes] = {
 """Plain bodies."""
 
 
-@pytest.mark.parametrize("long", [LONG, 0])
+@pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("case", PLAIN)
-def test_plain_body_is_read_as_the_general_reader_reads_it(case: str, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plain body gives the question, the stream flag and the wire that the general reader gives, in the way of long bodies, too."""
-    monkeypatch.setattr("router.intake.plain_question.LONG", long)
-    read = plainly(PLAIN[case])
+def test_plain_body_is_read_as_the_general_reader_reads_it(case: str, *, long: bool) -> None:
+    """A plain body, short or long, gives the question, the stream flag and the wire that the general reader gives."""
+    body = lengthened(PLAIN[case]) if long else PLAIN[case]
+    read = plainly(body)
     assert read is not None
-    assert read == generally(PLAIN[case])
+    assert read == generally(body)
     assert type(read.ask.messages) is TextMessages
 
 
@@ -280,15 +285,15 @@ async def outcome(read: Callable[[T], Asked | Awaitable[Asked]], given: T) -> As
         return type(error), error.public
 
 
-@pytest.mark.parametrize("long", [LONG, 0])
+@pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("case", OTHERS)
-async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that is not plain is not read as one: its question, or its error, is that of the general reader."""
-    monkeypatch.setattr("router.intake.plain_question.LONG", long)
-    assert plainly(OTHERS[case]) is None
-    asking = request(OTHERS[case], "/v1/chat/completions")
+async def test_body_that_is_not_plain_is_left_to_the_general_reader(case: str, *, long: bool) -> None:
+    """A body, short or long, that is not plain is not read as one: its question, or its error, is that of the general reader."""
+    body = lengthened(OTHERS[case]) if long else OTHERS[case]
+    assert plainly(body) is None
+    asking = request(body, "/v1/chat/completions")
     asking.surface, asking.wire = "completions", OPENAI
-    expected, made = await outcome(generally, OTHERS[case]), await outcome(read_with_defaults, asking)
+    expected, made = await outcome(generally, body), await outcome(read_with_defaults, asking)
     assert made == expected
 
 
