@@ -1,11 +1,14 @@
-"""The measures: each varies one cause from small to large and returns its costs as rows, in CPU time and counts."""
+"""The measures: each varies one cause from small to large and returns its costs as rows, in CPU time and counts.
+
+Other work on the machine adds to CPU time, more in one minute than in the next. So all sizes of a cause take turns, and the smallest of
+several values counts.
+"""
 
 import asyncio
 import http.client
 import json
 import os
 import re
-import resource
 import shutil
 import socket
 import subprocess
@@ -13,9 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 
 from bench import machine, wire
 from bench.load import Found, Job
@@ -34,9 +36,11 @@ TOOLS = (1, 10, 50, 100, 200)
 ANSWERS = (250, 500, 1000, 2000, 4000)
 TARGETS = (100, 1000, 10_000)
 EDITS, EDITED = 10, 10_000
-"""Edits whose CPU is averaged, since it is measured in steps of 10 ms: at most EDITS, and with many routes only EDITED / routes."""
-QUESTIONS = 300
-"""Questions whose CPU is measured together."""
+"""Edits whose CPU is averaged, since it is measured in steps of 10 ms: at most EDITS, and with many routes EDITED / routes, but two."""
+QUESTIONS, TURNS = 100, 9
+"""Questions whose CPU is measured together, and how often each size takes its turn."""
+ROUNDS = 3
+"""How often each size takes its turn where a turn takes seconds."""
 WINDOW = 3.0
 """Seconds in which open streams, or an idle Redis, are measured."""
 ANSWER, BOUND = 16 * 1024, 16 * 1024 * 1024
@@ -97,6 +101,12 @@ class Rig:
         finally:
             self.bench.stop(running)
 
+    @contextmanager
+    def all_running(self, made: Sequence[Subject]) -> Generator[list[Running]]:
+        """Run these subjects side by side during the block."""
+        with ExitStack() as opened:
+            yield [opened.enter_context(self.running(one)) for one in made]
+
     def asked(self, running: Running, request: bytes, count: int = QUESTIONS) -> Found:
         """Send a request `count` times, from four clients."""
         return self._do(running, "closed", request, clients=4, seconds=0.0, least=count, most=count)
@@ -105,10 +115,12 @@ class Rig:
         """Open this many streams, by default of one chunk a second, and measure them for `seconds`."""
         return self._do(running, "standing", request or question("slow"), streams=streams, seconds=seconds)
 
-    def cost(self, running: Running, request: bytes, count: int = QUESTIONS) -> float:
-        """Return the CPU of one request in microseconds, the median of three runs. CPU of threads that ended is not counted."""
-        self.asked(running, request, 50)
-        return sorted(self.asked(running, request, count).cpu * 1e6 / count for _ in range(3))[1]
+    def costs(self, asked: Sequence[tuple[Running, bytes]]) -> list[float]:
+        """Return the CPU of each request in microseconds. CPU of threads that ended is not counted."""
+        for running, request in asked:
+            self.asked(running, request, 50)
+        turns = [[self.asked(running, request).cpu * 1e6 / QUESTIONS for running, request in asked] for _ in range(TURNS)]
+        return [min(each) for each in zip(*turns, strict=True)]
 
     def _do(self, running: Running, job: str, request: bytes, **more: float) -> Found:
         pids = machine.family(running.process.pid)
@@ -124,62 +136,75 @@ def question(route: str, messages: int = 1) -> bytes:
 
 
 def streams(rig: Rig) -> list[Row]:
-    """Measure memory and CPU per chunk by the number of open streams."""
-    rows: list[Row] = []
+    """Measure memory and CPU per chunk by the number of open streams. Memory: in the first round, since a process rarely gives back any."""
     with rig.running(subject(lambda place: configured(place.upstream))) as running:
         rig.asked(running, question("r0"), 200)
-        for count in STREAMS:
-            found = rig.standing(running, count)
-            rows.append({"at": count, "memory_mb": found.memory + running.rest, "chunk_us": found.cpu * 1e6 / max(found.count, 1)})
-    return rows
+        rounds = [[rig.standing(running, count) for count in STREAMS] for _ in range(ROUNDS)]
+        memory = [found.memory + running.rest for found in rounds[0]]
+    chunks = [min(found.cpu * 1e6 / max(found.count, 1) for found in each) for each in zip(*rounds, strict=True)]
+    return _rows(STREAMS, memory_mb=memory, chunk_us=chunks)
 
 
 def history(rig: Rig) -> list[Row]:
     """Measure CPU per question by the number of its messages."""
     with rig.running(subject(lambda place: configured(place.upstream))) as running:
-        return [{"at": count, "question_us": rig.cost(running, question("r0", count))} for count in MESSAGES]
+        costs = rig.costs([(running, question("r0", count)) for count in MESSAGES])
+    return _rows(MESSAGES, question_us=costs)
+
+
+def _rows(sizes: Sequence[int], **costs: Sequence[float]) -> list[Row]:
+    """Return the rows of a measure. `costs`: name → the cost at each size."""
+    return [{"at": size, **{name: values[index] for name, values in costs.items()}} for index, size in enumerate(sizes)]
 
 
 def routes(rig: Rig) -> list[Row]:
     """Measure check, start, reload, memory and CPU per question by the number of routes."""
-    return [{"at": count, **_checked(count), **_served(rig, count)} for count in ROUTES]
+    subjects = [subject(lambda place, count=count: configured(place.upstream, count)) for count in ROUTES]
+    checks = [[_checked(count) for count in ROUTES] for _ in range(ROUNDS)]
+    starts = [[_started(rig, made) for made in subjects] for _ in range(ROUNDS)]
+    with rig.all_running(subjects) as running:
+        costs = rig.costs([(one, question(f"r{count // 2}")) for one, count in zip(running, ROUTES, strict=True)])
+        reloads = [[_reloaded(one, count) for one, count in zip(running, ROUTES, strict=True)] for _ in range(ROUNDS)]
+        return _rows(
+            ROUTES,
+            check_s=[min(cpu for cpu, _ in runs) for runs in zip(*checks, strict=True)],
+            check_mb=[memory for _, memory in checks[0]],
+            start_s=[min(runs) for runs in zip(*starts, strict=True)],
+            rest_mb=[one.rest for one in running],
+            reload_s=[min(runs) for runs in zip(*reloads, strict=True)],
+            question_us=costs,
+        )
 
 
-def _checked(count: int) -> Row:
-    """Return the CPU seconds and memory of `router check` over this many routes, its start included. CPU: the median of three runs."""
+def _checked(count: int) -> tuple[float, float]:
+    """Return the CPU seconds and megabytes of `router check` over this many routes, its start included."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _written(Path(folder), configured(9, count))
         command = [machine.interpreter(), "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]
-        runs = [_ended(command) for _ in range(3)]
-    return {"check_s": median(one.ru_utime + one.ru_stime for one in runs), "check_mb": runs[0].ru_maxrss / 1000}
-
-
-def _ended(command: Sequence[str]) -> resource.struct_rusage:
-    """Run a command of the router to its end, and return what it used."""
-    made = subprocess.Popen(command, cwd=ROOT, env=environment(subject(lambda _: "")), stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(made.pid, 0)
+        made = subprocess.Popen(command, cwd=ROOT, env=environment(subject(lambda _: "")), stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(made.pid, 0)
     made.returncode = os.waitstatus_to_exitcode(status)
     assert made.returncode == 0
-    return used
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1000
 
 
-def _served(rig: Rig, count: int) -> Row:
-    """Return what a router over this many routes takes: CPU of its start (the median of three), memory, CPU of a question and an edit."""
-    served = subject(lambda place: configured(place.upstream, count))
-    starts: list[float] = []
-    for _ in range(2):
-        with rig.running(served) as running:
-            starts.append(machine.cpu_of_ended(machine.family(running.process.pid)))
-    with rig.running(served) as running:
-        pids = machine.family(running.process.pid)
-        starts.append(machine.cpu_of_ended(pids))
-        each = rig.cost(running, question(f"r{count // 2}"))
-        edits = min(EDITS, max(1, EDITED // count))
-        used = machine.cpu_of_ended(pids)
-        for edit in range(edits):
-            _edit(running, ("hide", "show")[edit % 2])
-        reload = (machine.cpu_of_ended(pids) - used) / edits
-        return {"start_s": median(starts), "rest_mb": running.rest, "reload_s": reload, "question_us": each}
+def _started(rig: Rig, made: Subject) -> float:
+    """Return the CPU seconds of a subject's start."""
+    with rig.running(made) as running:
+        return _used(running)
+
+
+def _used(running: Running) -> float:
+    """Return the CPU seconds of a running subject, in steps of 10 ms."""
+    return machine.cpu_of_ended(machine.family(running.process.pid))
+
+
+def _reloaded(running: Running, count: int) -> float:
+    """Return the CPU seconds of an edit that goes live in a router over this many routes, a mean."""
+    edits, before = min(EDITS, max(2, EDITED // count)), _used(running)
+    for edit in range(edits):
+        _edit(running, ("hide", "show")[edit % 2])
+    return (_used(running) - before) / edits
 
 
 def _edit(running: Running, reasoning: str) -> None:
@@ -287,11 +312,9 @@ def _counted(port: int) -> tuple[float, float]:
 
 def workers(rig: Rig) -> list[Row]:
     """Measure memory and CPU per question by the number of workers."""
-    rows: list[Row] = []
-    for count in WORKERS:
-        with rig.running(subject(lambda place: configured(place.upstream), "--workers", str(count))) as running:
-            rows.append({"at": count, "rest_mb": running.rest, "question_us": rig.cost(running, question("r0"))})
-    return rows
+    with rig.all_running([subject(lambda place: configured(place.upstream), "--workers", str(count)) for count in WORKERS]) as running:
+        costs = rig.costs([(one, question("r0")) for one in running])
+        return _rows(WORKERS, rest_mb=[one.rest for one in running], question_us=costs)
 
 
 TOOL = '''
@@ -307,20 +330,20 @@ def look_up_{0}(city: str, days: int = 3) -> str:
 
 def tools(rig: Rig) -> list[Row]:
     """Measure CPU per question by the number of tools that the route grants; the model calls none of them."""
-    rows: list[Row] = []
-    for count in TOOLS:
-        text = "".join(TOOL.format(index) for index in range(count))
-        with rig.running(subject(lambda place: configured(place.upstream, 1, ", tools: [many]"), tools=text)) as running:
-            rows.append({"at": count, "question_us": rig.cost(running, question("r0"))})
-    return rows
+    texts = ["".join(TOOL.format(index) for index in range(count)) for count in TOOLS]
+    subjects = [subject(lambda place: configured(place.upstream, 1, ", tools: [many]"), tools=text) for text in texts]
+    with rig.all_running(subjects) as running:
+        return _rows(TOOLS, question_us=rig.costs([(one, question("r0")) for one in running]))
 
 
 def cached(_: Rig) -> list[Row]:
     """Measure the memory of a cache and the CPU per stored answer by the number of answers put, up to and beyond its size limit."""
 
-    async def filled() -> list[Row]:
-        rows: list[Row] = []
+    async def filled() -> list[tuple[float, float]]:
+        """Fill a cache, and return at each size the megabytes it holds and the microseconds of CPU of one more answer."""
+        found: list[tuple[float, float]] = []
         store, kept = LocalStore(BOUND), 0
+        stores.append(store)
         before = machine.rss([os.getpid()])
         for count in ANSWERS:
             used, first = time.process_time(), kept
@@ -328,11 +351,14 @@ def cached(_: Rig) -> list[Row]:
                 await store.put(f"answer {kept}", bytes(ANSWER), 3600)
                 kept += 1
             put = time.process_time() - used
-            memory = machine.rss([os.getpid()]) - before
-            rows.append({"at": count, "held_mb": max(memory, 0.1), "put_us": put * 1e6 / (kept - first)})
-        return rows
+            found.append((max(machine.rss([os.getpid()]) - before, 0.1), put * 1e6 / (kept - first)))
+        return found
 
-    return asyncio.run(filled())
+    stores: list[LocalStore] = []  # kept, so that each takes new memory
+    turns = [asyncio.run(filled()) for _ in range(TURNS)]
+    return _rows(
+        ANSWERS, held_mb=[memory for memory, _ in turns[0]], put_us=[min(put for _, put in each) for each in zip(*turns, strict=True)]
+    )
 
 
 def pages(_: Rig) -> list[Row]:
