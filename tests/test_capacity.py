@@ -50,6 +50,12 @@ def test_committed_results_grow_at_most_linearly() -> None:
     assert results.faster(WRITTEN) == {}
 
 
+@pytest.mark.parametrize("bound", results.BOUNDS, ids=lambda bound: bound.words)
+def test_committed_results_meet_their_bounds(bound: results.Bound) -> None:
+    """A cost that has a bound at one size keeps it in the committed results."""
+    assert bound.value(WRITTEN) <= bound.most
+
+
 @pytest.mark.parametrize(("power", "found"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (2.0, 2.0)])
 def test_fitted_exponent_ignores_a_constant_cost(power: float, found: float) -> None:
     """The fitted exponent of the cost 100 + cause^power is `power`: the constant part does not flatten it."""
