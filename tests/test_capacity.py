@@ -63,6 +63,16 @@ def test_fitted_exponent_ignores_a_constant_cost(power: float, found: float) -> 
     assert exponent(points) == pytest.approx(found, abs=0.05)
 
 
+def test_growth_within_the_noise_of_a_measure_counts_little() -> None:
+    """A linear cost stays linear where a small size took 0.6 % more than the smallest, and not the 3 % that it should."""
+    assert exponent([(10, 0.291), (100, 0.293), (1000, 0.388), (10_000, 1.33)]) == pytest.approx(1.0, abs=0.05)
+
+
+def test_growth_that_only_the_largest_size_shows_is_found() -> None:
+    """A quadratic cost is found although no size but the largest rises by more than 1 %."""
+    assert exponent([(cause, 300 + 3e-6 * cause**2) for cause in (10, 100, 1000, 10_000)]) > 1.9
+
+
 def test_quadratic_growth_is_found() -> None:
     """A cost that grows with the square of the number of routes is reported as faster than linear."""
     made = {**WRITTEN, "routes": [{**row, "check_s": row["at"] ** 2} for row in WRITTEN["routes"]]}

@@ -14,15 +14,21 @@ def exponent(points: Points) -> float:
 
     The smallest cause and its cost are subtracted first, since a constant cost would hide the growth. Then a line is fitted by least
     squares to the logarithms of all points whose cause is at least a hundredth of the largest and whose cost is above the first one.
-    Fewer than two such points give 0.
+    The weight of a point is its share of growth, squared: measures err by a share of the whole cost, so the logarithm of a small growth
+    is uncertain. Fewer than two such points give 0.
     """
     (first, base), largest = points[0], points[-1][0]
-    above = [(math.log(cause - first), math.log(cost - base)) for cause, cost in points[1:] if cost > base and cause >= largest / 100]
+    above = [
+        (math.log(cause - first), math.log(cost - base), ((cost - base) / cost) ** 2)
+        for cause, cost in points[1:]
+        if cost > base and cause >= largest / 100
+    ]
     if len(above) < 2:
         return 0.0
-    mean_x, mean_y = sum(x for x, _ in above) / len(above), sum(y for _, y in above) / len(above)
-    spread = sum((x - mean_x) ** 2 for x, _ in above)
-    return sum((x - mean_x) * (y - mean_y) for x, y in above) / spread
+    total = sum(weight for *_, weight in above)
+    mean_x, mean_y = sum(x * weight for x, _, weight in above) / total, sum(y * weight for _, y, weight in above) / total
+    spread = sum(weight * (x - mean_x) ** 2 for x, _, weight in above)
+    return sum(weight * (x - mean_x) * (y - mean_y) for x, y, weight in above) / spread
 
 
 def slope(points: Points) -> float:

@@ -1,12 +1,13 @@
 """The measures: each varies one cause from small to large and returns its costs as rows, in CPU time and counts.
 
-Other work on the machine adds to CPU time, more in one minute than in the next. So all sizes of a cause take turns, and the smallest of
-several values counts.
+Other work on the machine adds to CPU time, more in one minute than in the next. So the sizes of a cause take turns where a turn is short,
+all measures run in several passes (`bench.capacity.__main__`), and the smallest value counts.
 """
 
 import asyncio
 import http.client
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,10 +39,8 @@ ANSWERS = (250, 500, 1000, 2000, 4000)
 TARGETS = (100, 1000, 10_000)
 EDITS, EDITED = 10, 10_000
 """Edits whose CPU is averaged, since it is measured in steps of 10 ms: at most EDITS, and with many routes EDITED / routes, but two."""
-QUESTIONS, TURNS = 100, 9
-"""Questions whose CPU is measured together, and how often each size takes its turn."""
-ROUNDS = 3
-"""How often each size takes its turn where a turn takes seconds."""
+QUESTIONS, TURNS = 100, 6
+"""Questions whose CPU is measured together, and how often each size takes its turn in a pass."""
 WINDOW = 3.0
 """Seconds in which open streams, or an idle Redis, are measured."""
 ANSWER, BOUND = 16 * 1024, 16 * 1024 * 1024
@@ -136,13 +136,14 @@ def question(route: str, messages: int = 1) -> bytes:
 
 
 def streams(rig: Rig) -> list[Row]:
-    """Measure memory and CPU per chunk by the number of open streams. Memory: in the first round, since a process rarely gives back any."""
+    """Measure memory and CPU per chunk by the number of open streams."""
+    rows: list[Row] = []
     with rig.running(subject(lambda place: configured(place.upstream))) as running:
         rig.asked(running, question("r0"), 200)
-        rounds = [[rig.standing(running, count) for count in STREAMS] for _ in range(ROUNDS)]
-        memory = [found.memory + running.rest for found in rounds[0]]
-    chunks = [min(found.cpu * 1e6 / max(found.count, 1) for found in each) for each in zip(*rounds, strict=True)]
-    return _rows(STREAMS, memory_mb=memory, chunk_us=chunks)
+        for count in STREAMS:
+            found = rig.standing(running, count)
+            rows.append({"at": count, "memory_mb": found.memory + running.rest, "chunk_us": found.cpu * 1e6 / max(found.count, 1)})
+    return rows
 
 
 def history(rig: Rig) -> list[Row]:
@@ -159,20 +160,16 @@ def _rows(sizes: Sequence[int], **costs: Sequence[float]) -> list[Row]:
 
 def routes(rig: Rig) -> list[Row]:
     """Measure check, start, reload, memory and CPU per question by the number of routes."""
-    subjects = [subject(lambda place, count=count: configured(place.upstream, count)) for count in ROUTES]
-    checks = [[_checked(count) for count in ROUTES] for _ in range(ROUNDS)]
-    starts = [[_started(rig, made) for made in subjects] for _ in range(ROUNDS)]
-    with rig.all_running(subjects) as running:
-        costs = rig.costs([(one, question(f"r{count // 2}")) for one, count in zip(running, ROUTES, strict=True)])
-        reloads = [[_reloaded(one, count) for one, count in zip(running, ROUTES, strict=True)] for _ in range(ROUNDS)]
+    checks = [_checked(count) for count in ROUTES]
+    with rig.all_running([subject(lambda place, count=count: configured(place.upstream, count)) for count in ROUTES]) as running:
         return _rows(
             ROUTES,
-            check_s=[min(cpu for cpu, _ in runs) for runs in zip(*checks, strict=True)],
-            check_mb=[memory for _, memory in checks[0]],
-            start_s=[min(runs) for runs in zip(*starts, strict=True)],
+            check_s=[cpu for cpu, _ in checks],
+            check_mb=[memory for _, memory in checks],
+            start_s=[_used(one) for one in running],
             rest_mb=[one.rest for one in running],
-            reload_s=[min(runs) for runs in zip(*reloads, strict=True)],
-            question_us=costs,
+            reload_s=[_reloaded(one, count) for one, count in zip(running, ROUTES, strict=True)],
+            question_us=rig.costs([(one, question(f"r{count // 2}")) for one, count in zip(running, ROUTES, strict=True)]),
         )
 
 
@@ -186,12 +183,6 @@ def _checked(count: int) -> tuple[float, float]:
     made.returncode = os.waitstatus_to_exitcode(status)
     assert made.returncode == 0
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1000
-
-
-def _started(rig: Rig, made: Subject) -> float:
-    """Return the CPU seconds of a subject's start."""
-    with rig.running(made) as running:
-        return _used(running)
 
 
 def _used(running: Running) -> float:
@@ -338,12 +329,16 @@ def tools(rig: Rig) -> list[Row]:
 
 def cached(_: Rig) -> list[Row]:
     """Measure the memory of a cache and the CPU per stored answer by the number of answers put, up to and beyond its size limit."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # a process whose memory grows with the cache alone
+        return fresh.submit(_filled).result()
 
-    async def filled() -> list[tuple[float, float]]:
-        """Fill a cache, and return at each size the megabytes it holds and the microseconds of CPU of one more answer."""
-        found: list[tuple[float, float]] = []
+
+def _filled() -> list[Row]:
+    """Fill a cache in this process."""
+
+    async def filled() -> list[Row]:
+        rows: list[Row] = []
         store, kept = LocalStore(BOUND), 0
-        stores.append(store)
         before = machine.rss([os.getpid()])
         for count in ANSWERS:
             used, first = time.process_time(), kept
@@ -351,28 +346,21 @@ def cached(_: Rig) -> list[Row]:
                 await store.put(f"answer {kept}", bytes(ANSWER), 3600)
                 kept += 1
             put = time.process_time() - used
-            found.append((max(machine.rss([os.getpid()]) - before, 0.1), put * 1e6 / (kept - first)))
-        return found
+            memory = machine.rss([os.getpid()]) - before
+            rows.append({"at": count, "held_mb": max(memory, 0.1), "put_us": put * 1e6 / (kept - first)})
+        return rows
 
-    stores: list[LocalStore] = []  # kept, so that each takes new memory
-    turns = [asyncio.run(filled()) for _ in range(TURNS)]
-    return _rows(
-        ANSWERS, held_mb=[memory for memory, _ in turns[0]], put_us=[min(put for _, put in each) for each in zip(*turns, strict=True)]
-    )
+    return asyncio.run(filled())
 
 
 def pages(_: Rig) -> list[Row]:
     """Measure the CPU of the admin and metrics pages by the number of targets."""
-    rounds = [[_paged(count) for count in TARGETS] for _ in range(ROUNDS)]
-    least = [{name: min(one[name] for one in runs) for name in runs[0]} for runs in zip(*rounds, strict=True)]
-    return [{"at": count, **costs} for count, costs in zip(TARGETS, least, strict=True)]
-
-
-def _paged(count: int) -> Row:
-    """Return the CPU of the pages over this many targets, as bench.capacity.pages prints it."""
-    command = [sys.executable, "-m", "bench.capacity.pages", str(count)]
-    made = subprocess.run(command, cwd=ROOT, env=environment(subject(lambda _: "")), capture_output=True, check=True, timeout=300)
-    return json.loads(made.stdout)
+    rows: list[Row] = []
+    for count in TARGETS:
+        command = [sys.executable, "-m", "bench.capacity.pages", str(count)]
+        made = subprocess.run(command, cwd=ROOT, env=environment(subject(lambda _: "")), capture_output=True, check=True, timeout=300)
+        rows.append({"at": count, **json.loads(made.stdout)})
+    return rows
 
 
 MEASURES: Mapping[str, Callable[[Rig], list[Row]]] = {

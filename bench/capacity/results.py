@@ -22,6 +22,14 @@ def read() -> Results:
     return json.loads(FILE.read_text(encoding="utf-8"))["measures"]
 
 
+def least(passes: Sequence[Results]) -> Results:
+    """Return the smallest value of each cost, at each size, among passes over the same measures."""
+    return {
+        name: [{cost: min(row[cost] for row in rows) for cost in rows[0]} for rows in zip(*(one[name] for one in passes), strict=True)]
+        for name in passes[0]
+    }
+
+
 def points(results: Results, measure: str, cost: str, scale: float = 1.0) -> Points:
     """Return (size of the cause, cost) for one cost of a measure."""
     return [(row["at"], row[cost] * scale) for row in results[measure]]
