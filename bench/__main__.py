@@ -133,7 +133,7 @@ class Measured:
     server: bool = False
 
 
-IN_ROUNDS = (Measured(burst, SLICES), Measured(nons, SLICES, server=True), Measured(first, server=True), Measured(paced))
+IN_ROUNDS = (Measured(burst, SLICES), Measured(nons, SLICES, server=True), Measured(first, server=True), Measured(paced, 2))
 
 
 def one_round(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], title: str) -> None:

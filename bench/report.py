@@ -98,6 +98,15 @@ def noisy(values: Sequence[float]) -> bool:
     return len(values) > 1 and (max(values) - min(values)) > NOISY * abs(statistics.median(values))
 
 
+YARDSTICK, UNEVEN = "relay", 0.15
+"""The baseline subject, and the range of its rounds, relative to the least, above which a ratio to it means little."""
+
+
+def uneven(values: Sequence[float]) -> bool:
+    """Return whether the baseline's rounds differ by more than UNEVEN."""
+    return max(values) > (1 + UNEVEN) * min(values)
+
+
 def table(numbers: Numbers) -> list[str]:
     """Return the table of medians; `~` marks noisy values."""
     shown = [measure for measure in MEASURES if any(measure.name in found for found in numbers.values())]
@@ -120,14 +129,14 @@ def goals(numbers: Numbers) -> list[str]:
             continue
         value = goal.value(lambda subject, measure: statistics.median(numbers[subject][measure]))
         met = value >= goal.least if goal.least is not None else goal.most is not None and value <= goal.most
-        rough = any(noisy(numbers[subject][measure]) for subject, measure in goal.needs)
+        rough = any(
+            noisy(values) or (subject == YARDSTICK and uneven(values))
+            for subject, measure in goal.needs
+            for values in (numbers[subject][measure],)
+        )
         asked = f"≥ {goal.least:.3g}" if goal.least is not None else f"≤ {goal.most:.3g}"
         lines.append(f"| {goal.words} | {asked} | {value:.3g} | {'met' if met else 'MISSED'}{', but too noisy to tell' if rough else ''} |")
     return lines
-
-
-YARDSTICK, UNEVEN = "relay", 0.15
-"""The baseline subject, and the range of its rounds, relative to the least, above which a run is too noisy."""
 
 
 def yardstick(numbers: Numbers) -> list[str]:
@@ -136,9 +145,8 @@ def yardstick(numbers: Numbers) -> list[str]:
     lines: list[str] = []
     for measure in MEASURES:
         if measure.name in ("burst_cpu", "nons_cpu", "paced") and (values := found.get(measure.name)):
-            apart = (max(values) - min(values)) / min(values)
             said = ", ".join(f"{value:{measure.form}}" for value in values)
-            lines.append(f"* {measure.name}: {said}: {apart:.0%} apart{', too noisy' if apart > UNEVEN else ''}")
+            lines.append(f"* {measure.name}: {said}: {max(values) / min(values) - 1:.0%} apart{', too noisy' if uneven(values) else ''}")
     return [f"The rounds of the {YARDSTICK}, by CPU:", "", *lines, ""] if lines else []
 
 
