@@ -34,6 +34,10 @@ class Place(Value, frozen=True, gc=False):
         return f"{self.file}:{self.line}:{self.column}"
 
 
+WIDEST = 300
+"""Characters of a line that a complaint quotes at most: a whole configuration may stand in one line, as JSON."""
+
+
 class Complaint(Value, frozen=True):
     """A mistake in a configuration, or a warning. `line`: the text of the line that it stands in; empty if that is not known."""
 
@@ -48,9 +52,17 @@ class Complaint(Value, frozen=True):
     def __str__(self) -> str:
         if not self.line.strip():
             return f"{self.place}: {self.message}"
+        shown, before = _around(self.line, self.place.column - 1)
         # Tabs stay tabs in the caret's indent, so that it stands below its character in every terminal.
-        indent = "".join("\t" if character == "\t" else " " for character in self.line[: self.place.column - 1])
-        return f"{self.place}: {self.message}\n    {self.line}\n    {indent}^"
+        indent = "".join("\t" if character == "\t" else " " for character in before)
+        return f"{self.place}: {self.message}\n    {shown}\n    {indent}^"
+
+
+def _around(line: str, at: int) -> tuple[str, str]:
+    """Return (the part of a line around an index, what stands there before the index): WIDEST characters at most, `…` for the others."""
+    start = max(0, min(at - WIDEST // 2, len(line) - WIDEST))
+    cut = "…" if start else ""
+    return f"{cut}{line[start : start + WIDEST]}{'…' if len(line) > start + WIDEST else ''}", cut + line[start:at]
 
 
 class Misfit(ValueError):

@@ -8,7 +8,6 @@ from router.config.declaration import Declaration, RoutesFile
 from router.config.document import Listing, Node, Scalar, Table, at, items_of, pairs_of
 from router.config.entries import KnownCallers, check_entries
 from router.config.kinds import check_kinds
-from router.config.meant import did_you_mean
 from router.config.network import has_literal_password
 from router.config.rows import Row, having, rows_of
 from router.config.server import Auth
@@ -49,7 +48,7 @@ def _check_references(tree: Node | None, routes: Sequence[Row], complaints: Comp
     for route, _, row in routes:
         for target in _words(row.get("targets")):
             if known is not None and target.text not in known:
-                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
+                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known, complaints)}")
         for alias in _words(row["aliases"]) if "aliases" in row else ():
             if alias.text in taken:
                 complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
@@ -70,14 +69,15 @@ def _check_references(tree: Node | None, routes: Sequence[Row], complaints: Comp
 
 def _check_tools(route: str, words: Sequence[Scalar], complaints: Complaints) -> None:
     """Complain of a tool set that stands twice in the tools of a route."""
-    for name in words[1:]:
-        if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
+    first: dict[str, Place] = {}
+    for name in words:
+        if first.setdefault(name.text, name.place) != name.place:
             complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{route}`")
 
 
-def _declared(target: Scalar, known: Iterable[str]) -> str:
+def _declared(target: Scalar, known: Collection[str], complaints: Complaints) -> str:
     """Return the advice for an unknown target of a route: a similar name, or how to declare the model that it names; may be empty."""
-    hint = did_you_mean(target.text, known)
+    hint = complaints.meant(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
         return hint
     name = target.source.rpartition("/")[2]
@@ -88,7 +88,7 @@ def _check_known(kind: str, words: Iterable[Scalar], known: Collection[str], com
     """Complain of words that name no target, or no route (`kind`)."""
     for word in words:
         if word.text not in known:
-            complaints.add(word.place, f"no {kind} is named `{word.source}`{did_you_mean(word.text, known)}")
+            complaints.add(word.place, f"no {kind} is named `{word.source}`{complaints.meant(word.text, known)}")
 
 
 def _check_titles(drills: Node | None, complaints: Complaints) -> None:
@@ -118,7 +118,7 @@ def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints
     elif isinstance(routes.server.auth, Auth):
         for name, key in (routes.server.auth.keys or {}).items():
             if any(route not in known for route in key.routes or ()):
-                complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
+                complaints.add(keys.place, f"the key of `{name}` names a route that there is not{complaints.meant('', known)}")
 
 
 def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:

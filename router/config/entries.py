@@ -7,7 +7,6 @@ from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
 from router.config.document import Listing, Node, Scalar, Table, at, items_of
 from router.config.keys import ApiKey
-from router.config.meant import did_you_mean
 from router.config.rows import Row
 from router.signature import record_of
 from router.value import Value
@@ -119,7 +118,7 @@ def _check_callers(route: str, caller: Node | None, known: KnownCallers, complai
             why = "because no callers are declared: write `server.auth` with `keys` or `jwt`"
             complaints.add(one.place, f"nobody is known as `{one.source}`, {why}")
         elif one.text not in known.keys:
-            complaints.add(one.place, f"no key is named `{one.source}`{did_you_mean(one.text, known.keys)}")
+            complaints.add(one.place, f"no key is named `{one.source}`{complaints.meant(one.text, known.keys)}")
         elif (allowed := known.keys[one.text].routes) is not None and route not in allowed:
             complaints.add(one.place, f"the key of `{one.source}` may not ask `{route}`: add it to the key's `routes`, or take it out here")
 

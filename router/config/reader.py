@@ -12,7 +12,7 @@ from router.config.declaration import Declaration, RoutesFile, StepLine
 from router.config.document import Listing, Node, Scalar, Table, UnreadableYaml, at, is_null, items_of, pairs_of, parse
 from router.config.environment import ENV_FILE, EnvFile, Environment
 from router.config.inheritance import through, with_defaults, with_optional_targets
-from router.config.meant import file_meant, step_meant
+from router.config.meant import step_meant
 from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import DRILLS, Snapshot
 from router.config.values import Name
@@ -108,9 +108,8 @@ def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: C
 def _pipeline(named: Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
     file = f"pipelines/{named.text}.yaml"
     if file not in snapshot.texts:
-        complaints.add(
-            named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, snapshot.texts, 'pipelines/', '.yaml')}"
-        )
+        hint = complaints.file_meant(named.text, "pipelines/", ".yaml")
+        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{hint}")
         return ()
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from router.config.declaration import Route
 from router.config.document import Scalar
-from router.config.meant import file_meant
 from router.config.tools import ToolSetEntry
 from router.errors import Misfit, Place
 from router.generation.construction import Construction
@@ -92,7 +91,8 @@ class LoadedTools:
         """Return what `load` makes of a tool set's text and path; None, after a complaint, if there is no such file or it is invalid."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
-            self._parts.complain(place, f"there is no tools/{source}.py{file_meant(name, texts, 'tools/', '.py')}")
+            hint = self._parts.declaration.complaints.file_meant(name, "tools/", ".py")
+            self._parts.complain(place, f"there is no tools/{source}.py{hint}")
             return None
         try:
             return load(texts[file], Path(self._parts.declaration.snapshot.root, file))
