@@ -1,10 +1,12 @@
 """Effects of the change from one configuration to another, each as a sentence. Values are compared, not lines."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from router.chat import Json, JsonObject
 from router.description.canonical import listing, table
-from router.description.described import DEFAULTS, Description, conditions, entries, names, pools, tool_files, tool_sets
+from router.description.described import DEFAULTS, Description, conditions, entries, names, policy, pools, tool_files, tool_sets
 from router.description.order import reordered
 from router.description.sentences import Change, listed, worded
 
@@ -69,8 +71,9 @@ def _texts(value: Json) -> bool:
 
 
 def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
-    came = [str(one) for one in now if one not in was]
-    went = [str(one) for one in was if one not in now]
+    old, new = set(map(str, was)), set(map(str, now))
+    came = [one for one in map(str, now) if one not in old]
+    went = [one for one in map(str, was) if one not in new]
     said = [f"gets {what}: {', '.join(came)}"] * bool(came) + [f"loses {what}: {', '.join(went)}"] * bool(went)
     return "; ".join(said) or f"{what} in another order: {', '.join(map(str, now))}"
 
@@ -78,7 +81,8 @@ def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
 def _ids(before: Description, after: Description) -> Iterator[Change]:
     """Yield the changes of ids: routes and aliases that are new or gone, moved aliases, another route for requests without a model."""
     was, now = before.ids, after.ids
-    yield from (_route_gone(name, before, after) for name in before.routes if name not in after.routes)
+    came = _by_value({name: _as_declared(route) for name, route in after.routes.items() if name not in before.routes})
+    yield from (_route_gone(name, before, after, came) for name in before.routes if name not in after.routes)
     for name, route in after.routes.items():
         if name not in before.routes:
             earlier = f"; it was an alias of {was[name]}" if name in was else ""
@@ -99,21 +103,36 @@ def _ids(before: Description, after: Description) -> Iterator[Change]:
         yield Change("route", after.first, "", before.first, after.first, sentence)
 
 
-def _route_gone(name: str, before: Description, after: Description) -> Change:
+def _by_value(parts: Mapping[str, JsonObject]) -> dict[str, str]:
+    """Return the JSON of each part, without its keys that are None → the name of the first part that has it."""
+    found: dict[str, str] = {}
+    for name, part in parts.items():
+        found.setdefault(_value(part), name)
+    return found
+
+
+def _value(part: JsonObject) -> str:
+    return json.dumps({key: one for key, one in part.items() if one is not None}, sort_keys=True)
+
+
+def _as_declared(route: JsonObject) -> JsonObject:
+    """Return a route without its aliases, and without `own`: whether it sets a key itself makes no difference."""
+    return {key: one for key, one in route.items() if key not in ("aliases", "own")}
+
+
+def _route_gone(name: str, before: Description, after: Description, came: Mapping[str, str]) -> Change:
+    """Return the change of a route that is gone. `came`: value of a new route (`_as_declared`) → its id."""
     now = after.ids
-    orphans = [alias for alias, owner in before.ids.items() if owner == name and alias != name and alias not in now]
+    aliases = map(str, listing(before.routes[name].get("aliases")))
+    orphans = [alias for alias in aliases if before.ids[alias] == name != alias and alias not in now]
     if name in now:
         others = f"; clients of its aliases {listed(orphans)} get 404" if orphans else ""
         sentence = f"route {name} is gone: it is an alias of {now[name]} now{others}"
     else:
         others = f", and so do those of its alias{'es' * (len(orphans) > 1)} {listed(orphans)}" if orphans else ""
-        twin = next((one for one in after.routes if one not in before.routes and _alike(before.routes[name], after.routes[one])), None)
+        twin = came.get(_value(_as_declared(before.routes[name])))
         sentence = f"route {name} is gone: its clients get 404{others}{f' ({twin} is declared as it was)' if twin else ''}"
     return Change("route", name, "", {key: one for key, one in before.routes[name].items() if key != "own"}, None, sentence)
-
-
-def _alike(one: JsonObject, other: JsonObject) -> bool:
-    return all(one.get(key) == other.get(key) for key in {**one, **other} if key not in ("aliases", "own"))
 
 
 def _route(name: str, before: Description, after: Description) -> Iterator[Change]:
@@ -134,10 +153,8 @@ def _route(name: str, before: Description, after: Description) -> Iterator[Chang
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
     """Return True if a route now asks one of its old targets under breaker and retry settings that no route used for it before."""
-    now = after.routes[name]
-    kept = {*names(pools(now))} & {*names(pools(before.routes[name]))}
-    used = ([before.routes[one] for one in before.asking(target)] for target in kept)
-    return any(all((was.get("breaker"), was.get("retry")) != (now.get("breaker"), now.get("retry")) for was in routes) for routes in used)
+    kept = {*names(pools(after.routes[name]))} & {*names(pools(before.routes[name]))}
+    return any(policy(after.routes[name]) not in before.policies(target) for target in kept)
 
 
 def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
@@ -150,13 +167,15 @@ def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
 def _targets(before: Description, after: Description) -> Iterator[Change]:
     gone = {name: target for name, target in before.targets.items() if name not in after.targets}
     came = {name: target for name, target in after.targets.items() if name not in before.targets}
-    called = {old: next((new for new, one in came.items() if one == target), None) for old, target in gone.items()}
+    alike = _by_value(came)
+    called = {old: alike.get(_value(target)) for old, target in gone.items()}
+    new_names = set(called.values())
     for name, target in gone.items():
         now = called[name]
         sentence = f"target {name} is called {now} now: what is known of it is forgotten" if now else f"target {name} is gone"
         yield Change("target", name, "", target, None, sentence)
     for name, target in came.items():
-        if name not in called.values():
+        if name not in new_names:
             what = "a script" if target.get("model") is None else worded(target["model"])
             yield Change("target", name, "", None, target, f"target {name} is new: {what}{_asked(name, after)}")
     yield from (change for name in before.targets if name in after.targets for change in _target(name, before, after))
@@ -182,7 +201,7 @@ def _pipelines(before: Description, after: Description) -> Iterator[Change]:
     for name, now in after.pipelines.items():
         if (was := before.pipelines.get(name)) is None:
             continue
-        used = f" (used by {listed([route for route, one in after.routes.items() if one.get('pipeline') == name])})"
+        used = f" (used by {listed(after.using(name))})"
         texts = leaves(table(was.get("texts")), table(now.get("texts")))
         templates = ((path, old, new, f"{path} changed") for path, old, new in texts if old is not None and new is not None)
         for path, old, new, words in (*_steps(was, now), *templates):
@@ -212,9 +231,11 @@ def _steps(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, 
 
 def _numbered(pipeline: JsonObject) -> Steps:
     found: Steps = {}
+    earlier = Counter[str]()
     for one in listing(pipeline.get("steps")):
         word = str(table(one).get("step"))
-        found[word, sum(known == word for known, _ in found)] = table(one).get("options")
+        found[word, earlier[word]] = table(one).get("options")
+        earlier[word] += 1
     return found
 
 
@@ -226,8 +247,8 @@ def _step(word: str, options: Json) -> str:
 def _tools(before: Description, after: Description) -> Iterator[Change]:
     for name, now in after.tools.items():
         if name in before.tools and before.tools[name] != now:
-            used = listed([route for route, one in after.routes.items() if name in tool_files(one)])
-            yield Change("tools", name, "file", before.tools[name], now, f"tools/{name}.py changed (used by {used})")
+            words = f"tools/{name}.py changed (used by {listed(after.granting(name))})"
+            yield Change("tools", name, "file", before.tools[name], now, words)
 
 
 def _network(before: Description, after: Description) -> Iterator[Change]:

@@ -1,8 +1,10 @@
 """Descriptions of configurations: plain JSON with defaults filled in."""
 
 import inspect
-from collections.abc import Iterator, Mapping
-from functools import cache
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache, cached_property
 from typing import cast
 
 from router.chat import Json, JsonObject
@@ -22,7 +24,7 @@ from router.steps import STEPS
 from router.value import Value, asdict
 
 
-class Description(Value, frozen=True):
+class Description(Value, frozen=True, dict=True):
     """A configuration as plain JSON without secrets: its routes, targets, pipelines, tools, server, network and drills.
 
     first: the route of a request that names no model
@@ -50,15 +52,47 @@ class Description(Value, frozen=True):
         """Return the route id for an id or alias; None if it is neither."""
         return model if model in self.routes else self.ids.get(model)
 
-    @property
+    @cached_property
     def ids(self) -> dict[str, str]:
         """Every route id and alias → its route id."""
         aliases = {str(alias): name for name, route in self.routes.items() for alias in listing(route.get("aliases"))}
         return {**aliases, **{name: name for name in self.routes}}
 
-    def asking(self, target: str) -> tuple[str, ...]:
+    def asking(self, target: str) -> Sequence[str]:
         """Return the ids of the routes that have this target in a pool."""
-        return tuple(name for name, route in self.routes.items() if target in names(pools(route)))
+        return self._users[0].get(target, ())
+
+    def using(self, pipeline: str) -> Sequence[str]:
+        """Return the ids of the routes with this pipeline."""
+        return self._users[1].get(pipeline, ())
+
+    def granting(self, tools: str) -> Sequence[str]:
+        """Return the ids of the routes with this tool set, isolated or not."""
+        return self._users[2].get(tools, ())
+
+    def policies(self, target: str) -> Collection[str]:
+        """Return the settings (`policy`) under which routes ask this target."""
+        return self._policies.get(target, ())
+
+    @cached_property
+    def _policies(self) -> Mapping[str, Collection[str]]:
+        found = defaultdict[str, set[str]](set)
+        for route in self.routes.values():
+            settings = policy(route)
+            for name in names(pools(route)):
+                found[name].add(settings)
+        return found
+
+    @cached_property
+    def _users(self) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]:
+        """Target, pipeline and tool set → the ids of the routes that use it. All are found in one walk: a change may concern all of them."""
+        found = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+        for name, route in self.routes.items():
+            used = names(pools(route)), (str(route.get("pipeline")),), tool_files(route)
+            for users, each in zip(found, used, strict=True):
+                for one in dict.fromkeys(each):
+                    users[one].append(name)
+        return found
 
 
 Pool = tuple[tuple[str, float | None], ...]
@@ -86,6 +120,11 @@ def entries(route: JsonObject) -> tuple[Pool, ...]:
 def names(of: tuple[Pool, ...]) -> tuple[str, ...]:
     """Return the names of the targets in the pools, in order; a target in two entries is there twice."""
     return tuple(name for pool in of for name, _ in pool)
+
+
+def policy(route: JsonObject) -> str:
+    """Return the breaker and retry settings of a described route as text: equal settings have equal texts."""
+    return json.dumps([route.get("breaker"), route.get("retry")], sort_keys=True)
 
 
 def tool_sets(route: JsonObject) -> tuple[str, ...]:
@@ -142,7 +181,9 @@ def describe(declaration: Declaration) -> Description:
 
 def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
     """Return name → description of each pipeline. The declaration's whole description would take longer."""
-    return {name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()}
+    texts = declaration.snapshot.texts
+    templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
+    return {name: _pipeline(lines, templates) for name, lines in declaration.pipelines.items()}
 
 
 def understood(value: Json) -> Description:
@@ -214,16 +255,14 @@ DEFAULTS = frozenset(item.name for item in record_of(Defaults).fields)
 """Keys that a route inherits from `defaults`."""
 
 
-def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObject:
-    texts = declaration.snapshot.texts
-    templates = {name.removeprefix("pipelines/"): text for name, text in texts.items() if name.startswith("pipelines/")}
+def _pipeline(lines: tuple[StepLine, ...], templates: Mapping[str, str]) -> JsonObject:
     used: set[str] = set()
     steps: list[Json] = []
     for line in lines:
         options = _options(line)
         steps.append({"step": str(line.name), "options": options})
         if isinstance(options, str) and line.name in STEPS and "templates" in inspect.signature(STEPS[line.name]).parameters:
-            used |= {options} & set(templates) if str(line.name) == "output" else _templates_of(options, templates)
+            used |= {options} & templates.keys() if str(line.name) == "output" else _templates_of(options, templates)
     return {"steps": steps, "texts": {name: digest(templates[name]) for name in sorted(used)}}
 
 
