@@ -14,6 +14,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Self, cast
 
 from router.cache.key import dumps, part_of
@@ -30,6 +32,8 @@ LASTS = 3600.0
 MAX_VALUE = 4 * 1024 * 1024
 """Bytes of the stored model calls of one conversation; beyond it the first of them are left out."""
 VERSION = 2
+SPARE = 64
+"""Entries of earlier sizes in a heap of sizes that are never worth a new heap."""
 MAX_DEPTH = 128
 """Levels of nesting in a stored entry: deeper ones could be read, but not written into a request."""
 MAX_VALUES = 200_000
@@ -54,12 +58,41 @@ Recollection = Mapping[str, Sequence[ModelCall]]
 """Name of a model call → model calls: those before it in the same answer that the client was not sent, then that call itself."""
 
 
-class _KeptStates(Mutable):
-    """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes of these entries."""
+class _Sizes:
+    """The bytes that each of several names has. A change, and the look-up of the largest, take the logarithm of their number."""
 
-    entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
-    """Name → the time at which it expires, and the value; the oldest first."""
-    taken: int = 0
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, int]] = {}
+        """Name → its bytes, below zero, and a number that says which of two names came first."""
+        self._heap: list[tuple[int, int, str]] = []
+        """(Its bytes, its number, the name) as a heap; entries of earlier sizes are passed over."""
+        self._numbers = count()
+
+    def add(self, name: str, size: int) -> None:
+        """Add bytes to those of a name; negative for fewer. A name without any is forgotten."""
+        known, number = self._known.get(name) or (0, next(self._numbers))
+        if not (left := known - size):
+            self._known.pop(name, None)
+            return
+        self._known[name] = left, number
+        heappush(self._heap, (left, number, name))
+        if len(self._heap) > 2 * len(self._known) + SPARE:
+            self._heap = [(*one, of) for of, one in self._known.items()]
+            heapify(self._heap)
+
+    def largest(self) -> str:
+        """Return the name that has the most bytes; of several, the one that came first. There is one."""
+        while self._known.get((first := self._heap[0])[2]) != first[:2]:
+            heappop(self._heap)
+        return first[2]
+
+
+class _KeptStates(Mutable):
+    """The entries kept for one caller and its end users. `sizes`: the bytes of each end user."""
+
+    users: dict[str, OrderedDict[str, tuple[float, bytes]]] = field(default_factory=dict[str, OrderedDict[str, tuple[float, bytes]]])
+    """End user, or "" → name → the time at which it expires, and the value; the oldest first."""
+    sizes: _Sizes = field(default_factory=_Sizes)
 
 
 class LocalStates:
@@ -67,20 +100,20 @@ class LocalStates:
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size, self._lasts, self._clock = size, lasts, clock
-        self._held: dict[str, dict[str, _KeptStates]] = {}
-        """Caller → end user → the entries kept for them."""
-        self._taken: dict[str, int] = {}
-        """Caller → bytes of all its entries."""
+        self._held: dict[str, _KeptStates] = {}
+        """Caller → the entries kept for it."""
+        self._sizes = _Sizes()
+        """The bytes of each caller."""
+        self.taken = 0
+        """The bytes of all entries, ENTRY for each included. Expired ones count until they are dropped."""
 
-    @property
-    def taken(self) -> int:
-        """Return the bytes of all entries, ENTRY for each included. Expired ones count until they are dropped."""
-        return sum(self._taken.values())
+    def _entries(self, caller: str, user: str) -> OrderedDict[str, tuple[float, bytes]] | None:
+        held = self._held.get(caller)
+        return None if held is None else held.users.get(user)
 
     def get(self, caller: str, name: str, user: str = "") -> bytes | None:
         """Return the bytes kept under this name; None without any, or if they have expired."""
-        held = self._held.get(caller, {}).get(user)
-        until, value = held.entries.get(name, (0.0, b"")) if held is not None else (0.0, b"")
+        until, value = (self._entries(caller, user) or {}).get(name, (0.0, b""))
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
@@ -89,31 +122,31 @@ class LocalStates:
             return
         now = self._clock()
         self._drop(caller, user, name)
-        held = self._held.setdefault(caller, {}).setdefault(user, _KeptStates())
-        held.entries[name] = (now + self._lasts, value)
-        self._count(caller, held, ENTRY + len(value))
-        while (first := next(iter(held.entries))) != name and held.entries[first][0] <= now:
+        entries = self._held.setdefault(caller, _KeptStates()).users.setdefault(user, OrderedDict())
+        entries[name] = (now + self._lasts, value)
+        self._count(caller, user, ENTRY + len(value))
+        while (first := next(iter(entries))) != name and entries[first][0] <= now:
             self._drop(caller, user, first)
         while self.taken > self._size:
-            most = max(self._taken, key=self._taken.__getitem__)
-            users = self._held[most]
-            fullest = max(users, key=lambda one: users[one].taken)
-            self._drop(most, fullest, next(iter(users[fullest].entries)))
+            held = self._held[most := self._sizes.largest()]
+            fullest = held.sizes.largest()
+            self._drop(most, fullest, next(iter(held.users[fullest])))
 
     def _drop(self, caller: str, user: str, name: str) -> None:
-        held = self._held.get(caller, {}).get(user)
-        if held is None or (gone := held.entries.pop(name, None)) is None:
+        entries = self._entries(caller, user)
+        if entries is None or (gone := entries.pop(name, None)) is None:
             return
-        self._count(caller, held, -ENTRY - len(gone[1]))
-        if not held.entries:
-            del self._held[caller][user]
-        if not self._held[caller]:
-            del self._held[caller], self._taken[caller]
+        self._count(caller, user, -ENTRY - len(gone[1]))
+        if not entries:
+            del self._held[caller].users[user]
+        if not self._held[caller].users:
+            del self._held[caller]
 
-    def _count(self, caller: str, held: _KeptStates, taken: int) -> None:
-        """Add `taken` bytes to the counts of the end user and the caller; negative for a removed entry."""
-        held.taken += taken
-        self._taken[caller] = self._taken.get(caller, 0) + taken
+    def _count(self, caller: str, user: str, size: int) -> None:
+        """Add bytes to the counts of the end user and the caller; negative for a removed entry."""
+        self._held[caller].sizes.add(user, size)
+        self._sizes.add(caller, size)
+        self.taken += size
 
 
 class Memory(Mutable):
