@@ -6,6 +6,7 @@ The scripts use the clock of Redis, which is the same for all.
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from itertools import islice
@@ -106,7 +107,7 @@ class RedisCounts:
         """Concurrent places that this process holds: key → the ids of these places in Redis."""
         self._staying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
-        self._owed: dict[str, Owed] = {}
+        self._owed: OrderedDict[str, Owed] = OrderedDict()
         """Requests that were admitted without Redis and not reported to it yet: `token` of the request → request."""
         self._unsent = Local()
         """Amounts that were spent without Redis and not reported to it yet."""
@@ -134,7 +135,7 @@ class RedisCounts:
         if taken.allowed:
             self._owed[token] = Owed(key, seconds, token, asyncio.get_running_loop().time())
             while len(self._owed) > self._max_owed:
-                del self._owed[next(iter(self._owed))]
+                self._owed.popitem(last=False)
             self._report_later()
         return taken
 

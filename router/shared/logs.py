@@ -14,6 +14,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import cast
@@ -74,7 +75,8 @@ class Logs:
         self._offered: dict[str, WrittenLog] = {}  # id → log that is written once another replica asks for it
         self._written: dict[str, WrittenLog] = {}
         self._behind = False  # true if the last round left logs unwritten
-        self._dirty: dict[WrittenLog, None] = {}  # logs with something to write, in the order it came
+        self._dirty: OrderedDict[WrittenLog, None] = OrderedDict()  # logs with something to write, in the order it came
+        self._late_at = 0.0
         self._news = asyncio.Event()
         self._departures = 0
         self._beat_at = 0.0
@@ -119,7 +121,8 @@ class Logs:
     def _begin(self, written: WrittenLog) -> None:
         """Start writing a log, ahead of the logs that wait already."""
         self._written[written.id] = written
-        self._dirty = {written: None, **self._dirty}
+        self._dirty[written] = None
+        self._dirty.move_to_end(written, last=False)
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
@@ -168,9 +171,12 @@ class Logs:
             await self._redis.ask("SET", key(self.id, "alive"), 1, "PX", milliseconds(LEASE))
             self._beat_at = now + BEAT
         # A log that got news while its last events were being written is here again.
-        dirty = [one for one in self._dirty if not one.done]
-        dirty, rest = dirty[:AT_ONCE], dirty[AT_ONCE:]
-        self._dirty = dict.fromkeys(rest)
+        dirty: list[WrittenLog] = []
+        while self._dirty and len(dirty) < AT_ONCE:
+            one, _ = self._dirty.popitem(last=False)
+            if not one.done:
+                dirty.append(one)
+        behind = bool(self._dirty)
         ends = await asyncio.gather(*(one.sync(self._redis) for one in dirty), return_exceptions=True)
         for one, end in zip(dirty, ends, strict=True):
             if isinstance(end, Away):
@@ -186,13 +192,18 @@ class Logs:
                 del self._written[one.id]
         if any(isinstance(end, Away) for end in ends):
             raise Away
-        self._behind = bool(rest)
+        self._behind = behind
         if self._behind:
             self._news.set()
 
     def _forget_late(self) -> None:
-        """Give up logs that Redis still lacks in part `keep` seconds after their answer ended: they could not be found any more."""
+        """Give up logs that Redis still lacks in part `keep` seconds after their answer ended: they could not be found any more.
+        All are looked at every BEAT seconds only: rounds of a replica that is behind follow each other at once.
+        """
         now = asyncio.get_running_loop().time()
+        if now < self._late_at:
+            return
+        self._late_at = now + BEAT
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
                 one.over_at = now
