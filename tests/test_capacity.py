@@ -1,7 +1,9 @@
 """The page on capacity agrees with its charts and results, and costs that may grow at most linearly are counted without a clock."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,9 +13,20 @@ from bench.capacity import results
 from bench.capacity.charts import Chart, Line, drawn
 from bench.capacity.growth import LINEAR, exponent
 from bench.capacity.measures import MEASURES
-from router.config import declare, read
+from router.cache.states import LocalStates
+from router.cache.store import ENTRY
+from router.config import Declaration, declare, read
+from router.config.complaints import Complaints
+from router.description import Description, changes, describe
+from router.description.order import reordered
+from router.errors import ConfigError, Place
 from router.generation import build
+from router.shared import Logs, Redis
+from router.shared.logs import AT_ONCE
 from tests.conftest import ROOT, Workspace
+
+if TYPE_CHECKING:
+    from router.shared.written_log import WrittenLog
 
 WRITTEN = results.read()
 PAGE = results.PAGE.read_text(encoding="utf-8")
@@ -115,6 +128,140 @@ def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warne
     few, twice = loaded(workspace, many(50, warned=warned)), loaded(workspace, many(100, warned=warned))
     assert twice <= 2.1 * few
     assert (twice - few) / 50 < most, "a route and its target took 1,204 calls, with a warning 1,459"
+
+
+def calls(work: Callable[[], object]) -> int:
+    """Return the number of Python and C calls of this work."""
+    with counted() as counts:
+        work()
+    return sum(counts.totals)
+
+
+def mistaken(workspace: Workspace, text: str) -> Declaration:
+    """Return the declaration of a configuration that has mistakes."""
+    workspace.write("routes.yaml", text)
+    declaration = declare(read(Path(workspace.root, "routes.yaml")), {})
+    assert declaration.complaints.found
+    return declaration
+
+
+def test_mistakes_beyond_a_bound_have_no_hints() -> None:
+    """The first mistakes of a load say which name was probably meant; later ones do not, so that 10,000 mistakes stay linear."""
+    known = [f"t{number}" for number in range(100)]
+
+    def hints(count: int) -> list[str]:
+        found = Complaints({}, most_compared=400)
+        for number in range(count):
+            found.add(Place("routes.yaml", number, 1), f"no target is named `tt{number}`{found.meant(f'tt{number}', known)}")
+        return [one.message.partition("; ")[2] for one in found.in_order()]
+
+    assert hints(6) == [f"did you mean `t{number}`?" for number in range(4)] + ["", ""]
+    assert calls(lambda: hints(204)) - calls(lambda: hints(104)) < 100 * 40, "one of them took 22"
+
+
+def test_complaints_about_one_line_are_as_long_together_as_their_number(workspace: Workspace) -> None:
+    """Complaints about a configuration in a single line quote a part of it each, and secrets in that line are looked for once."""
+
+    def written(count: int) -> tuple[int, int]:
+        targets = ", ".join(f"t{index}: {{model: openai/m{index}, foo: {index}}}" for index in range(count))
+        with counted() as counts:
+            declaration = mistaken(workspace, f"{{targets: {{{targets}}}, routes: {{r: {{pipeline: chat, targets: [t0]}}}}}}\n")
+        masked = sum(times for (caller, _), times in counts.c.items() if caller == "config/complaints.Complaints._line")
+        return len(str(ConfigError(declaration.complaints.in_order()))), masked
+
+    (text, masked), (twice, masked_of_twice) = written(100), written(200)
+    assert twice <= 2.1 * text
+    assert masked_of_twice == masked > 0
+
+
+EDITS: Mapping[str, Callable[[str], str]] = {
+    "nothing": lambda text: text,
+    "routes renamed": lambda text: text.replace("  r", "  s"),
+    "targets renamed": lambda text: text.replace("  t", "  u").replace("[t", "[u"),
+    "retries changed": lambda text: text.replace("pipeline: chat", "pipeline: chat, retry: {attempts: 3}"),
+    "targets changed": lambda text: text.replace("api_key", "optional: true, api_key"),
+    "one target changed": lambda text: text.replace("[t", "[t0, t"),
+}
+"""Edit of a configuration → the function that makes it."""
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_comparison_takes_calls_in_proportion_to_routes(workspace: Workspace, edit: str) -> None:
+    """The changes of an edit of 100 routes are found with at most 2.1 times the function calls of one of 50."""
+
+    def compared(count: int) -> int:
+        described: list[Description] = []
+        for text in (many(count), EDITS[edit](many(count))):
+            workspace.write("routes.yaml", text)
+            described.append(describe(declare(read(Path(workspace.root, "routes.yaml")), None)))
+        return calls(lambda: changes(*described))
+
+    few, twice = compared(50), compared(100)
+    assert twice <= 2.1 * few
+
+
+@pytest.mark.parametrize("edit", ["longer", "other"])
+def test_comparison_takes_calls_and_words_in_proportion_to_targets_of_a_pool(edit: str) -> None:
+    """A pool that gets 200 targets is described with at most 2.1 times the calls and characters of one that gets 100."""
+
+    def compared(count: int) -> tuple[int, int]:
+        first = (("first", None),)
+        pool, more = (tuple((f"t{index:04}", None) for index in range(begin, begin + count)) for begin in (0, count))
+        before, later = (first, pool), (first, pool + more) if edit == "longer" else (first, pool, *((one,) for one in more))
+        said: list[str] = []
+        return calls(lambda: said.extend(reordered(before, later))), sum(map(len, said))
+
+    (few, text), (twice, text_of_twice) = compared(100), compared(200)
+    assert twice <= 2.1 * few
+    assert text_of_twice <= 2.1 * text
+
+
+def test_full_store_of_model_calls_takes_the_same_calls_for_however_many_users() -> None:
+    """A full store finds the end user that has the most bytes without a look at each of 800."""
+
+    def stored(count: int) -> int:
+        store = LocalStates(count * (ENTRY + 5))
+        for number in range(count):
+            store.put("c", f"n{number}", b"value", f"u{number}")
+        return calls(lambda: [store.put("c", f"n{number}", b"value", f"u{number}") for number in range(count, count + 100)])
+
+    assert stored(800) <= 1.3 * stored(100)
+
+
+class Unwritten:
+    """A log with news, which counts how often it is looked at."""
+
+    looks = 0
+
+    @property
+    def done(self) -> bool:
+        """Count a look."""
+        Unwritten.looks += 1
+        return False
+
+    async def sync(self, _: Redis) -> None:
+        """Write nothing."""
+
+
+class Present:
+    """A Redis that answers 1 to every command."""
+
+    departures = 0
+
+    async def ask(self, *_: object) -> int:
+        """Return 1."""
+        return 1
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+async def test_round_of_writing_looks_only_at_the_logs_that_it_writes(count: int) -> None:
+    """One round of writing looks at the logs that it writes, and not at all of those that wait, which may be every open stream."""
+    logs = Logs(cast("Redis", Present()))
+    for _ in range(count):
+        logs.wake(cast("WrittenLog", Unwritten()))
+    Unwritten.looks = 0
+    await logs._write_round()
+    assert Unwritten.looks == 2 * AT_ONCE
 
 
 def test_makefile_has_the_capacity_target() -> None:
