@@ -145,6 +145,19 @@ def mistaken(workspace: Workspace, text: str) -> Declaration:
     return declaration
 
 
+def test_budgets_of_conditional_targets_take_calls_in_proportion_to_callers(workspace: Workspace) -> None:
+    """A route with 100 targets conditional on a budget, and 100 callers with budgets, loads with at most 2.1 times the calls of 50 each."""
+
+    def budgeted(count: int) -> str:
+        names = ", ".join(f"{{use: t{index}, when: {{budget_used: 50%}}}}" for index in range(count))
+        keys = "".join(f"    k{index}: {{hash: 'sha256:{index:064x}', limit: {{requests: 5/day}}}}\n" for index in range(count))
+        last = "    last: {hash: 'sha256:" + "f" * 64 + "', limit: {spend: 5USD/day}}\n"
+        return f"{many(count)}  all: {{pipeline: chat, targets: [{names}, t0]}}\nserver:\n  auth:\n   keys:\n{keys}{last}"
+
+    loaded(workspace, budgeted(5))
+    assert loaded(workspace, budgeted(100)) <= 2.1 * loaded(workspace, budgeted(50))
+
+
 def test_mistakes_beyond_a_bound_have_no_hints() -> None:
     """The first mistakes of a load say which name was probably meant; later ones do not, so that 10,000 mistakes stay linear."""
     known = [f"t{number}" for number in range(100)]

@@ -74,13 +74,13 @@ def unpriced(generation: Generation) -> dict[str, str]:
     auth = generation.server.auth
     limits = [(key.limit, key.routes) for key in (auth.keys or {}).values()] if isinstance(auth, Auth) else []
     limits += [(route.declared.limit, (name,)) for name, route in generation.routes.items()]
-    held = [routes for limit, routes in limits if limit is not None and limit.spend is not None]
+    held = {route for limit, routes in limits if limit is not None and limit.spend is not None for route in routes or (None,)}
     if not held:
         return {}
     asked = [
         target
         for name, route in generation.routes.items()
-        if any(routes is None or name in routes for routes in held)
+        if name in held or None in held
         for target in route.targets
         if target.lane != "script" and target.facts.price is None
     ]

@@ -8,7 +8,7 @@ for all others stands behind the one for some.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated
 
@@ -20,6 +20,8 @@ from router.value import Value, names
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"})
 """Headers that hold secrets: a condition may not name them, because their values would stand in a file."""
+MAX_HELD = 100_000
+"""Conditions that are tested at most to find a question that reaches an entry: their number may be a product of all lists of values."""
 MAX_DIGITS = 9
 MAX_VALUE = 256
 """Most characters of a value that a caller, a claim or a header is compared with."""
@@ -170,27 +172,37 @@ def _text(value: Json) -> str | None:
     return str(value) if isinstance(value, str | int) else None
 
 
-def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
+def reachable(entry: When | None, earlier: Sequence[When | None], most: int = MAX_HELD) -> bool:
     """Return True if some question exists for which `entry` holds and none of `earlier` does. None is an entry without a condition.
 
     It is enough to check questions with just the caller, claims and headers that `entry` asks for, and the numbers at the ends of ranges.
+    Return True also where these are too many: no more than `most` conditions are tested.
     """
     if None in earlier:
         return False
     others = [one for one in earlier if one is not None]
+    for number, (here, tokens, has_image) in enumerate(_questions(entry, others)):
+        if number * len(others) >= most:
+            return True
+        taken = any(one.holds(here, tokens, has_image=has_image) for one in others)
+        if not taken and (entry is None or entry.holds(here, tokens, has_image=has_image)):
+            return True
+    return False
+
+
+def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Circumstances, int, bool]]:
+    """Yield (circumstances, tokens, whether it has an image) of each question that is enough to check."""
     known = [*others, *([entry] if entry else [])]
     tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
     shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})
     callers, claim, header = (entry.callers, entry.claim, entry.header) if entry else (frozenset[str](), None, None)
-    for caller, claims, headers in product(sorted(callers) or [""], _choices(claim or {}), _choices(header or {})):
-        for count, share, image in product(tokens, shares, (False, True)):
-            here = Circumstances(caller, claims, {name: (value,) for name, value in headers.items()}, share)
-            taken = any(one.holds(here, count, has_image=image) for one in others)
-            if not taken and (entry is None or entry.holds(here, count, has_image=image)):
-                return True
-    return False
+    for caller in sorted(callers) or [""]:
+        for claims in _choices(claim or {}):
+            for headers in _choices(header or {}):
+                for count, share, image in product(tokens, shares, (False, True)):
+                    yield Circumstances(caller, claims, {name: (value,) for name, value in headers.items()}, share), count, image
 
 
-def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:
-    """Return every mapping that gives each name one of its values."""
-    return [dict(zip(map(str, wanted), chosen, strict=True)) for chosen in product(*map(listed, wanted.values()))]
+def _choices(wanted: Mapping[Name, Values]) -> Iterator[dict[str, str]]:
+    """Yield every mapping that gives each name one of its values."""
+    return (dict(zip(map(str, wanted), chosen, strict=True)) for chosen in product(*map(listed, wanted.values())))

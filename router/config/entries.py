@@ -1,6 +1,8 @@
 """Checks of routes' targets: conditions that can never hold, and entries that no question reaches."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from router.config.binding import bind
 from router.config.complaints import Complaints
@@ -12,11 +14,21 @@ from router.signature import record_of
 from router.value import Value
 
 
-class KnownCallers(Value, frozen=True):
+class KnownCallers(Value, frozen=True, dict=True):
     """The callers that the configuration knows. `keys`: caller → its key; `jwt`: True if callers may bear an issuer's token."""
 
     keys: Mapping[str, ApiKey]
     jwt: bool
+
+    @cached_property
+    def with_budget(self) -> Mapping[str, ApiKey]:
+        """The callers whose key limits money or tokens, with their keys."""
+        return {name: key for name, key in self.keys.items() if key.limit is not None and (key.limit.spend or key.limit.tokens)}
+
+    @cached_property
+    def budgeted(self) -> frozenset[str | None]:
+        """The routes that a caller `with_budget` may ask; None stands for all routes."""
+        return frozenset(route for key in self.with_budget.values() for route in (key.routes or (None,)))
 
 
 class RouteEntry(Value, frozen=True):
@@ -72,9 +84,11 @@ def _entries(node: Node | None, condition: Node | None = None) -> list[RouteEntr
 
 def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complaints) -> None:
     """Complain of an entry that is never asked: whenever its condition holds, so does that of some earlier entry of its target."""
-    for number, entry in enumerate(entries):
-        earlier = [one for one in entries[:number] if one.name.text == entry.name.text]
+    asked: defaultdict[str, list[RouteEntry]] = defaultdict(list)
+    for entry in entries:
+        earlier = asked[entry.name.text]
         if not earlier or reachable(entry.when, [one.when for one in earlier]):
+            earlier.append(entry)
             continue
         if all(one.when is None for one in (entry, *earlier)):
             complaints.add(entry.name.place, f"`{entry.name.source}` stands twice in the targets of `{route}`")
@@ -125,7 +139,9 @@ def _check_callers(route: str, caller: Node | None, known: KnownCallers, complai
 
 def _has_budget(route: str, limit: Node | None, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
-    keys = (key for name, key in known.keys.items() if not when.callers or name in when.callers)
-    limits = [key.limit for key in keys if key.limit is not None and (key.routes is None or route in key.routes)]
-    own = at(limit, "spend") or at(limit, "tokens")
-    return own is not None or any(limit.spend is not None or limit.tokens is not None for limit in limits)
+    if at(limit, "spend") is not None or at(limit, "tokens") is not None:
+        return True
+    if not when.callers:
+        return not known.budgeted.isdisjoint((route, None))
+    keys = (known.with_budget.get(name) for name in when.callers)
+    return any(key is not None and (key.routes is None or route in key.routes) for key in keys)

@@ -19,6 +19,7 @@ from router.config import load
 from router.config.conditions import Range, When, reachable
 from router.config.reader import declare
 from router.config.snapshot import read
+from router.config.values import Name
 from router.description import changes, describe, sentences
 from router.drill import drilled
 from router.errors import ConfigError
@@ -430,6 +431,13 @@ def test_entry_is_unreachable_behind_its_own_condition_and_reachable_behind_none
     assert reachable(entry, [])
     if earlier.caller is not None and entry.caller is None:
         assert reachable(entry, [earlier])
+
+
+def test_condition_with_too_many_combinations_counts_as_reachable() -> None:
+    """Of a condition on 30 headers with two values each, a billion combinations, only so many are tested; then it counts as reachable."""
+    entry = When(header={Name(f"x-{number}"): ("a", "b") for number in range(30)})
+    assert reachable(entry, [entry], most=100)
+    assert not reachable(When(header={Name("x-1"): ("a", "b")}), [entry, When(has_image=True), When(has_image=False)], most=100)
 
 
 SHOWN = "targets: [{use: cheap, when: {budget_used: 80%, caller: ci}}, best, cheap]\n    limit: {spend: 5USD/day}"
