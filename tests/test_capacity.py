@@ -1,5 +1,6 @@
 """The page on capacity agrees with its charts and results, and costs that may grow at most linearly are counted without a clock."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,16 +14,21 @@ from bench.capacity import results
 from bench.capacity.charts import Chart, Line, drawn
 from bench.capacity.growth import LINEAR, exponent
 from bench.capacity.measures import MEASURES
+from router.answering.recording import Recording, Recordings
 from router.cache.states import LocalStates
 from router.cache.store import ENTRY
 from router.config import Declaration, declare, read
 from router.config.complaints import Complaints
+from router.config.server import Resume
 from router.description import Description, changes, describe
 from router.description.order import reordered
 from router.errors import ConfigError, Place
+from router.events import Finish
 from router.generation import build
+from router.journal.entry import Entry
 from router.shared import Logs, Redis
 from router.shared.logs import AT_ONCE
+from router.wire import WIRES, Heading
 from tests.conftest import ROOT, Workspace
 
 if TYPE_CHECKING:
@@ -275,6 +281,49 @@ async def test_round_of_writing_looks_only_at_the_logs_that_it_writes(count: int
     Unwritten.looks = 0
     await logs._write_round()
     assert Unwritten.looks == 2 * AT_ONCE
+
+
+class Watched(Recording):
+    """A recording that counts how often it is asked whether it is over."""
+
+    looks = 0
+
+    @property
+    def over(self) -> bool:  # type: ignore[override]
+        """Count a look."""
+        Watched.looks += 1
+        return bool(self.__dict__.get("over"))
+
+    @over.setter
+    def over(self, over: bool) -> None:
+        self.__dict__["over"] = over
+
+
+@pytest.mark.parametrize("count", [10, 100])
+async def test_full_store_of_recordings_does_not_look_at_each_running_answer(count: int) -> None:
+    """An answer that ends while more are running than the store holds looks at none of them, however many they are."""
+    kept, goes_on = Recordings(number=3), asyncio.Event()
+
+    async def said(recording: Recording, until: asyncio.Event | None = None) -> None:
+        if until is not None:
+            await until.wait()
+        recording.put(Finish("stop"))
+
+    def made(kind: type[Recording]) -> Recording:
+        heading = Heading(request_id="r", message_id="m", model="chat-model", created=1)
+        return kind(Entry("r", "g"), heading, WIRES["line"], Resume())
+
+    running = [made(Watched) for _ in range(count)]
+    for number, one in enumerate(running):
+        kept.start(("", str(number)), one, said(one, goes_on), 60)
+    await asyncio.sleep(0)
+    Watched.looks = 0
+    last = made(Recording)
+    kept.start(("", "last"), last, said(last), 60)
+    await last.ended()
+    assert Watched.looks == 0
+    goes_on.set()
+    await asyncio.gather(*(one.ended() for one in running))
 
 
 def test_makefile_has_the_capacity_target() -> None:

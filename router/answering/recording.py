@@ -5,6 +5,7 @@ from its beginning and live, in any wire. Its key has the caller with its end us
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
@@ -296,6 +297,8 @@ class Recordings:
         self.number, self.size = number, size
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
+        self._ended: OrderedDict[Key, None] = OrderedDict()
+        """Keys of the kept recordings that have ended, in the order of their ends."""
         self._bytes = 0
         """Bytes of the kept recordings that have ended."""
 
@@ -314,18 +317,17 @@ class Recordings:
             if self._kept.get(key) is not recording:
                 return
             self._bytes += recording.held
+            self._ended[key] = None
             recording.expiry = asyncio.get_running_loop().call_later(keep if recording.complete else 0, self._drop, key)
-            while len(self._kept) > self.number or self._bytes > self.size:
-                oldest = next((key for key, one in self._kept.items() if one.over), None)
-                if oldest is None:
-                    return
-                self._drop(oldest)
+            while self._ended and (len(self._kept) > self.number or self._bytes > self.size):
+                self._drop(next(iter(self._ended)))
 
         recording.run(delivery, ended)
 
     def _drop(self, key: Key) -> None:
         gone = self._kept.pop(key, None)
-        if gone is not None and gone.over:
+        if gone is not None and key in self._ended:
+            del self._ended[key]
             self._bytes -= gone.held
             if gone.expiry is not None:
                 gone.expiry.cancel()  # it would hold on to it
