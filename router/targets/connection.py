@@ -84,8 +84,8 @@ class Connection(asyncio.Protocol):
         self.on_message_begin = self._rested.clear  # the parser's callback, before the first byte of any response, a 1xx included
         self._waiting = 0
         self._paused = False
-        self.idle: list[Connection] = []
-        """The pool's list of idle connections with the same key, which has this one while it is idle."""
+        self.idle: dict[Connection, None] = {}
+        """The pool's idle connections with the same key, the one used last at the end; this one is among them while it is idle."""
         self.settled = self.loop.create_future()
         """Future that is done once the end of the body arrived, or is no longer waited for."""
         self._settling: asyncio.TimerHandle | None = None
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             self.taken()
         if self._again and not self._pieces and not self.pool.closed:
             self.kept = self.loop.time()
-            self.idle.append(self)
+            self.idle[self] = None
         elif complete and not self._over and self._error is None:
             self._settle()
         else:
@@ -329,8 +329,7 @@ class Connection(asyncio.Protocol):
     def _leave(self) -> None:
         """Make sure that no further request uses this connection."""
         self._again = False
-        if self in self.idle:
-            self.idle.remove(self)
+        self.idle.pop(self, None)
 
     # Callbacks of the parser.
 

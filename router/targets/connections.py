@@ -66,7 +66,7 @@ class Endpoint(PartlyCompared, frozen=True, eq=False):
     connect: float
     head: bytes
     key: Key
-    idle: list[Connection]
+    idle: dict[Connection, None]
     tunnel: bytes = b""
     proxy_tls: ssl.SSLContext | None = None
 
@@ -122,7 +122,7 @@ class Connections:
         request is sent once more, on a new one: the server may have closed it.
         """
         idle, request = endpoint.idle, REQUEST % (endpoint.head, len(body), body)
-        connection = idle.pop() if idle else await self._pool.claimed(endpoint) or await self._pool.opened(endpoint)
+        connection = idle.popitem()[0] if idle else await self._pool.claimed(endpoint) or await self._pool.opened(endpoint)
         while True:
             try:
                 await connection.ask(request)
@@ -195,9 +195,11 @@ class ConnectionPool:
     """A pool of idle HTTP connections, grouped by their key, that also opens new ones. Their number has no limit."""
 
     def __init__(self) -> None:
-        self._idle: dict[Key, list[Connection]] = {}
-        """Each list is shared with the endpoints of its key and their connections. A connection that is lost leaves it."""
-        self._settling: dict[Key, list[Connection]] = {}
+        self._idle: dict[Key, dict[Connection, None]] = {}
+        """Connections in the order of their use. A dict is shared by the endpoints of its key. A lost connection leaves it at once: a server
+        may close a thousand of them together.
+        """
+        self._settling: dict[Key, dict[Connection, None]] = {}
         """Connections whose answer is complete but whose body has not ended."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
         """DNS lookups under way."""
@@ -206,9 +208,9 @@ class ConnectionPool:
         """Tasks that read in the background."""
         self.closed = False
 
-    def idle_at(self, key: Key) -> list[Connection]:
-        """Return the list of idle connections with this key. The pool goes on using the list."""
-        return self._idle.setdefault(key, [])
+    def idle_at(self, key: Key) -> dict[Connection, None]:
+        """Return the idle connections with this key. The pool goes on using this dict."""
+        return self._idle.setdefault(key, {})
 
     async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""
@@ -245,20 +247,20 @@ class ConnectionPool:
         """Wait at most CLAIM seconds for a connection whose last body is ending, if any; then take an idle one if there is one now."""
         if not (settling := self._settling.get(endpoint.key)):
             return None
-        await asyncio.wait([settling.pop().settled], timeout=CLAIM)
-        return endpoint.idle.pop() if endpoint.idle else None
+        await asyncio.wait([settling.popitem()[0].settled], timeout=CLAIM)
+        return endpoint.idle.popitem()[0] if endpoint.idle else None
 
     def settle(self, connection: Connection) -> None:
         """Register a connection whose body has not ended, so that `claimed` can wait for it. Closes it if the pool is closed."""
         if self.closed:
             connection.close()
         else:
-            self._settling.setdefault(connection.key, []).append(connection)
+            self._settling.setdefault(connection.key, {})[connection] = None
 
     def settled(self, connection: Connection) -> None:
         """Remove a connection that `settle` registered, so that `claimed` no longer waits for it: its body has ended, or will not end."""
-        if connection in (settling := self._settling.get(connection.key, [])):
-            settling.remove(connection)
+        if (settling := self._settling.get(connection.key)) is not None:
+            settling.pop(connection, None)
 
     async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
         loop = asyncio.get_running_loop()
@@ -287,10 +289,11 @@ class ConnectionPool:
         """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2."""
         oldest = loop.time() - KEPT
         for idle in self._idle.values():
-            for connection in idle.copy():  # one that fails as it closes leaves the list
+            for connection in list(idle):
                 if connection.kept <= oldest:
                     connection.close()
-            idle[:] = [connection for connection in idle if connection.usable]
+                if not connection.usable:
+                    idle.pop(connection, None)
         self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:

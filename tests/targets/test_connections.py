@@ -246,16 +246,42 @@ async def test_kept_connection_that_cannot_be_used_leaves_the_pool_at_once(how: 
     endpoint = connections.endpoint("http://127.0.0.1:9/v1", NOTHING, 3)
     first = await connections.answered(endpoint, b"{}")
     assert await read(first) == b"hello"
-    assert endpoint.idle == [first]
+    assert [*endpoint.idle] == [first]
     if how == "half-closed":
         first.eof_received()
     elif how == "lost":
         first.connection_lost(None)
     else:
         first.data_received(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-    assert endpoint.idle == []
+    assert not endpoint.idle
     assert await read(await connections.answered(endpoint, b"{}")) == b"hello"
     assert pool.opened_so_far == 2
+
+
+class Compared(Connection):
+    """A connection that counts how often it is compared with another one."""
+
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.comparisons += 1
+        return self is other
+
+    __hash__ = Connection.__hash__
+
+
+async def test_lost_idle_connections_are_not_looked_for_among_the_others() -> None:
+    """A server that closes 100 idle connections together costs no comparison of each with the others."""
+    idle = ConnectionPool().idle_at(("127.0.0.1", 9, None, None))
+    made = [Compared() for _ in range(100)]
+    for one in made:
+        one.connection_made(cast("asyncio.Transport", Line()))
+        one.idle = idle
+        idle[one] = None
+    for one in made:
+        one.connection_lost(None)
+    assert not idle
+    assert Compared.comparisons == 0
 
 
 @pytest.mark.parametrize("more", [b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 3\r\n\r\nabc", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
@@ -296,7 +322,7 @@ async def test_connection_that_was_idle_for_too_long_is_closed() -> None:
         old.kept -= KEPT
         connections._pool._sweep(old.loop)
         assert not old.usable
-        assert connections.endpoint(server.url, NOTHING, 3).idle == [young]
+        assert [*connections.endpoint(server.url, NOTHING, 3).idle] == [young]
         await server.left.wait()
 
 
@@ -374,7 +400,7 @@ async def test_long_rest_of_an_answer_does_not_pause_the_next_response(monkeypat
     response.release(complete=True)
     response.data_received(b"%x\r\n%b\r\n" % (MAX_UNREAD_BYTES // 2, b"a" * (MAX_UNREAD_BYTES // 2)))
     response.data_received(b"%x\r\n%b\r\n0\r\n\r\n" % (MAX_UNREAD_BYTES, b"b" * MAX_UNREAD_BYTES))
-    assert endpoint.idle == [response]
+    assert [*endpoint.idle] == [response]
     pool.answers = CHUNKED
     assert await connections.answered(endpoint, b"{}") is response
     assert pauses == []
