@@ -26,6 +26,8 @@ from router.errors import ConfigError, Place
 from router.events import Finish
 from router.generation import build
 from router.journal.entry import Entry
+from router.quotas.local import SWEPT, Local
+from router.quotas.store import ADDRESS
 from router.shared import Logs, Redis
 from router.shared.logs import AT_ONCE
 from router.wire import WIRES, Heading
@@ -245,6 +247,28 @@ def test_full_store_of_model_calls_takes_the_same_calls_for_however_many_users()
         return calls(lambda: [store.put("c", f"n{number}", b"value", f"u{number}") for number in range(count, count + 100)])
 
     assert stored(800) <= 1.3 * stored(100)
+
+
+async def test_no_new_limit_key_waits_for_a_look_at_all_keys() -> None:
+    """Expired counts are removed a few at a time: none of 3,000 new addresses costs more than twice the calls of a usual one and its look."""
+    store, took = Local(), list[int]()
+    for number in range(3000):
+        with counted() as counts:
+            await store.take(f"{ADDRESS}{number}", 5, 3600)
+        took.append(sum(counts.totals))
+    assert max(took) <= took[0] + 5 * SWEPT
+
+
+async def test_expired_limit_keys_are_removed_as_new_ones_come() -> None:
+    """However many keys have expired, as many new ones remove them all."""
+    now = 0.0
+    store = Local(lambda: now)
+    for number in range(3000):
+        await store.take(f"old {number}", 5, 60)
+    now = 61.0
+    for number in range(3000):
+        await store.take(f"new {number}", 5, 60)
+    assert len(store) == 3000
 
 
 class Unwritten:

@@ -16,6 +16,8 @@ from router.value import Mutable, Value, field
 
 SWEEP = 1024
 """The least number of new keys between two removals of expired counts; half of all keys if that is more."""
+SWEPT = 16
+"""Keys that are looked at with each new one, whether their counts have expired: all of them together would hold up the event loop."""
 SLICE = 1000
 """Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
 
@@ -83,6 +85,8 @@ class Local:
         self._bounded: dict[str, OrderedDict[str, None]] = {ADDRESS: OrderedDict(), USER: OrderedDict()}
         """Prefix of a bounded group of keys → its keys, the one used last at the end."""
         self._new = 0
+        self._unswept: list[str] = []
+        """Keys whose counts are still to be looked at, whether they have expired."""
 
     def __len__(self) -> int:
         return len(self._windows) + len(self._counters) + len(self._inside)
@@ -151,23 +155,14 @@ class Local:
     def _of(self, counts: dict[str, C], key: str, kind: type[C], seconds: float, now: float) -> C:
         """Return the count of a key, which is now the one used last. For a new key, drop the one used longest ago beyond a bound.
 
-        After enough new keys (SWEEP) expired counts are removed.
+        After enough new keys (SWEEP) expired counts are removed, a few with each further new key.
         """
         if (found := counts.get(key)) is not None:
             if found.group is not None:
                 found.group.move_to_end(key)
             return found
         self._new += 1
-        if self._new >= max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
-            self._new = 0
-            for old, window in list(self._windows.items()):
-                window.drop(now)
-                if not window.times:
-                    self._forget(old)
-            for old, counter in list(self._counters.items()):
-                counter.turn(now)
-                if not counter.now and not counter.before:
-                    self._forget(old)
+        self._sweep(now)
         group = self._group(key)
         made = counts[key] = kind(seconds, group)
         if group is not None:
@@ -175,6 +170,22 @@ class Local:
             if len(group) > (self._bounds.addresses if group is self._bounded[ADDRESS] else self._bounds.users):
                 self._forget(next(iter(group)))
         return made
+
+    def _sweep(self, now: float) -> None:
+        """Look at SWEPT keys, and remove those whose counts have expired. After enough new keys, all keys are to be looked at."""
+        if not self._unswept and self._new >= max(SWEEP, (len(self._windows) + len(self._counters)) // 2):
+            self._new = 0
+            self._unswept = [*self._windows, *self._counters]
+        for key in self._unswept[-SWEPT:]:
+            if (window := self._windows.get(key)) is not None:
+                window.drop(now)
+                if not window.times:
+                    self._forget(key)
+            elif (counter := self._counters.get(key)) is not None:
+                counter.turn(now)
+                if not counter.now and not counter.before:
+                    self._forget(key)
+        del self._unswept[-SWEPT:]
 
     def _forget(self, key: str) -> None:
         self._windows.pop(key, None)
