@@ -125,18 +125,19 @@ OPTIONS: Mapping[str, Callable[[str], object]] = {
 def lines(text: str) -> dict[Name, ApiKey]:
     """Parse a file of keys, one to a line: name → key. Raise Misfit at the first wrong line, with its number and no text of it."""
     found: dict[Name, ApiKey] = {}
+    hashes: set[str] = set()
     for number, line in enumerate(text.splitlines(), 1):
         try:
             if words := line.partition("#")[0].split():
-                _add(words, found)
+                _add(words, found, hashes)
         except Misfit as misfit:
             why = "write NAME HASH [expires=…] [routes=…] [user=…]" if misfit.message.startswith("`") else misfit.message
             raise Misfit(f"line {number} of the keys: {why}") from None
     return found
 
 
-def _add(words: list[str], keys: dict[Name, ApiKey]) -> None:
-    """Add the key in a line with these words. Raise Misfit if it, or its name, is there already, or the line is wrong."""
+def _add(words: list[str], keys: dict[Name, ApiKey], hashes: set[str]) -> None:
+    """Add the key in a line with these words, and its hash to those of all keys. Raise Misfit if it, or its name, is there already, or the line is wrong."""
     if words[0].startswith(KEY):
         raise Misfit("it begins with a key; write NAME HASH, and make another key: this one was shown")
     if words[0] in keys:
@@ -150,8 +151,9 @@ def _add(words: list[str], keys: dict[Name, ApiKey]) -> None:
             raise Misfit(f"write NAME HASH, then {', '.join(f'{one}=…' for one in OPTIONS)}, each at most once")
         given[name] = OPTIONS[name](value)
     made, owner = ApiKey(hash=_hash(words[1]), **given), name_of(words[0])  # type: ignore[arg-type]
-    if any(key.hash == made.hash for key in keys.values()):
+    if made.hash in hashes:
         raise Misfit("this key stands in an earlier line")
+    hashes.add(made.hash)
     keys[owner] = made
 
 

@@ -22,7 +22,7 @@ class Layout(Value, frozen=True):
 
     names: the names of its targets, each once
     conditions: those of its entries that have one
-    posts: target → its position in the route; some models before it may be skipped
+    posts: target → its position in the route; some models before it may be skipped. That of a model is of no use, and is FIRST
     """
 
     pools: Pools
@@ -70,22 +70,24 @@ class OpenedTargets:
         return self._opened.get((name, connect, uncached))
 
     def layout(self, route: Route) -> Layout:
-        """Return the layout of a route. The position of a target is that of its first entry: behind the models of the pools before."""
+        """Return the layout of a route. The position of a script is that of its first entry: behind the models of the pools before."""
         pools = route.pools
         names: list[Name] = []
         conditions: list[When] = []
         posts: dict[str, Post] = {}
         before: list[str] = []
         for pool in pools:
-            post = Post(tuple(before), self._skipped.intersection(before)) if before else FIRST
+            first = len(before)
             for entry in pool:
                 if isinstance(entry, Member) and entry.when:
                     conditions.append(entry.when)
                 name = named(entry)
+                declared = self._parts.targets.get(name)
                 if name not in posts:
                     names.append(name)
-                    posts[name] = post
-                if (declared := self._parts.targets.get(name)) is not None and declared.script is None:
+                    scripted = first and declared is not None and declared.script is not None
+                    posts[name] = Post(tuple(before[:first]), self._skipped.intersection(before[:first])) if scripted else FIRST
+                if declared is not None and declared.script is None:
                     before.append(str(name))
         return Layout(pools, names, conditions, posts)
 
