@@ -273,7 +273,7 @@ def test_full_store_of_model_calls_takes_the_same_calls_for_however_many_users()
     assert stored(800) <= 1.3 * stored(100)
 
 
-async def test_no_new_limit_key_waits_for_a_look_at_all_keys() -> None:
+async def test_new_limit_key_never_waits_for_a_look_at_all_keys() -> None:
     """Expired counts are removed a few at a time: none of 3,000 new addresses costs more than twice the calls of a usual one and its look."""
     store, took = Local(), list[int]()
     for number in range(3000):

@@ -65,7 +65,7 @@ class _Sizes:
         self._known: dict[str, tuple[int, int]] = {}
         """Name → its bytes, below zero, and a number that says which of two names came first."""
         self._heap: list[tuple[int, int, str]] = []
-        """(Its bytes, its number, the name) as a heap; entries of earlier sizes are passed over."""
+        """A heap of (bytes below zero, number, name); entries of earlier sizes are passed over."""
         self._numbers = count()
 
     def add(self, name: str, size: int) -> None:

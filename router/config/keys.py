@@ -137,7 +137,10 @@ def lines(text: str) -> dict[Name, ApiKey]:
 
 
 def _add(words: list[str], keys: dict[Name, ApiKey], hashes: set[str]) -> None:
-    """Add the key in a line with these words, and its hash to those of all keys. Raise Misfit if it, or its name, is there already, or the line is wrong."""
+    """Add the key in a line with these words to `keys`, and its hash to `hashes`.
+
+    Raise Misfit if it, or its name, is there already, or the line is wrong.
+    """
     if words[0].startswith(KEY):
         raise Misfit("it begins with a key; write NAME HASH, and make another key: this one was shown")
     if words[0] in keys:
