@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._onward: Onward | None = None
         """Passes on what a read brings, so that the waiter need not be woken; None unless it waits for that (see `arrival`)."""
         self._lost = self.loop.create_future()
+        self._abandoned = False
         self._over = True
         self._again = False
         """True while the response is complete, without an error, and the server takes another request on this connection (keep-alive)."""
@@ -92,8 +93,16 @@ class Connection(asyncio.Protocol):
         """Timer that aborts the background wait for the end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport of the new connection."""
+        """Keep the transport of the new connection. Abort it if the connection was abandoned before."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        if self._abandoned:
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """Abort the connection at once, or as soon as it is made. Its transport closes the socket, not the caller."""
+        self._abandoned = True
+        if hasattr(self, "_transport"):
+            self._transport.abort()
 
     def ask(self, request: bytes) -> asyncio.Future[None]:
         """Write a request to the socket, and return a future that is done once status and headers, or an error, are here.

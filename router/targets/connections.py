@@ -268,8 +268,10 @@ class ConnectionPool:
             await self._found(host, port), happy_eyeballs_delay=EYEBALLS, interleave=1
         )
         with ExitStack() as undo:
-            undo.callback(sock.close)
-            _, connection = await loop.create_connection(Connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
+            # The transport alone closes `sock`: until it does, no other socket may get the number of its file descriptor.
+            connection = Connection()
+            undo.callback(connection.abandon)
+            await loop.create_connection(lambda: connection, sock=sock, ssl=tls, server_hostname=host if tls else None)
             undo.pop_all()
         return connection
 
