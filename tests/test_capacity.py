@@ -93,6 +93,11 @@ def test_growth_within_the_noise_of_a_measure_counts_little() -> None:
     assert exponent([(10, 0.291), (100, 0.293), (1000, 0.388), (10_000, 1.33)]) == pytest.approx(1.0, abs=0.05)
 
 
+def test_disturbed_measure_of_the_smallest_size_is_no_growth() -> None:
+    """A linear cost stays linear where the smallest size seemed to take more than the next one."""
+    assert exponent([(10, 0.351), (100, 0.307), (1000, 0.437), (10_000, 1.63)]) == pytest.approx(1.0, abs=0.05)
+
+
 def test_growth_that_only_the_largest_size_shows_is_found() -> None:
     """A quadratic cost is found although no size but the largest rises by more than 1 %."""
     assert exponent([(cause, 300 + 3e-6 * cause**2) for cause in (10, 100, 1000, 10_000)]) > 1.9

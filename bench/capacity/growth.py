@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 LINEAR = 1.15
 """The largest exponent that counts as linear growth, with room for noise."""
@@ -12,15 +13,16 @@ Points = Sequence[tuple[float, float]]
 def exponent(points: Points) -> float:
     """Return the exponent of a cost's growth over the last two decades of its cause: 1 is linear, 2 quadratic.
 
-    The smallest cause and its cost are subtracted first, since a constant cost would hide the growth. Then a line is fitted by least
-    squares to the logarithms of all points whose cause is at least a hundredth of the largest and whose cost is above the first one.
-    The weight of a point is its share of growth, squared: measures err by a share of the whole cost, so the logarithm of a small growth
-    is uncertain. Fewer than two such points give 0.
+    A cost counts as no more than those of larger causes, since what disturbs a measure only adds to it. The smallest cause and its cost are
+    subtracted, since a constant cost would hide the growth. Then a line is fitted by least squares to the logarithms of all points whose
+    cause is at least a hundredth of the largest and whose cost is above the first one. The weight of a point is its share of growth,
+    squared: measures err by a share of the whole cost, so the logarithm of a small growth is uncertain. Fewer than two such points give 0.
     """
-    (first, base), largest = points[0], points[-1][0]
+    costs = [*accumulate((cost for _, cost in reversed(points)), min)][::-1]
+    first, base, largest = points[0][0], costs[0], points[-1][0]
     above = [
         (math.log(cause - first), math.log(cost - base), ((cost - base) / cost) ** 2)
-        for cause, cost in points[1:]
+        for (cause, _), cost in zip(points[1:], costs[1:], strict=True)
         if cost > base and cause >= largest / 100
     ]
     if len(above) < 2:

@@ -41,6 +41,8 @@ EDITS, EDITED = 10, 10_000
 """Edits whose CPU is averaged, since it is measured in steps of 10 ms: at most EDITS, and with many routes EDITED / routes, but two."""
 QUESTIONS, TURNS = 100, 6
 """Questions whose CPU is measured together, and how often each size takes its turn in a pass."""
+CHECKS, CHECKED = 4, 10_000
+"""How often a configuration is checked in a pass: at most CHECKS times, and with many routes CHECKED / routes."""
 WINDOW = 3.0
 """Seconds in which open streams, or an idle Redis, are measured."""
 ANSWER, BOUND = 16 * 1024, 16 * 1024 * 1024
@@ -160,7 +162,7 @@ def _rows(sizes: Sequence[int], **costs: Sequence[float]) -> list[Row]:
 
 def routes(rig: Rig) -> list[Row]:
     """Measure check, start, reload, memory and CPU per question by the number of routes."""
-    checks = [_checked(count) for count in ROUTES]
+    checks = [min(_checked(count) for _ in range(min(CHECKS, CHECKED // count))) for count in ROUTES]
     with rig.all_running([subject(lambda place, count=count: configured(place.upstream, count)) for count in ROUTES]) as running:
         return _rows(
             ROUTES,
