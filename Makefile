@@ -160,7 +160,7 @@ instructions: .venv-dev/.done  ## the machine instructions of each unit of work,
 	.venv-dev/bin/python -m bench.instructions $(INSTRUCTIONS)
 
 CAPACITY ?=
-capacity: .venv-dev/.done  ## docs/capacity.md: its measures, charts and tables; six minutes. CAPACITY='--only streams' for one measure
+capacity: .venv-dev/.done  ## docs/capacity.md: its measures, charts and tables; seven minutes. CAPACITY='--only streams' for one measure
 	.venv-dev/bin/python -m bench.capacity $(CAPACITY)
 
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced

@@ -279,13 +279,13 @@ def test_full_store_of_model_calls_takes_the_same_calls_for_however_many_users()
 
 
 async def test_new_limit_key_never_waits_for_a_look_at_all_keys() -> None:
-    """Expired counts are removed a few at a time: none of 3,000 new addresses costs more than twice the calls of a usual one and its look."""
-    store, took = Local(), list[int]()
+    """Expired counts are removed a few at a time: none of 3,000 new addresses takes more than five further calls for each key looked at."""
+    store, calls_of_each = Local(), list[int]()
     for number in range(3000):
         with counted() as counts:
             await store.take(f"{ADDRESS}{number}", 5, 3600)
-        took.append(sum(counts.totals))
-    assert max(took) <= took[0] + 5 * SWEPT
+        calls_of_each.append(sum(counts.totals))
+    assert max(calls_of_each) <= calls_of_each[0] + 5 * SWEPT
 
 
 async def test_expired_limit_keys_are_removed_as_new_ones_come() -> None:
@@ -327,7 +327,7 @@ class Present:
 
 @pytest.mark.parametrize("count", [100, 1000])
 async def test_round_of_writing_looks_only_at_the_logs_that_it_writes(count: int) -> None:
-    """One round of writing looks at the logs that it writes, and not at all of those that wait, which may be every open stream."""
+    """A round looks only at the logs that it writes. The others that wait are left alone: they may be all open streams."""
     logs = Logs(cast("Redis", Present()))
     for _ in range(count):
         logs.wake(cast("WrittenLog", Unwritten()))

@@ -1,6 +1,6 @@
 """Measure how costs grow, write docs/capacity/results.json, the charts beside it, and the tables of docs/capacity.md.
 
-    python -m bench.capacity                   everything: about six minutes
+    python -m bench.capacity                   everything: about seven minutes
     python -m bench.capacity --only streams    these measures; the others stay as they are written
     python -m bench.capacity --draw            the charts and the tables alone
 
